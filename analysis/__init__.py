@@ -1,0 +1,1 @@
+"""What is measured and kept: typed parquet tables, accuracies, rankings. Never imports Ray."""

@@ -1,0 +1,1 @@
+"""What is trained: pipelines, images, networks and the training loop, in pure PyTorch."""

@@ -1,0 +1,31 @@
+"""The floors and the ceiling beside every accuracy: what no network should fall below or can exceed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainables.pipelines import TARGET_SHAPE, as_float, factors, reference, without_flips
+from trainables.separable import Separable
+
+Baseline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
+
+
+def floors(train_targets: Tensor) -> dict[str, Baseline]:
+    """A flat image, the mean training image, and the pipeline without its flips.
+
+    The flat image has the mean grey of the training targets; its cosine is the same for any grey.
+    """
+    mean_image = train_targets.mean(dim=0, keepdim=True)
+    flat_image = mean_image.mean().expand(1, *TARGET_SHAPE)
+    return {
+        "flat image": lambda images: flat_image.expand(len(images), *TARGET_SHAPE),
+        "mean image": lambda images: mean_image.expand(len(images), *TARGET_SHAPE),
+        "pipeline without flips": without_flips,
+    }
+
+
+def ceiling() -> dict[str, Baseline]:
+    """The pipeline's own matrix as factors: what is lost is float32 rounding alone."""
+    network = Separable.from_factors(factors(reference)).eval()
+    return {"pipeline's own matrix": torch.no_grad()(lambda images: network(as_float(images)))}

@@ -1,0 +1,28 @@
+"""The two early-stopping criteria: `best` counts epochs since the best, `window` looks back a window."""
+
+import math
+from collections.abc import Callable
+
+MIN_IMPROVEMENT = 1e-6
+
+
+def best(losses: list[float], patience: int) -> bool:
+    """Whether no loss of the last `patience` epochs is below the best before them by MIN_IMPROVEMENT.
+
+    Improvements too small to count do not add up: the best so far moves only by one that counts.
+    """
+    best_loss, best_epoch = math.inf, 0
+    for epoch, loss in enumerate(losses, start=1):
+        if loss <= best_loss - MIN_IMPROVEMENT:
+            best_loss, best_epoch = loss, epoch
+    return len(losses) - best_epoch >= patience
+
+
+def window(losses: list[float], patience: int) -> bool:
+    """Whether the loss `patience` epochs ago minus the lowest since is below MIN_IMPROVEMENT."""
+    if len(losses) <= patience:
+        return False
+    return losses[-patience - 1] - min(losses[-patience:]) < MIN_IMPROVEMENT
+
+
+CRITERIA: dict[str, Callable[[list[float], int], bool]] = {"best": best, "window": window}

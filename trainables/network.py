@@ -1,0 +1,51 @@
+"""What every network declares beside its architecture: defaults, and what a search may vary."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import nn
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much a search does unless the command line says otherwise."""
+
+    samples: int
+    """Trials."""
+    max_epochs: int
+    """Epochs of a trial that ASHA never stops."""
+    images: int | None = None
+    """Training images; None takes all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """A network's own settings; the command line overrides each."""
+
+    learning_rate: Range
+    """Searched log-uniformly."""
+    dropout: Range | None = None
+    """Searched uniformly; None for a network without dropout, whose constructor then takes no argument."""
+    patience: tuple[int, int] = (2, 10)
+    """Early-stopping patience in epochs, searched uniformly, both ends included."""
+    batch_size: int = 256
+    reduced_precision: bool = False
+    """Whether bfloat16 and channels_last pay where the hardware has them: true for convolutions."""
+    cpu: Budget
+    """For 2 CPU cores: a real but small search that a person will wait for."""
+    gpu: Budget
+
+
+class Network(Protocol):
+    """A class of `torch.nn.Module` from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28) float32."""
+
+    defaults: ClassVar[Defaults]
+
+    def __call__(self, **settings: float) -> nn.Module: ...
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers training adjusts."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,0 +1,223 @@
+"""The training loop: one record per epoch, and a state that goes on exactly where it was saved.
+
+All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state needs no
+generator's insides, and a resumed training gives the numbers of one that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from trainables import early_stopping
+from trainables.adam import Adam
+from trainables.metrics import THRESHOLD, cosine_similarity
+from trainables.parallel import Workers
+from trainables.pipelines import as_float
+from trainables.precision import Precision, choose
+from trainables.registry import build, find
+from trainables.seeds import derive_seed
+
+VALIDATION_BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One trial's settings. Raises ValueError where a setting makes no sense."""
+
+    model: str
+    """A name in the registry, or package.module:Class."""
+    learning_rate: float
+    max_epochs: int
+    seed: int
+    dropout: float = 0.0
+    patience: int = 10
+    """Epochs without improvement before early stopping."""
+    early_stopping: str = "best"
+    """One of `early_stopping.CRITERIA`."""
+    batch_size: int = 256
+    """Over all workers together."""
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise ValueError(f"learning_rate > 0 must hold, but got {self.learning_rate}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"0 ≤ dropout < 1 must hold, but got {self.dropout}")
+        for name in ("max_epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ≥ 1 must hold, but got {getattr(self, name)}")
+        if self.early_stopping not in early_stopping.CRITERIA:
+            names = ", ".join(early_stopping.CRITERIA)
+            raise ValueError(f"early_stopping must be one of {names}, but got {self.early_stopping!r}")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with their targets, on one device. Never written to: they may be shared by processes."""
+
+    images: Tensor  # (N, 3, 32, 32) uint8
+    targets: Tensor  # (N, 1, 28, 28) float32
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same examples on `device`; no copy where they are there already."""
+        return Examples(self.images.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch gave. The loss is the mean squared error over all pixels."""
+
+    epoch: int  # from 1
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float  # share of images with cosine similarity ≥ 0.95
+    validation_cosine: float  # mean over the images
+    train_sec: float
+    validation_sec: float
+    images_per_sec: float  # training only
+    stop_reason: str = ""  # max_epochs, early_stopping, diverged; empty while training goes on
+
+
+class Training:
+    """One network's training, which can be saved after any epoch and loaded into a new object."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        train: Examples,
+        validation: Examples,
+        *,
+        device: torch.device,
+        workers: Workers | None = None,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.workers = workers or Workers()
+        self.train = train.to(device)
+        self.validation = validation.to(device)
+        self.history: list[EpochRecord] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.precision: Precision = choose(
+            config.precision, pays=find(config.model).defaults.reduced_precision, device=device
+        )
+        torch.manual_seed(config.seed)
+        self.network = build(config.model, dropout=config.dropout).to(
+            device, memory_format=self.precision.memory_format
+        )
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
+        while not (self.history and self.history[-1].stop_reason):
+            yield self._next_epoch()
+
+    def _next_epoch(self) -> EpochRecord:
+        epoch = len(self.history) + 1
+        start = time.perf_counter()
+        train_loss = self._train(epoch)
+        trained = time.perf_counter()
+        loss, accuracy, cosine = self._validate()
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_cosine=cosine,
+            train_sec=trained - start,
+            validation_sec=time.perf_counter() - trained,
+            images_per_sec=len(self.train) / (trained - start),
+            stop_reason=self._stop_reason(epoch, train_loss, loss),
+        )
+        self._keep_if_best(record)
+        self.history.append(record)
+        return record
+
+    def _train(self, epoch: int) -> float:
+        """One pass over the shuffled training images; their mean loss, read from the device once."""
+        self.network.train()
+        shuffle = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
+        order = torch.randperm(len(self.train), generator=shuffle).to(self.device)
+        torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
+        total = torch.zeros((), device=self.device)
+        for batch in order.split(self.config.batch_size):
+            total += self._step(self.workers.share(batch), len(batch)) * len(batch)
+        (total,) = self.workers.add_up([total])
+        return float(total) / len(self.train)
+
+    def _step(self, mine: Tensor, batch_size: int) -> Tensor:
+        """One update from this worker's indices; its part of the batch's mean loss."""
+        # index_select copies whole images; images[mine] goes pixel by pixel and takes six times as long
+        images = as_float(self.train.images.index_select(0, mine))
+        targets = self.train.targets.index_select(0, mine)
+        images = images.contiguous(memory_format=self.precision.memory_format)
+        with self.precision.autocast(self.device):
+            outputs = self.network(images)
+        loss = mse_loss(outputs.float(), targets, reduction="sum") / (batch_size * targets[0].numel())
+        gradients = torch.autograd.grad(loss, self.parameters)
+        self.optimizer.step(self.workers.add_up(list(gradients)))
+        return loss.detach()
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float, float]:
+        """Mean loss, cosine accuracy at 0.95 and mean cosine over the validation images."""
+        self.network.eval()
+        indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for batch in indices.split(VALIDATION_BATCH):
+            images = as_float(self.validation.images.index_select(0, batch))
+            targets = self.validation.targets.index_select(0, batch)
+            with self.precision.autocast(self.device):
+                outputs = self.network(images.contiguous(memory_format=self.precision.memory_format))
+            outputs = outputs.float()
+            cosines = cosine_similarity(outputs, targets)
+            sums[0] += mse_loss(outputs, targets) * len(batch)
+            sums[1] += (cosines >= THRESHOLD).sum()
+            sums[2] += cosines.sum()
+        (sums,) = self.workers.add_up([sums])
+        loss, accuracy, cosine = (sums / len(self.validation)).tolist()
+        return loss, accuracy, cosine
+
+    def _stop_reason(self, epoch: int, train_loss: float, validation_loss: float) -> str:
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            return "diverged"
+        losses = [record.validation_loss for record in self.history] + [validation_loss]
+        if early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience):
+            return "early_stopping"
+        return "max_epochs" if epoch >= self.config.max_epochs else ""
+
+    def _keep_if_best(self, record: EpochRecord) -> None:
+        best_loss = self.history[self.best_epoch - 1].validation_loss if self.best_epoch else math.inf
+        if record.stop_reason != "diverged" and record.validation_loss < best_loss:
+            self.best_epoch = record.epoch
+            self.best_weights = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training on needs; `torch.load(weights_only=True)` reads it back."""
+        last_is_best = self.best_epoch == len(self.history)
+        return {
+            "weights": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": [asdict(record) for record in self.history],
+            "best_epoch": self.best_epoch,
+            "best_weights": None if last_is_best else self.best_weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state of a training with the same configuration."""
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        self.best_epoch = state["best_epoch"]
+        best = state["weights"] if state["best_weights"] is None else state["best_weights"]
+        self.best_weights = {k: v.to(self.device) for k, v in best.items()}

@@ -1,0 +1,1 @@
+"""The search: Ray Tune around Ray Train around trainables.training."""
