@@ -1,0 +1,158 @@
+"""Every table's columns with their types, units and meaning: the one place.
+
+A table is one parquet file per run, `tables/TABLE/run=NAME/TABLE.parquet`. The run's name is a column of
+its own too, so that a single file stands by itself.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+VERSION = 1
+
+TEXT = pa.string()
+SHARE = pa.float64()
+SECONDS = pa.float64()
+MOMENT = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; null where `nullable`, for what is not known yet or does not apply."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+
+
+RUN = Column("run", TEXT, "name of the search")
+TRIAL = Column("trial", pa.int32(), "number of the trial within its run, from 0")
+
+RUNS = (
+    RUN,
+    Column("status", TEXT, "running, finished, interrupted or failed"),
+    Column("model", TEXT, "network, as given to --model"),
+    Column("pipeline", TEXT, "what the network is to replace"),
+    Column("command", TEXT, "command line that started the run"),
+    Column("config", TEXT, "every setting of the search, as JSON"),
+    Column("seed", pa.int64(), "the search's seed"),
+    Column("started_at", MOMENT, "start of the first session"),
+    Column("ended_at", MOMENT, "end of the last session", nullable=True),
+    Column("sessions", pa.int32(), "1, and 1 more for each --resume"),
+    Column("commit", TEXT, "git commit of the code", nullable=True),
+    Column("dirty", pa.bool_(), "whether the code differed from that commit", nullable=True),
+    Column("versions", TEXT, "of Python, torch, ray and the rest, as JSON"),
+    Column("host", TEXT, "machine that the driver ran on"),
+    Column("cpu_model", TEXT, "its processor"),
+    Column("cpu_count", pa.int32(), "cores in the cluster"),
+    Column("gpu_model", TEXT, "graphics processor of the cluster", nullable=True),
+    Column("gpu_count", pa.int32(), "graphics processors in the cluster"),
+    Column("node_count", pa.int32(), "machines in the cluster"),
+    Column("memory_gib", pa.float64(), "memory in the cluster", "GiB"),
+    Column("data", TEXT, "image set"),
+    Column("train_images", pa.int64(), "training images used"),
+    Column("validation_images", pa.int64(), "validation images"),
+    Column("test_images", pa.int64(), "test images"),
+    Column("train_fingerprint", TEXT, "SHA-256 of the training pixels used"),
+    Column("validation_fingerprint", TEXT, "SHA-256 of the validation pixels"),
+    Column("test_fingerprint", TEXT, "SHA-256 of the test pixels"),
+)
+
+TRIALS = (
+    RUN,
+    TRIAL,
+    Column("confirms", pa.int32(), "the finalist that this trial trains again, another seed", nullable=True),
+    Column("model", TEXT, "network"),
+    Column("learning_rate", pa.float64(), "Adam's step size"),
+    Column("dropout", pa.float64(), "share of activations dropped", nullable=True),
+    Column("patience", pa.int32(), "early-stopping patience", "epochs"),
+    Column("seed", pa.int64(), "the trial's own seed"),
+    Column(
+        "stop_reason",
+        TEXT,
+        "max_epochs, early_stopping, asha, diverged, out_of_memory, error or interrupted; null while it runs",
+        nullable=True,
+    ),
+    Column("error", TEXT, "traceback of a trial that failed", nullable=True),
+    Column("epochs", pa.int32(), "epochs trained"),
+    Column("best_epoch", pa.int32(), "epoch of the lowest validation loss", nullable=True),
+    Column("best_validation_loss", pa.float64(), "mean squared error at that epoch", nullable=True),
+    Column("best_validation_accuracy", SHARE, "cosine accuracy at 0.95 at that epoch", nullable=True),
+    Column("start_sec", SECONDS, "process free (or created) to first batch", "s", nullable=True),
+    Column("reused_process", pa.bool_(), "whether the process had run a trial before", nullable=True),
+    Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
+    Column("epoch_sec", SECONDS, "median epoch: training and validation", "s", nullable=True),
+    Column("images_per_sec", pa.float64(), "median over epochs, training only", "1/s", nullable=True),
+    Column("peak_mib", pa.float64(), "peak memory: CUDA's if on a GPU, else the process's own", "MiB", True),
+    Column("device", TEXT, "what it trained on", nullable=True),
+    Column("precision", TEXT, "float32 or bfloat16", nullable=True),
+    Column("threads", pa.int32(), "CPU threads per worker", nullable=True),
+    Column("host", TEXT, "machine it ran on", nullable=True),
+    Column("restarts", pa.int32(), "times it went on from a checkpoint after its process died or a --resume"),
+    Column("started_at", MOMENT, "first start"),
+    Column("ended_at", MOMENT, "end", nullable=True),
+    Column("checkpoint", TEXT, "directory of its last checkpoint", nullable=True),
+)
+
+EPOCHS = (
+    RUN,
+    TRIAL,
+    Column("epoch", pa.int32(), "from 1"),
+    Column("train_loss", pa.float64(), "mean squared error over the epoch"),
+    Column("validation_loss", pa.float64(), "mean squared error after the epoch"),
+    Column("validation_accuracy", SHARE, "share of validation images at cosine ≥ 0.95"),
+    Column("validation_cosine", pa.float64(), "mean cosine similarity"),
+    Column("train_sec", SECONDS, "training", "s"),
+    Column("validation_sec", SECONDS, "validation", "s"),
+    Column("images_per_sec", pa.float64(), "training", "1/s"),
+    Column("reported_at", MOMENT, "when the search heard of it"),
+)
+
+ACCURACY = (
+    RUN,
+    Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
+    Column("kind", TEXT, "trial, floor or ceiling"),
+    Column("trial", pa.int32(), "for a trial: its number", nullable=True),
+    Column("confirms", pa.int32(), "for a repeat with another seed: the finalist", nullable=True),
+    Column("parameters", pa.int64(), "numbers that were trained", nullable=True),
+    Column("split", TEXT, "test, or validation"),
+    Column("images", pa.int64(), "how many"),
+    Column("threshold", pa.float64(), "cosine similarity to reach"),
+    Column("share", SHARE, "share of images that reach it"),
+    Column("trainings", pa.int32(), "for a finalist: it and its repeats; for the rest 1"),
+    Column("share_mean", SHARE, "mean share over those trainings"),
+    Column("share_std", SHARE, "their standard deviation (n − 1)", nullable=True),
+    Column("cosine_mean", pa.float64(), "mean cosine similarity"),
+    Column("mse", pa.float64(), "mean squared error"),
+    Column("psnr_db", pa.float64(), "mean over images of the peak signal-to-noise ratio", "dB"),
+    Column("ssim", pa.float64(), "mean structural similarity, Wang et al. 2004"),
+)
+
+SAMPLES = (
+    RUN,
+    Column("subject", TEXT, "`trial 7`"),
+    TRIAL,
+    Column("image", pa.int32(), "index within the test split"),
+    Column("cosine", pa.float64(), "cosine similarity of output and truth"),
+    Column("input", pa.binary(), "32 × 32 RGB, as PNG"),
+    Column("truth", pa.binary(), "28 × 28 grey, as PNG"),
+    Column("output", pa.binary(), "28 × 28 grey, clipped to [0, 1], as PNG"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "runs": RUNS,
+    "trials": TRIALS,
+    "epochs": EPOCHS,
+    "accuracy": ACCURACY,
+    "samples": SAMPLES,
+}
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """The table's Arrow schema; units and meanings travel in the parquet file's own metadata."""
+    fields = [
+        pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in TABLES[table]
+    ]
+    return pa.schema(fields, {"table": table, "schema_version": str(VERSION)})

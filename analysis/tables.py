@@ -1,0 +1,117 @@
+"""Read and publish parquet tables: a file appears whole or not at all, and one writer owns it."""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.schema import TABLES, arrow_schema
+
+Row = dict[str, Any]
+WRITING_SHARE = 0.05  # of a run's time, at most, goes into writing a table that grows
+
+
+def table_path(tables: Path, table: str, run: str) -> Path:
+    """Where a run's table lies below the directory `tables`."""
+    return tables / table / f"run={run}" / f"{table}.parquet"
+
+
+def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) -> None:
+    """Replace a run's table by `rows`: written aside, flushed to the disk, then renamed.
+
+    Readers see the old file or the new one. Raises OSError when the disk is full or read-only; the old
+    file is then untouched.
+    """
+    schema = arrow_schema(table)
+    content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema)
+    path = table_path(tables, table, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            pq.write_table(content, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read(tables: Path, table: str, run: str | None = None) -> pd.DataFrame:
+    """One run's rows of a table, or every run's; empty, with the table's columns, when there are none.
+
+    Raises ValueError when a file can't be read.
+    """
+    pattern = table_path(tables, table, run or "*").relative_to(tables).as_posix()
+    frames = [_read_file(path, table) for path in sorted(tables.glob(pattern))]
+    whole = pa.concat_tables(frames, promote_options="default") if frames else arrow_schema(table).empty_table()
+    return whole.to_pandas()
+
+
+def _read_file(path: Path, table: str) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} can't be read as the table {table}: {error}") from error
+
+
+def rows_of(tables: Path, table: str, run: str) -> list[Row]:
+    """One run's rows as dicts, with None for null: what a resumed search goes on from."""
+    path = table_path(tables, table, run)
+    return _read_file(path, table).to_pylist() if path.exists() else []
+
+
+class GrowingTable:
+    """The one writer of a run's table: rows come with a key, and a later row replaces an earlier one.
+
+    `publish_if_due` writes often while that is cheap and seldom when it is not, so that writing stays
+    below WRITING_SHARE of the run's time however many rows there are.
+    """
+
+    def __init__(self, tables: Path, table: str, run: str, key: tuple[str, ...], rows: Iterable[Row] = ()):
+        self._tables = tables
+        self._table = table
+        self._run = run
+        self._key = key
+        self._written = arrow_schema(table).empty_table()  # what the rows were already converted to
+        self._index: dict[tuple[Any, ...], int] = {}
+        self._rows: list[Row] = []
+        self._due = 0.0
+        for row in rows:
+            self.put(row)
+
+    def put(self, row: Row) -> None:
+        """Add a row, or replace the one with its key. Columns that are left out become null."""
+        filled = {column.name: row.get(column.name) for column in TABLES[self._table]}
+        filled["run"] = self._run
+        key = tuple(filled[name] for name in self._key)
+        position = self._index.setdefault(key, len(self._rows))
+        if position == len(self._rows):
+            self._rows.append(filled)
+        else:
+            self._rows[position] = filled
+            self._written = self._written.slice(0, min(position, len(self._written)))
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows in the order in which their keys first came."""
+        return self._rows
+
+    def publish_if_due(self) -> None:
+        """Write the table unless its last writing was a short while ago."""
+        if time.monotonic() >= self._due:
+            self.publish()
+
+    def publish(self) -> None:
+        """Write the table now. Raises OSError when the disk does not take it."""
+        start = time.monotonic()
+        fresh = pa.Table.from_pylist(self._rows[len(self._written) :], self._written.schema)
+        self._written = pa.concat_tables([self._written, fresh]).combine_chunks()
+        publish(self._tables, self._table, self._run, self._written)
+        end = time.monotonic()
+        self._due = end + (end - start) / WRITING_SHARE

@@ -1,0 +1,211 @@
+"""What a search is: one dataclass, checked, and completed by what the machine offers."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from trainables.early_stopping import CRITERIA
+from trainables.network import Budget, Range
+from trainables.precision import CHOICES
+from trainables.registry import find
+
+SEARCHES = ("random", "tpe")
+WANDB_MODES = ("disabled", "offline", "online")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "verbose", "wandb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Every setting of `python -m tuner.run`. None stands for "what suits the machine" until `completed`.
+
+    Raises ValueError with one sentence for the first setting that makes no sense.
+    """
+
+    model: str = "fc"
+    """A registered network, or package.module:Class."""
+    data: str = "auto"
+    """cifar10, photos, auto or a directory."""
+    images: int | None = None
+    """How many training images."""
+    samples: int | None = None
+    """How many trials."""
+    max_epochs: int | None = None
+    """Epochs of a trial that nothing stops."""
+    grace_epochs: int = 1
+    """Epochs before ASHA may stop a trial."""
+    reduction_factor: float = 3.0
+    """ASHA lets one in this many trials go on at each rung."""
+    search: str = "random"
+    """random, or tpe (Optuna)."""
+    learning_rate: Range | None = None
+    """Lowest and highest, instead of the network's own range."""
+    dropout: Range | None = None
+    """Lowest and highest, instead of the network's own range."""
+    patience: tuple[int, int] | None = None
+    """Lowest and highest early-stopping patience, instead of the network's own range."""
+    early_stopping: str = "best"
+    """best or window."""
+    batch_size: int | None = None
+    """Images per update, over all workers of a trial."""
+    precision: str = "auto"
+    """auto, float32 or bfloat16."""
+    cpus_per_trial: float = 1.0
+    """Cores for each worker of a trial; also its threads."""
+    gpus_per_trial: float | None = None
+    """Share of a GPU for each worker of a trial."""
+    memory_gib_per_trial: float = 0.0
+    """Memory to reserve for each worker of a trial; 0 reserves none."""
+    workers_per_trial: int = 1
+    """More than one trains data-parallel."""
+    concurrency: int | None = None
+    """Trials at a time."""
+    finalists: int = 3
+    """Best trials that are evaluated on the test split."""
+    confirm_seeds: int = 0
+    """How often each finalist is trained again with another seed."""
+    seed: int = 0
+    name: str = ""
+    """Name of the run; empty makes one from the model and the time."""
+    storage: str = "results"
+    """Directory for tables, checkpoints and networks."""
+    address: str | None = None
+    """A running Ray cluster; None starts one on this machine."""
+    resume: str | None = None
+    """Name of the run to go on with."""
+    wandb: str = "offline"
+    """disabled, offline or online."""
+    timeout: float | None = None
+    """Seconds after which the search ends with what it has."""
+    verbose: bool = False
+    """Show Ray's own messages."""
+
+    def __post_init__(self) -> None:
+        find(self.model)
+        self._check_choices()
+        self._check_ranges()
+        self._check_numbers()
+        for name in (self.name, self.resume):
+            if name and not NAME.fullmatch(name):
+                raise ValueError(
+                    f"a run's name is made of letters, digits, dots, dashes and underscores, "
+                    f"at most 64, but got {name!r}"
+                )
+        if "://" in self.storage:
+            raise ValueError(f"--storage {self.storage}: give a directory; it may be a mounted one")
+
+    def _check_choices(self) -> None:
+        choices = {
+            "search": SEARCHES,
+            "early_stopping": tuple(CRITERIA),
+            "precision": CHOICES,
+            "wandb": WANDB_MODES,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{flag(name)} {getattr(self, name)}: choose one of {', '.join(allowed)}")
+
+    def _check_numbers(self) -> None:
+        least = {
+            "images": 1,
+            "samples": 1,
+            "max_epochs": 1,
+            "grace_epochs": 1,
+            "batch_size": 1,
+            "workers_per_trial": 1,
+            "concurrency": 1,
+            "finalists": 1,
+            "confirm_seeds": 0,
+            "seed": 0,
+            "gpus_per_trial": 0,
+            "memory_gib_per_trial": 0,
+        }
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= lowest:
+                raise ValueError(f"{flag(name)} ≥ {lowest} must hold, but got {value}")
+        for name in ("cpus_per_trial", "timeout"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{flag(name)} > 0 must hold, but got {value}")
+        if not self.reduction_factor > 1:
+            raise ValueError(f"--reduction-factor > 1 must hold, but got {self.reduction_factor}")
+        gpus = self.gpus_per_trial or 0
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
+        if self.max_epochs is not None and self.grace_epochs > self.max_epochs:
+            raise ValueError(
+                f"--grace-epochs ≤ --max-epochs must hold, but got {self.grace_epochs} and {self.max_epochs}"
+            )
+
+    def _check_ranges(self) -> None:
+        for name in ("learning_rate", "dropout", "patience"):
+            ends = getattr(self, name)
+            if ends is not None and not ends[0] <= ends[1]:
+                raise ValueError(f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {ends[0]} {ends[1]}")
+        if self.learning_rate is not None and not self.learning_rate[0] > 0:
+            raise ValueError(f"--learning-rate LOW HIGH: LOW > 0 must hold, but got {self.learning_rate[0]}")
+        if self.dropout is not None and not (self.dropout[0] >= 0 and self.dropout[1] < 1):
+            raise ValueError(f"--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got {self.dropout}")
+        if self.dropout is not None and find(self.model).defaults.dropout is None:
+            raise ValueError(f"--dropout: {self.model} has no dropout; leave the flag out")
+        if self.patience is not None and not self.patience[0] >= 1:
+            raise ValueError(f"--patience LOW HIGH: LOW ≥ 1 must hold, but got {self.patience[0]}")
+
+    def budget(self, gpus: float) -> Budget:
+        """The network's own default budget where there are GPUs, or where there are none."""
+        defaults = find(self.model).defaults
+        return defaults.gpu if gpus else defaults.cpu
+
+    def completed(self, *, gpus: float, data: str, train_images: int, fits: int) -> "SearchConfig":
+        """This search with nothing left open: `fits` trials fit at once, `gpus` are in the cluster."""
+        budget = self.budget(gpus)
+        images = self.images or min(budget.images or train_images, train_images)
+        max_epochs = self.max_epochs or max(budget.max_epochs, self.grace_epochs)
+        return replace(
+            self,
+            data=data,
+            images=images,
+            samples=self.samples or budget.samples,
+            max_epochs=max_epochs,
+            batch_size=self.batch_size or find(self.model).defaults.batch_size,
+            concurrency=self.concurrency or fits,
+        )
+
+    def to_json(self) -> str:
+        """For the runs table; `from_json` reads it back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SearchConfig":
+        """The configuration of an earlier session. Keys that this version does not know are an error."""
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = json.loads(text)
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"the run was made by another version: it has the settings {', '.join(unknown)}")
+        ranges = ("learning_rate", "dropout", "patience")
+        return cls(**{k: tuple(v) if k in ranges and v is not None else v for k, v in values.items()})
+
+    @property
+    def tables(self) -> Path:
+        """Directory of the parquet tables."""
+        return Path(self.storage) / "tables"
+
+    @property
+    def experiment(self) -> Path:
+        """Directory of Ray's state and the checkpoints of this run."""
+        return Path(self.storage) / "experiments" / self.name
+
+    @property
+    def networks(self) -> Path:
+        """Directory of the finalists' weights."""
+        return Path(self.storage) / "networks" / f"run={self.name}"
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")

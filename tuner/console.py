@@ -1,0 +1,81 @@
+"""What a person sees: lines that stay, a progress line while the search runs, and the closing table."""
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
+
+
+class Console:
+    """Lines and a progress line. In a terminal the progress line stays at the bottom."""
+
+    def __init__(self) -> None:
+        self._rich = RichConsole(highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._next_plain = 0.0
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Print a line above the progress line."""
+        self._rich.print(escape(text), style=style or None)
+
+    def __enter__(self) -> "Console":
+        if self._rich.is_terminal:
+            self._live = Live(Text(), console=self._rich, auto_refresh=False, transient=True)
+            self._live.start()
+        self._next_plain = time.monotonic() + PLAIN_PROGRESS_SEC
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def progress(self, text: str) -> None:
+        """Replace the progress line; into a file, print one now and then."""
+        if self._live:
+            self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+        elif time.monotonic() >= self._next_plain:
+            self._next_plain = time.monotonic() + PLAIN_PROGRESS_SEC
+            self.line(text)
+
+    def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+        """Print a table; every column but the first is set to the right."""
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        for position, name in enumerate(columns):
+            table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self._rich.print(table)
+
+
+def complain(error: object) -> None:
+    """One sentence on the error stream."""
+    print(f"error: {error}", file=sys.stderr)
+
+
+def hyperparameters(row: dict[str, Any]) -> str:
+    """A trial's hyperparameters as they are printed everywhere."""
+    parts = [f"lr {row['learning_rate']:.2e}"]
+    if row["dropout"] is not None:
+        parts.append(f"dropout {row['dropout']:.3f}")
+    return ", ".join([*parts, f"patience {row['patience']}"])
+
+
+def duration(sec: float) -> str:
+    """90 → 1:30, 3700 → 1:01:40."""
+    minutes, seconds = divmod(round(sec), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def percent(share: float) -> str:
+    """0.99871 → 99.87 %. Cut, not rounded, so that only all images are 100 %."""
+    return f"{int(share * 10_000 + 1e-9) / 100:.2f} %"

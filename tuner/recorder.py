@@ -1,0 +1,221 @@
+"""From Ray Tune's callbacks to the tables, the console and the tracker: the one writer of a run's rows."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from analysis.ranking import ranked
+from analysis.tables import GrowingTable, Row
+from tuner.config import SearchConfig
+from tuner.console import Console, duration, hyperparameters, percent
+from tuner.tracking import Tracker
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_cosine",
+    "train_sec",
+    "validation_sec",
+    "images_per_sec",
+)
+FACTS = ("device", "precision", "threads", "host", "start_sec", "reused_process")
+FINISHED = frozenset({"max_epochs", "early_stopping", "asha", "diverged"})
+
+
+class Recorder(tune.Callback):  # type: ignore[misc]
+    """Keeps `trials` and `epochs` up to date in memory, and publishes both while the search runs."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        console: Console,
+        tracker: Tracker,
+        *,
+        trials: Iterable[Row] = (),
+        epochs: Iterable[Row] = (),
+    ) -> None:
+        self._config = config
+        self._console = console
+        self._tracker = tracker
+        self._trials = GrowingTable(config.tables, "trials", config.name, ("trial",), trials)
+        self._epochs = GrowingTable(config.tables, "epochs", config.name, ("trial", "epoch"), epochs)
+        self._by_number: dict[int, Row] = {row["trial"]: row for row in self._trials.rows}
+        self._curves: dict[int, dict[int, Row]] = defaultdict(dict)
+        for row in self._epochs.rows:
+            self._curves[row["trial"]][row["epoch"]] = row
+        self._last_reason: dict[int, str] = {}
+        self._running: set[int] = set()
+        self._started = datetime.now(UTC)
+        self._told_precision = False
+
+    @property
+    def trials(self) -> list[Row]:
+        """All rows of the trials table, in order of their numbers."""
+        return sorted(self._trials.rows, key=lambda row: int(row["trial"]))
+
+    # ---------------------------------------------------------------- what Tune calls
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial starts, or starts again after its process died."""
+        proposal = trial.config
+        number = proposal["number"]
+        row = self._by_number.get(number)
+        if row is None:
+            row = self._new_row(proposal)
+            self._console.line(f"trial {number:>3}  starts    {hyperparameters(row)}")
+        else:
+            row = {**row, "stop_reason": None, "error": None, "ended_at": None, "restarts": row["restarts"] + 1}
+            self._console.line(f"trial {number:>3}  goes on   after epoch {row['epochs']}")
+        self._running.add(number)
+        self._put(row)
+        self._trials.publish_if_due()
+        self._tracker.start(number, row)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch is done, or the trial says why it can't go on."""
+        number = trial.config["number"]
+        self._last_reason[number] = result["stop_reason"]
+        row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
+        if "train_loss" in result:
+            epoch = {k: result[k] for k in EPOCH_COLUMNS} | {"trial": number, "reported_at": datetime.now(UTC)}
+            self._epochs.put(epoch)
+            self._curves[number][result["epoch"]] = epoch
+            row["peak_mib"] = result["peak_mib"]
+            self._tell_precision(result)
+            self._tracker.log(number, {k: result[k] for k in EPOCH_COLUMNS})
+        else:
+            row["error"] = result["error"]
+        row["checkpoint"] = result.get("checkpoint_path", row["checkpoint"])
+        self._put(self._summed_up(row))
+        self._epochs.publish_if_due()
+        self._trials.publish_if_due()
+        self.show_progress()
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
+    ) -> None:
+        """Ray has kept a checkpoint."""
+        self._put({**self._by_number[trial.config["number"]], "checkpoint": checkpoint.path})
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial has ended by itself, or ASHA has stopped it."""
+        number = trial.config["number"]
+        self._end(number, self._last_reason.get(number) or "asha")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died more often than it is started again."""
+        row = self._by_number[trial.config["number"]]
+        error = f"its process died {row['restarts'] + 1} times"
+        if trial.error_file and Path(trial.error_file).exists():
+            error += "\n" + Path(trial.error_file).read_text()
+        self._put({**row, "error": error})
+        self._end(row["trial"], "error")
+
+    # ---------------------------------------------------------------- what the search calls
+
+    def close(self) -> None:
+        """Mark what still runs as interrupted and publish everything."""
+        for number in sorted(self._running):
+            self._end(number, "interrupted")
+        self.publish()
+
+    def publish(self) -> None:
+        """Write both tables now."""
+        self._epochs.publish()
+        self._trials.publish()
+
+    def show_progress(self) -> None:
+        """Trials done, the best so far, and the time."""
+        rows = [row for row in self._by_number.values() if row["confirms"] is None]
+        done = sum(row["stop_reason"] is not None for row in rows)
+        elapsed = (datetime.now(UTC) - self._started).total_seconds()
+        parts = [f"{done}/{self._config.samples} trials done, {len(self._running)} running"]
+        best = next(iter(ranked(rows)), None)
+        if best:
+            accuracy = percent(best["best_validation_accuracy"])
+            parts.append(f"best: trial {best['trial']}, loss {best['best_validation_loss']:.2e}, {accuracy}")
+        self._console.progress(" · ".join([*parts, f"{duration(elapsed)} elapsed"]))
+
+    # ---------------------------------------------------------------- rows
+
+    def _new_row(self, proposal: dict[str, Any]) -> Row:
+        return {
+            "run": self._config.name,
+            "trial": proposal["number"],
+            "confirms": proposal["confirms"],
+            "model": self._config.model,
+            **{name: proposal[name] for name in ("learning_rate", "dropout", "patience", "seed")},
+            "stop_reason": None,
+            "error": None,
+            "epochs": 0,
+            "best_validation_loss": None,
+            "train_sec": 0.0,
+            "restarts": 0,
+            "started_at": datetime.now(UTC),
+            "checkpoint": None,
+        }
+
+    def _put(self, row: Row) -> None:
+        self._by_number[row["trial"]] = row
+        self._trials.put(row)
+
+    def _summed_up(self, row: Row) -> Row:
+        """The row with what its epochs say: best epoch, medians, totals."""
+        epochs = list(self._curves[row["trial"]].values())
+        if not epochs:
+            return row
+        seconds = [e["train_sec"] + e["validation_sec"] for e in epochs]
+        summary = {
+            "epochs": max(e["epoch"] for e in epochs),
+            "train_sec": sum(seconds),
+            "epoch_sec": statistics.median(seconds),
+            "images_per_sec": statistics.median(e["images_per_sec"] for e in epochs),
+        }
+        finite = [e for e in epochs if math.isfinite(e["validation_loss"]) and math.isfinite(e["train_loss"])]
+        if finite:
+            best = min(finite, key=lambda e: (e["validation_loss"], e["epoch"]))
+            summary |= {
+                "best_epoch": best["epoch"],
+                "best_validation_loss": best["validation_loss"],
+                "best_validation_accuracy": best["validation_accuracy"],
+            }
+        return {**row, **summary}
+
+    def _end(self, number: int, stop_reason: str) -> None:
+        row = {**self._by_number[number], "stop_reason": stop_reason, "ended_at": datetime.now(UTC)}
+        self._running.discard(number)
+        self._put(row)
+        self._trials.publish_if_due()
+        self._tracker.finish(number, row)
+        self._console.line(f"trial {number:>3}  {_ending(row)}", style="" if row["error"] is None else "red")
+        self.show_progress()
+
+    def _tell_precision(self, result: dict[str, Any]) -> None:
+        if not self._told_precision:
+            self._told_precision = True
+            self._console.line(
+                f"training in {result['precision']} on {result['device']} "
+                f"({result['precision_reason']}), {result['threads']} threads a worker"
+            )
+
+
+def _ending(row: Row) -> str:
+    if row["error"] is not None:
+        return f"{row['stop_reason']:<9} {row['error'].strip().splitlines()[-1]}"
+    if row["best_epoch"] is None:
+        return f"{row['stop_reason']:<9} before its first epoch was done"
+    return (
+        f"{row['stop_reason']:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
+        f"loss {row['best_validation_loss']:.2e}, {percent(row['best_validation_accuracy'])} "
+        f"at cosine ≥ 0.95 in epoch {row['best_epoch']}"
+    )

@@ -1,0 +1,60 @@
+"""What is searched: learning rate, dropout and early-stopping patience, and how one trial draws them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainables.network import Range
+from trainables.registry import find
+from trainables.seeds import derive_seed
+from tuner.config import SearchConfig
+
+Hyperparameters = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The ranges of one search; equal ends fix a value."""
+
+    learning_rate: Range  # log-uniform
+    dropout: Range | None  # uniform; None for a network without dropout
+    patience: tuple[int, int]  # uniform, both ends included
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> "Space":
+        """The network's own ranges, with those of the command line in their place."""
+        defaults = find(config.model).defaults
+        return cls(
+            learning_rate=config.learning_rate or defaults.learning_rate,
+            dropout=config.dropout or defaults.dropout,
+            patience=config.patience or defaults.patience,
+        )
+
+    def draw(self, seed: int, number: int) -> Hyperparameters:
+        """Trial `number` of a random search: the same whatever ran before it and in whichever order."""
+        random = np.random.default_rng([seed, number])
+        low, high = np.log(self.learning_rate)
+        drawn = {
+            "learning_rate": float(np.clip(np.exp(random.uniform(low, high)), *self.learning_rate)),
+            "dropout": None if self.dropout is None else float(random.uniform(*self.dropout)),
+            "patience": int(random.integers(self.patience[0], self.patience[1], endpoint=True)),
+        }
+        return drawn
+
+    def distributions(self) -> dict[str, Any]:
+        """The same ranges as Optuna's distributions."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        searched: dict[str, Any] = {
+            "learning_rate": FloatDistribution(*self.learning_rate, log=True),
+            "patience": IntDistribution(*self.patience),
+        }
+        if self.dropout is not None:
+            searched["dropout"] = FloatDistribution(*self.dropout)
+        return searched
+
+
+def trial_seed(search_seed: int, hyperparameters: Hyperparameters, repeat: int = 0) -> int:
+    """A trial's own seed, from the search's and its hyperparameters; `repeat` counts confirmations."""
+    return derive_seed(search_seed, sorted(hyperparameters.items()), repeat)

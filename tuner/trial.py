@@ -1,0 +1,212 @@
+"""A trial: Ray Train's TorchTrainer around trainables.training, inside a Tune function.
+
+One worker trains in the trial's own process (Train's local mode), which Tune uses again for the next
+trial. Several are a worker group of Ray Train, with the process group that gradients are added up over.
+"""
+
+import os
+import tempfile
+import time
+import traceback
+import warnings
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+import ray.train
+import torch
+from ray import tune
+
+from trainables.parallel import Workers
+from trainables.training import EpochRecord, Examples, Training, TrainingConfig
+from tuner import checkpoints
+from tuner.proposals import OBJECTIVE, Proposal
+
+FAILURE_RETRIES = 2  # restarts of a trial whose process died
+
+_process = {"trials": 0, "free_since": psutil.Process().create_time()}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every trial of a search has in common."""
+
+    examples: tuple[Any, ...]
+    """Object references: train images, train targets, validation images, validation targets."""
+    training: dict[str, Any]
+    """Settings of TrainingConfig that are not searched."""
+    workers: int
+    worker_resources: dict[str, float]
+    experiment: str
+    """Directory of the session that runs."""
+
+
+def run_trial(config: Proposal, shared: Shared) -> None:
+    """The function that Ray Tune runs."""
+    from ray.train.torch import TorchTrainer
+
+    loop_config = {"proposal": config, "shared": shared}
+    if shared.workers == 1:
+        scaling = ray.train.ScalingConfig(num_workers=0)
+        TorchTrainer(train_loop, train_loop_config=loop_config, scaling_config=scaling).fit()
+        return
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    TorchTrainer(
+        train_loop,
+        train_loop_config=loop_config,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=shared.workers,
+            use_gpu="GPU" in shared.worker_resources,
+            resources_per_worker=shared.worker_resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=checkpoints.trial_directory(config["number"]),  # the same after a restart: it resumes by it
+            storage_path=shared.experiment,
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=FAILURE_RETRIES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    ).fit()
+
+
+def train_loop(loop_config: dict[str, Any]) -> None:
+    """Train one trial in this process, reporting each epoch with a checkpoint."""
+    proposal: Proposal = loop_config["proposal"]
+    shared: Shared = loop_config["shared"]
+    session = Session(alone=shared.workers == 1, share=shared.worker_resources)
+    try:
+        _train(session, proposal, shared)
+    except Exception as error:
+        if not session.alone:
+            raise  # the other workers wait for this one: the whole group must end
+        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+        session.report_failure("out_of_memory" if out_of_memory else "error", traceback.format_exc())
+    finally:
+        _process["trials"] += 1
+        _process["free_since"] = time.time()
+
+
+def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
+    start = _process["free_since"]
+    device = session.prepare_device()
+    train, validation = _examples(shared.examples)
+    config = TrainingConfig(
+        learning_rate=proposal["learning_rate"],
+        dropout=proposal["dropout"] or 0.0,
+        patience=proposal["patience"],
+        seed=proposal["seed"],
+        **shared.training,
+    )
+    training = Training(config, train, validation, device=device, workers=session.workers)
+    unheard = _load_newest(training, session.checkpoints(), proposal)
+    session.facts = {
+        "device": _device_name(device),
+        "precision": training.precision.name,
+        "precision_reason": training.precision.reason,
+        "threads": torch.get_num_threads(),
+        "host": os.uname().nodename,
+        "start_sec": time.time() - start,
+        "reused_process": _process["trials"] > 0,
+        "process": os.getpid(),
+    }
+    for record in unheard:
+        session.report(record, training)
+    for record in training.epochs():
+        session.report(record, training)
+
+
+def _load_newest(training: Training, restored: list[str], proposal: Proposal) -> list[EpochRecord]:
+    """Load the newest readable checkpoint; the epochs in it that the search may not have heard of.
+
+    `restored` comes from Ray after this trial's process died, the proposal's from earlier sessions. The
+    last epoch is always told again, since it may have been the one that ended the trial.
+    """
+    state = checkpoints.newest([*restored, *proposal["checkpoints"]])
+    if state is None:
+        return []
+    training.load_state_dict(state)
+    last = len(training.history) - 1
+    return training.history[last if restored else min(proposal["known_epochs"], last) :]
+
+
+class Session:
+    """What differs between a trial that trains alone in its process and a worker of a group."""
+
+    def __init__(self, *, alone: bool, share: dict[str, float]) -> None:
+        self.alone = alone
+        self.share = share
+        self.facts: dict[str, Any] = {}
+        self._peak_mib = 0.0
+        self._epoch = 0
+        if alone:
+            self.workers = Workers()
+        else:
+            context = ray.train.get_context()
+            self.workers = Workers(context.get_world_rank(), context.get_world_size())
+
+    def prepare_device(self) -> torch.device:
+        """This worker's device, limited to its share: threads on a CPU, memory on a GPU."""
+        torch.set_num_threads(max(1, int(self.share["CPU"])))
+        # A process without a share of a GPU still sees every one of them: Ray's word counts, not CUDA's
+        if not ray.get_gpu_ids():
+            return torch.device("cpu")
+        device = torch.device("cuda:0") if self.alone else ray.train.torch.get_device()
+        if self.share.get("GPU", 0) < 1:
+            torch.cuda.set_per_process_memory_fraction(self.share["GPU"], device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return device
+
+    def checkpoints(self) -> list[str]:
+        """The checkpoint that Ray gives back after this trial's process died; empty at a first start."""
+        checkpoint = tune.get_checkpoint() if self.alone else ray.train.get_checkpoint()
+        return [checkpoint.path] if checkpoint else []
+
+    def report(self, record: EpochRecord, training: Training) -> None:
+        """Tell the search of an epoch, with the state after it. Never returns once ASHA has said stop."""
+        self._epoch = record.epoch
+        finite = [r.validation_loss for r in training.history[: record.epoch] if r.stop_reason != "diverged"]
+        objective = float("nan") if record.stop_reason == "diverged" else min(finite)
+        metrics = {
+            **asdict(record),
+            **self.facts,
+            "peak_mib": self._peak(training.device),
+            OBJECTIVE: objective,
+        }
+        with tempfile.TemporaryDirectory() as directory:
+            if self.workers.rank == 0:
+                torch.save(training.state_dict(), Path(directory) / checkpoints.STATE_FILE)
+            self._send(metrics, directory if self.workers.rank == 0 else None)
+
+    def report_failure(self, stop_reason: str, error: str) -> None:
+        """Tell the search that the trial can't go on. Its other trials are not touched."""
+        failed = {"epoch": max(1, self._epoch), "stop_reason": stop_reason, "error": error}
+        self._send({**failed, **self.facts, OBJECTIVE: float("nan")}, None)
+
+    def _send(self, metrics: dict[str, Any], directory: str | None) -> None:
+        checkpoint = tune.Checkpoint.from_directory(directory) if directory else None
+        (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint)
+
+    def _peak(self, device: torch.device) -> float:
+        """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""
+        if device.type == "cuda":
+            return float(torch.cuda.max_memory_allocated(device)) / 2**20
+        memory = psutil.Process().memory_info()
+        self._peak_mib = max(self._peak_mib, (memory.rss - memory.shared) / 2**20)
+        return self._peak_mib
+
+
+@lru_cache(maxsize=1)
+def _examples(references: tuple[Any, ...]) -> tuple[Examples, Examples]:
+    """Views of the arrays in the node's object store: shared by its processes, so never written to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "not writable": that is the point
+        tensors = [torch.from_numpy(array) for array in ray.get(list(references))]
+    return Examples(*tensors[:2]), Examples(*tensors[2:])
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
