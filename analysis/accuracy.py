@@ -88,9 +88,7 @@ def sample_indices(count: int) -> list[int]:
 
 
 @torch.inference_mode()
-def sample_rows(
-    subject: Subject, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor
-) -> list[Row]:
+def sample_rows(subject: Subject, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor) -> list[Row]:
     """Input, truth and output of the fixed set of images, as PNG."""
     indices = sample_indices(len(examples))
     images = examples.images[indices]

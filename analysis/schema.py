@@ -152,7 +152,5 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 def arrow_schema(table: str) -> pa.Schema:
     """The table's Arrow schema; units and meanings travel in the parquet file's own metadata."""
-    fields = [
-        pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in TABLES[table]
-    ]
+    fields = [pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in TABLES[table]]
     return pa.schema(fields, {"table": table, "schema_version": str(VERSION)})

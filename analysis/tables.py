@@ -50,7 +50,8 @@ def read(tables: Path, table: str, run: str | None = None) -> pd.DataFrame:
     pattern = table_path(tables, table, run or "*").relative_to(tables).as_posix()
     frames = [_read_file(path, table) for path in sorted(tables.glob(pattern))]
     whole = pa.concat_tables(frames, promote_options="default") if frames else arrow_schema(table).empty_table()
-    return whole.to_pandas()
+    frame: pd.DataFrame = whole.to_pandas()
+    return frame
 
 
 def _read_file(path: Path, table: str) -> pa.Table:

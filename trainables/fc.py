@@ -26,5 +26,5 @@ class FC(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.layers(images)
-        return outputs.unflatten(1, (1, 28, 28))
+        outputs: Tensor = self.layers(images).unflatten(1, (1, 28, 28))
+        return outputs

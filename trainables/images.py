@@ -35,7 +35,7 @@ class ImageSet:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the pixels."""
-        return hashlib.sha256(memoryview(self.images.contiguous().numpy())).hexdigest()
+        return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
     def first(self, count: int) -> "ImageSet":
         """The first `count` images, which are a fair sample since every source is shuffled once."""
@@ -88,8 +88,7 @@ def load(source: str) -> Splits:
     directory = Path(source)
     if not directory.is_dir():
         raise ValueError(
-            f"--data {source}: there is no such directory; "
-            f"give a directory with images, or one of {', '.join(SOURCES)}"
+            f"--data {source}: there is no such directory; give a directory with images, or one of {', '.join(SOURCES)}"
         )
     return split(str(directory), *folders.load(directory))
 

@@ -111,9 +111,8 @@ class Training:
             config.precision, pays=find(config.model).defaults.reduced_precision, device=device
         )
         torch.manual_seed(config.seed)
-        self.network = build(config.model, dropout=config.dropout).to(
-            device, memory_format=self.precision.memory_format
-        )
+        network = build(config.model, dropout=config.dropout).to(device)
+        self.network = network.to(memory_format=self.precision.memory_format)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
 

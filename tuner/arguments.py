@@ -37,7 +37,10 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is searched")
     add = group.add_argument
     add("--model", help=f"{', '.join(NETWORKS)}, or package.module:Class (default: fc)")
-    add("--data", help="cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos (default)")
+    add(
+        "--data",
+        help="cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos (default)",
+    )
     add("--images", type=int, help="training images (default: all; fewer for cnn without a GPU)")
     add("--samples", type=int, help="trials (default: the network's own, more where there is a GPU)")
     add("--max-epochs", type=int, help="epochs of a trial that nothing stops (default: the network's own)")

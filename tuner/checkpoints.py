@@ -35,9 +35,7 @@ def newest(checkpoints: Iterable[str | Path]) -> dict[str, Any] | None:
     """
     for checkpoint in checkpoints:
         try:
-            state: dict[str, Any] = torch.load(
-                Path(checkpoint) / STATE_FILE, map_location="cpu", weights_only=True
-            )
+            state: dict[str, Any] = torch.load(Path(checkpoint) / STATE_FILE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError):
             continue
         return state

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group's reports wait for it; 2 s by default
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less per worker group
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a resumed search is rebuilt from the tables, not from Ray's snapshots
 }
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.air", "ray.data")
 JOIN_SEC = 20
@@ -87,14 +89,20 @@ def start(address: str | None, *, dashboard: bool, verbose: bool) -> None:
         ) from error
 
 
+def stop() -> None:
+    """Leave the cluster, or end the one that `start` made. A second Ctrl-C does not break it off."""
+    import ray
+
+    with suppress(KeyboardInterrupt):
+        ray.shutdown()
+
+
 def nodes() -> list[Node]:
     """The machines that are up."""
     import ray
 
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [
-        Node(r.get("CPU", 0.0), r.get("GPU", 0.0), round(r.get("memory", 0.0) / 2**30, 2)) for r in resources
-    ]
+    return [Node(r.get("CPU", 0.0), r.get("GPU", 0.0), round(r.get("memory", 0.0) / 2**30, 2)) for r in resources]
 
 
 def gpu_model() -> str | None:

@@ -187,8 +187,8 @@ class SearchConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"the run was made by another version: it has the settings {', '.join(unknown)}")
-        ranges = ("learning_rate", "dropout", "patience")
-        return cls(**{k: tuple(v) if k in ranges and v is not None else v for k, v in values.items()})
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**settings)
 
     @property
     def tables(self) -> Path:

@@ -24,9 +24,7 @@ def check_storage(config: SearchConfig) -> None:
             file.write(b"\0" * 4096)
             file.flush()
     except OSError as error:
-        raise ValueError(
-            f"--storage {storage} can't be written ({error.strerror}): give another directory"
-        ) from error
+        raise ValueError(f"--storage {storage} can't be written ({error.strerror}): give another directory") from error
     if config.resume is None and (config.experiment.exists() or rows_of(config.tables, "runs", config.name)):
         raise ValueError(
             f"--name {config.name}: {storage} already has a run of that name; "
@@ -56,9 +54,7 @@ def check_wandb(config: SearchConfig) -> None:
     except (OSError, netrc.NetrcParseError):
         known = None
     if known is None:
-        raise ValueError(
-            "--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline"
-        )
+        raise ValueError("--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline")
 
 
 def trial_share(config: SearchConfig, nodes: list[Node]) -> Share:
@@ -81,9 +77,7 @@ def trials_at_once(config: SearchConfig, share: Share, nodes: list[Node]) -> int
     )
     for name, asked, most, unit in asks:
         if asked > most:
-            raise ValueError(
-                f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}"
-            )
+            raise ValueError(f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}")
     workers = sum(share.fits(node) for node in nodes)
     fits = workers // config.workers_per_trial
     if not workers:

@@ -17,11 +17,11 @@ Proposal = dict[str, Any]
 
 def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:
     """What a trial is given: its number, hyperparameters and seed, and where it goes on from."""
-    where = {"confirms": None, "checkpoints": [], "known_epochs": 0}
+    where: Proposal = {"confirms": None, "checkpoints": [], "known_epochs": 0}
     return {"number": number, **hyperparameters, "seed": seed, **where, **more}
 
 
-class Proposals(Searcher):  # type: ignore[misc]
+class Proposals(Searcher):
     """First the trials that are given, then new ones up to `samples`, drawn at random or by TPE.
 
     A trial's number is fixed when it is proposed. With random search its hyperparameters follow from the
@@ -54,9 +54,14 @@ class Proposals(Searcher):  # type: ignore[misc]
         """The metric and the space are ours: nothing that Tune could set."""
         return True
 
+    @property
+    def finished(self) -> bool:
+        """Whether every trial has been proposed."""
+        return not self._given and self._next_number >= self._samples
+
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked later, or FINISHED."""
-        if not self._given and self._next_number >= self._samples:
+        if self.finished:
             return Searcher.FINISHED
         if self._live_limit is not None and len(self._live) >= self._live_limit:
             return None
@@ -76,14 +81,12 @@ class Proposals(Searcher):  # type: ignore[misc]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """TPE learns from finished trials only."""
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Make room for the next; tell TPE what this one reached, or that it failed."""
         self._live.discard(trial_id)
         if self._tpe is not None and trial_id in self._of_tpe:
-            failed = error or not result or not math.isfinite(result.get(OBJECTIVE, math.nan))
-            self._tpe.on_trial_complete(trial_id, None if failed else result, error=failed)
+            reached = not error and result is not None and math.isfinite(result[OBJECTIVE])
+            self._tpe.on_trial_complete(trial_id, result if reached else None, error=not reached)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a resumed search is rebuilt from the tables."""

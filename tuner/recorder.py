@@ -30,7 +30,7 @@ FACTS = ("device", "precision", "threads", "host", "start_sec", "reused_process"
 FINISHED = frozenset({"max_epochs", "early_stopping", "asha", "diverged"})
 
 
-class Recorder(tune.Callback):  # type: ignore[misc]
+class Recorder(tune.Callback):
     """Keeps `trials` and `epochs` up to date in memory, and publishes both while the search runs."""
 
     def __init__(
@@ -56,6 +56,10 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._started = datetime.now(UTC)
         self._told_precision = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for the pickle that Ray keeps of its callbacks: the state is in the tables."""
+        return {}
+
     @property
     def trials(self) -> list[Row]:
         """All rows of the trials table, in order of their numbers."""
@@ -72,7 +76,13 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             row = self._new_row(proposal)
             self._console.line(f"trial {number:>3}  starts    {hyperparameters(row)}")
         else:
-            row = {**row, "stop_reason": None, "error": None, "ended_at": None, "restarts": row["restarts"] + 1}
+            row = {
+                **row,
+                "stop_reason": None,
+                "error": None,
+                "ended_at": None,
+                "restarts": row["restarts"] + 1,
+            }
             self._console.line(f"trial {number:>3}  goes on   after epoch {row['epochs']}")
         self._running.add(number)
         self._put(row)
@@ -87,7 +97,10 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._last_reason[number] = result["stop_reason"]
         row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
         if "train_loss" in result:
-            epoch = {k: result[k] for k in EPOCH_COLUMNS} | {"trial": number, "reported_at": datetime.now(UTC)}
+            epoch = {k: result[k] for k in EPOCH_COLUMNS} | {
+                "trial": number,
+                "reported_at": datetime.now(UTC),
+            }
             self._epochs.put(epoch)
             self._curves[number][result["epoch"]] = epoch
             row["peak_mib"] = result["peak_mib"]
@@ -101,16 +114,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._trials.publish_if_due()
         self.show_progress()
 
-    def on_checkpoint(
-        self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
-    ) -> None:
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         """Ray has kept a checkpoint."""
         self._put({**self._by_number[trial.config["number"]], "checkpoint": checkpoint.path})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended by itself, or ASHA has stopped it."""
         number = trial.config["number"]
-        self._end(number, self._last_reason.get(number) or "asha")
+        self.end(number, self._last_reason.get(number) or "asha")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died more often than it is started again."""
@@ -119,14 +130,22 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         if trial.error_file and Path(trial.error_file).exists():
             error += "\n" + Path(trial.error_file).read_text()
         self._put({**row, "error": error})
-        self._end(row["trial"], "error")
+        self.end(row["trial"], "error")
 
     # ---------------------------------------------------------------- what the search calls
+
+    def unfinished(self) -> list[int]:
+        """Trials of the search that did not come to their own end."""
+        return [row["trial"] for row in self.trials if row["stop_reason"] not in FINISHED]
+
+    def interrupted(self) -> bool:
+        """Whether something ended trials from outside."""
+        return any(row["stop_reason"] == "interrupted" for row in self._trials.rows)
 
     def close(self) -> None:
         """Mark what still runs as interrupted and publish everything."""
         for number in sorted(self._running):
-            self._end(number, "interrupted")
+            self.end(number, "interrupted")
         self.publish()
 
     def publish(self) -> None:
@@ -191,7 +210,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             }
         return {**row, **summary}
 
-    def _end(self, number: int, stop_reason: str) -> None:
+    def end(self, number: int, stop_reason: str) -> None:
+        """A trial has ended for this reason."""
         row = {**self._by_number[number], "stop_reason": stop_reason, "ended_at": datetime.now(UTC)}
         self._running.discard(number)
         self._put(row)

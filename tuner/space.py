@@ -35,12 +35,11 @@ class Space:
         """Trial `number` of a random search: the same whatever ran before it and in whichever order."""
         random = np.random.default_rng([seed, number])
         low, high = np.log(self.learning_rate)
-        drawn = {
+        return {
             "learning_rate": float(np.clip(np.exp(random.uniform(low, high)), *self.learning_rate)),
             "dropout": None if self.dropout is None else float(random.uniform(*self.dropout)),
             "patience": int(random.integers(self.patience[0], self.patience[1], endpoint=True)),
         }
-        return drawn
 
     def distributions(self) -> dict[str, Any]:
         """The same ranges as Optuna's distributions."""

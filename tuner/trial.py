@@ -55,6 +55,7 @@ def run_trial(config: Proposal, shared: Shared) -> None:
         return
     from ray.tune.integration.ray_train import TuneReportCallback
 
+    report_to_tune: Any = TuneReportCallback()
     TorchTrainer(
         train_loop,
         train_loop_config=loop_config,
@@ -66,7 +67,7 @@ def run_trial(config: Proposal, shared: Shared) -> None:
         run_config=ray.train.RunConfig(
             name=checkpoints.trial_directory(config["number"]),  # the same after a restart: it resumes by it
             storage_path=shared.experiment,
-            callbacks=[TuneReportCallback()],
+            callbacks=[report_to_tune],
             failure_config=ray.train.FailureConfig(max_failures=FAILURE_RETRIES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),

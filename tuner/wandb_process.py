@@ -24,7 +24,7 @@ def main(run: str, mode: str, directory: str) -> None:
         open_run.finish()
 
 
-def _open(run: str, trial: int, mode: str, directory: str, config: dict[str, Any]) -> Any:
+def _open(run: str, trial: int, mode: Any, directory: str, config: dict[str, Any]) -> Any:
     settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True)
     return wandb.init(
         project="transform-tuner",

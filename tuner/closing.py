@@ -1,0 +1,93 @@
+"""The closing lines of a search: the answer, where it lies, and what to type next."""
+
+from analysis.ranking import ranked
+from analysis.tables import Row
+from trainables.metrics import THRESHOLD
+from trainables.pipelines import factors, reference
+from trainables.receptive_field import receptive_field, share_in_sight
+from trainables.registry import build
+from tuner.config import SearchConfig
+from tuner.console import Console, hyperparameters, percent
+from tuner.finalists import BEST_FILE
+from tuner.recorder import FINISHED
+
+
+def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: list[Row], *, timed_out: bool) -> None:
+    """Print the best trial, the table beside floors and ceiling, the places, and the next command."""
+    best = ranked(trials)[0]
+    console.line()
+    _incomplete(console, config, trials, timed_out)
+    console.line(
+        f"Best: trial {best['trial']} ({hyperparameters(best)}), epoch {best['best_epoch']}, "
+        f"validation loss {best['best_validation_loss']:.2e}",
+        style="bold",
+    )
+    _table(console, accuracy)
+    _sight(console, config)
+    console.line(f"Tables    {config.tables}/*/run={config.name}/")
+    console.line(f"Network   {config.networks / BEST_FILE}")
+    console.line(f"Next      {_next_command(config)}")
+
+
+def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed_out: bool) -> None:
+    if timed_out:
+        done = sum(row["stop_reason"] in FINISHED for row in trials if row["confirms"] is None)
+        console.line(
+            f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials finished; "
+            f"go on with: python -m tuner.run --resume {config.name}{_storage(config)}",
+            style="yellow",
+        )
+    failed = [row for row in trials if row["stop_reason"] in ("error", "out_of_memory")]
+    if failed:
+        numbers = ", ".join(str(row["trial"]) for row in failed)
+        console.line(f"{len(failed)} trials failed ({numbers}): the column `error` of trials says why", style="red")
+
+
+def _storage(config: SearchConfig) -> str:
+    return "" if config.storage == "results" else f" --storage {config.storage}"
+
+
+def _table(console: Console, accuracy: list[Row]) -> None:
+    headline = [row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None]
+    strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == 0.99}
+    count = headline[0]["images"]
+    rows = []
+    for row in headline:
+        share = percent(row["share"])
+        if row["trainings"] > 1:
+            spread = f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
+            share += f" ({spread}, n = {row['trainings']})"
+        rows.append(
+            (
+                row["subject"] if row["kind"] == "trial" else f"{row['kind']}: {row['subject']}",
+                share,
+                percent(strict[row["subject"]]),
+                f"{row['cosine_mean']:.4f}",
+                f"{row['psnr_db']:.1f}",
+                f"{row['ssim']:.3f}",
+                f"{row['parameters']:,}" if row["parameters"] else "",
+            )
+        )
+    columns = ("share at cosine", "≥ 0.95", "≥ 0.99", "mean cosine", "PSNR dB", "SSIM", "parameters")
+    console.table(f"On {count:,} test images:", columns, rows)
+
+
+def _sight(console: Console, config: SearchConfig) -> None:
+    """Say so when the network can't see what it would have to copy, whatever the training."""
+    network = build(config.model)
+    in_sight = share_in_sight(network, factors(reference))
+    if in_sight == 1:
+        return
+    height, width = receptive_field(network)
+    console.line(
+        f"{config.model} sees {height} × {width} input pixels around each output pixel, so it can't see across "
+        f"a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the pixel they must show. "
+        f"No training changes that; --model separable can see all of it.",
+        style="yellow",
+    )
+
+
+def _next_command(config: SearchConfig) -> str:
+    """The other network to compare with; once both are known, how sure the result is."""
+    model = "fc" if config.model == "separable" else "separable"
+    return f"python -m tuner.run --model {model} --data {config.data}{_storage(config)}"

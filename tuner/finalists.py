@@ -1,0 +1,120 @@
+"""The best trials against the test split, beside the floors and the ceiling, and their weights on disk."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from analysis.accuracy import Subject, evaluate, sample_rows, with_repeats
+from analysis.ranking import ranked
+from analysis.tables import Row, publish
+from trainables.baselines import ceiling, floors
+from trainables.network import parameter_count
+from trainables.pipelines import as_float
+from trainables.registry import build
+from trainables.training import Examples
+from trainables.weights import SavedNetwork, save_network
+from tuner import checkpoints
+from tuner.cluster import Share
+from tuner.config import SearchConfig
+
+BEST_FILE = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the test split says of one trial."""
+
+    accuracy: list[Row]
+    samples: list[Row]
+
+
+def evaluate_finalists(
+    config: SearchConfig, trials: list[Row], share: Share, train_targets: torch.Tensor, test: Examples
+) -> list[Row]:
+    """Evaluate finalists and their repeats where trials run, floors and ceiling here; publish the tables.
+
+    Returns the rows of the accuracy table, best finalist first.
+    """
+    best = ranked(trials)[: config.finalists]
+    numbers = {row["trial"] for row in best}
+    repeats = [row for row in trials if row["confirms"] in numbers]
+    images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, memory=int(share.memory_gib * 2**30))(evaluate_trial)
+    pending = [task.remote(config, row, images, targets) for row in best + repeats]
+    rows = _baselines(train_targets, test)
+    evaluated: list[Evaluated] = ray.get(pending)
+    accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
+    publish(config.tables, "accuracy", config.name, [{"run": config.name, **row} for row in accuracy + rows])
+    samples = [row for one in evaluated for row in one.samples]
+    publish(config.tables, "samples", config.name, [{"run": config.name, **row} for row in samples])
+    _mark_best(config, best[0]["trial"])
+    return accuracy + rows
+
+
+def evaluate_trial(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
+    """Load a trial's best weights, measure them on the test split, and save them as safetensors."""
+    torch.set_num_threads(max(1, int(config.cpus_per_trial)))
+    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    test = Examples(torch.from_numpy(images.copy()), torch.from_numpy(targets.copy())).to(device)
+    weights = best_weights(config.experiment, row["trial"])
+    network = build(config.model, dropout=row["dropout"] or 0.0)
+    network.load_state_dict(weights)
+    network.eval().to(device)
+    subject = Subject(
+        name=f"trial {row['trial']}",
+        kind="trial",
+        trial=row["trial"],
+        confirms=row["confirms"],
+        parameters=parameter_count(network),
+    )
+
+    def run(batch: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = network(as_float(batch))
+        return outputs
+
+    rows, cosines = evaluate(subject, run, "test", test)
+    facts = {name: row[name] for name in ("trial", "seed", "best_epoch", "best_validation_loss")}
+    save_network(
+        weights_path(config, row["trial"]),
+        weights,
+        SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts}),
+    )
+    return Evaluated(rows, sample_rows(subject, run, test, cosines))
+
+
+def best_weights(experiment: Path, number: int) -> dict[str, torch.Tensor]:
+    """The weights of a trial's best epoch, from its newest checkpoint.
+
+    Raises OSError when no checkpoint of it can be read.
+    """
+    state = checkpoints.newest(checkpoints.find(experiment, number))
+    if state is None:
+        raise OSError(f"no checkpoint of trial {number} in {experiment} can be read")
+    best: dict[str, torch.Tensor] | None = state["best_weights"]
+    weights: dict[str, torch.Tensor] = state["weights"] if best is None else best
+    return weights
+
+
+def weights_path(config: SearchConfig, number: int) -> Path:
+    """Where a finalist's weights lie."""
+    return config.networks / f"{checkpoints.trial_directory(number)}.safetensors"
+
+
+def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
+    kinds = {"floor": floors(train_targets), "ceiling": ceiling()}
+    rows = []
+    for kind, subjects in kinds.items():
+        for name, run in subjects.items():
+            rows += evaluate(Subject(name, kind), run, "test", test)[0]
+    return rows
+
+
+def _mark_best(config: SearchConfig, number: int) -> None:
+    """best.safetensors is a copy, so that it can be sent to somebody by itself."""
+    aside = config.networks / f".{BEST_FILE}"
+    shutil.copyfile(weights_path(config, number), aside)
+    aside.replace(config.networks / BEST_FILE)

@@ -1,0 +1,190 @@
+"""Ray Tune: ASHA over numbered trials, as many at a time as fit, from the tables on after a resume."""
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from analysis.tables import Row
+from tuner import checkpoints
+from tuner.cluster import Share
+from tuner.config import SearchConfig
+from tuner.proposals import OBJECTIVE, Proposal, Proposals, proposal, tpe
+from tuner.recorder import FINISHED, Recorder
+from tuner.space import Space
+from tuner.trial import FAILURE_RETRIES, Shared, run_trial
+
+HYPERPARAMETERS = ("learning_rate", "dropout", "patience")
+# A worker group holds its own resources; the function that drives it must hold next to none. Ray rejects
+# {"CPU": 0}, and {"CPU": 0.01} spoils exact fits.
+DRIVER_OF_A_GROUP = {"node:__internal_head__": 0.001}
+
+
+class Rungs(ASHAScheduler):
+    """Ray's ASHA with trials known by their numbers, so that its rungs can be rebuilt from the tables.
+
+    A trial that diverged or failed reports NaN and ends itself: it never enters a rung.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric=OBJECTIVE,
+            mode="min",
+            max_t=config.max_epochs or 1,
+            grace_period=config.grace_epochs,
+            reduction_factor=config.reduction_factor,
+        )
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """A trial exists."""
+        super().on_trial_add(tune_controller, _numbered(trial.config["number"]))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        if math.isnan(result[OBJECTIVE]):
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, _numbered(trial.config["number"]), result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A trial has ended by itself; its results are in the rungs already."""
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """A trial is gone; its results stay in the rungs."""
+        super().on_trial_remove(tune_controller, _numbered(trial.config["number"]))
+
+    def replay(self, epochs: Iterable[Row]) -> set[int]:
+        """Enter the rows of an epochs table in their order; the numbers of the trials that ASHA stopped."""
+        lowest: dict[int, float] = {}
+        stopped = set()
+        for row in epochs:
+            number, loss = row["trial"], row["validation_loss"]
+            trial = SimpleNamespace(config={"number": number})
+            if number not in lowest:
+                self.on_trial_add(None, trial)
+            lowest[number] = min(lowest.get(number, math.inf), loss) if math.isfinite(loss) else math.nan
+            result = {"epoch": row["epoch"], OBJECTIVE: lowest[number]}
+            if self.on_trial_result(None, trial, result) == TrialScheduler.STOP and row["epoch"] < self._max_t:
+                stopped.add(number)
+        return stopped
+
+
+def _numbered(number: int) -> Any:
+    """All that ASHA knows of a trial."""
+    return SimpleNamespace(trial_id=number)
+
+
+class Deadline(tune.Stopper):
+    """Ends the search when its time is up."""
+
+    def __init__(self, timeout_sec: float | None, started: float) -> None:
+        self._end = math.inf if timeout_sec is None else started + timeout_sec
+        self.passed = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks after every event."""
+        self.passed = self.passed or time.monotonic() >= self._end
+        return self.passed
+
+
+def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int], fits: int) -> Proposals:
+    """The trials of the search that are still to do: unfinished ones of earlier sessions, then new ones.
+
+    `stopped` are those that ASHA had stopped when the driver died before writing so.
+    """
+    space = Space.of(config)
+    of_search = [row for row in earlier if row["confirms"] is None]
+    finished = [row for row in of_search if row["stop_reason"] in FINISHED or row["trial"] in stopped]
+    searcher = None
+    if config.search == "tpe":
+        known = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
+        searcher = tpe(space, config.seed + len(known), known)
+    done = {row["trial"] for row in finished}
+    return Proposals(
+        [go_on(config, row) for row in of_search if row["trial"] not in done],
+        space=space,
+        seed=config.seed,
+        next_number=max((row["trial"] + 1 for row in of_search), default=0),
+        samples=config.samples or 0,
+        live_limit=_live_limit(config, fits),
+        tpe=searcher,
+    )
+
+
+def _live_limit(config: SearchConfig, fits: int) -> int | None:
+    """How many trials may be proposed and unfinished.
+
+    Where resources hold the number down anyway, one more may wait: Tune keeps a process for the next
+    trial only if that trial is there when the last one ends.
+    """
+    concurrency = config.concurrency or fits
+    if concurrency < fits:
+        return concurrency
+    return concurrency + 1 if config.search == "tpe" else None
+
+
+def go_on(config: SearchConfig, row: Row) -> Proposal:
+    """The proposal of an earlier session's trial, with its checkpoints."""
+    return proposal(
+        row["trial"],
+        {name: row[name] for name in HYPERPARAMETERS},
+        row["seed"],
+        confirms=row["confirms"],
+        checkpoints=[str(path) for path in checkpoints.find(config.experiment, row["trial"])],
+        known_epochs=row["epochs"],
+    )
+
+
+def run_trials(
+    config: SearchConfig,
+    shared: Shared,
+    proposals: Proposals,
+    recorder: Recorder,
+    scheduler: TrialScheduler | None,
+    share: Share,
+    deadline: Deadline,
+    count: int,
+) -> None:
+    """Run the proposed trials, at most `count`; returns early when interrupted or out of time."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency)  # a searcher of ours gets 1 otherwise
+    session = Path(shared.experiment)
+    bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(run_trial, shared=shared), bundle),
+        tune_config=tune.TuneConfig(
+            num_samples=count,
+            search_alg=proposals,
+            scheduler=scheduler or FIFOScheduler(),
+            reuse_actors=shared.workers == 1,
+            trial_dirname_creator=lambda trial: checkpoints.trial_directory(trial.config["number"]),
+        ),
+        run_config=tune.RunConfig(
+            name=session.name,
+            storage_path=str(session.parent),
+            verbose=1 if config.verbose else 0,
+            stop=deadline,
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=FAILURE_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        recorder.close()
+
+
+def new_session(config: SearchConfig) -> str:
+    """The directory of the next session of this run."""
+    sessions = len(list(config.experiment.glob("session-*")))
+    return str((config.experiment / f"session-{sessions + 1:03d}").resolve())

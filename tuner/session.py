@@ -1,0 +1,223 @@
+"""One session of a run, first or resumed: search, confirm, evaluate, tell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from analysis.ranking import ranked
+from analysis.tables import Row, publish, rows_of
+from trainables.images import ImageSet, Splits
+from trainables.pipelines import make_targets, reference
+from trainables.training import Examples
+from tuner import closing, preflight, provenance
+from tuner.cluster import Node, Share
+from tuner.config import SearchConfig
+from tuner.console import Console
+from tuner.finalists import evaluate_finalists
+from tuner.proposals import Proposal, Proposals, proposal
+from tuner.recorder import FINISHED, Recorder
+from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, new_session, run_trials, searched_trials
+from tuner.space import Space, trial_seed
+from tuner.tracking import Tracker, tracker
+from tuner.trial import Shared
+
+LEAST_VALIDATION_IMAGES = 1000
+VALIDATION_PER_TRAIN = 1 / 9  # as in the whole set: a tenth of it validates
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that can work: complete settings, images, and what each trial gets."""
+
+    config: SearchConfig
+    splits: Splits
+    share: Share
+    fits: int
+    nodes: list[Node]
+    earlier: Row | None
+    """The runs table's row of the session before, when this one resumes."""
+
+
+def plan(config: SearchConfig, splits: Splits, nodes: list[Node]) -> Plan:
+    """Fit the search to the machine and the images. Raises ValueError where it does not fit."""
+    share = preflight.trial_share(config, nodes)
+    fits = preflight.trials_at_once(config, share, nodes)
+    data = config.data if config.data != "auto" else splits.train.name
+    complete = config.completed(
+        gpus=sum(node.gpus for node in nodes), data=data, train_images=len(splits.train), fits=fits
+    )
+    train = splits.train.first(complete.images or len(splits.train))
+    used = replace(splits, train=train, validation=_validation(splits.validation, len(train)))
+    earlier = next(iter(rows_of(config.tables, "runs", config.name)), None)
+    if earlier is not None:
+        _check_same_images(config, earlier, used)
+    return Plan(complete, used, share, fits, nodes, earlier)
+
+
+def _validation(whole: ImageSet, train_images: int) -> ImageSet:
+    """Its first images, in proportion to the training images, so that a small search stays small."""
+    return whole.first(min(len(whole), max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN))))
+
+
+def _check_same_images(config: SearchConfig, earlier: Row, used: Splits) -> None:
+    if earlier["train_fingerprint"] != used.train.fingerprint:
+        raise ValueError(
+            f"--resume {config.name}: {config.data} now holds other images than when the run was started: "
+            f"bring those back, or start a new run without --resume"
+        )
+
+
+def run(plan: Plan, console: Console, started: float) -> int:
+    """Do what is planned and not yet done; the exit status.
+
+    Raises KeyboardInterrupt when the person ended it, and OSError when the storage did.
+    """
+    config = plan.config
+    row = provenance.runs_row(config, plan.splits, plan.earlier)
+    publish(config.tables, "runs", config.name, [row])
+    _introduce(console, plan)
+    tracking = tracker(config.wandb, config.name, Path(config.storage))
+    status = "failed"
+    try:
+        code = _search_and_evaluate(plan, console, tracking, started)
+        status = "finished" if code == 0 else "failed"
+        return code
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        lost = tracking.close()
+        if lost:
+            console.line(lost, style="yellow")
+        publish(config.tables, "runs", config.name, [{**row, "status": status, "ended_at": datetime.now(UTC)}])
+
+
+def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
+    config = plan.config
+    train, validation = _examples(plan.splits.train), _examples(plan.splits.validation)
+    trials, epochs = (rows_of(config.tables, table, config.name) for table in ("trials", "epochs"))
+    recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
+    searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
+    with console:
+        searching.search(trials, epochs)
+        best = ranked(recorder.trials)
+        if best and config.confirm_seeds:
+            searching.confirm(best[: config.finalists])
+        if not best:
+            return _no_best(console, recorder.trials)
+        console.progress("evaluating the finalists on the test split")
+        accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, _examples(plan.splits.test))
+    closing.tell(console, config, recorder.trials, accuracy, timed_out=searching.deadline.passed)
+    return 0
+
+
+class Searching:
+    """The trials of one session, on a cluster that holds the images."""
+
+    def __init__(
+        self, plan: Plan, recorder: Recorder, train: Examples, validation: Examples, deadline: Deadline
+    ) -> None:
+        self.plan = plan
+        self.recorder = recorder
+        self.deadline = deadline
+        arrays = (train.images, train.targets, validation.images, validation.targets)
+        # NumPy arrays lie in the object store once per node; tensors would be copied into every process
+        self._references = tuple(ray.put(array.numpy()) for array in arrays)
+
+    def search(self, trials: list[Row], epochs: list[Row]) -> None:
+        """What is left of the search, with ASHA's rungs as they were."""
+        config = self.plan.config
+        rungs = Rungs(config)
+        confirming = {row["trial"] for row in trials if row["confirms"] is not None}
+        stopped = rungs.replay(row for row in epochs if row["trial"] not in confirming)
+        proposals = searched_trials(config, trials, stopped, self.plan.fits)
+        for number in stopped & set(self.recorder.unfinished()):
+            self.recorder.end(number, "asha")
+        self._run(proposals, rungs, config.samples or 0)
+
+    def confirm(self, finalists: list[Row]) -> None:
+        """Train each finalist again with other seeds, to the end: ASHA would compare unlike things."""
+        config = self.plan.config
+        known = {row["trial"]: row for row in self.recorder.trials}
+        given = []
+        for number, (finalist, repeat) in enumerate(_repeats(config, finalists), start=config.samples or 0):
+            row = known.get(number)
+            if row is None:
+                given.append(_repeat(config, number, finalist, repeat))
+            elif row["stop_reason"] not in FINISHED:
+                given.append(go_on(config, row))
+        fixed = Proposals(given, space=Space.of(config), seed=config.seed, next_number=0, samples=0)
+        self._run(fixed, None, len(given))
+
+    def _run(self, proposals: Proposals, scheduler: Any, count: int) -> None:
+        config, share = self.plan.config, self.plan.share
+        if self.deadline.passed or proposals.finished:
+            return
+        shared = Shared(
+            examples=self._references,
+            training={
+                "model": config.model,
+                "max_epochs": config.max_epochs,
+                "early_stopping": config.early_stopping,
+                "batch_size": config.batch_size,
+                "precision": config.precision,
+            },
+            workers=config.workers_per_trial,
+            worker_resources=share.resources,
+            experiment=new_session(config),
+        )
+        run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count)
+        done = proposals.finished and not self.recorder.interrupted()
+        if not done and not self.deadline.passed:
+            raise KeyboardInterrupt  # Tune returns as if all were well
+
+
+def _repeats(config: SearchConfig, finalists: Iterable[Row]) -> list[tuple[Row, int]]:
+    return [(row, repeat) for row in finalists for repeat in range(1, config.confirm_seeds + 1)]
+
+
+def _repeat(config: SearchConfig, number: int, finalist: Row, repeat: int) -> Proposal:
+    hyperparameters = {name: finalist[name] for name in HYPERPARAMETERS}
+    seed = trial_seed(config.seed, hyperparameters, repeat)
+    return proposal(number, hyperparameters, seed, confirms=finalist["trial"])
+
+
+def _examples(images: ImageSet) -> Examples:
+    return Examples(images.images, make_targets(reference, images.images))
+
+
+def _introduce(console: Console, plan: Plan) -> None:
+    """What was chosen, and how to ask for more."""
+    config, splits = plan.config, plan.splits
+    if splits.note:
+        console.line(f"{splits.note}: using the built-in photographs", style="yellow")
+    counts = (len(splits.train), len(splits.validation), len(splits.test))
+    console.line(
+        f"{config.name}: {config.model} on {splits.train.name}, "
+        f"{counts[0]:,} training, {counts[1]:,} validation and {counts[2]:,} test images"
+    )
+    each = f"{plan.share.cpus:g} CPU" + (f" and {plan.share.gpus:g} GPU" if plan.share.gpus else "")
+    console.line(
+        f"{config.samples} trials of up to {config.max_epochs} epochs, {config.concurrency} at a time with {each} "
+        f"each; {config.search} search, ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
+    )
+    if not any(node.gpus for node in plan.nodes):
+        full = config.budget(gpus=1)
+        console.line(
+            f"No GPU: that is a small search. The full one: --samples {full.samples} "
+            f"--max-epochs {full.max_epochs} --images {full.images or len(splits.train)}"
+        )
+
+
+def _no_best(console: Console, trials: list[Row]) -> int:
+    """Every trial failed, or none got through an epoch."""
+    reasons = sorted({row["stop_reason"] for row in trials if row["stop_reason"]})
+    console.line(f"No trial has a result ({', '.join(reasons) or 'none was started'}).", style="red")
+    errors = [row["error"] for row in trials if row["error"]]
+    if errors:
+        console.line(errors[0])
+    return 1
