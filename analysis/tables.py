@@ -4,13 +4,15 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.schema import TABLES, arrow_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 WRITING_SHARE = 0.05  # of a run's time, at most, goes into writing a table that grows
@@ -42,7 +44,7 @@ def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) 
         aside.unlink(missing_ok=True)
 
 
-def read(tables: Path, table: str, run: str | None = None) -> pd.DataFrame:
+def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     """One run's rows of a table, or every run's; empty, with the table's columns, when there are none.
 
     Raises ValueError when a file can't be read.

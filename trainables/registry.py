@@ -1,35 +1,42 @@
 """The networks by name. A new network is one file, and one line here."""
 
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from trainables.cnn import CNN
-from trainables.fc import FC
-from trainables.network import Defaults, Network
-from trainables.separable import Separable
+    from trainables.network import Network
 
-NETWORKS: dict[str, Network] = {
-    "fc": cast(Network, FC),
-    "cnn": cast(Network, CNN),
-    "separable": cast(Network, Separable),
+# Imported when asked for, so that a command line can be checked before PyTorch's 2 s have passed
+NETWORKS = {
+    "fc": "trainables.fc:FC",
+    "cnn": "trainables.cnn:CNN",
+    "separable": "trainables.separable:Separable",
 }
 
 
-def find(name: str) -> Network:
-    """The class registered as `name`, or the one that `package.module:Class` names.
-
-    Raises ValueError when there is none, or when it declares no `defaults`.
-    """
-    if name in NETWORKS:
-        return NETWORKS[name]
-    module_name, colon, class_name = name.partition(":")
-    if not colon:
+def check_name(name: str) -> None:
+    """Raises ValueError where `name` is neither registered nor of the form package.module:Class."""
+    module, colon, class_name = name.partition(":")
+    if name not in NETWORKS and not (module and colon and class_name):
         raise ValueError(
             f"there is no network {name!r}: choose one of {', '.join(NETWORKS)}, "
             f"or name a class of your own as package.module:Class"
         )
+
+
+def find(name: str) -> "Network":
+    """The class registered as `name`, or the one that `package.module:Class` names.
+
+    Raises ValueError when there is none, or when it declares no `defaults`.
+    """
+    from torch import nn
+
+    from trainables.network import Defaults
+
+    check_name(name)
+    module_name, _, class_name = NETWORKS.get(name, name).partition(":")
     try:
         network = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -38,10 +45,10 @@ def find(name: str) -> Network:
         raise ValueError(f"{name!r} is not a class of torch.nn.Module")
     if not isinstance(getattr(network, "defaults", None), Defaults):
         raise ValueError(f"{name!r} needs `defaults = trainables.network.Defaults(...)`, as trainables/fc.py has")
-    return cast(Network, network)
+    return cast("Network", network)
 
 
-def build(name: str, *, dropout: float = 0.0) -> nn.Module:
+def build(name: str, *, dropout: float = 0.0) -> "nn.Module":
     """A new network with PyTorch's initial weights, drawn from the global random state."""
     network = find(name)
     return network() if network.defaults.dropout is None else network(dropout=dropout)

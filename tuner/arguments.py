@@ -9,9 +9,8 @@ from typing import Any
 
 from analysis.tables import rows_of
 from trainables.early_stopping import CRITERIA
-from trainables.precision import CHOICES
 from trainables.registry import NETWORKS
-from tuner.config import CHANGEABLE_ON_RESUME, SEARCHES, WANDB_MODES, SearchConfig, flag
+from tuner.config import CHANGEABLE_ON_RESUME, PRECISIONS, SEARCHES, WANDB_MODES, SearchConfig, flag
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +57,7 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     for name, type_ in (("learning-rate", float), ("dropout", float), ("patience", int)):
         group.add_argument(f"--{name}", type=type_, nargs=2, metavar=("LOW", "HIGH"))
     group.add_argument("--batch-size", type=int, help="images per update; one number (default: 256)")
-    group.add_argument("--precision", help=f"{', '.join(CHOICES)} (default: auto)")
+    group.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (default: auto)")
 
 
 def _add_resources(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,8 @@ from tuner.console import Console, hyperparameters, percent
 from tuner.finalists import BEST_FILE
 from tuner.recorder import FINISHED
 
+STRICT = 0.99  # shown beside the headline: 0.95 is lenient
+
 
 def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: list[Row], *, timed_out: bool) -> None:
     """Print the best trial, the table beside floors and ceiling, the places, and the next command."""
@@ -22,7 +24,7 @@ def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: li
         f"validation loss {best['best_validation_loss']:.2e}",
         style="bold",
     )
-    _table(console, accuracy)
+    _table(console, config, accuracy)
     _sight(console, config)
     console.line(f"Tables    {config.tables}/*/run={config.name}/")
     console.line(f"Network   {config.networks / BEST_FILE}")
@@ -47,29 +49,27 @@ def _storage(config: SearchConfig) -> str:
     return "" if config.storage == "results" else f" --storage {config.storage}"
 
 
-def _table(console: Console, accuracy: list[Row]) -> None:
+def _table(console: Console, config: SearchConfig, accuracy: list[Row]) -> None:
     headline = [row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None]
-    strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == 0.99}
-    count = headline[0]["images"]
+    strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT}
+    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT}", "mean cosine", "parameters"]
+    if config.confirm_seeds:
+        columns.insert(1, f"{config.confirm_seeds + 1} seeds, mean ± sd")
     rows = []
     for row in headline:
-        share = percent(row["share"])
-        if row["trainings"] > 1:
-            spread = f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
-            share += f" ({spread}, n = {row['trainings']})"
-        rows.append(
-            (
-                row["subject"] if row["kind"] == "trial" else f"{row['kind']}: {row['subject']}",
-                share,
-                percent(strict[row["subject"]]),
-                f"{row['cosine_mean']:.4f}",
-                f"{row['psnr_db']:.1f}",
-                f"{row['ssim']:.3f}",
-                f"{row['parameters']:,}" if row["parameters"] else "",
-            )
-        )
-    columns = ("share at cosine", "≥ 0.95", "≥ 0.99", "mean cosine", "PSNR dB", "SSIM", "parameters")
-    console.table(f"On {count:,} test images:", columns, rows)
+        name = row["subject"] if row["kind"] == "trial" else f"{row['subject']} ({row['kind']})"
+        parameters = f"{row['parameters']:,}" if row["parameters"] else ""
+        cells = [percent(row["share"]), percent(strict[row["subject"]]), f"{row['cosine_mean']:.4f}", parameters]
+        if config.confirm_seeds:
+            cells.insert(1, _spread(row))
+        rows.append([name, *cells])
+    console.table(f"{headline[0]['images']:,} test images, share at cosine similarity", ["", *columns], rows)
+
+
+def _spread(row: Row) -> str:
+    if row["share_std"] is None:
+        return ""
+    return f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
 
 
 def _sight(console: Console, config: SearchConfig) -> None:

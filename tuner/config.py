@@ -4,14 +4,16 @@ import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.early_stopping import CRITERIA
-from trainables.network import Budget, Range
-from trainables.precision import CHOICES
-from trainables.registry import find
+from trainables.registry import check_name, find
+
+if TYPE_CHECKING:
+    from trainables.network import Budget
 
 SEARCHES = ("random", "tpe")
+PRECISIONS = ("auto", "float32", "bfloat16")
 WANDB_MODES = ("disabled", "offline", "online")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -41,9 +43,9 @@ class SearchConfig:
     """ASHA lets one in this many trials go on at each rung."""
     search: str = "random"
     """random, or tpe (Optuna)."""
-    learning_rate: Range | None = None
+    learning_rate: tuple[float, float] | None = None
     """Lowest and highest, instead of the network's own range."""
-    dropout: Range | None = None
+    dropout: tuple[float, float] | None = None
     """Lowest and highest, instead of the network's own range."""
     patience: tuple[int, int] | None = None
     """Lowest and highest early-stopping patience, instead of the network's own range."""
@@ -84,7 +86,7 @@ class SearchConfig:
     """Show Ray's own messages."""
 
     def __post_init__(self) -> None:
-        find(self.model)
+        check_name(self.model)
         self._check_choices()
         self._check_ranges()
         self._check_numbers()
@@ -101,7 +103,7 @@ class SearchConfig:
         choices = {
             "search": SEARCHES,
             "early_stopping": tuple(CRITERIA),
-            "precision": CHOICES,
+            "precision": PRECISIONS,
             "wandb": WANDB_MODES,
         }
         for name, allowed in choices.items():
@@ -150,18 +152,21 @@ class SearchConfig:
             raise ValueError(f"--learning-rate LOW HIGH: LOW > 0 must hold, but got {self.learning_rate[0]}")
         if self.dropout is not None and not (self.dropout[0] >= 0 and self.dropout[1] < 1):
             raise ValueError(f"--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got {self.dropout}")
-        if self.dropout is not None and find(self.model).defaults.dropout is None:
-            raise ValueError(f"--dropout: {self.model} has no dropout; leave the flag out")
         if self.patience is not None and not self.patience[0] >= 1:
             raise ValueError(f"--patience LOW HIGH: LOW ≥ 1 must hold, but got {self.patience[0]}")
 
-    def budget(self, gpus: float) -> Budget:
+    def budget(self, gpus: float) -> "Budget":
         """The network's own default budget where there are GPUs, or where there are none."""
         defaults = find(self.model).defaults
         return defaults.gpu if gpus else defaults.cpu
 
     def completed(self, *, gpus: float, data: str, train_images: int, fits: int) -> "SearchConfig":
-        """This search with nothing left open: `fits` trials fit at once, `gpus` are in the cluster."""
+        """This search with nothing left open: `fits` trials fit at once, `gpus` are in the cluster.
+
+        Raises ValueError for a setting that the network doesn't have.
+        """
+        if self.dropout is not None and find(self.model).defaults.dropout is None:
+            raise ValueError(f"--dropout: {self.model} has no dropout; leave the flag out")
         budget = self.budget(gpus)
         images = self.images or min(budget.images or train_images, train_images)
         max_epochs = self.max_epochs or max(budget.max_epochs, self.grace_epochs)

@@ -48,7 +48,7 @@ class Console:
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         """Print a table; every column but the first is set to the right."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for position, name in enumerate(columns):
             table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
         for row in rows:

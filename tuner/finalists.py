@@ -42,11 +42,8 @@ def evaluate_finalists(
     best = ranked(trials)[: config.finalists]
     numbers = {row["trial"] for row in best}
     repeats = [row for row in trials if row["confirms"] in numbers]
-    images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, memory=int(share.memory_gib * 2**30))(evaluate_trial)
-    pending = [task.remote(config, row, images, targets) for row in best + repeats]
     rows = _baselines(train_targets, test)
-    evaluated: list[Evaluated] = ray.get(pending)
+    evaluated = _evaluate_all(config, best + repeats, share, test)
     accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
     publish(config.tables, "accuracy", config.name, [{"run": config.name, **row} for row in accuracy + rows])
     samples = [row for one in evaluated for row in one.samples]
@@ -55,15 +52,27 @@ def evaluate_finalists(
     return accuracy + rows
 
 
-def evaluate_trial(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
+def _evaluate_all(config: SearchConfig, rows: list[Row], share: Share, test: Examples) -> list[Evaluated]:
+    """On GPUs where trials have them; else here, with every core and no process to wait for."""
+    if not share.gpus:
+        return [_evaluate(config, row, test) for row in rows]
+    images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(_evaluate_on_gpu)
+    evaluated: list[Evaluated] = ray.get([task.remote(config, row, images, targets) for row in rows])
+    return evaluated
+
+
+def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
+    device = torch.device("cuda")
+    return _evaluate(config, row, Examples(torch.tensor(images).to(device), torch.tensor(targets).to(device)))
+
+
+def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     """Load a trial's best weights, measure them on the test split, and save them as safetensors."""
-    torch.set_num_threads(max(1, int(config.cpus_per_trial)))
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    test = Examples(torch.from_numpy(images.copy()), torch.from_numpy(targets.copy())).to(device)
     weights = best_weights(config.experiment, row["trial"])
     network = build(config.model, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
-    network.eval().to(device)
+    network.eval().to(test.images.device)
     subject = Subject(
         name=f"trial {row['trial']}",
         kind="trial",

@@ -9,10 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tuner.space import Hyperparameters, Space, trial_seed
-
-OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
-
-Proposal = dict[str, Any]
+from tuner.trial import OBJECTIVE, Proposal
 
 
 def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:
@@ -84,9 +81,12 @@ class Proposals(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Make room for the next; tell TPE what this one reached, or that it failed."""
         self._live.discard(trial_id)
-        if self._tpe is not None and trial_id in self._of_tpe:
-            reached = not error and result is not None and math.isfinite(result[OBJECTIVE])
-            self._tpe.on_trial_complete(trial_id, result if reached else None, error=not reached)
+        if self._tpe is None or trial_id not in self._of_tpe:
+            return
+        if result is None or error or not math.isfinite(result[OBJECTIVE]):
+            self._tpe.on_trial_complete(trial_id, None, error=True)
+        else:
+            self._tpe.on_trial_complete(trial_id, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a resumed search is rebuilt from the tables."""

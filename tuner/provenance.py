@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from analysis.tables import Row
-from trainables.images import Splits
 from tuner import cluster
 from tuner.config import SearchConfig
+from tuner.data import Data
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow", "optuna", "wandb", "transform-tuner")
 
 
-def runs_row(config: SearchConfig, splits: Splits, earlier: Row | None) -> Row:
+def runs_row(config: SearchConfig, data: Data, earlier: Row | None) -> Row:
     """The row of the runs table at the start of a session; of an earlier one, what began it stays."""
     nodes = cluster.nodes()
     commit, dirty = code_version()
@@ -43,7 +43,7 @@ def runs_row(config: SearchConfig, splits: Splits, earlier: Row | None) -> Row:
         "memory_gib": sum(node.memory_gib for node in nodes),
         "data": config.data,
     }
-    for split in (splits.train, splits.validation, splits.test):
+    for split in (data.train.source, data.validation.source, data.test.source):
         row[f"{split.split}_images"] = len(split)
         row[f"{split.split}_fingerprint"] = split.fingerprint
     if earlier is not None:

@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from trainables import images
 from tuner import cluster, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
 from tuner.console import Console, complain
+
+if TYPE_CHECKING:
+    from tuner.data import Data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,14 +48,20 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     stack.enter_context(preflight.lock_run(config))
     cluster.prepare_environment(config.verbose)
     background = stack.enter_context(ThreadPoolExecutor(1))
-    loading = background.submit(images.load, config.data)  # while Ray's processes start
-    from tuner import session  # imports ray, which takes as long as all the checks above
-
+    loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
     cluster.start(config.address, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
     signal.signal(signal.SIGTERM, _as_interrupt)  # Tune saves its state on SIGINT only
+    from tuner import session
+
     plan = session.plan(config, loading.result(), cluster.nodes())
     return lambda: session.run(plan, console, started)
+
+
+def _load(config: SearchConfig) -> "Data":
+    from tuner import data
+
+    return data.load(config.data)
 
 
 def _run(session: Callable[[], int], config: SearchConfig, console: Console) -> int:

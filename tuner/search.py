@@ -15,10 +15,10 @@ from analysis.tables import Row
 from tuner import checkpoints
 from tuner.cluster import Share
 from tuner.config import SearchConfig
-from tuner.proposals import OBJECTIVE, Proposal, Proposals, proposal, tpe
+from tuner.proposals import Proposals, proposal, tpe
 from tuner.recorder import FINISHED, Recorder
 from tuner.space import Space
-from tuner.trial import FAILURE_RETRIES, Shared, run_trial
+from tuner.trial import FAILURE_RETRIES, OBJECTIVE, Proposal, Shared, run_trial
 
 HYPERPARAMETERS = ("learning_rate", "dropout", "patience")
 # A worker group holds its own resources; the function that drives it must hold next to none. Ray rejects

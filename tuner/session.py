@@ -1,7 +1,7 @@
 """One session of a run, first or resumed: search, confirm, evaluate, tell."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,19 @@ import ray
 
 from analysis.ranking import ranked
 from analysis.tables import Row, publish, rows_of
-from trainables.images import ImageSet, Splits
-from trainables.pipelines import make_targets, reference
 from trainables.training import Examples
 from tuner import closing, preflight, provenance
 from tuner.cluster import Node, Share
 from tuner.config import SearchConfig
 from tuner.console import Console
+from tuner.data import Data
 from tuner.finalists import evaluate_finalists
-from tuner.proposals import Proposal, Proposals, proposal
+from tuner.proposals import Proposals, proposal
 from tuner.recorder import FINISHED, Recorder
 from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, new_session, run_trials, searched_trials
 from tuner.space import Space, trial_seed
 from tuner.tracking import Tracker, tracker
-from tuner.trial import Shared
-
-LEAST_VALIDATION_IMAGES = 1000
-VALIDATION_PER_TRAIN = 1 / 9  # as in the whole set: a tenth of it validates
+from tuner.trial import Proposal, Shared
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Plan:
     """A search that can work: complete settings, images, and what each trial gets."""
 
     config: SearchConfig
-    splits: Splits
+    data: Data
     share: Share
     fits: int
     nodes: list[Node]
@@ -42,33 +38,24 @@ class Plan:
     """The runs table's row of the session before, when this one resumes."""
 
 
-def plan(config: SearchConfig, splits: Splits, nodes: list[Node]) -> Plan:
+def plan(config: SearchConfig, data: Data, nodes: list[Node]) -> Plan:
     """Fit the search to the machine and the images. Raises ValueError where it does not fit."""
     share = preflight.trial_share(config, nodes)
     fits = preflight.trials_at_once(config, share, nodes)
-    data = config.data if config.data != "auto" else splits.train.name
     complete = config.completed(
-        gpus=sum(node.gpus for node in nodes), data=data, train_images=len(splits.train), fits=fits
+        gpus=sum(node.gpus for node in nodes),
+        data=config.data if config.data != "auto" else data.train.source.name,
+        train_images=len(data.train),
+        fits=fits,
     )
-    train = splits.train.first(complete.images or len(splits.train))
-    used = replace(splits, train=train, validation=_validation(splits.validation, len(train)))
+    used = data.cut(complete.images or len(data.train))
     earlier = next(iter(rows_of(config.tables, "runs", config.name)), None)
-    if earlier is not None:
-        _check_same_images(config, earlier, used)
-    return Plan(complete, used, share, fits, nodes, earlier)
-
-
-def _validation(whole: ImageSet, train_images: int) -> ImageSet:
-    """Its first images, in proportion to the training images, so that a small search stays small."""
-    return whole.first(min(len(whole), max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN))))
-
-
-def _check_same_images(config: SearchConfig, earlier: Row, used: Splits) -> None:
-    if earlier["train_fingerprint"] != used.train.fingerprint:
+    if earlier is not None and earlier["train_fingerprint"] != used.train.source.fingerprint:
         raise ValueError(
             f"--resume {config.name}: {config.data} now holds other images than when the run was started: "
             f"bring those back, or start a new run without --resume"
         )
+    return Plan(complete, used, share, fits, nodes, earlier)
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -77,7 +64,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
     Raises KeyboardInterrupt when the person ended it, and OSError when the storage did.
     """
     config = plan.config
-    row = provenance.runs_row(config, plan.splits, plan.earlier)
+    row = provenance.runs_row(config, plan.data, plan.earlier)
     publish(config.tables, "runs", config.name, [row])
     _introduce(console, plan)
     tracking = tracker(config.wandb, config.name, Path(config.storage))
@@ -98,7 +85,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
 
 def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
     config = plan.config
-    train, validation = _examples(plan.splits.train), _examples(plan.splits.validation)
+    train, validation, test = plan.data.train.examples, plan.data.validation.examples, plan.data.test.examples
     trials, epochs = (rows_of(config.tables, table, config.name) for table in ("trials", "epochs"))
     recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
     searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
@@ -110,7 +97,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         if not best:
             return _no_best(console, recorder.trials)
         console.progress("evaluating the finalists on the test split")
-        accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, _examples(plan.splits.test))
+        accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, test)
     closing.tell(console, config, recorder.trials, accuracy, timed_out=searching.deadline.passed)
     return 0
 
@@ -186,18 +173,14 @@ def _repeat(config: SearchConfig, number: int, finalist: Row, repeat: int) -> Pr
     return proposal(number, hyperparameters, seed, confirms=finalist["trial"])
 
 
-def _examples(images: ImageSet) -> Examples:
-    return Examples(images.images, make_targets(reference, images.images))
-
-
 def _introduce(console: Console, plan: Plan) -> None:
     """What was chosen, and how to ask for more."""
-    config, splits = plan.config, plan.splits
-    if splits.note:
-        console.line(f"{splits.note}: using the built-in photographs", style="yellow")
-    counts = (len(splits.train), len(splits.validation), len(splits.test))
+    config, data = plan.config, plan.data
+    if data.note:
+        console.line(f"{data.note}: using the built-in photographs", style="yellow")
+    counts = (len(data.train), len(data.validation), len(data.test))
     console.line(
-        f"{config.name}: {config.model} on {splits.train.name}, "
+        f"{config.name}: {config.model} on {data.train.source.name}, "
         f"{counts[0]:,} training, {counts[1]:,} validation and {counts[2]:,} test images"
     )
     each = f"{plan.share.cpus:g} CPU" + (f" and {plan.share.gpus:g} GPU" if plan.share.gpus else "")
@@ -209,7 +192,7 @@ def _introduce(console: Console, plan: Plan) -> None:
         full = config.budget(gpus=1)
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
-            f"--max-epochs {full.max_epochs} --images {full.images or len(splits.train)}"
+            f"--max-epochs {full.max_epochs} --images {full.images or len(data.train)}"
         )
 
 

@@ -23,9 +23,11 @@ from ray import tune
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints
-from tuner.proposals import OBJECTIVE, Proposal
 
+OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 2  # restarts of a trial whose process died
+
+Proposal = dict[str, Any]
 
 _process = {"trials": 0, "free_since": psutil.Process().create_time()}
 
