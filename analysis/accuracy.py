@@ -55,6 +55,7 @@ def evaluate(
         "split": split,
         "images": len(examples),
         "trainings": 1,
+        "share_std": None,
         "cosine_mean": float(per_image.double().mean()),
         "mse": float(torch.cat(errors).double().mean()),
         "psnr_db": float(torch.cat(psnrs).double().mean()),

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+PLAIN_WIDTH = 120  # columns of a table that goes into a file
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
 
 
@@ -19,6 +20,8 @@ class Console:
 
     def __init__(self) -> None:
         self._rich = RichConsole(highlight=False, soft_wrap=True)
+        if not self._rich.is_terminal:
+            self._rich.width = PLAIN_WIDTH
         self._live: Live | None = None
         self._next_plain = 0.0
 

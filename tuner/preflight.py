@@ -34,8 +34,8 @@ def check_storage(config: SearchConfig) -> None:
 
 def lock_run(config: SearchConfig) -> FileLock:
     """Hold the run for this process until it ends. Raises ValueError when another process has it."""
-    config.experiment.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(config.experiment / ".lock")
+    config.experiment.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(config.experiment.with_name(f".{config.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -76,6 +76,8 @@ def trials_at_once(config: SearchConfig, share: Share, nodes: list[Node]) -> int
         ("--memory-gib-per-trial", share.memory_gib, max(node.memory_gib for node in nodes), "GiB"),
     )
     for name, asked, most, unit in asks:
+        if asked > most == 0:
+            raise ValueError(f"{name} {asked:g}: there are no {unit} in the cluster; leave {name} out")
         if asked > most:
             raise ValueError(f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}")
     workers = sum(share.fits(node) for node in nodes)

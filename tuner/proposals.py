@@ -71,7 +71,7 @@ class Proposals(Searcher):
             drawn = self._space.draw(self._seed, number)
         else:
             self._of_tpe.add(trial_id)
-            suggested = self._tpe.suggest(trial_id)
+            suggested = self._tpe.suggest(trial_id) or {}
             drawn = {name: suggested.get(name) for name in ("learning_rate", "dropout", "patience")}
         return proposal(number, drawn, trial_seed(self._seed, drawn))
 

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ray import tune
 
 from analysis.ranking import ranked
+from analysis.schema import TABLES
 from analysis.tables import GrowingTable, Row
 from tuner.config import SearchConfig
 from tuner.console import Console, duration, hyperparameters, percent
@@ -86,7 +88,7 @@ class Recorder(tune.Callback):
             self._console.line(f"trial {number:>3}  goes on   after epoch {row['epochs']}")
         self._running.add(number)
         self._put(row)
-        self._trials.publish_if_due()
+        self._publish_if_due()
         self._tracker.start(number, row)
 
     def on_trial_result(
@@ -110,8 +112,7 @@ class Recorder(tune.Callback):
             row["error"] = result["error"]
         row["checkpoint"] = result.get("checkpoint_path", row["checkpoint"])
         self._put(self._summed_up(row))
-        self._epochs.publish_if_due()
-        self._trials.publish_if_due()
+        self._publish_if_due()
         self.show_progress()
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
@@ -148,8 +149,14 @@ class Recorder(tune.Callback):
             self.end(number, "interrupted")
         self.publish()
 
+    def _publish_if_due(self) -> None:
+        """Storage that fails for a while fails no trial: the rows wait in memory, and `close` says so."""
+        with suppress(OSError):
+            self._epochs.publish_if_due()
+            self._trials.publish_if_due()
+
     def publish(self) -> None:
-        """Write both tables now."""
+        """Write both tables now. Raises OSError when the storage does not take them."""
         self._epochs.publish()
         self._trials.publish()
 
@@ -169,19 +176,16 @@ class Recorder(tune.Callback):
 
     def _new_row(self, proposal: dict[str, Any]) -> Row:
         return {
+            **dict.fromkeys(column.name for column in TABLES["trials"]),
             "run": self._config.name,
             "trial": proposal["number"],
             "confirms": proposal["confirms"],
             "model": self._config.model,
             **{name: proposal[name] for name in ("learning_rate", "dropout", "patience", "seed")},
-            "stop_reason": None,
-            "error": None,
             "epochs": 0,
-            "best_validation_loss": None,
             "train_sec": 0.0,
             "restarts": 0,
             "started_at": datetime.now(UTC),
-            "checkpoint": None,
         }
 
     def _put(self, row: Row) -> None:
@@ -215,7 +219,7 @@ class Recorder(tune.Callback):
         row = {**self._by_number[number], "stop_reason": stop_reason, "ended_at": datetime.now(UTC)}
         self._running.discard(number)
         self._put(row)
-        self._trials.publish_if_due()
+        self._publish_if_due()
         self._tracker.finish(number, row)
         self._console.line(f"trial {number:>3}  {_ending(row)}", style="" if row["error"] is None else "red")
         self.show_progress()

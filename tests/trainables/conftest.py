@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+from trainables import photos
+from trainables.images import Splits
+from trainables.pipelines import make_targets, reference
+from trainables.training import Examples
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Splits:
+    return photos.load()
+
+
+@pytest.fixture(scope="session")
+def train(photographs: Splits) -> Examples:
+    images = photographs.train.first(256).images
+    return Examples(images, make_targets(reference, images))
+
+
+@pytest.fixture(scope="session")
+def validation(photographs: Splits) -> Examples:
+    images = photographs.validation.first(64).images
+    return Examples(images, make_targets(reference, images))

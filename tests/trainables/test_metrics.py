@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.training import Examples
+
+
+@pytest.fixture(params=["noise", "other image", "half", "same"])
+def pair(request: pytest.FixtureRequest, validation: Examples) -> tuple[Tensor, Tensor]:
+    targets = validation.targets[:16]
+    outputs = {
+        "noise": (targets + 0.1 * torch.randn_like(targets)).clamp(0, 1),
+        "other image": targets.roll(1, dims=0),
+        "half": targets / 2,
+        "same": targets,
+    }
+    return outputs[request.param], targets
+
+
+def arrays(pair: tuple[Tensor, Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
+    outputs, targets = (images[:, 0].double().numpy() for images in pair)
+    return list(zip(targets, outputs, strict=True))
+
+
+def test_the_cosine_is_that_of_the_flattened_images(pair: tuple[Tensor, Tensor]) -> None:
+    expected = [np.dot(a.ravel(), b.ravel()) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in arrays(pair)]
+    cosines = cosine_similarity(*pair)
+    assert cosines.shape == (16,)
+    np.testing.assert_allclose(cosines, expected, atol=1e-5)
+
+
+def test_two_images_without_a_common_pixel_have_cosine_zero() -> None:
+    left, right = torch.zeros(2, 1, 1, 28, 28)
+    left[..., :14] = 1
+    right[..., 14:] = 1
+    assert cosine_similarity(left, right).item() == 0
+    assert cosine_similarity(left, 0.3 * left).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(0.9, 0.75), (0.95, 0.5), (0.951, 0.25), (1.0, 0.0)])
+def test_accuracy_is_the_share_at_or_above_the_threshold_and_nan_is_a_miss(threshold: float, share: float) -> None:
+    cosines = torch.tensor([0.9, 0.95, 0.999, torch.nan], dtype=torch.float64)
+    assert cosine_accuracy(cosines, threshold) == share
+
+
+def test_the_headline_threshold_is_095() -> None:
+    cosines = torch.tensor([0.94, 0.96])
+    assert cosine_accuracy(cosines) == cosine_accuracy(cosines, 0.95) == 0.5
+
+
+def test_ssim_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
+    expected = [
+        structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)
+        for a, b in arrays(pair)
+    ]
+    values = ssim(*pair)
+    assert values.shape == (16,)
+    np.testing.assert_allclose(values, expected, atol=2e-4)
+
+
+def test_ssim_in_float64_equals_skimage_to_rounding_also_where_height_and_width_differ() -> None:
+    outputs, targets = torch.rand(2, 3, 1, 20, 31, dtype=torch.float64)
+    expected = [
+        structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)
+        for a, b in arrays((outputs, targets))
+    ]
+    np.testing.assert_allclose(ssim(outputs, targets), expected, atol=1e-7)
+
+
+def test_psnr_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
+    if torch.equal(*pair):
+        assert psnr_db(*pair).tolist() == [150.0] * 16
+        return
+    expected = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in arrays(pair)]
+    np.testing.assert_allclose(psnr_db(*pair), expected, rtol=1e-5)

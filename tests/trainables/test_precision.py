@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch import nn
+
+from trainables.precision import Precision, bfloat16_unit, choose
+from trainables.training import Examples, Training, TrainingConfig
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+AMX = {"amx_bf16": True, "amx_tile": True, "avx512_bf16": True}
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "unit"),
+    [
+        (AMX, "AMX"),
+        ({"amx_tile": True}, "AMX"),
+        ({"amx_bf16": False, "amx_tile": False, "avx512_bf16": True}, "AVX512-BF16"),
+        ({"avx2": True, "avx512_f": True}, None),
+        ({}, None),
+    ],
+)
+def test_bfloat16_is_taken_where_the_cpu_multiplies_it_in_hardware(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], unit: str | None
+) -> None:
+    pretend(monkeypatch, capabilities)
+    assert bfloat16_unit(CPU) == unit
+    chosen = choose("auto", pays=True, device=CPU)
+    assert chosen.name == ("bfloat16" if unit else "float32")
+    assert (unit or "no bfloat16 unit") in chosen.reason
+
+
+@pytest.mark.parametrize(("capability", "name"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_bfloat16_is_taken_on_gpus_with_tensor_cores_for_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose("auto", pays=True, device=CUDA).name == name
+
+
+@pytest.mark.parametrize(("model", "name"), [("cnn", "bfloat16"), ("fc", "float32"), ("separable", "float32")])
+def test_with_amx_only_convolutions_train_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, train: Examples, validation: Examples, model: str, name: str
+) -> None:
+    pretend(monkeypatch, AMX)
+    config = TrainingConfig(model=model, learning_rate=1e-3, max_epochs=1, seed=0)
+    assert Training(config, train, validation, device=CPU).precision.name == name
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+@pytest.mark.parametrize("capabilities", [AMX, {}])
+@pytest.mark.parametrize("pays", [True, False])
+def test_what_is_asked_for_is_taken(
+    monkeypatch: pytest.MonkeyPatch, asked: str, capabilities: dict[str, bool], pays: bool
+) -> None:
+    pretend(monkeypatch, capabilities)
+    assert choose(asked, pays=pays, device=CPU) == Precision(asked, "as asked")
+
+
+@pytest.mark.parametrize("asked", ["float16", "bf16", ""])
+def test_another_name_is_refused(asked: str) -> None:
+    with pytest.raises(ValueError, match="precision must be auto, float32 or bfloat16, but got"):
+        choose(asked, pays=True, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "memory_format"),
+    [("bfloat16", torch.bfloat16, torch.channels_last), ("float32", torch.float32, torch.contiguous_format)],
+)
+def test_the_network_runs_in_the_precision_while_its_weights_stay_float32(
+    name: str, dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    precision = Precision(name, "")
+    layer = nn.Conv2d(3, 1, 4)
+    with precision.autocast(CPU):
+        outputs = layer(torch.rand(1, 3, 8, 8))
+    assert outputs.dtype == dtype
+    assert layer.weight.dtype == torch.float32
+    assert precision.memory_format == memory_format

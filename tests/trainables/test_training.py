@@ -1,0 +1,197 @@
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.pipelines import as_float
+from trainables.training import EpochRecord, Examples, Training, TrainingConfig
+
+CPU = torch.device("cpu")
+TIMINGS = {"train_sec", "validation_sec", "images_per_sec"}
+FC = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=3, seed=5, batch_size=64)
+SEPARABLE = replace(FC, model="separable", learning_rate=1e-2)
+STANDSTILL = replace(SEPARABLE, learning_rate=1e-12, max_epochs=9, patience=3)
+
+
+def without_timings(records: Iterable[EpochRecord]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in asdict(r).items() if name not in TIMINGS} for r in records]
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    return torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def start(train: Examples, validation: Examples):
+    return lambda config: Training(config, train, validation, device=CPU)
+
+
+def test_a_training_gives_a_record_per_epoch_and_a_reason_with_the_last(start) -> None:
+    training = start(FC)
+    records = list(training.epochs())
+    assert [record.epoch for record in records] == [1, 2, 3]
+    assert [record.stop_reason for record in records] == ["", "", "max_epochs"]
+    assert training.history == records
+    assert list(training.epochs()) == []
+    assert all(record.images_per_sec == 256 / record.train_sec for record in records)
+
+
+@pytest.mark.parametrize("config", [replace(FC, dropout=0.5), SEPARABLE], ids=["fc", "separable"])
+def test_the_seed_decides_the_numbers(start, config: TrainingConfig) -> None:
+    records = without_timings(start(config).epochs())
+    torch.rand(7)
+    assert without_timings(start(config).epochs()) == records
+    other = without_timings(start(replace(config, seed=6)).epochs())
+    assert all(a["train_loss"] != b["train_loss"] for a, b in zip(records, other, strict=True))
+
+
+def test_dropout_changes_training_and_not_validation(start) -> None:
+    standing = replace(FC, learning_rate=1e-12, max_epochs=1)
+    plain, dropping = (next(start(replace(standing, dropout=dropout)).epochs()) for dropout in (0.0, 0.5))
+    assert dropping.train_loss != plain.train_loss
+    assert dropping.validation_loss == pytest.approx(plain.validation_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(FC, dropout=0.3, learning_rate=0.02, max_epochs=4),
+        replace(FC, dropout=0.3, max_epochs=4, early_stopping="window"),
+        replace(SEPARABLE, learning_rate=0.1, max_epochs=4),
+        STANDSTILL,
+        replace(STANDSTILL, early_stopping="window"),
+    ],
+    ids=["dropout-best", "dropout-window", "separable", "standstill-best", "standstill-window"],
+)
+def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(start, config: TrainingConfig) -> None:
+    whole = start(config)
+    states = [through_a_file(whole.state_dict()) for _ in whole.epochs()]
+    assert len(states) == 4
+    for state in [through_a_file(start(config).state_dict()), *states]:
+        resumed = start(config)
+        torch.rand(3)
+        resumed.load_state_dict(state)
+        assert len(list(resumed.epochs())) == 4 - len(state["history"])
+        assert without_timings(resumed.history) == without_timings(whole.history)
+        assert resumed.best_epoch == whole.best_epoch
+        assert equal(resumed.network.state_dict(), whole.network.state_dict())
+        assert equal(resumed.best_weights, whole.best_weights)
+
+
+def test_the_best_weights_are_those_of_the_epoch_with_the_lowest_loss(start, validation: Examples) -> None:
+    training = start(replace(SEPARABLE, learning_rate=0.1, max_epochs=5))
+    losses = [record.validation_loss for record in training.epochs()]
+    assert training.best_epoch == losses.index(min(losses)) + 1 < 5
+    training.network.load_state_dict(training.best_weights)
+    loss = mse_loss(training.network(as_float(validation.images)), validation.targets)
+    assert loss.item() == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_training_that_diverges_says_so_and_stops(start) -> None:
+    training = start(replace(SEPARABLE, learning_rate=1e20))
+    (record,) = training.epochs()
+    assert record.stop_reason == "diverged"
+    assert not math.isfinite(record.validation_loss)
+    assert (training.best_epoch, training.best_weights) == (0, {})
+
+
+def test_an_epoch_that_diverged_is_never_best(start) -> None:
+    good = start(SEPARABLE)
+    next(good.epochs())
+    training = start(replace(SEPARABLE, learning_rate=1e20))
+    training.load_state_dict(through_a_file(good.state_dict()))
+    (record,) = training.epochs()
+    assert (record.epoch, record.stop_reason) == (2, "diverged")
+    assert training.best_epoch == 1
+    assert equal(training.best_weights, good.best_weights)
+    restored = start(SEPARABLE)
+    restored.load_state_dict(through_a_file(training.state_dict()))
+    assert equal(restored.best_weights, good.best_weights)
+    assert list(restored.epochs()) == []
+
+
+@pytest.mark.parametrize("criterion", ["best", "window"])
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_standstill_is_stopped_early(start, criterion: str, patience: int) -> None:
+    records = list(start(replace(STANDSTILL, early_stopping=criterion, patience=patience)).epochs())
+    assert [record.stop_reason for record in records] == [""] * patience + ["early_stopping"]
+
+
+def test_the_records_hold_the_means_over_all_images_though_the_last_batch_is_smaller(
+    start, train: Examples, validation: Examples
+) -> None:
+    training = start(replace(STANDSTILL, model="fc", max_epochs=1, batch_size=100))
+    (record,) = training.epochs()
+    outputs = training.network(as_float(train.images))
+    assert record.train_loss == pytest.approx(mse_loss(outputs, train.targets).item(), rel=1e-5)
+    outputs = training.network(as_float(validation.images))
+    cosines = cosine_similarity(outputs, validation.targets)
+    assert record.validation_loss == pytest.approx(mse_loss(outputs, validation.targets).item(), rel=1e-5)
+    assert record.validation_cosine == pytest.approx(cosines.mean().item(), rel=1e-5)
+    assert record.validation_accuracy == cosine_accuracy(cosines)
+
+
+@pytest.mark.parametrize("batch_size", [1, 256, 1000])
+def test_every_batch_size_trains(start, validation: Examples, batch_size: int) -> None:
+    config = replace(SEPARABLE, batch_size=batch_size, max_epochs=1)
+    (record,) = Training(config, validation, validation, device=CPU).epochs()
+    assert math.isfinite(record.train_loss)
+
+
+def test_images_and_targets_are_never_written_to(train: Examples, validation: Examples) -> None:
+    examples = [Examples(e.images.clone(), e.targets.clone()) for e in (train, validation)]
+    training = Training(replace(FC, dropout=0.3), *examples, device=CPU)
+    assert training.train.images.data_ptr() == examples[0].images.data_ptr()
+    list(training.epochs())
+    for mine, original in zip(examples, (train, validation), strict=True):
+        assert torch.equal(mine.images, original.images)
+        assert torch.equal(mine.targets, original.targets)
+
+
+@pytest.mark.parametrize(("model", "images", "epochs"), [("fc", 256, 2), ("cnn", 16, 1)])
+def test_bfloat16_comes_close_to_float32(
+    train: Examples, validation: Examples, model: str, images: int, epochs: int
+) -> None:
+    records = {}
+    for precision in ("float32", "bfloat16"):
+        config = replace(FC, model=model, max_epochs=epochs, precision=precision, batch_size=images // 2)
+        parts = [Examples(e.images[:images], e.targets[:images]) for e in (train, validation)]
+        *_, records[precision] = Training(config, *parts, device=CPU).epochs()
+    exact, rounded = records["float32"], records["bfloat16"]
+    assert rounded.validation_cosine != exact.validation_cosine
+    assert rounded.validation_cosine == pytest.approx(exact.validation_cosine, abs=0.01)
+    assert rounded.validation_loss == pytest.approx(exact.validation_loss, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -1e-3),
+        ("learning_rate", math.inf),
+        ("learning_rate", math.nan),
+        ("dropout", -0.1),
+        ("dropout", 1.0),
+        ("dropout", math.nan),
+        ("max_epochs", 0),
+        ("patience", 0),
+        ("batch_size", 0),
+        ("early_stopping", "never"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{setting} .*but got {value!r}"):
+        replace(FC, **{setting: value})

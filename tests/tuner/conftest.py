@@ -1,0 +1,76 @@
+"""How these tests run the command: as a person would, in a process of its own, with Ray and all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--data", "photos", "--images", "2000", "--wandb", "disabled")
+
+
+class Command:
+    """`python -m tuner.run` with a storage of its own."""
+
+    def __init__(self, storage: Path) -> None:
+        self.storage = storage
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner.run", "--storage", str(self.storage), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: str, timeout: float = 150) -> tuple[int, str]:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=timeout)
+        return process.returncode, output
+
+    def table(self, table: str, run: str) -> pd.DataFrame:
+        return pd.read_parquet(self.storage / "tables" / table / f"run={run}" / f"{table}.parquet")
+
+    def wait_for_epochs(self, run: str, count: int) -> None:
+        """Until the epochs table has so many rows; reads it all the while, as a dashboard would."""
+        until(lambda: self._has("epochs", run) and len(self.table("epochs", run)) >= count)
+
+    def _has(self, table: str, run: str) -> bool:
+        return (self.storage / "tables" / table / f"run={run}").exists() and any(
+            (self.storage / "tables" / table / f"run={run}").glob("[!.]*.parquet")
+        )
+
+
+def until(true: Callable[[], bool], timeout: float = 90) -> None:
+    end = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not happen")
+        time.sleep(0.05)
+
+
+def trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes in which trials of this search run."""
+    return [p for p in psutil.Process(driver.pid).children(recursive=True) if "ImplicitFunc" in " ".join(p.cmdline())]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    command = Command(tmp_path / "results")
+    yield command
+    for process in command.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,80 @@
+"""Where checkpoints lie, and which of them can still be read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tuner.checkpoints import STATE_FILE, find, newest, trial_directory
+
+
+def save(directory: Path, epoch: int) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": epoch, "weights": {"w": torch.full((1000,), float(epoch))}}, directory / STATE_FILE)
+    return directory
+
+
+def checkpoint(experiment: Path, session: str, name: str, trial: int = 7) -> Path:
+    return save(experiment / session / trial_directory(trial) / name, 1)
+
+
+def test_the_newest_session_comes_first_and_within_it_the_newest_checkpoint(tmp_path: Path) -> None:
+    oldest_first = [
+        checkpoint(tmp_path, "session-001", "checkpoint_000099"),
+        checkpoint(tmp_path, "session-009", "checkpoint_000009"),
+        checkpoint(tmp_path, "session-009", "checkpoint_000010"),
+        checkpoint(tmp_path, "session-010", "checkpoint_000000"),
+        checkpoint(tmp_path, "session-999", "checkpoint_2026-01-09_23-59-59.999999"),
+        checkpoint(tmp_path, "session-999", "checkpoint_2026-01-10_00-00-00.000001"),
+        checkpoint(tmp_path, "session-1000", "checkpoint_000000"),
+    ]
+    assert find(tmp_path, 7) == oldest_first[::-1]
+
+
+def test_only_checkpoints_of_that_trial_with_a_state_are_found(tmp_path: Path) -> None:
+    mine = checkpoint(tmp_path, "session-001", "checkpoint_000000")
+    checkpoint(tmp_path, "session-001", "checkpoint_000000", trial=70)
+    (mine.parent / "checkpoint_000001").mkdir()
+    assert find(tmp_path, 7) == [mine]
+    assert find(tmp_path / "nowhere", 7) == []
+
+
+def test_the_first_readable_state_is_taken(tmp_path: Path) -> None:
+    first, second = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
+    state = newest([first, str(second)])
+    assert state is not None
+    assert state["epoch"] == 2
+    assert torch.equal(state["weights"]["w"], torch.full((1000,), 2.0))
+
+
+BUG = pytest.mark.xfail(reason="BUG: pickle.UnpicklingError is not caught", strict=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda whole: b"", id="empty"),
+        pytest.param(lambda whole: whole[:2], id="two bytes", marks=BUG),
+        pytest.param(lambda whole: whole[:100], id="a start"),
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="half"),
+        pytest.param(lambda whole: whole[:-1], id="all but a byte"),
+        pytest.param(lambda whole: bytes(len(whole)), id="zeros"),
+        pytest.param(lambda whole: whole[: len(whole) // 2] + bytes(len(whole) // 2), id="half zeros"),
+        pytest.param(lambda whole: b"garbage" * 100, id="garbage", marks=BUG),
+        pytest.param(lambda whole: whole.replace(b"epoch", b"\xff\xff\xff\xff\xff"), id="bytes within"),
+    ],
+)
+def test_a_torn_file_is_passed_over(tmp_path: Path, spoil: Any) -> None:
+    torn, sound = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
+    path = torn / STATE_FILE
+    path.write_bytes(spoil(path.read_bytes()))
+    state = newest([torn, sound])
+    assert state is not None
+    assert state["epoch"] == 1
+    assert newest([torn]) is None
+
+
+def test_without_checkpoints_there_is_no_state(tmp_path: Path) -> None:
+    assert newest([]) is None
+    assert newest([tmp_path / "gone"]) is None

@@ -1,0 +1,121 @@
+"""What a person sees, in a file and in a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tuner import console
+from tuner.console import Console, complain, duration, hyperparameters, percent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "an [red]error[/red] in [/tmp/x]",
+        "x" * 300,
+        "",
+        pytest.param("a :key: and :bug:", marks=pytest.mark.xfail(reason="BUG: rich puts emoji there", strict=True)),
+        pytest.param("[a] C:\\", marks=pytest.mark.xfail(reason="BUG: escape doubles the backslash", strict=True)),
+    ],
+)
+def test_a_line_is_printed_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Console().line(text, style="red")
+    assert capsys.readouterr().out == text + "\n"
+
+
+def test_a_table_in_a_file_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["", "≥ 0.95", "4 seeds, mean ± sd", "≥ 0.99", "mean cosine", "parameters"]
+    row = ["resized and grey, not flipped [floor]", "12.34 %", "99.11 ± 0.12 %", "9.00 %", "0.9999", "1,234,567"]
+    Console().table("share of images", columns, [row, ["fc", *row[1:]]])
+    title, head, first, second = capsys.readouterr().out.splitlines()
+    assert title.strip() == "share of images"
+    assert all(name in head for name in columns)
+    assert all(cell in first for cell in row)
+    assert second.startswith("fc ")
+    assert first.rstrip().endswith("1,234,567")
+    assert first.index("12.34") == second.index("12.34")
+    assert head.index("≥ 0.95") + len("≥ 0.95") == first.index("12.34 %") + len("12.34 %")
+
+
+def test_progress_into_a_file_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Console() as quiet:
+        for _ in range(100):
+            quiet.progress("working")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(console, "PLAIN_PROGRESS_SEC", 0.0)
+    with Console() as talking:
+        talking.progress("1/2 done")
+        talking.progress("2/2 done")
+    assert capsys.readouterr().out == "1/2 done\n2/2 done\n"
+
+
+IN_A_TERMINAL = """
+from tuner.console import Console
+with Console() as console:
+    console.progress("1 of 2")
+    console.line("trial 0 ended")
+    console.progress("2 of 2")
+console.line("all done")
+"""
+
+
+def test_in_a_terminal_progress_gives_way_to_lines() -> None:
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen([sys.executable, "-c", IN_A_TERMINAL], stdout=slave, stdin=slave, env=environment) as child:
+        os.close(slave)
+        shown = b""
+        while chunk := _read(master):
+            shown += chunk
+    os.close(master)
+    assert child.returncode == 0
+    places = [shown.index(text) for text in (b"1 of 2", b"trial 0 ended", b"2 of 2", b"all done")]
+    assert places == sorted(places)
+    assert b"\x1b[2K" in shown, "the progress line is erased"
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_a_complaint_is_one_line_on_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(ValueError("--samples [0]"))
+    assert capsys.readouterr() == ("", "error: --samples [0]\n")
+
+
+def test_hyperparameters_leave_out_a_dropout_that_is_not_there() -> None:
+    row = {"learning_rate": 0.00123, "dropout": 0.25, "patience": 4}
+    assert hyperparameters(row) == "lr 1.23e-03, dropout 0.250, patience 4"
+    assert hyperparameters({**row, "dropout": None}) == "lr 1.23e-03, patience 4"
+
+
+@pytest.mark.parametrize(
+    ("sec", "shown"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (90, "1:30"), (3700, "1:01:40"), (36000, "10:00:00")],
+)
+def test_durations_are_minutes_and_seconds(sec: float, shown: str) -> None:
+    assert duration(sec) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (1.0, "100.00 %"),
+        (0.99999, "99.99 %"),
+        (0.99871, "99.87 %"),
+        (0.29, "29.00 %"),
+        (0.57, "57.00 %"),
+        (0, "0.00 %"),
+    ],
+)
+def test_a_percentage_is_cut_so_that_only_all_is_100(share: float, shown: str) -> None:
+    assert percent(share) == shown

@@ -1,0 +1,76 @@
+import signal
+
+import pandas as pd
+
+from tests.tuner.conftest import TINY, Command, trial_processes
+
+# One trial at a time: with two, which one ASHA stops depends on which is first
+SEARCH = ("--model", "fc", "--samples", "4", "--max-epochs", "6", "--concurrency", "1", "--finalists", "1", *TINY)
+TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
+
+
+def curves(command: Command, run: str) -> pd.DataFrame:
+    epochs = command.table("epochs", run).drop(columns=TIMES)
+    return epochs.sort_values(["trial", "epoch"]).reset_index(drop=True)
+
+
+def outcomes(command: Command, run: str) -> pd.DataFrame:
+    names = ["trial", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs", "best_validation_loss"]
+    return command.table("trials", run)[names].sort_values("trial").reset_index(drop=True)
+
+
+def test_killed_drivers_and_killed_trials_change_nothing_in_the_tables(command: Command) -> None:
+    code, output = command.run("--name", "calm", *SEARCH)
+    assert code == 0, output
+
+    driver = command.start("--name", "troubled", *SEARCH)
+    command.wait_for_epochs("troubled", 3)
+    trial_processes(driver)[0].kill()
+    command.wait_for_epochs("troubled", 5)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver = command.start("--resume", "troubled")
+    rows = len(command.table("epochs", "troubled"))
+    command.wait_for_epochs("troubled", rows + 1)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, output
+    assert "--resume troubled" in output
+
+    code, output = command.run("--resume", "troubled")
+    assert code == 0, output
+    pd.testing.assert_frame_equal(curves(command, "troubled"), curves(command, "calm"))
+    pd.testing.assert_frame_equal(outcomes(command, "troubled"), outcomes(command, "calm"))
+    assert (command.table("trials", "troubled").restarts > 0).any()
+    runs = command.table("runs", "troubled").iloc[0]
+    assert (runs.status, runs.sessions) == ("finished", 3)
+
+
+def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
+    search = ("--model", "separable", "--samples", "1", "--max-epochs", "40", "--patience", "40", "40", *TINY)
+    driver = command.start("--name", "run", *search)
+    command.wait_for_epochs("run", 3)
+    before = command.table("epochs", "run")
+    trial_processes(driver)[0].kill()
+    output, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, output
+    after = command.table("epochs", "run")
+    assert sorted(after.epoch) == list(range(1, 41))
+    kept = after[after.epoch < before.epoch.max()]
+    pd.testing.assert_series_equal(
+        kept.train_sec.reset_index(drop=True), before.train_sec[: len(kept)].reset_index(drop=True)
+    )  # measured once: these epochs were not trained again
+    assert command.table("trials", "run").restarts.tolist() == [1]
+    assert "goes on" in output
+
+
+def test_a_run_that_another_process_searches_is_refused(command: Command) -> None:
+    driver = command.start("--name", "run", *SEARCH)
+    command.wait_for_epochs("run", 1)
+    code, output = command.run("--resume", "run")
+    assert code == 2
+    assert "is being searched by another process" in output
+    driver.send_signal(signal.SIGTERM)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, output
+    assert command.table("runs", "run").status.tolist() == ["interrupted"]

@@ -1,0 +1,228 @@
+"""ASHA's rungs, alive and rebuilt; what a resumed search has still to do."""
+
+import math
+import random
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ray.tune.schedulers import ASHAScheduler
+
+from tuner.checkpoints import STATE_FILE, trial_directory
+from tuner.config import SearchConfig
+from tuner.proposals import Proposals
+from tuner.search import Deadline, Rungs, new_session, searched_trials
+from tuner.space import Space
+from tuner.trial import OBJECTIVE
+
+CONFIG = SearchConfig(name="r", samples=30, max_epochs=9, grace_epochs=1, reduction_factor=3.0)
+STOP, CONTINUE = "STOP", "CONTINUE"
+
+
+def trial(number: int) -> Any:
+    return SimpleNamespace(config={"number": number}, trial_id=f"id-{number}")
+
+
+def curve(number: int) -> list[float]:
+    """A loss for each epoch; every seventh trial diverges in its third epoch."""
+    luck = random.Random(number)
+    start = luck.random()
+    losses = [start / epoch + 0.1 * luck.random() for epoch in range(1, 10)]
+    return [*losses[:2], math.nan] if number % 7 == 6 else losses
+
+
+class Alive:
+    """Trials that report to a scheduler, one epoch of one of them at a time."""
+
+    def __init__(self, scheduler: Any, known: list[dict[str, Any]], stopped: set[int]) -> None:
+        self.scheduler = scheduler
+        self.rows = list(known)
+        self.stopped = set(stopped)
+        self.decisions: list[str] = []
+        self.started: set[int] = set()
+
+    def report(self, number: int) -> None:
+        if number not in self.started:
+            self.started.add(number)
+            self.scheduler.on_trial_add(None, trial(number))
+        losses = curve(number)[: len([row for row in self.rows if row["trial"] == number]) + 1]
+        objective = math.nan if math.isnan(losses[-1]) else min(losses)
+        self.rows.append({"trial": number, "epoch": len(losses), "train_loss": 0.1, "validation_loss": losses[-1]})
+        result = {"epoch": len(losses), OBJECTIVE: objective}
+        decision = self.scheduler.on_trial_result(None, trial(number), result)
+        self.decisions.append(decision)
+        if decision == STOP and len(losses) < 9:
+            self.stopped.add(number)
+        if decision == STOP or len(losses) == len(curve(number)):
+            self.scheduler.on_trial_complete(None, trial(number), result)
+
+    def unfinished(self) -> list[int]:
+        epochs = {n: sum(row["trial"] == n for row in self.rows) for n in range(30)}
+        return [n for n in range(30) if n not in self.stopped and epochs[n] < len(curve(n))]
+
+    def run(self, luck: int, reports: int = 10_000) -> None:
+        chance = random.Random(luck)
+        for _ in range(reports):
+            if not (numbers := self.unfinished()[:6]):
+                return
+            self.report(chance.choice(numbers))
+
+
+def rungs_of(scheduler: Any) -> Any:
+    return [(milestone, dict(recorded)) for milestone, recorded in scheduler._brackets[0]._rungs]
+
+
+@pytest.fixture(params=range(3))
+def finished(request: pytest.FixtureRequest) -> Alive:
+    alive = Alive(Rungs(CONFIG), [], set())
+    alive.run(request.param)
+    return alive
+
+
+def test_decisions_are_those_of_rays_own_asha(finished: Alive) -> None:
+    asha = ASHAScheduler("epoch", OBJECTIVE, "min", max_t=9, grace_period=1, reduction_factor=3.0)
+    lowest: dict[int, float] = {}
+    decisions = []
+    for row in finished.rows:
+        number, loss = row["trial"], row["validation_loss"]
+        if number not in lowest:
+            asha.on_trial_add(None, trial(number))
+        if math.isnan(loss):
+            decisions.append(CONTINUE)
+            continue
+        lowest[number] = min(lowest.get(number, math.inf), loss)
+        result = {"epoch": row["epoch"], OBJECTIVE: lowest[number]}
+        decisions.append(asha.on_trial_result(None, trial(number), result))
+    assert finished.decisions == decisions
+    assert {STOP, CONTINUE} == set(decisions)
+    told = [(milestone, list(recorded.values())) for milestone, recorded in rungs_of(asha)]
+    assert [(milestone, list(recorded.values())) for milestone, recorded in rungs_of(finished.scheduler)] == told
+
+
+def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
+    rungs = Rungs(CONFIG)
+    decisions = []
+    for number, loss in enumerate([0.4, 0.5, 0.3, 0.35, 0.2]):
+        rungs.on_trial_add(None, trial(number))
+        decisions.append(rungs.on_trial_result(None, trial(number), {"epoch": 1, OBJECTIVE: loss}))
+    assert decisions == [CONTINUE, STOP, CONTINUE, STOP, CONTINUE]
+    assert rungs.on_trial_result(None, trial(4), {"epoch": 2, OBJECTIVE: 0.9}) == CONTINUE
+    assert rungs.on_trial_result(None, trial(4), {"epoch": 9, OBJECTIVE: 0.2}) == STOP
+
+
+def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(finished: Alive) -> None:
+    rebuilt = Rungs(CONFIG)
+    assert rebuilt.replay(finished.rows) == finished.stopped
+    assert rungs_of(rebuilt) == rungs_of(finished.scheduler)
+    assert finished.stopped
+    assert any(recorded for _, recorded in rungs_of(rebuilt)[:-1])
+
+
+@pytest.mark.parametrize("reports", [1, 10, 40])
+def test_a_search_that_was_cut_goes_on_with_the_same_decisions(reports: int) -> None:
+    whole = Alive(Rungs(CONFIG), [], set())
+    whole.run(luck=5)
+    rungs = Rungs(CONFIG)
+    known = whole.rows[:reports]
+    resumed = Alive(rungs, known, rungs.replay(known))
+    for row in whole.rows[reports:]:
+        resumed.report(row["trial"])
+    assert resumed.decisions == whole.decisions[reports:]
+    assert resumed.stopped == whole.stopped
+    assert rungs_of(rungs) == rungs_of(whole.scheduler)
+
+
+def test_nan_never_enters_a_rung_and_never_stops_a_trial() -> None:
+    rungs = Rungs(CONFIG)
+    for number in range(3):
+        rungs.on_trial_add(None, trial(number))
+        assert rungs.on_trial_result(None, trial(number), {"epoch": 1, OBJECTIVE: math.nan}) == CONTINUE
+    assert not any(recorded for _, recorded in rungs_of(rungs))
+    rungs.on_trial_error(None, trial(0))
+    rungs.on_trial_complete(None, trial(1), {"epoch": 1, OBJECTIVE: math.nan})
+    rungs.on_trial_remove(None, trial(2))
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_row_that_diverged_stays_out_of_rebuilt_rungs(loss: float) -> None:
+    rungs = Rungs(CONFIG)
+    rows = [{"trial": 0, "epoch": epoch, "train_loss": 0.1, "validation_loss": loss} for epoch in (1, 3)]
+    assert rungs.replay(rows) == set()
+    assert not any(recorded for _, recorded in rungs_of(rungs))
+
+
+@pytest.mark.xfail(reason="BUG: replay looks at the validation loss only, a live trial at both", strict=True)
+def test_a_row_whose_training_loss_diverged_stays_out_of_rebuilt_rungs() -> None:
+    rungs = Rungs(CONFIG)
+    rungs.replay([{"trial": 0, "epoch": 1, "train_loss": math.inf, "validation_loss": 0.5}])
+    assert not any(recorded for _, recorded in rungs_of(rungs))
+
+
+def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
+    drawn = Space.of(CONFIG).draw(0, number)
+    loss = {"best_validation_loss": 0.1 * (number + 1), "epochs": 4}
+    return {"trial": number, "stop_reason": reason, "confirms": None, "seed": number, **drawn, **loss, **more}
+
+
+def ask(searcher: Proposals, most: int = 100) -> list[Any]:
+    asked = [searcher.suggest(str(index)) for index in range(most)]
+    return [config for config in asked if config not in (None, Proposals.FINISHED)]
+
+
+def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_path: Path) -> None:
+    config = SearchConfig(name="r", storage=str(tmp_path), samples=9, max_epochs=9)
+    checkpoint = config.experiment / "session-001" / trial_directory(2) / "checkpoint_000003"
+    checkpoint.mkdir(parents=True)
+    torch.save({}, checkpoint / STATE_FILE)
+    ends = ["max_epochs", "asha", "interrupted", None, "diverged", "error", "early_stopping"]
+    earlier = [row(number, reason) for number, reason in enumerate(ends)] + [row(20, None, confirms=0)]
+    configs = ask(searched_trials(config, earlier, {3}, fits=4))
+    assert [c["number"] for c in configs] == [2, 5, 7, 8]
+    assert configs[0] == {
+        **{name: earlier[2][name] for name in ("learning_rate", "dropout", "patience", "seed", "confirms")},
+        **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
+    }
+    fresh = ask(searched_trials(config, [], set(), fits=4))
+    assert configs[2:] == fresh[7:]
+
+
+@pytest.mark.parametrize(
+    ("search", "concurrency", "live"),
+    [("random", None, 20), ("random", 4, 20), ("random", 2, 2), ("tpe", None, 5), ("tpe", 4, 5), ("tpe", 2, 2)],
+)
+def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
+    search: str, concurrency: int | None, live: int
+) -> None:
+    config = SearchConfig(search=search, concurrency=concurrency, samples=20, max_epochs=3)
+    assert len(ask(searched_trials(config, [], set(), fits=4))) == live
+
+
+def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
+    config = SearchConfig(search="tpe", samples=40, max_epochs=3)
+    fresh = ask(searched_trials(config, [], set(), fits=20))
+    earlier = [row(number, "max_epochs") for number in range(12)] + [row(12, "diverged", best_validation_loss=None)]
+    resumed = ask(searched_trials(config, earlier, set(), fits=20))
+    assert resumed[0]["number"] == 13
+    assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
+
+
+def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:
+    now = time.monotonic()
+    assert not Deadline(None, now).stop_all()
+    assert not Deadline(3600, now).stop_all()
+    late = Deadline(10, now - 20)
+    assert not late.passed
+    assert late("id", {}) is False
+    assert late.stop_all()
+    assert late.passed
+
+
+def test_sessions_are_numbered(tmp_path: Path) -> None:
+    config = SearchConfig(name="r", storage=str(tmp_path))
+    for number in range(1, 4):
+        session = Path(new_session(config))
+        assert session == config.experiment.resolve() / f"session-{number:03d}"
+        session.mkdir(parents=True)
