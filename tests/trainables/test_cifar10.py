@@ -6,9 +6,11 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
+from http.client import HTTPException
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -139,6 +141,22 @@ def test_cifar10_is_taken_where_it_can_be_had(cache: Path, server: ThreadingHTTP
 def test_without_a_server_cifar10_is_an_error(cache: Path, no_server: None) -> None:
     with pytest.raises(OSError, match=r"refused|reach"):
         images.load("cifar10")
+    assert kept(cache) == []
+
+
+@pytest.mark.xfail(strict=True, raises=HTTPException, reason="bug: http.client's errors are no OSError")
+def test_a_server_that_speaks_no_http_is_an_error_like_any_other(cache: Path, no_server: None) -> None:
+    with socket.create_server(("127.0.0.1", urlsplit(CIFAR10.url).port)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(OSError, match="CIFAR-10 could not be fetched"):
+            cifar10.load()
     assert kept(cache) == []
 
 

@@ -41,7 +41,7 @@ def write_images(directory: Path, count: int) -> None:
         (directory / f"{number:02}.png").write_bytes(png(pixels))
 
 
-def write_parquet(path: Path, encoded: list[bytes], column: str = "img") -> None:
+def write_parquet(path: Path, encoded: list[bytes | None], column: str = "img") -> None:
     rows = [{"bytes": content, "path": None} for content in encoded]
     pq.write_table(pa.table({column: pa.array(rows, STRUCT), "label": [0] * len(rows)}), path)
 
@@ -147,20 +147,28 @@ def test_a_corrupt_row_is_named_with_its_file(directory: Path) -> None:
         folders.load(directory)
 
 
+@pytest.mark.xfail(strict=True, raises=AttributeError, reason="bug: a row without bytes is not named")
+def test_a_row_without_bytes_is_named_with_its_file(directory: Path) -> None:
+    for part in ("train", "test"):
+        write_parquet(directory / f"{part}.parquet", [png(NOISE[0]), None])
+    with pytest.raises(ValueError, match=r"mine/train\.parquet, row 1 can't be read as an image"):
+        folders.load(directory)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"picture": pa.array([{"bytes": b""}])}, "has the columns picture: one must be named img or image"),
         ({"img": pa.array([b""])}, "column img must hold a struct with a field `bytes`"),
         ({"img": pa.array([{"data": b""}])}, "column img must hold a struct with a field `bytes`"),
-        ({"img": pa.array([], STRUCT)}, "one per image"),
+        ({"img": pa.array([], STRUCT)}, "column img must hold a struct with a field `bytes`, one per image"),
     ],
     ids=["missing column", "no struct", "no bytes", "no rows"],
 )
 def test_parquet_of_another_schema_is_refused(directory: Path, table: dict[str, Any], message: str) -> None:
     for part in ("train", "test"):
         pq.write_table(pa.table(table), directory / f"{part}.parquet")
-    with pytest.raises(ValueError, match=rf"train\.parquet:? {message}|{message}"):
+    with pytest.raises(ValueError, match=rf"train\.parquet:? {message}"):
         folders.load(directory)
 
 

@@ -1,6 +1,5 @@
 """The contract that every registered network keeps; a new one is held to it as soon as it has its line."""
 
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,8 @@ from torch import nn
 from trainables.network import Budget, Defaults
 
 class Tiny(nn.Module):
-    defaults = Defaults(learning_rate=(1e-3, 1e-1), cpu=Budget(samples=1, max_epochs=1), gpu=Budget(samples=1, max_epochs=1))
+    budget = Budget(samples=1, max_epochs=1)
+    defaults = Defaults(learning_rate=(1e-3, 1e-1), cpu=budget, gpu=budget)
 
     def __init__(self):
         super().__init__()
@@ -84,14 +84,13 @@ def test_saved_and_loaded_it_gives_equal_outputs(name: str, images: Tensor, tmp_
 def test_a_few_steps_lower_the_loss(name: str, images: Tensor, train: Examples) -> None:
     network = build(name)
     parameters = list(network.parameters())
-    low, high = network.defaults.learning_rate
-    optimizer = Adam(parameters, learning_rate=math.sqrt(low * high))
+    optimizer = Adam(parameters, learning_rate=network.defaults.learning_rate[0])
     losses = []
-    for _ in range(6):
+    for _ in range(8):
         loss = mse_loss(network(images), train.targets[:8])
         losses.append(loss.item())
         optimizer.step(list(torch.autograd.grad(loss, parameters)))
-    assert losses[-1] < 0.97 * losses[0]
+    assert losses[-1] < 0.98 * losses[0]
 
 
 def test_dropout_is_there_only_if_declared(name: str, images: Tensor) -> None:

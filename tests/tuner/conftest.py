@@ -73,4 +73,4 @@ def command(tmp_path: Path) -> Iterator[Command]:
     for process in command.started:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            process.wait()
+        process.communicate()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.tables import table_path
+from tests.tuner.test_arguments import store
 from tuner import preflight
 from tuner.cluster import Node, Share
 from tuner.config import SearchConfig
@@ -53,10 +53,8 @@ def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) 
     if where == "experiments":
         config(tmp_path).experiment.mkdir(parents=True)
     else:
-        path = table_path(tmp_path / "tables", "runs", "r")
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$|can't be read"):
+        store(tmp_path, config(tmp_path))
+    with pytest.raises(ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$"):
         preflight.check_storage(config(tmp_path))
     preflight.check_storage(config(tmp_path, resume="r"))
     preflight.check_storage(SearchConfig(name="other", storage=str(tmp_path)))

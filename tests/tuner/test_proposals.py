@@ -32,9 +32,9 @@ def all_of(searcher: Proposals, luck: random.Random, loss: Any = lambda config: 
         if running and (config is None or luck.random() < 0.5):
             trial = luck.choice(sorted(running))
             end = luck.choice(["result", "result", "nan", "error"])
-            value = math.nan if end == "nan" else loss(running.pop(trial, None) or config)
-            running.pop(trial, None)
-            searcher.on_trial_complete(trial, None if end == "error" else {OBJECTIVE: value}, error=end == "error")
+            ended = running.pop(trial)
+            reached = math.nan if end == "nan" else loss(ended)
+            searcher.on_trial_complete(trial, None if end == "error" else {OBJECTIVE: reached}, error=end == "error")
 
 
 @pytest.mark.parametrize("live_limit", [None, 1, 3])

@@ -105,7 +105,7 @@ def test_decisions_are_those_of_rays_own_asha(finished: Alive) -> None:
 def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
     rungs = Rungs(CONFIG)
     decisions = []
-    for number, loss in enumerate([0.4, 0.5, 0.3, 0.35, 0.2]):
+    for number, loss in enumerate([0.4, 0.5, 0.3, 0.38, 0.2]):
         rungs.on_trial_add(None, trial(number))
         decisions.append(rungs.on_trial_result(None, trial(number), {"epoch": 1, OBJECTIVE: loss}))
     assert decisions == [CONTINUE, STOP, CONTINUE, STOP, CONTINUE]

@@ -59,18 +59,18 @@ def test_offline_every_trial_is_a_run_of_its_own_in_the_group_of_its_search(tmp_
         assert values(run.config.update).items() >= {**ROW, "trial": number}.items()
     history = [values(record.history.item) for record in first if record.HasField("history")]
     assert [(row["epoch"], row["validation_loss"]) for row in history] == [(1, 0.5), (2, 0.25)]
-    summary = [values(record.summary.update) for record in first if record.HasField("summary")]
-    assert {"stop_reason": "asha", "best_validation_loss": 0.25}.items() <= {
-        k: v for s in summary for k, v in s.items()
-    }.items()
+    summary: dict[str, Any] = {}
+    for record in first:
+        summary |= values(record.summary.update)
+    assert (summary["stop_reason"], summary["best_validation_loss"]) == ("asha", 0.25)
     assert [values(r.history.item)["validation_loss"] for r in second if r.HasField("history")] == [None]
     assert [record for record in second if record.HasField("exit")], "a trial that never ended is closed all the same"
 
 
 @pytest.mark.parametrize(
     "wandb",
-    ["import time\ntime.sleep(3600)", "raise ImportError('no W&B here')", "import os\nos._exit(0)"],
-    ids=["hangs", "breaks", "leaves at once"],
+    ["import time\ntime.sleep(3600)", "raise ImportError('no W&B here')", "import os\nos.kill(os.getpid(), 9)"],
+    ids=["hangs", "breaks", "is killed"],
 )
 def test_a_wandb_that_takes_nothing_never_holds_the_search_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wandb: str
@@ -86,8 +86,7 @@ def test_a_wandb_that_takes_nothing_never_holds_the_search_up(
     lost = broken.close()
     log = tmp_path / "storage" / "search.log"
     assert broken._process.poll() is not None
-    if "_exit" not in wandb:
-        assert lost == f"W&B did not take everything (see {log}); the tables have all of it"
+    assert lost == f"W&B did not take everything (see {log}); the tables have all of it"
     assert ("no W&B here" in log.read_text()) == ("no W&B here" in wandb)
 
 
@@ -111,15 +110,14 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_process(tmp_path: Path) -> No
 
 def test_disabled_tracking_starts_no_process_and_imports_no_wandb(tmp_path: Path) -> None:
     code = f"""
-import subprocess, sys
+import psutil, sys
 from pathlib import Path
 from tuner.tracking import tracker
-subprocess.Popen = None
 off = tracker("disabled", "search", Path({str(tmp_path)!r}))
 off.start(0, {{}}); off.log(0, {{}}); off.finish(0, {{}})
-print(repr(off.close()), "wandb" in sys.modules)
+print(psutil.Process().children(), "wandb" in sys.modules, repr(off.close()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "'' False\n"
+    assert done.stdout == "[] False ''\n"
     assert list(tmp_path.iterdir()) == []
     assert type(tracker("disabled", "search", tmp_path)) is Tracker

@@ -1,0 +1,25 @@
+# make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
+# make test    lint, types and tests
+# make bench   every benchmark, about 15 minutes; results are printed
+PYTHON ?= python3
+MODEL ?= fc
+BIN := .venv/bin
+
+.PHONY: run test bench
+run: .venv/installed
+	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(ARGS)
+
+bench: .venv/installed
+	for name in epoch cnn_step search; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
+
+# Made anew when a version changes; the stamp comes last, so that a broken-off installation starts again
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv || { echo "error: no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@

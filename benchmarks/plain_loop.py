@@ -1,0 +1,27 @@
+"""The 16 trials of bench_search in one plain Python loop: no Ray, no tables, no checkpoints."""
+
+import sys
+
+import torch
+
+from trainables.training import Training, TrainingConfig
+from tuner import data
+from tuner.config import SearchConfig
+from tuner.space import Space, trial_seed
+
+
+def main(source: str, images: int, trials: int, epochs: int) -> None:
+    """Print the best validation loss."""
+    used = data.load(source).cut(images)
+    space = Space.of(SearchConfig(model="fc", patience=(epochs, epochs)))
+    best = []
+    for number in range(trials):
+        drawn = space.draw(0, number)
+        config = TrainingConfig(model="fc", max_epochs=epochs, seed=trial_seed(0, drawn), **drawn)
+        training = Training(config, used.train.examples, used.validation.examples, device=torch.device("cpu"))
+        best.append(min(record.validation_loss for record in training.epochs()))
+    print(min(best))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
