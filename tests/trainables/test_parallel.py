@@ -22,7 +22,7 @@ EPOCHS = 2
 CASES = {
     "fc": {"model": "fc", "train": 104, "validation": 33, "batch_size": 32},
     "odd batches": {"model": "separable", "train": 101, "validation": 32, "batch_size": 33},
-    "bfloat16": {"model": "cnn", "train": 16, "validation": 8, "batch_size": 8, "precision": "bfloat16"},
+    "bfloat16": {"model": "cnn", "train": 4, "validation": 2, "batch_size": 4, "precision": "bfloat16"},
     "batch of one": {"model": "separable", "train": 33, "validation": 32, "batch_size": 32},
     "validation of one": {"model": "separable", "train": 32, "validation": 1, "batch_size": 32},
 }
@@ -31,7 +31,7 @@ CASES = {
 def records_of(workers: Workers, model: str, train: int, validation: int, **settings: Any) -> list[dict[str, Any]]:
     splits = photos.load()
     images = splits.train.images[:train], splits.validation.images[:validation]
-    config = TrainingConfig(model=model, learning_rate=1e-2, max_epochs=EPOCHS, seed=0, **settings)
+    config = TrainingConfig(model=model, learning_rate=1e-3, max_epochs=EPOCHS, seed=0, **settings)
     examples = [Examples(part, make_targets(reference, part)) for part in images]
     training = Training(config, *examples, device=torch.device("cpu"), workers=workers)
     return [asdict(record) for record in training.epochs()]
@@ -81,7 +81,7 @@ def test_two_workers_give_the_records_of_one_with_the_same_global_batch(
 ) -> None:
     alone = records_of(Workers(), **CASES[name])
     assert len(alone) == EPOCHS
-    tolerance = 1e-2 if name == "bfloat16" else 1e-4
+    tolerance = 1e-2 if name == "bfloat16" else 1e-4  # bfloat16 has 8 bits; half the batch rounds otherwise
     for records in of_two_workers[name]:
         assert [record["stop_reason"] for record in records] == [record["stop_reason"] for record in alone]
         for mine, expected in zip(records, alone, strict=True):

@@ -17,6 +17,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]) -> N
     ("capabilities", "unit"),
     [
         (AMX, "AMX"),
+        ({"amx_bf16": True}, "AMX"),
         ({"amx_tile": True}, "AMX"),
         ({"amx_bf16": False, "amx_tile": False, "avx512_bf16": True}, "AVX512-BF16"),
         ({"avx2": True, "avx512_f": True}, None),

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.parallel import Workers
 from trainables.pipelines import as_float
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 
@@ -63,6 +64,28 @@ def test_dropout_changes_training_and_not_validation(start) -> None:
     plain, dropping = (next(start(replace(standing, dropout=dropout)).epochs()) for dropout in (0.0, 0.5))
     assert dropping.train_loss != plain.train_loss
     assert dropping.validation_loss == pytest.approx(plain.validation_loss, rel=1e-6)
+
+
+def test_every_epoch_shows_all_images_once_in_an_order_of_its_own(start, train: Examples) -> None:
+    training = start(FC)
+    shown: list[Tensor] = []
+    training.network.register_forward_pre_hook(
+        lambda network, args: shown.append(args[0]) if network.training else None
+    )
+    list(training.epochs())
+    first, second, third = torch.cat(shown).sum(dim=(1, 2, 3)).split(len(train))
+    assert torch.equal(first.sort().values, as_float(train.images).sum(dim=(1, 2, 3)).sort().values)
+    assert torch.equal(first.sort().values, second.sort().values)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+
+
+def test_dropout_is_drawn_anew_for_every_epoch_and_worker(train: Examples, validation: Examples) -> None:
+    same_image = Examples(train.images[:1].expand(64, -1, -1, -1), train.targets[:1].expand(64, -1, -1, -1))
+    config = replace(FC, learning_rate=1e-12, dropout=0.5)
+    workers = [Workers(rank=rank, count=1) for rank in range(2)]
+    trainings = [Training(config, same_image, validation, device=CPU, workers=w) for w in workers]
+    assert len({record.train_loss for training in trainings for record in training.epochs()}) == 6
 
 
 @pytest.mark.parametrize(
@@ -123,11 +146,35 @@ def test_an_epoch_that_diverged_is_never_best(start) -> None:
     assert list(restored.epochs()) == []
 
 
+def test_a_training_loss_that_overflows_is_never_best_though_validation_still_looks_fine(
+    train: Examples, validation: Examples
+) -> None:
+    huge = Examples(train.images, train.targets + 1e20)
+    training = Training(SEPARABLE, huge, validation, device=CPU)
+    (record,) = training.epochs()
+    assert math.isinf(record.train_loss)
+    assert math.isfinite(record.validation_loss)
+    assert (record.stop_reason, training.best_epoch) == ("diverged", 0)
+
+
 @pytest.mark.parametrize("criterion", ["best", "window"])
 @pytest.mark.parametrize("patience", [1, 3])
 def test_a_standstill_is_stopped_early(start, criterion: str, patience: int) -> None:
     records = list(start(replace(STANDSTILL, early_stopping=criterion, patience=patience)).epochs())
     assert [record.stop_reason for record in records] == [""] * patience + ["early_stopping"]
+
+
+@pytest.mark.parametrize(("criterion", "reason"), [("best", "early_stopping"), ("window", "")])
+def test_the_criterion_is_the_one_asked_for(start, criterion: str, reason: str) -> None:
+    config = replace(STANDSTILL, early_stopping=criterion, patience=2)
+    training = start(config)
+    first = next(training.epochs())
+    losses = [factor * first.validation_loss for factor in (0.5, 1.5, 1.4)]  # two epochs ago it was worse than now
+    state = training.state_dict()
+    state["history"] = [{**asdict(first), "epoch": i, "validation_loss": loss} for i, loss in enumerate(losses, 1)]
+    training.load_state_dict(state)
+    record = next(training.epochs())
+    assert (record.epoch, record.stop_reason) == (4, reason)
 
 
 def test_the_records_hold_the_means_over_all_images_though_the_last_batch_is_smaller(

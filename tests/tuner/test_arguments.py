@@ -142,9 +142,11 @@ def test_what_does_not_change_the_search_may_change(storage: Path) -> None:
     assert (config.model, config.samples) == ("cnn", 7)
 
 
-def test_a_storage_that_was_moved_is_the_one_that_is_given(storage: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "moved"
-    (storage / "tables").rename(tmp_path / "t")
-    moved.mkdir()
-    (tmp_path / "t").rename(moved / "tables")
-    assert resume(moved).storage == str(moved)
+def test_a_storage_that_was_moved_is_the_one_in_which_the_run_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("moved", "results"):
+        store(tmp_path / place, replace(STORED, storage="/elsewhere"))
+    assert resume(tmp_path / "moved").storage == str(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert from_command_line(["--resume", "first"]).storage == "results"

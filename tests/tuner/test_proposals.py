@@ -24,12 +24,12 @@ def all_of(searcher: Proposals, luck: random.Random, loss: Any = lambda config: 
     running: dict[str, dict[str, Any]] = {}
     while True:
         config = searcher.suggest(f"id-{len(proposed)}")
-        if config == Proposals.FINISHED:
+        if config == Proposals.FINISHED and not running:
             return proposed
-        if config is not None:
+        if isinstance(config, dict):
             running[f"id-{len(proposed)}"] = config
             proposed.append(config)
-        if running and (config is None or luck.random() < 0.5):
+        if running and (not isinstance(config, dict) or luck.random() < 0.5):
             trial = luck.choice(sorted(running))
             end = luck.choice(["result", "result", "nan", "error"])
             ended = running.pop(trial)
@@ -96,10 +96,12 @@ def loss(config: dict[str, Any]) -> float:
 
 
 def test_tpe_takes_nan_and_errors_and_stays_within_the_ranges() -> None:
-    configs = all_of(proposals(samples=40, tpe=tpe(SPACE, 0, [])), random.Random(0), loss)
+    search = tpe(SPACE, 0, [])
+    configs = all_of(proposals(samples=40, tpe=search), random.Random(0), loss)
     assert [config["number"] for config in configs] == list(range(40))
     assert all(in_range(config) for config in configs)
     assert len({config["seed"] for config in configs}) == 40
+    assert {trial.state.name for trial in search._ot_study.trials} == {"COMPLETE", "FAIL"}
 
 
 def test_tpe_takes_trials_that_it_has_not_proposed() -> None:
