@@ -33,7 +33,7 @@ def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) 
     content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema)
     path = table_path(tables, table, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.part")  # one writer: what a killed one left is written over
     try:
         with aside.open("wb") as file:
             pq.write_table(content, file, compression="zstd")
@@ -57,16 +57,22 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
 
 
 def _read_file(path: Path, table: str) -> pa.Table:
+    """Through one open file: given a path, pyarrow opens it twice, and a writer's rename falls in between."""
     try:
-        return pq.read_table(path, partitioning=None)
+        with path.open("rb") as file:
+            return pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} can't be read as the table {table}: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} can't be read as the table {table}: {reason}") from error
 
 
 def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     """One run's rows as dicts, with None for null: what a resumed search goes on from."""
     path = table_path(tables, table, run)
-    return _read_file(path, table).to_pylist() if path.exists() else []
+    try:
+        return _read_file(path, table).to_pylist() if path.exists() else []
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} has a damaged text column: {error}") from error
 
 
 class GrowingTable:

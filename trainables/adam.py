@@ -25,7 +25,7 @@ class Adam:
         """Move each parameter by its gradient, given in the order of the parameters."""
         adam(
             self.parameters,
-            gradients,
+            [_laid_out_like(p, g) for p, g in zip(self.parameters, gradients, strict=True)],
             self.first_moments,
             self.second_moments,
             [],
@@ -51,3 +51,10 @@ class Adam:
         for name, tensors in own.items():
             for mine, saved in zip(tensors, state[name], strict=True):
                 mine.copy_(saved)
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The fused kernel walks memory in order whatever the strides, so channels_last must meet channels_last."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -55,10 +55,8 @@ def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:
         return tensors["train"], tensors["test"]
     except (OSError, SafetensorError, KeyError):
         train, test = decode()
-    try:
+    with suppress(OSError, SafetensorError):
         _write_whole(path, train, test)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
     return train, test
 
 

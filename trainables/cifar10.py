@@ -5,6 +5,7 @@ import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def _fetch(root: Path) -> None:
             return
         try:
             CIFAR10(str(aside), download=True)  # shows a progress bar and checks the MD5 of the archive
-        except (RuntimeError, tarfile.TarError, EOFError) as error:
+        except (RuntimeError, HTTPException, tarfile.TarError, EOFError) as error:
             raise OSError(f"CIFAR-10 could not be fetched: {error}") from error
 
 

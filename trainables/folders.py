@@ -90,6 +90,6 @@ def _decode_one(source: Path | bytes, row: int, where: str) -> np.ndarray:
             if rgb.size != (32, 32):
                 rgb = ImageOps.fit(rgb, (32, 32), Image.Resampling.LANCZOS)
             return np.asarray(rgb)
-    except (UnidentifiedImageError, OSError, TypeError) as error:
+    except (UnidentifiedImageError, OSError, TypeError, AttributeError) as error:
         name = f"{where}, row {row}" if where else str(source)
         raise ValueError(f"{name} can't be read as an image: {error}") from error

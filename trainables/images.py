@@ -82,7 +82,12 @@ def load(source: str) -> Splits:
     if source == "photos":
         return photos.load()
     if source == "cifar10":
-        return split("cifar10", *cifar10.load())
+        try:
+            return split("cifar10", *cifar10.load())
+        except OSError as error:
+            raise ValueError(
+                f"--data cifar10: {_first_line(error)}; give --data photos, or a directory with images"
+            ) from error
     if source == "auto":
         return _load_whatever_is_there()
     directory = Path(source)

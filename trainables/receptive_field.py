@@ -13,7 +13,9 @@ def dependence(network: nn.Module, row: int, column: int) -> Tensor:
     """(32, 32) bool: the input pixels that output pixel (row, column) depends on."""
     device = next(network.parameters()).device
     images = torch.rand(PROBES, *IMAGE_SHAPE, device=device, requires_grad=True)
+    was_training = network.training
     outputs = network.eval()(images)
+    network.train(was_training)
     (gradient,) = torch.autograd.grad(outputs[:, 0, row, column].sum(), images)
     return gradient.abs().sum(dim=(0, 1)) > 0
 

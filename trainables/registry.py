@@ -39,7 +39,7 @@ def find(name: str) -> "Network":
     module_name, _, class_name = NETWORKS.get(name, name).partition(":")
     try:
         network = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the network {name!r} can't be imported: {error}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise ValueError(f"{name!r} is not a class of torch.nn.Module")

@@ -156,6 +156,9 @@ class Training:
 
     def _step(self, mine: Tensor, batch_size: int) -> Tensor:
         """One update from this worker's indices; its part of the batch's mean loss."""
+        if not len(mine):  # the last batch may have fewer images than there are workers
+            self.optimizer.step(self.workers.add_up([torch.zeros_like(p) for p in self.parameters]))
+            return torch.zeros((), device=self.device)
         # index_select copies whole images; images[mine] goes pixel by pixel and takes six times as long
         images = as_float(self.train.images.index_select(0, mine))
         targets = self.train.targets.index_select(0, mine)
@@ -173,7 +176,7 @@ class Training:
         self.network.eval()
         indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        for batch in indices.split(VALIDATION_BATCH):
+        for batch in indices.split(VALIDATION_BATCH) if len(indices) else ():
             images = as_float(self.validation.images.index_select(0, batch))
             targets = self.validation.targets.index_select(0, batch)
             with self.precision.autocast(self.device):

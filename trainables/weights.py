@@ -47,7 +47,10 @@ def read_header(path: str | Path) -> SavedNetwork:
         raise ValueError(f"{path} can't be read as a safetensors file: {error}") from error
     if header is None:
         raise ValueError(f"{path} has no {HEADER} header: it was not written by transform-tuner")
-    return SavedNetwork(**json.loads(header))
+    try:
+        return SavedNetwork(**json.loads(header))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} has a header of another version of transform-tuner: {error}") from error
 
 
 def load_network(path: str | Path, network: type[nn.Module] | Network | None = None) -> nn.Module:

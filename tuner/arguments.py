@@ -89,12 +89,12 @@ def from_command_line(arguments: Sequence[str]) -> SearchConfig:
     """
     given = vars(parser().parse_args(arguments))
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    if given.get("resume"):
+    if "resume" in given:
         return _resumed(given)
     config = SearchConfig(**given)
     if config.name:
         return config
-    model = config.model.rpartition(":")[2].lower()
+    model = config.model.rpartition(":")[2].lower().strip("_")
     return replace(config, name=f"{model}-{datetime.now():%Y%m%d-%H%M%S}")
 
 

@@ -1,5 +1,6 @@
 """Checkpoints of trials: where they lie, and the newest that can still be read."""
 
+import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ def newest(checkpoints: Iterable[str | Path]) -> dict[str, Any] | None:
     for checkpoint in checkpoints:
         try:
             state: dict[str, Any] = torch.load(Path(checkpoint) / STATE_FILE, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError):
+        except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
             continue
         return state
     return None

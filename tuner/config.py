@@ -1,6 +1,7 @@
 """What a search is: one dataclass, checked, and completed by what the machine offers."""
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 SEARCHES = ("random", "tpe")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WANDB_MODES = ("disabled", "offline", "online")
+HIGHEST = 1e30  # of anything that is searched
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "verbose", "wandb")
@@ -90,8 +92,8 @@ class SearchConfig:
         self._check_choices()
         self._check_ranges()
         self._check_numbers()
-        for name in (self.name, self.resume):
-            if name and not NAME.fullmatch(name):
+        for name in (self.name or None, self.resume):
+            if name is not None and not NAME.fullmatch(name):
                 raise ValueError(
                     f"a run's name is made of letters, digits, dots, dashes and underscores, "
                     f"at most 64, but got {name!r}"
@@ -127,14 +129,16 @@ class SearchConfig:
         }
         for name, lowest in least.items():
             value = getattr(self, name)
-            if value is not None and not value >= lowest:
+            if value is not None and not (value >= lowest and math.isfinite(value)):
                 raise ValueError(f"{flag(name)} ≥ {lowest} must hold, but got {value}")
         for name in ("cpus_per_trial", "timeout"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{flag(name)} > 0 must hold, but got {value}")
-        if not self.reduction_factor > 1:
+        if not (self.reduction_factor > 1 and math.isfinite(self.reduction_factor)):
             raise ValueError(f"--reduction-factor > 1 must hold, but got {self.reduction_factor}")
+        if self.seed >= 2**32:
+            raise ValueError(f"--seed < 2**32 must hold, but got {self.seed}")
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
             raise ValueError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
@@ -146,22 +150,24 @@ class SearchConfig:
     def _check_ranges(self) -> None:
         for name in ("learning_rate", "dropout", "patience"):
             ends = getattr(self, name)
-            if ends is not None and not ends[0] <= ends[1]:
-                raise ValueError(f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {ends[0]} {ends[1]}")
+            if ends is not None and not ends[0] <= ends[1] <= HIGHEST:
+                raise ValueError(
+                    f"{flag(name)} LOW HIGH: LOW ≤ HIGH ≤ {HIGHEST:g} must hold, but got {ends[0]} {ends[1]}"
+                )
         if self.learning_rate is not None and not self.learning_rate[0] > 0:
             raise ValueError(f"--learning-rate LOW HIGH: LOW > 0 must hold, but got {self.learning_rate[0]}")
         if self.dropout is not None and not (self.dropout[0] >= 0 and self.dropout[1] < 1):
             raise ValueError(f"--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got {self.dropout}")
-        if self.patience is not None and not self.patience[0] >= 1:
-            raise ValueError(f"--patience LOW HIGH: LOW ≥ 1 must hold, but got {self.patience[0]}")
+        if self.patience is not None and not (self.patience[0] >= 1 and self.patience[1] < 2**31):
+            raise ValueError(f"--patience LOW HIGH: 1 ≤ LOW and HIGH < 2**31 must hold, but got {self.patience}")
 
     def budget(self, gpus: float) -> "Budget":
         """The network's own default budget where there are GPUs, or where there are none."""
         defaults = find(self.model).defaults
         return defaults.gpu if gpus else defaults.cpu
 
-    def completed(self, *, gpus: float, data: str, train_images: int, fits: int) -> "SearchConfig":
-        """This search with nothing left open: `fits` trials fit at once, `gpus` are in the cluster.
+    def completed(self, *, gpus: float, data: str, train_images: int) -> "SearchConfig":
+        """This search with the amount of work settled, where `gpus` are in the cluster.
 
         Raises ValueError for a setting that the network doesn't have.
         """
@@ -177,7 +183,6 @@ class SearchConfig:
             samples=self.samples or budget.samples,
             max_epochs=max_epochs,
             batch_size=self.batch_size or find(self.model).defaults.batch_size,
-            concurrency=self.concurrency or fits,
         )
 
     def to_json(self) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +26,7 @@ class Console:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line above the progress line."""
-        self._rich.print(escape(text), style=style or None)
+        self._rich.print(Text(text), style=style or None)
 
     def __enter__(self) -> "Console":
         if self._rich.is_terminal:
@@ -53,9 +52,9 @@ class Console:
         """Print a table; every column but the first is set to the right."""
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for position, name in enumerate(columns):
-            table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
+            table.add_column(Text(name), justify="right" if position else "left", no_wrap=True)
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(Text(cell) for cell in row))
         self._rich.print(table)
 
 

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from analysis.tables import Row
+from trainables.seeds import derive_seed
 from tuner import checkpoints
 from tuner.cluster import Share
 from tuner.config import SearchConfig
@@ -69,7 +70,8 @@ class Rungs(ASHAScheduler):
             trial = SimpleNamespace(config={"number": number})
             if number not in lowest:
                 self.on_trial_add(None, trial)
-            lowest[number] = min(lowest.get(number, math.inf), loss) if math.isfinite(loss) else math.nan
+            diverged = not (math.isfinite(loss) and math.isfinite(row["train_loss"]))
+            lowest[number] = math.nan if diverged else min(lowest.get(number, math.inf), loss)
             result = {"epoch": row["epoch"], OBJECTIVE: lowest[number]}
             if self.on_trial_result(None, trial, result) == TrialScheduler.STOP and row["epoch"] < self._max_t:
                 stopped.add(number)
@@ -108,7 +110,7 @@ def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int],
     searcher = None
     if config.search == "tpe":
         known = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
-        searcher = tpe(space, config.seed + len(known), known)
+        searcher = tpe(space, derive_seed(config.seed, len(known)), known)
     done = {row["trial"] for row in finished}
     return Proposals(
         [go_on(config, row) for row in of_search if row["trial"] not in done],
@@ -154,9 +156,10 @@ def run_trials(
     share: Share,
     deadline: Deadline,
     count: int,
+    fits: int,
 ) -> None:
-    """Run the proposed trials, at most `count`; returns early when interrupted or out of time."""
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency)  # a searcher of ours gets 1 otherwise
+    """Run the proposed trials, `count` in all, as many at once as fit; returns early when interrupted."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency or fits)  # a searcher of ours gets 1 otherwise
     session = Path(shared.experiment)
     bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
     tuner = tune.Tuner(

@@ -46,7 +46,6 @@ def plan(config: SearchConfig, data: Data, nodes: list[Node]) -> Plan:
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.data != "auto" else data.train.source.name,
         train_images=len(data.train),
-        fits=fits,
     )
     used = data.cut(complete.images or len(data.train))
     earlier = next(iter(rows_of(config.tables, "runs", config.name)), None)
@@ -157,7 +156,7 @@ class Searching:
             worker_resources=share.resources,
             experiment=new_session(config),
         )
-        run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count)
+        run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count, self.plan.fits)
         done = proposals.finished and not self.recorder.interrupted()
         if not done and not self.deadline.passed:
             raise KeyboardInterrupt  # Tune returns as if all were well
@@ -185,8 +184,9 @@ def _introduce(console: Console, plan: Plan) -> None:
     )
     each = f"{plan.share.cpus:g} CPU" + (f" and {plan.share.gpus:g} GPU" if plan.share.gpus else "")
     console.line(
-        f"{config.samples} trials of up to {config.max_epochs} epochs, {config.concurrency} at a time with {each} "
-        f"each; {config.search} search, ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
+        f"{config.samples} trials of up to {config.max_epochs} epochs, "
+        f"{config.concurrency or plan.fits} at a time with {each} each; {config.search} search, "
+        f"ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
     )
     if not any(node.gpus for node in plan.nodes):
         full = config.budget(gpus=1)

@@ -86,7 +86,6 @@ def test_rows_that_do_not_fit_the_table_leave_the_old_one_and_no_stray_file(tmp_
     assert files(tmp_path) == ["epochs/run=r/epochs.parquet"]
 
 
-@pytest.mark.xfail(reason="BUG: pq.read_table(path) opens the path twice, and a rename may come between")
 def test_a_reader_never_sees_half_a_table_while_another_process_publishes(tmp_path: Path) -> None:
     code = f"""
 import datetime

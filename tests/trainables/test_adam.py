@@ -57,7 +57,6 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         Adam(parameters(), learning_rate=0.1).load_state_dict(state)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the fused kernel reads memory in order, whatever the strides")
 @pytest.mark.parametrize(
     ("parameter_format", "gradient_format"),
     [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)],

@@ -147,7 +147,6 @@ def test_a_corrupt_row_is_named_with_its_file(directory: Path) -> None:
         folders.load(directory)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="bug: a row without bytes is not named")
 def test_a_row_without_bytes_is_named_with_its_file(directory: Path) -> None:
     for part in ("train", "test"):
         write_parquet(directory / f"{part}.parquet", [png(NOISE[0]), None])

@@ -58,7 +58,6 @@ def test_the_pipelines_own_network_sees_what_matters_though_its_window_is_small(
     assert share_in_sight(network, factors(without_flips)) < 0.1
 
 
-@pytest.mark.xfail(strict=True, reason="bug: looking at a network leaves it in eval mode")
 def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
     network = build("fc", dropout=0.5)
     receptive_field(network)

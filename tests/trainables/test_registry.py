@@ -153,11 +153,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
         ("own_package.networks:Undeclared", "needs `defaults = trainables.network.Defaults"),
         ("own_package.networks:NoNetwork", "is not a class of torch.nn.Module"),
         ("own_package.networks:nn", "is not a class of torch.nn.Module"),
-        pytest.param(
-            ".networks:Tiny",
-            "can't be imported",
-            marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="bug: a relative name is a TypeError"),
-        ),
+        pytest.param(".networks:Tiny", "can't be imported"),
     ],
 )
 @pytest.mark.usefixtures("own_module")

@@ -12,6 +12,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from analysis.tables import read
+
 ROOT = Path(__file__).parents[2]
 TINY = ("--data", "photos", "--images", "2000", "--wandb", "disabled")
 
@@ -41,7 +43,7 @@ class Command:
         return process.returncode, output
 
     def table(self, table: str, run: str) -> pd.DataFrame:
-        return pd.read_parquet(self.storage / "tables" / table / f"run={run}" / f"{table}.parquet")
+        return read(self.storage / "tables", table, run)
 
     def wait_for_epochs(self, run: str, count: int) -> None:
         """Until the epochs table has so many rows; reads it all the while, as a dashboard would."""

@@ -70,7 +70,6 @@ def test_a_run_without_a_name_gets_one_of_model_date_and_time(model: str, start:
     assert re.fullmatch(start + r"-\d{8}-\d{6}", name)
 
 
-@pytest.mark.xfail(reason="BUG: the made-up name starts with an underscore, which no name may", strict=True)
 def test_a_class_with_any_name_gets_a_run_name() -> None:
     assert from_command_line(["--model", "package:_Mine"]).name
 

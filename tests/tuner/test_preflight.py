@@ -60,7 +60,6 @@ def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) 
     preflight.check_storage(SearchConfig(name="other", storage=str(tmp_path)))
 
 
-@pytest.mark.xfail(reason="BUG: `resume` is not None, so the name is not looked up", strict=True)
 def test_an_empty_resume_does_not_open_a_taken_name(tmp_path: Path) -> None:
     config(tmp_path).experiment.mkdir(parents=True)
     with pytest.raises(ValueError, match="already has a run of that name"):

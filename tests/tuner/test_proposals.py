@@ -139,7 +139,6 @@ def test_tpe_searches_a_network_without_dropout() -> None:
     assert (config["learning_rate"], config["dropout"], config["patience"]) == (1e-3, None, 2)
 
 
-@pytest.mark.xfail(reason="BUG: Optuna's sampler takes seeds of 32 bits only", strict=True)
 def test_tpe_takes_every_seed_that_a_random_search_takes() -> None:
     assert proposals(seed=2**32).suggest("id")["number"] == 0
     assert proposals(seed=2**32, tpe=tpe(SPACE, 2**32, [])).suggest("id")["number"] == 0
