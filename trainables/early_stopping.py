@@ -9,7 +9,7 @@ MIN_IMPROVEMENT = 1e-6
 def best(losses: list[float], patience: int) -> bool:
     """Whether no loss of the last `patience` epochs is below the best before them by MIN_IMPROVEMENT.
 
-    Improvements too small to count do not add up: the best so far moves only by one that counts.
+    The best so far moves only when a loss is that much below it, so small steps count once they add up.
     """
     best_loss, best_epoch = math.inf, 0
     for epoch, loss in enumerate(losses, start=1):

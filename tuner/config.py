@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SEARCHES = ("random", "tpe")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WANDB_MODES = ("disabled", "offline", "online")
-HIGHEST = 1e30  # of anything that is searched
+HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "verbose", "wandb")
@@ -150,16 +150,16 @@ class SearchConfig:
     def _check_ranges(self) -> None:
         for name in ("learning_rate", "dropout", "patience"):
             ends = getattr(self, name)
-            if ends is not None and not ends[0] <= ends[1] <= HIGHEST:
-                raise ValueError(
-                    f"{flag(name)} LOW HIGH: LOW ≤ HIGH ≤ {HIGHEST:g} must hold, but got {ends[0]} {ends[1]}"
-                )
+            if ends is not None and not ends[0] <= ends[1]:
+                raise ValueError(f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {ends[0]} {ends[1]}")
+            if ends is not None and ends[1] > HIGHEST[name]:
+                raise ValueError(f"{flag(name)} LOW HIGH: HIGH ≤ {HIGHEST[name]:g} must hold, but got {ends[1]}")
         if self.learning_rate is not None and not self.learning_rate[0] > 0:
             raise ValueError(f"--learning-rate LOW HIGH: LOW > 0 must hold, but got {self.learning_rate[0]}")
         if self.dropout is not None and not (self.dropout[0] >= 0 and self.dropout[1] < 1):
             raise ValueError(f"--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got {self.dropout}")
-        if self.patience is not None and not (self.patience[0] >= 1 and self.patience[1] < 2**31):
-            raise ValueError(f"--patience LOW HIGH: 1 ≤ LOW and HIGH < 2**31 must hold, but got {self.patience}")
+        if self.patience is not None and not self.patience[0] >= 1:
+            raise ValueError(f"--patience LOW HIGH: LOW ≥ 1 must hold, but got {self.patience[0]}")
 
     def budget(self, gpus: float) -> "Budget":
         """The network's own default budget where there are GPUs, or where there are none."""

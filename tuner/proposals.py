@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from trainables.seeds import derive_seed
 from tuner.space import Hyperparameters, Space, trial_seed
 from tuner.trial import OBJECTIVE, Proposal
 
@@ -100,7 +101,10 @@ def tpe(space: Space, seed: int, finished: Iterable[tuple[Hyperparameters, float
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = OptunaSearch(space.distributions(), metric=OBJECTIVE, mode="min", seed=seed)
+    finished = list(finished)
+    # Another seed after a resume, or TPE would begin with the random trials that it began with before
+    sampler_seed = derive_seed(seed, len(finished))
+    search = OptunaSearch(space.distributions(), metric=OBJECTIVE, mode="min", seed=sampler_seed)
     for hyperparameters, loss in finished:
         known = {k: v for k, v in hyperparameters.items() if v is not None}
         if math.isfinite(loss):

@@ -12,7 +12,6 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from analysis.tables import Row
-from trainables.seeds import derive_seed
 from tuner import checkpoints
 from tuner.cluster import Share
 from tuner.config import SearchConfig
@@ -110,7 +109,7 @@ def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int],
     searcher = None
     if config.search == "tpe":
         known = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
-        searcher = tpe(space, derive_seed(config.seed, len(known)), known)
+        searcher = tpe(space, config.seed, known)
     done = {row["trial"] for row in finished}
     return Proposals(
         [go_on(config, row) for row in of_search if row["trial"] not in done],

@@ -110,28 +110,28 @@ def test_what_may_change_on_resume_are_settings() -> None:
 
 def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
     def complete(gpus: float) -> SearchConfig:
-        return SearchConfig(model="cnn").completed(gpus=gpus, data="photos", train_images=30_000, fits=5)
+        return SearchConfig(model="cnn").completed(gpus=gpus, data="photos", train_images=30_000)
 
     cpu, gpu = complete(0), complete(2)
     assert (cpu.images, cpu.samples, cpu.max_epochs) == (2048, 6, 6)
     assert (gpu.images, gpu.samples, gpu.max_epochs) == (30_000, 32, 30)
-    assert (cpu.data, cpu.batch_size, cpu.concurrency) == ("photos", 256, 5)
+    assert (cpu.data, cpu.batch_size, cpu.concurrency) == ("photos", 256, None)
 
 
 def test_completion_keeps_what_was_asked() -> None:
     asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
-    complete = SearchConfig(**asked).completed(gpus=1, data="d", train_images=100, fits=5)
+    complete = SearchConfig(**asked).completed(gpus=1, data="d", train_images=100)
     assert {name: getattr(complete, name) for name in asked} == asked
 
 
 def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
-    complete = SearchConfig(model="cnn", grace_epochs=50).completed(gpus=0, data="d", train_images=100, fits=1)
+    complete = SearchConfig(model="cnn", grace_epochs=50).completed(gpus=0, data="d", train_images=100)
     assert (complete.images, complete.max_epochs) == (100, 50)
 
 
 def test_dropout_for_a_network_without_it_is_refused() -> None:
     with pytest.raises(ValueError, match="--dropout: separable has no dropout; leave the flag out"):
-        SearchConfig(model="separable", dropout=(0, 0.1)).completed(gpus=0, data="d", train_images=1, fits=1)
+        SearchConfig(model="separable", dropout=(0, 0.1)).completed(gpus=0, data="d", train_images=1)
 
 
 def test_everything_of_a_run_lies_below_its_storage() -> None:
