@@ -20,17 +20,17 @@ COLUMNS = ("img", "image")  # the names that Hugging Face's image sets use
 def load(directory: Path) -> tuple[Tensor, Tensor]:
     """Train and test (N, 3, 32, 32) uint8 from `directory`, decoded once and then read from the cache.
 
-    Raises ValueError when it holds neither both parquet files nor three image files.
+    Raises ValueError when it holds neither both parquet files nor two image files.
     """
     parquet = [directory / "train.parquet", directory / "test.parquet"]
     if all(path.is_file() for path in parquet):
         source = " ".join(_sha256(path) for path in parquet)
         return decoded_once(source, lambda: (_read_parquet(parquet[0]), _read_parquet(parquet[1])))
     train, test = _image_files(directory)
-    if len(train) < 2 or not test:
+    if not train or not test:
         raise ValueError(
             f"--data {directory}: found neither train.parquet and test.parquet "
-            f"nor three image files ({', '.join(sorted(SUFFIXES))})"
+            f"nor two image files ({', '.join(sorted(SUFFIXES))})"
         )
     stamps = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in train + test]
     return decoded_once("\n".join(stamps), lambda: (_decode(train), _decode(test)))

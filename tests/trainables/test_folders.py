@@ -114,7 +114,7 @@ def test_a_folder_with_too_little_in_it_says_what_was_looked_for(directory: Path
     write_images(directory, count)
     (directory / "notes.txt").write_text("no image")
     with pytest.raises(
-        ValueError, match=r"found neither train\.parquet and test\.parquet nor three image files"
+        ValueError, match=r"found neither train\.parquet and test\.parquet nor two image files"
     ) as error:
         images.load(str(directory))
     assert "\n" not in str(error.value)
