@@ -27,7 +27,8 @@ class Column:
     nullable: bool = False
 
 
-RUN = Column("run", TEXT, "name of the search")
+# The type that readers give the folder `run=NAME`, so that pandas reads a folder of runs without a word
+RUN = Column("run", pa.dictionary(pa.int32(), pa.string()), "name of the search")
 TRIAL = Column("trial", pa.int32(), "number of the trial within its run, from 0")
 
 RUNS = (
