@@ -39,7 +39,7 @@ def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
     rows, columns = (_gaussian_window(length, outputs) for length in outputs.shape[-2:])
 
     def blur(images: Tensor) -> Tensor:
-        return rows @ images @ columns.T  # two small products; conv2d takes five times as long
+        return rows @ images @ columns.T  # two banded products, much cheaper than conv2d on a CPU
 
     mean_x, mean_y = blur(outputs), blur(targets)
     variance_x = blur(outputs * outputs) - mean_x**2

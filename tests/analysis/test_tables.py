@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -171,6 +172,12 @@ def test_a_cheap_table_is_not_written_again_at_once_but_is_when_asked(tmp_path: 
     assert 0 < len(epochs_of(tmp_path)) < 50
     table.publish()
     assert len(epochs_of(tmp_path)) == 50
+
+
+def test_pandas_reads_a_folder_of_runs(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        publish(tmp_path, "epochs", run, [{"run": run, **epoch(0, 1)}])
+    assert pd.read_parquet(tmp_path / "epochs").run.tolist() == ["a", "b"]
 
 
 def test_reading_joins_every_run_or_takes_one(tmp_path: Path) -> None:
