@@ -37,7 +37,7 @@ class Command:
         self.started.append(process)
         return process
 
-    def run(self, *arguments: str, timeout: float = 150) -> tuple[int, str]:
+    def run(self, *arguments: str, timeout: float = 250) -> tuple[int, str]:
         process = self.start(*arguments)
         output, _ = process.communicate(timeout=timeout)
         return process.returncode, output
