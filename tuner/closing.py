@@ -88,6 +88,6 @@ def _sight(console: Console, config: SearchConfig) -> None:
 
 
 def _next_command(config: SearchConfig) -> str:
-    """The other network to compare with; once both are known, how sure the result is."""
+    """The network to compare with: separable, or fc after separable."""
     model = "fc" if config.model == "separable" else "separable"
     return f"python -m tuner.run --model {model} --data {config.data}{_storage(config)}"
