@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from tuner.provenance import code_version, cpu_model, versions
+from analysis.provenance import code_version, cpu_model, versions
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

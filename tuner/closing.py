@@ -1,5 +1,6 @@
 """The closing lines of a search: the answer, where it lies, and what to type next."""
 
+from analysis.console import Console, hyperparameters, percent
 from analysis.ranking import ranked
 from analysis.tables import Row
 from trainables.metrics import THRESHOLD
@@ -7,7 +8,6 @@ from trainables.pipelines import factors, reference
 from trainables.receptive_field import receptive_field, share_in_sight
 from trainables.registry import build
 from tuner.config import SearchConfig
-from tuner.console import Console, hyperparameters, percent
 from tuner.finalists import BEST_FILE
 from tuner.recorder import FINISHED
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from ray import tune
 
+from analysis.console import Console, duration, hyperparameters, percent
 from analysis.ranking import ranked
 from analysis.schema import TABLES
 from analysis.tables import GrowingTable, Row
 from tuner.config import SearchConfig
-from tuner.console import Console, duration, hyperparameters, percent
 from tuner.tracking import Tracker
 
 EPOCH_COLUMNS = (

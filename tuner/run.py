@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from analysis.console import Console, complain
 from tuner import cluster, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
-from tuner.console import Console, complain
 
 if TYPE_CHECKING:
     from tuner.data import Data

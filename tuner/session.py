@@ -8,13 +8,13 @@ from typing import Any
 
 import ray
 
+from analysis.console import Console
 from analysis.ranking import ranked
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
 from tuner import closing, preflight, provenance
 from tuner.cluster import Node, Share
 from tuner.config import SearchConfig
-from tuner.console import Console
 from tuner.data import Data
 from tuner.finalists import evaluate_finalists
 from tuner.proposals import Proposals, proposal

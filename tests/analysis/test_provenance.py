@@ -1,4 +1,4 @@
-"""What a run says of the code and the machine. Its row needs a cluster and is tested with the command."""
+"""What a run says of the code and the machine."""
 
 import importlib.metadata
 import platform
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tuner import provenance
-from tuner.provenance import code_version, cpu_model, versions
+from analysis import provenance
+from analysis.provenance import code_version, cpu_model, versions
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in which the package lies, in no repository yet."""
-    (tmp_path / "tuner").mkdir()
-    code = tmp_path / "tuner" / "provenance.py"
+    (tmp_path / "analysis").mkdir()
+    code = tmp_path / "analysis" / "provenance.py"
     code.write_text("")
     monkeypatch.setattr(provenance, "__file__", str(code))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -41,12 +41,12 @@ def test_code_outside_of_a_checkout_has_no_commit(checkout: Path) -> None:
 
 def test_a_checkout_tells_its_commit_and_whether_the_code_differs(checkout: Path) -> None:
     git(checkout, "init", "-q")
-    git(checkout, "add", "tuner")
+    git(checkout, "add", "analysis")
     git(checkout, "commit", "-q", "-m", "all")
     commit = git(checkout, "rev-parse", "HEAD")
     (checkout / "untracked").write_text("")
     assert code_version() == (commit, False)
-    (checkout / "tuner" / "provenance.py").write_text("changed")
+    (checkout / "analysis" / "provenance.py").write_text("changed")
     assert code_version() == (commit, True)
 
 

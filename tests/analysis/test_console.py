@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tuner import console
-from tuner.console import Console, complain, duration, hyperparameters, percent
+from analysis import console
+from analysis.console import Console, complain, duration, hyperparameters, percent
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_progress_into_a_file_is_a_line_now_and_then(
 
 
 IN_A_TERMINAL = """
-from tuner.console import Console
+from analysis.console import Console
 with Console() as console:
     console.progress("1 of 2")
     console.line("trial 0 ended")
