@@ -5,6 +5,7 @@ plain PyTorch because importing torchvision costs every process 2.5 s; a test ho
 bit, to the same four transforms of `torchvision.transforms.v2` on float32 images.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -69,3 +70,10 @@ def factors(pipeline: Pipeline) -> Factors:
         rows=(pipeline(row_images)[:, 0, :, 0] / white).T.contiguous(),
         columns=(pipeline(row_images.transpose(2, 3))[:, 0, 0, :] / white).contiguous(),
     )
+
+
+def dense_matrix(pipeline: Pipeline) -> Tensor:
+    """The matrix of a linear pipeline, (784, 3072): one column per input value, each shown as a single bright one."""
+    count = math.prod(IMAGE_SHAPE)
+    single = torch.zeros(count, count, dtype=torch.uint8).fill_diagonal_(255)
+    return make_targets(pipeline, single.unflatten(1, IMAGE_SHAPE)).flatten(1).T.contiguous()

@@ -30,7 +30,7 @@ class Separable(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # Batched products over expanded weights: with their gradients, twice as fast as tensordot and `@`
-        count = len(images)
+        count = images.shape[0]  # len() would be a constant in an exported model
         grey = torch.bmm(self.channels.expand(count, 1, 3), images.flatten(2)).view(count, 32, 32)
         return torch.bmm(self.rows.expand(count, 28, 32), grey @ self.columns).unsqueeze(1)
 

@@ -1,0 +1,154 @@
+"""A trained network as one file that runs without this project: ONNX, or a program of torch.export.
+
+    python -m trainables.export RUN --to onnx
+    python -m trainables.export results/networks/run=RUN/trial-0003.safetensors --to torch --out net.pt2
+
+The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28) float32 in
+[0, 1], for any N. It is checked against the network itself before it gets its name. Exit status: 0, 1 when
+the check fails, 2 for a mistake on the command line.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.pipelines import IMAGE_SHAPE, as_float
+from trainables.registry import find
+from trainables.weights import load_network
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+TOLERANCE = 1e-4  # of outputs in [0, 1]: three orders above what reordered float32 sums differ by
+CHECKED_COUNTS = (1, 2, 61)
+
+Exported = Callable[[Tensor], Tensor]
+
+
+class EndToEnd(nn.Module):
+    """A network behind the conversion that its inputs need: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(as_float(images))
+        return outputs
+
+
+def export(network: nn.Module, to: str, path: Path) -> float:
+    """Write `network` as "onnx" or "torch" to `path`, whole or not at all; the largest difference from it.
+
+    Raises ValueError when the packages for it are missing, when PyTorch can't trace the network, or when
+    the exported network computes something else.
+    """
+    module = EndToEnd(network.cpu()).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".part-{path.name}")  # torch.export.save looks at the ending
+    try:
+        _write(module, to, aside)
+        difference = _largest_difference(module, load_exported(aside))
+        if not difference <= TOLERANCE:
+            raise ValueError(f"the exported network differs from the network itself by {difference:.1e}: not written")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return difference
+
+
+def load_exported(path: Path, threads: int | None = None) -> Exported:
+    """An exported file as a function of uint8 images on the CPU."""
+    if path.suffix == ENDINGS["torch"]:
+        program: Exported = torch.export.load(path).module()
+        return program
+    onnxruntime = _onnx_package("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def _write(module: nn.Module, to: str, path: Path) -> None:
+    images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)  # one image would be taken for a constant
+    shapes = {"images": {0: torch.export.Dim("N", min=1)}}
+    if to == "onnx":
+        _onnx_package("onnxscript")
+    try:
+        if to == "onnx":
+            names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"]}
+            names |= {"verbose": False, "external_data": False}  # one file
+            torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=shapes, **names)
+        else:
+            torch.export.save(torch.export.export(module, (images,), dynamic_shapes=shapes), path)
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException, torch.onnx.OnnxExporterError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"PyTorch can't export this network for any number of images: {reason}") from error
+
+
+def _onnx_package(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f'ONNX needs {name}, which is not installed: pip install -e ".[export]"') from error
+
+
+@torch.inference_mode()
+def _largest_difference(module: nn.Module, exported: Exported) -> float:
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for count in CHECKED_COUNTS:
+        images = torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
+        differences.append((exported(images) - module(images)).abs().max())
+    return float(torch.stack(differences).max())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        weights = _weights(options.run, Path(options.storage))
+        network = load_network(weights, find(options.model) if options.model else None)
+        path = Path(options.out) if options.out else weights.with_suffix(ENDINGS[options.to])
+        if path.suffix != ENDINGS[options.to]:
+            raise ValueError(f"--out {path}: give a name that ends with {ENDINGS[options.to]} for --to {options.to}")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        difference = export(network, options.to, path)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{path}  {path.stat().st_size:,} bytes; differs from {weights.name} by at most {difference:.1e}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainables.export", description="Export a trained network.")
+    parser.add_argument("run", metavar="RUN", help="name of a search, whose best network is taken, or a weights file")
+    parser.add_argument("--to", choices=sorted(ENDINGS), default="onnx", help="file format (default: onnx)")
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: beside the weights)")
+    parser.add_argument("--storage", default="results", help="where searches are kept (default: results)")
+    parser.add_argument("--model", metavar="package.module:Class", help="the class of a network of your own")
+    return parser
+
+
+def _weights(run: str, storage: Path) -> Path:
+    if run.endswith(".safetensors"):
+        return Path(run)
+    networks = storage / "networks"
+    path = networks / f"run={run}" / "best.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(found.parent.name[4:] for found in networks.glob("run=*/best.safetensors")))
+        raise ValueError(f"{storage} has no finished run {run!r}: give one of {known or '(there is none)'}, or a file")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
