@@ -142,12 +142,77 @@ SAMPLES = (
     Column("output", pa.binary(), "28 × 28 grey, clipped to [0, 1], as PNG"),
 )
 
+TIMINGS = (
+    RUN,
+    Column("session", pa.int32(), "measurements of one session were made together; only these are compared"),
+    Column("subject", TEXT, "who was timed, for a finalist `trial 7` and its variants"),
+    Column("kind", TEXT, "pipeline, matrix, peer, trial, untrained, own; study: quoted from the reference study"),
+    Column("model", TEXT, "for a network: its name", nullable=True),
+    Column("trial", pa.int32(), "for a finalist: the trial", nullable=True),
+    Column("engine", TEXT, "who ran it: torchvision, eager, torch.compile, ONNX Runtime, …"),
+    Column("precision", TEXT, "number format of the computation: uint8, float32 or bfloat16", nullable=True),
+    Column("memory_format", TEXT, "contiguous or channels_last", nullable=True),
+    Column("device", TEXT, "cpu or cuda"),
+    Column(
+        "batch_size", pa.int32(), "images a call; torchvision gets a single one without a batch dimension", "", True
+    ),
+    Column("pass", pa.int32(), "from 1; passes of the same number were measured in the same round", nullable=True),
+    Column("images", pa.int64(), "images in a pass: whole batches"),
+    Column("device_sec", SECONDS, "a pass over inputs that lie on the device as the subject wants them", "s", True),
+    Column("end_to_end_sec", SECONDS, "a pass from uint8 to float32, both in host memory", "s"),
+    Column("repeats", pa.int32(), "passes timed as one, so that the clock costs below 0.1 %", nullable=True),
+    Column("warm_up_passes", pa.int32(), "untimed passes before the first", nullable=True),
+    Column("settled", pa.bool_(), "whether the last three of them agreed within 5 %", nullable=True),
+    Column("first_call_sec", SECONDS, "first batch of this size, compilation included", "s", nullable=True),
+    Column("limit_sec", SECONDS, "least time for a pass by the rates in this row", "s", nullable=True),
+    Column("matrix_gflops", pa.float64(), "measured rate of a large matrix product", "GFLOP/s", nullable=True),
+    Column("bandwidth_gb_per_sec", pa.float64(), "measured rate of copying a large buffer", "GB/s", nullable=True),
+    Column("max_difference", pa.float64(), "largest of outputs from what it should compute", nullable=True),
+    Column("compared_with", TEXT, "what that is: the pipeline, or the network in eager float32", nullable=True),
+    Column("share_95", SHARE, "share of the images at cosine ≥ 0.95 to the pipeline's float32 output", nullable=True),
+    Column("share_99", SHARE, "share at cosine ≥ 0.99", nullable=True),
+    Column("verdict", TEXT, "of the series: valid, warning or invalid; null until its last pass", nullable=True),
+    Column("reason", TEXT, "of the verdict, and what to change", nullable=True),
+    Column("other_load", pa.float64(), "cores that other work kept busy during the pass", nullable=True),
+    Column("throttled", pa.bool_(), "whether heat or power lowered a clock during the pass", nullable=True),
+    Column("gpu_processes", pa.int32(), "other processes on the GPU", nullable=True),
+    Column("cpu_clock_mhz", pa.float64(), "the processor's clock after the pass", "MHz", nullable=True),
+    Column("gpu_clock_mhz", pa.float64(), "the GPU's clock after the pass", "MHz", nullable=True),
+    Column("energy_j", pa.float64(), "drawn by the GPU during `device_sec`, repeats' mean", "J", nullable=True),
+    Column("power_w", pa.float64(), "that energy by that time", "W", nullable=True),
+    Column("peak_mib", pa.float64(), "peak memory: CUDA's if on a GPU, else the process's own", "MiB", nullable=True),
+    Column("threads", pa.int32(), "CPU threads", nullable=True),
+    Column("cores", pa.int32(), "CPU cores that the process could use", nullable=True),
+    Column("cpu_model", TEXT, "processor", nullable=True),
+    Column("gpu_model", TEXT, "graphics processor", nullable=True),
+    Column("driver", TEXT, "its driver's version", nullable=True),
+    Column("versions", TEXT, "of Python, torch and the rest, as JSON", nullable=True),
+    Column("commit", TEXT, "git commit of the code", nullable=True),
+    Column("dirty", pa.bool_(), "whether the code differed from that commit", nullable=True),
+    Column("host", TEXT, "machine", nullable=True),
+    Column("seed", pa.int64(), "from which the order of the series was drawn", nullable=True),
+    Column("measured_at", MOMENT, "end of the pass", nullable=True),
+)
+
+CARDS = (
+    RUN,
+    Column("subject", TEXT, "a subject of the timings table that has weights"),
+    Column("parameters", pa.int64(), "numbers that training adjusts"),
+    Column("flops_per_image", pa.int64(), "2 per multiplication and addition in matrix products and convolutions"),
+    Column("bytes_per_image", pa.int64(), "read as uint8 and written as float32", "B"),
+    Column("weight_bytes", pa.int64(), "all weights", "B"),
+    Column("receptive_height", pa.int32(), "input rows that the middle output pixel depends on", "pixels"),
+    Column("receptive_width", pa.int32(), "likewise columns", "pixels"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
     "trials": TRIALS,
     "epochs": EPOCHS,
     "accuracy": ACCURACY,
     "samples": SAMPLES,
+    "timings": TIMINGS,
+    "cards": CARDS,
 }
 
 

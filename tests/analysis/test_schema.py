@@ -11,6 +11,7 @@ COLUMNS = [(table, column) for table, columns in TABLES.items() for column in co
 def test_a_column_has_a_meaning_and_a_unit_where_its_name_asks_for_one(table: str, column: Column) -> None:
     assert column.meaning.strip()
     units = {"_sec": "s", "per_sec": "1/s", "_mib": "MiB", "_gib": "GiB", "_db": "dB"}
+    units |= {"_mhz": "MHz", "_w": "W", "_j": "J", "_gflops": "GFLOP/s", "gb_per_sec": "GB/s", "_bytes": "B"}
     endings = [ending for ending in units if column.name.endswith(ending)]
     if endings:
         assert column.unit == units[max(endings, key=len)]

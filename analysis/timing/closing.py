@@ -1,0 +1,165 @@
+"""What a person reads at the end: speed, quality beside speed, crossovers, the study's numbers, caveats."""
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.console import Console, percent
+from analysis.tables import Row
+from analysis.timing import comparison
+from analysis.timing.protocol import VALID
+
+MARKS = {"valid": "", "warning": "warning", "invalid": "INVALID"}
+PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
+
+
+def tell(console: Console, rows: Sequence[Row]) -> None:
+    """Print everything about a session's rows, one JSON line last."""
+    timings = pd.DataFrame(rows)
+    passes = comparison.passes(timings)
+    if passes.empty:
+        console.line("Nothing was measured.", style="red")
+        return
+    series = comparison.summary(passes)
+    for device in dict.fromkeys(series.device):
+        _speed(console, passes, series, device)
+        _quality(console, series, device)
+        _crossovers(console, passes, series, device)
+    _study(console, timings, series)
+    _caveats(console, series)
+    console.line(json.dumps(as_json(passes, series)))
+
+
+def tell_short(console: Console, rows: Sequence[Row]) -> None:
+    """The table of speeds alone, and its caveats."""
+    passes = comparison.passes(pd.DataFrame(rows))
+    if passes.empty:
+        return
+    series = comparison.summary(passes)
+    for device in dict.fromkeys(series.device):
+        _speed(console, passes, series, device)
+    _caveats(console, series)
+
+
+def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
+    """Every series' medians and every network's crossover, for programs."""
+    columns = [*comparison.SERIES, "passes", "images", "device_us", "end_to_end_us", "limit_share"]
+    columns += ["max_difference", *comparison.QUALITY, "verdict"]
+    records = json.loads(series[columns].to_json(orient="records"))
+    found = {
+        f"{subject} on {device}": comparison.crossover(passes, series, subject, device)
+        for subject, device in _networks(series)
+    }
+    return {"session": int(passes.session.iloc[0]), "series": records, "crossover_batch_size": found}
+
+
+def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+    here = series[series.device == device]
+    single = comparison.baseline(series, "cpu", 1)  # what the pipeline is today: image by image, on a CPU
+    batched = comparison.baseline(series, device)
+    table = []
+    for _, row in comparison.best(here).sort_values("end_to_end_us", ascending=False).iterrows():
+        alone = here[(here.subject == row.subject) & (here.batch_size == 1)]
+        table.append(
+            [
+                row.subject,
+                _us(alone.end_to_end_us.iloc[0]) if len(alone) else "",
+                _us(row.end_to_end_us),
+                f"{row.batch_size:,.0f}",
+                _us(row.device_us),
+                str(comparison.times_faster(passes, row, single)) if single is not None else "",
+                f"{comparison.times_faster(passes, row, batched).median:.3g}" if batched is not None else "",
+                f"{row.limit_share:.1%}",
+                MARKS[row.verdict],
+            ]
+        )
+    columns = ["one image", "best batch", "size", "device", "× singly [95 %]", "× batched", "of limit", ""]
+    console.line()
+    console.table(
+        f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
+        f"{here.passes.max():.0f} passes, end to end unless it says device",
+        ["", *columns],
+        table,
+    )
+    console.line(
+        "× singly: times as fast as torchvision image by image on a CPU; × batched: as torchvision's best batch here; "
+        "of limit: of what bandwidth and matrix rate allow at best"
+    )
+
+
+def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
+    bests = comparison.best(series[series.device == device])
+    bests = bests.assign(unbeaten=comparison.pareto(bests)).sort_values("end_to_end_us")
+    table = [
+        [
+            row.subject,
+            percent(row.share_95),
+            percent(row.share_99),
+            f"{row.max_difference:.1e}",
+            _us(row.end_to_end_us),
+            "unbeaten" if row.unbeaten else "",
+        ]
+        for _, row in bests.dropna(subset=comparison.QUALITY).iterrows()
+    ]
+    if table:
+        console.line()
+        columns = ["", "≥ 0.95", "≥ 0.99", "differs by", "µs an image", ""]
+        console.table(f"Quality and speed on {PLACES[device]}; unbeaten: no other is better at both", columns, table)
+
+
+def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+    if comparison.baseline(series, device) is None:
+        return
+    console.line()
+    for subject, place in _networks(series):
+        if place != device:
+            continue
+        size = comparison.crossover(passes, series, subject, device)
+        when = "never" if size is None else f"from batch {size:,} on" if size > 1 else "at every batch size"
+        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
+
+
+def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> None:
+    """The reference study's numbers for 10,000 images, with ours at their best batch."""
+    table = []
+    for _, row in timings[timings.kind == "study"].iterrows():
+        ours = _like_the_study(row, series)
+        measured = f"{ours.end_to_end_us * row.images / 1e6:.3f} s" if ours is not None else "not measured"
+        table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", measured])
+    console.line()
+    console.table("10,000 images: the study, and the same here", ["", "device", "study", "here"], table)
+
+
+def _like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
+    if pd.isna(row.model):
+        return comparison.baseline(series, row.device, 1)
+    same = series[(series.model == row.model) & (series.device == row.device) & (series.engine == "eager")]
+    same = same[same.precision == "float32"]
+    return comparison.quickest(same)
+
+
+def _caveats(console: Console, series: pd.DataFrame) -> None:
+    doubtful = series[series.verdict != VALID]
+    cut = series[series.images < series.images.max()]
+    if len(cut):
+        console.line(
+            f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to exceed --series-sec: "
+            f"the column `images` says how many"
+        )
+    if doubtful.empty:
+        console.line(f"All {len(series)} series are valid.")
+        return
+    console.line(f"{len(doubtful)} of {len(series)} series are not beyond doubt:", style="yellow")
+    for _, row in doubtful.iterrows():
+        size = f"batch {row.batch_size:,.0f}"
+        console.line(f"  {row.verdict:<8} {row.subject}, {row.device}, {size}: {row.reason}", style="yellow")
+
+
+def _networks(series: pd.DataFrame) -> list[tuple[str, str]]:
+    rows = series[series.kind.isin(["matrix", "trial", "untrained", "own"])]
+    return list(dict.fromkeys(zip(rows.subject, rows.device, strict=True)))
+
+
+def _us(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,133 @@
+"""From rows of the timings table to answers: medians, paired ratios with intervals, crossover, Pareto front."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.timing.subjects import TORCHVISION
+
+CONFIDENCE = 0.95
+SERIES = ["subject", "device", "batch_size"]
+QUALITY = ["share_95", "share_99"]
+KEPT = ["kind", "model", "trial", "images", "warm_up_passes", "first_call_sec", "max_difference", *QUALITY]
+KEPT += ["verdict", "reason", "threads", "precision", "engine"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast; the median over pairs of passes from the same round, with its interval."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
+    """The measured passes of one session, by default the last, with `device_us` and `end_to_end_us` an image."""
+    chosen = timings.session.max() if session is None else session
+    rows = timings[(timings.session == chosen) & timings["pass"].notna()].copy()
+    rows["device_us"] = 1e6 * rows.device_sec / rows.images
+    rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
+    # A GPU's limit knows nothing of the way to it, so there it is the device's own time that is compared
+    rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(rows.device == "cpu", rows.device_sec)
+    return rows
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per series, medians over its `passes`: times in µs an image, their quartiles, and the verdict."""
+    groups = rows.groupby(SERIES, sort=False, dropna=False)
+    medians = groups[["device_us", "end_to_end_us", "limit_share", "peak_mib"]].median()
+    lower, upper = groups.end_to_end_us.quantile(0.25), groups.end_to_end_us.quantile(0.75)
+    spread = pd.DataFrame({"lower_us": lower, "upper_us": upper, "passes": groups.size()})
+    return medians.join(spread).join(groups[KEPT].last()).reset_index()
+
+
+def best(series: pd.DataFrame) -> pd.DataFrame:
+    """Of each subject on each device, the batch size with the least time an image end to end."""
+    return series.loc[series.groupby(["subject", "device"], sort=False).end_to_end_us.idxmin()]
+
+
+def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:
+    """The faster torchvision series of a device, at one batch size or at its best."""
+    rows = series[series.subject.isin(TORCHVISION) & (series.device == device)]
+    if batch_size is not None:
+        rows = rows[rows.batch_size == batch_size]
+    return quickest(rows)
+
+
+def quickest(series: pd.DataFrame) -> pd.Series | None:
+    """The series with the least time an image, end to end; None where there is none."""
+    return None if series.empty else series.sort_values("end_to_end_us").iloc[0]
+
+
+def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
+    """The time an image of `slow` by that of `fast`, end to end, pass by pass of the same round."""
+    first, second = (_by_pass(rows, one) for one in (fast, slow))
+    ratios = (second / first).dropna().to_numpy()
+    low, high = median_interval(ratios)
+    return Ratio(float(np.median(ratios)), low, high, len(ratios))
+
+
+def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """An interval that holds the median with at least 95 % confidence, whatever the distribution.
+
+    From order statistics: the number of values below the median is binomial with p = 1/2 (Conover 1999,
+    "Practical Nonparametric Statistics", section 3.2). Below six values even the extremes are not enough,
+    and are returned.
+    """
+    ordered = np.sort(values)
+    count = len(ordered)
+    tail, rank = 0.0, 0
+    while rank < count // 2:
+        tail += math.comb(count, rank) / 2**count
+        if tail > (1 - CONFIDENCE) / 2:
+            break
+        rank += 1
+    below = max(rank - 1, 0)
+    return float(ordered[below]), float(ordered[count - 1 - below])
+
+
+def crossover(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> int | None:
+    """The batch size from which on `subject` is faster than torchvision at the same one; None for never.
+
+    Faster means that the whole interval of the ratio lies above 1.
+    """
+    own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size", ascending=False)
+    found = None
+    for _, one in own.iterrows():
+        other = baseline(series, device, one.batch_size)
+        if other is None or times_faster(rows, one, other).low <= 1:
+            break
+        found = int(one.batch_size)
+    return found
+
+
+def pareto(bests: pd.DataFrame) -> pd.Series:
+    """Of the `best` rows, those that no other on the same device beats in quality and speed: bool.
+
+    One is beaten by another that is at least as good in both shares and in time, and better in one of them.
+    Without a known quality there is nothing to say: False.
+    """
+    return pd.Series([_unbeaten(row, bests) for _, row in bests.iterrows()], bests.index, dtype=bool)
+
+
+def _unbeaten(row: pd.Series, rows: pd.DataFrame) -> bool:
+    if row[QUALITY].isna().any():
+        return False
+    others = rows[(rows.device == row.device)].dropna(subset=QUALITY)
+    as_good = (others[QUALITY] >= row[QUALITY].astype(float)).all(axis=1) & (others.end_to_end_us <= row.end_to_end_us)
+    better = (others[QUALITY] > row[QUALITY].astype(float)).any(axis=1) | (others.end_to_end_us < row.end_to_end_us)
+    return not (as_good & better).any()
+
+
+def _by_pass(rows: pd.DataFrame, one: pd.Series) -> pd.Series:
+    mask = (rows.subject == one.subject) & (rows.device == one.device) & (rows.batch_size == one.batch_size)
+    by_pass: pd.Series = rows[mask].set_index("pass").end_to_end_us
+    return by_pass

@@ -1,0 +1,214 @@
+"""One session of measurements: prepare every subject, warm up, then rounds of A B C … in an order by the seed."""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+
+from analysis.console import Console, duration
+from analysis.tables import GrowingTable, Row, publish, rows_of
+from analysis.timing import machine
+from analysis.timing.config import TimingConfig
+from analysis.timing.limits import Rates
+from analysis.timing.process import SubjectError, SubjectProcess
+from analysis.timing.protocol import Conditions, judge
+from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
+from analysis.timing.subjects import Subject, catalogue, chosen
+from analysis.timing.worker import Checked, Pass
+from trainables.cache import cache_directory
+from trainables.pipelines import make_targets, reference
+
+KEY = ("session", "subject", "device", "batch_size", "pass")
+
+
+def conduct(config: TimingConfig, console: Console) -> list[Row]:
+    """Measure everything; the rows of this session, also written to the tables while they are made.
+
+    Raises ValueError when a subject of the person's own does not work, when a pattern fits no subject, or
+    when another measurement is under way on this machine.
+    """
+    subjects = chosen(catalogue(config.devices, config.finalists, config.own), config.only)
+    with _alone(), _images_file(config) as images_file, Session(config, console) as session:
+        session.prepare(subjects, images_file)
+        session.warm_up()
+        session.measure()
+        return session.rows
+
+
+class Session:
+    """The processes of all subjects, and the table that their passes go to."""
+
+    def __init__(self, config: TimingConfig, console: Console) -> None:
+        self.config = config
+        self.console = console
+        earlier = rows_of(config.tables, "timings", config.run)
+        self.number = max((row["session"] for row in earlier), default=0) + 1
+        self.table = GrowingTable(config.tables, "timings", config.run, KEY, earlier)
+        self.facts = session_facts(config.threads, config.seed) | {"session": self.number}
+        self.processes: dict[Subject, SubjectProcess] = {}
+        self.checked: dict[Subject, Checked] = {}
+        self.series: list[Series] = []
+        self._measured: dict[tuple[Subject, int], list[Pass]] = {}
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.close()
+
+    @property
+    def rows(self) -> list[Row]:
+        """This session's."""
+        return [row for row in self.table.rows if row["session"] == self.number]
+
+    def prepare(self, subjects: list[Subject], images_file: Path) -> None:
+        """Start, build and check all subjects, several at a time: nothing is timed yet."""
+        for subject in subjects:
+            self.processes[subject] = SubjectProcess(subject, self.config.threads)
+
+        def prepare_one(subject: Subject) -> tuple[Subject, Checked | SubjectError]:
+            try:
+                return subject, self.processes[subject].prepare(images_file)
+            except SubjectError as error:
+                return subject, error
+
+        pool = ThreadPoolExecutor(machine.cores())
+        try:
+            for done, (subject, outcome) in enumerate(pool.map(prepare_one, subjects), start=1):
+                self.console.progress(f"checked {done} of {len(subjects)} subjects: {subject.name}")
+                if isinstance(outcome, SubjectError):
+                    self._leave_out(subject, outcome)
+                else:
+                    self.checked[subject] = outcome
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        cards = (card_row(subject, checked) for subject, checked in self.checked.items())
+        rows = {card["subject"]: {"run": self.config.run, **card} for card in cards if card}
+        publish(self.config.tables, "cards", self.config.run, rows.values())
+
+    def warm_up(self) -> None:
+        """Each series by itself until its times agree; those that would take too long are left out."""
+        rates: dict[tuple[str, str], Rates] = {}
+        limit_sec = self.config.series_sec / self.config.passes / 2  # a pass is timed twice
+        for subject, checked in self.checked.items():
+            self.console.progress(f"warming up {subject.name} on {subject.device}")
+            with self._leaving_out(subject):
+                kind = (subject.device, "bfloat16" if subject.precision == "bfloat16" else "float32")
+                rates[kind] = rates.get(kind) or self.processes[subject].call("rates")
+                for size in self.config.batch_sizes[:1] if subject.single else self.config.batch_sizes:
+                    plan = self.processes[subject].call("warm_up", size, limit_sec)
+                    if plan.images:
+                        self.series.append(Series(subject, size, checked, plan, rates[kind]))
+                    else:
+                        self._too_slow(subject, size, plan.batch_sec)
+
+    def measure(self) -> None:
+        """Rounds over all series in one order, so that whatever drifts hits all alike; then the verdicts."""
+        order = random.Random(self.config.seed).sample(self.series, len(self.series))
+        for row in study_rows():
+            self.table.put({"session": self.number, **row})
+        try:
+            for number in range(1, self.config.passes + 1):
+                for series in order:
+                    self._progress(number, series)
+                    with self._leaving_out(series.subject):
+                        self._measure_one(series, number)
+                self.table.publish_if_due()
+            for series in order:
+                self._judge(series)
+        finally:
+            self.table.publish()
+
+    def _measure_one(self, series: Series, number: int) -> None:
+        process = self.processes.get(series.subject)
+        if process is None:  # it failed in an earlier round
+            return
+        measured: Pass = process.call("measure", series.batch_size)
+        self._measured.setdefault((series.subject, series.batch_size), []).append(measured)
+        self.table.put(self.facts | timing_row(series, number, measured, self._others_on_gpu(measured)))
+
+    def _judge(self, series: Series) -> None:
+        passes = self._measured.get((series.subject, series.batch_size), [])
+        if not passes:
+            return
+        on_cpu = series.subject.device == "cpu"
+        conditions = Conditions(
+            cores=machine.cores(),
+            threads=self.config.threads if on_cpu and not series.subject.single else 1,
+            other_load=sum(one.other_load for one in passes) / len(passes),
+            throttled=any(one.throttled for one in passes),
+            gpu_processes=max(self._others_on_gpu(one) for one in passes),
+            settled=series.plan.warm_up.settled,
+            differs=series.checked.differs,
+        )
+        times = [[getattr(one, kind) for one in passes] for kind in ("device_sec", "end_to_end_sec")]
+        verdict, reason = judge(times, conditions)
+        mine = (series.subject.name, series.subject.device, series.batch_size)
+        for row in self.rows:
+            if (row["subject"], row["device"], row["batch_size"]) == mine:
+                self.table.put(row | {"verdict": verdict, "reason": reason})
+
+    def _others_on_gpu(self, measured: Pass) -> int:
+        own = sum(subject.device == "cuda" for subject in self.processes)
+        return max(0, measured.gpu_processes - own)
+
+    def _progress(self, number: int, series: Series) -> None:
+        left = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series)
+        self.console.progress(
+            f"pass {number} of {self.config.passes}: {series.subject.name}, batch {series.batch_size}; "
+            f"about {duration(left * (self.config.passes - number + 1))} left"
+        )
+
+    @contextmanager
+    def _leaving_out(self, subject: Subject) -> Iterator[None]:
+        try:
+            yield
+        except SubjectError as error:
+            self._leave_out(subject, error)
+
+    def _leave_out(self, subject: Subject, error: SubjectError) -> None:
+        """A person's own function is a mistake to mend; the rest can be measured without this one."""
+        self.processes.pop(subject).close()
+        if subject.kind == "own":
+            raise ValueError(f"--subject {subject.name} can't be timed: {error}")
+        self.console.line(f"{subject.name} on {subject.device} is left out: {error}", style="yellow")
+
+    def _too_slow(self, subject: Subject, batch_size: int, batch_sec: float) -> None:
+        needed = 2 * batch_sec * self.config.passes * 1.2
+        self.console.line(
+            f"{subject.name} at batch {batch_size} is left out: one batch takes {batch_sec:.2g} s; "
+            f"--series-sec {needed:.0f} would measure it",
+            style="yellow",
+        )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two measurements on one machine would both be worthless."""
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / "timing.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError("another timing is under way on this machine, and both would be wrong: wait for it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _images_file(config: TimingConfig) -> Iterator[Path]:
+    """Images and their truths, where every process can map them."""
+    images = config.images.images.contiguous()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        path = Path(directory) / "images.safetensors"
+        save_file({"images": images, "truths": make_targets(reference, images)}, path)
+        yield path

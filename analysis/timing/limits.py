@@ -1,0 +1,89 @@
+"""What the hardware would allow at best, and a network's static card: parameters, FLOPs, bytes, field of view.
+
+The limit is the roofline of Williams, Waterman and Patterson 2009, "Roofline: an insightful visual
+performance model for multicore architectures": the longer of moving the bytes and doing the arithmetic.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables.network import parameter_count
+from trainables.pipelines import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.receptive_field import receptive_field
+
+IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)  # read as uint8, written as float32
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
+BUFFER_MIB = {"cpu": 256, "cuda": 4096}  # beyond every cache
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Card:
+    """What can be said of a network without timing it."""
+
+    parameters: int
+    flops_per_image: int
+    """2 per multiplication and addition of its matrix products and convolutions."""
+    weight_bytes: int
+    receptive_height: int
+    receptive_width: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device reaches in practice, the best of TRIES."""
+
+    matrix_gflops: float
+    """A square matrix product in the subject's precision."""
+    bandwidth_gb_per_sec: float
+    """Copying a large buffer, bytes read and bytes written together."""
+
+
+def card(network: nn.Module) -> Card:
+    """Counted on the meta device, where nothing is computed."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
+    height, width = receptive_field(network)
+    weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    return Card(parameter_count(network), counter.get_total_flops(), weight_bytes, height, width)
+
+
+def limit_sec(card: Card | None, rates: Rates, images: int) -> float:
+    """The least time for `images` at these rates; without a card, of moving the images alone.
+
+    Every image is read and written once, and the weights are read once: between batches a cache may keep them.
+    """
+    moved = images * IMAGE_BYTES + (card.weight_bytes if card else 0)
+    flops = images * card.flops_per_image if card else 0
+    return max(moved / (rates.bandwidth_gb_per_sec * 1e9), flops / (rates.matrix_gflops * 1e9))
+
+
+def measure(device: torch.device, precision: str) -> Rates:
+    """The device's rates; takes about a second."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    size = MATRIX_SIZE[device.type]
+    left, right = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
+    source = torch.rand(BUFFER_MIB[device.type] * 2**18, device=device)
+    target = torch.empty_like(source)
+    product = _shortest_sec(lambda: left @ right, device)
+    copied = _shortest_sec(lambda: target.copy_(source), device)
+    return Rates(2 * size**3 / product / 1e9, 2 * source.nbytes / copied / 1e9)
+
+
+def _shortest_sec(run: Callable[[], object], device: torch.device) -> float:
+    times = []
+    for _ in range(1 + TRIES):
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

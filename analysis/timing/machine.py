@@ -1,0 +1,133 @@
+"""What the machine does beside the measurement: other work, clocks, heat, power."""
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+IDLE = ("idle", "iowait", "guest", "guest_nice")  # guest time is counted in user time already
+THROTTLE_COUNTERS = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Counters of one moment; two of them tell what happened in between."""
+
+    at: float
+    busy_sec: float
+    """Of all cores together, work for other virtual machines included where the host tells."""
+    own_sec: float
+    throttles: int
+
+
+def read() -> Reading:
+    """This moment's counters."""
+    times = psutil.cpu_times()._asdict()
+    own = psutil.Process().cpu_times()
+    return Reading(
+        at=time.monotonic(),
+        busy_sec=sum(sec for name, sec in times.items() if name not in IDLE),
+        own_sec=own.user + own.system,
+        throttles=sum(int(path.read_text()) for path in Path("/sys").glob(THROTTLE_COUNTERS)),
+    )
+
+
+def other_load(before: Reading, after: Reading) -> float:
+    """Cores that other processes kept busy between two readings, in the mean."""
+    busy = (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
+    return max(0.0, busy / max(after.at - before.at, 1e-9))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def clock_mhz() -> float | None:
+    """The processor's clock now, where the system tells."""
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError):  # macOS and containers
+        return None
+    return float(frequency.current) if frequency else None
+
+
+class PeakMemory:
+    """Peak memory in MiB since `reset`: CUDA's where the device is a GPU, else this process's own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the system can (Linux, CUDA)."""
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+        except OSError:
+            return
+
+    def mib(self) -> float:
+        """The peak."""
+        if self._on_gpu:
+            return torch.cuda.max_memory_allocated() / 2**20
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+        except (OSError, StopIteration):
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Gpu:
+    """What NVML tells of the GPU that PyTorch uses; every answer is None where NVML is not there."""
+
+    def __init__(self) -> None:
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            self._nvml: Any = pynvml
+        except Exception:  # no package, no driver library, a MIG slice: nothing to tell, nothing to stop for
+            self._nvml = None
+
+    def energy_j(self) -> float | None:
+        """Since the driver was loaded."""
+        millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1e3
+
+    def clock_mhz(self) -> float | None:
+        """Of the multiprocessors."""
+        clock = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
+        return None if clock is None else float(clock)
+
+    def driver(self) -> str | None:
+        """Version of NVIDIA's driver."""
+        if self._nvml is None:
+            return None
+        version: str = self._nvml.nvmlSystemGetDriverVersion()
+        return version
+
+    def throttled(self) -> bool:
+        """Whether heat or a power brake lowers the clock now; a power cap alone is how the card works."""
+        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons") or 0
+        return bool(reasons & (0x8 | 0x20 | 0x40 | 0x80))  # hardware, software heat, hardware heat, power brake
+
+    def processes(self) -> int:
+        """How many processes compute on it. Counted, since inside a container the numbers are another's."""
+        return len(self._ask("nvmlDeviceGetComputeRunningProcesses") or [])
+
+    def _ask(self, function: str, *arguments: object) -> Any:
+        if self._nvml is None:
+            return None
+        try:
+            return getattr(self._nvml, function)(self._handle, *arguments)
+        except (AttributeError, self._nvml.NVMLError):
+            return None

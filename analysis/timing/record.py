@@ -1,0 +1,107 @@
+"""From a measurement to rows of the tables `timings` and `cards`, and the study's five numbers beside them."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from analysis.provenance import code_version, cpu_model, versions
+from analysis.tables import Row
+from analysis.timing import machine
+from analysis.timing.limits import IMAGE_BYTES, Rates, limit_sec
+from analysis.timing.subjects import Subject
+from analysis.timing.worker import Checked, Pass, Plan
+
+STUDY_IMAGES = 10_000
+STUDY_SEC = {  # by the reference study: subject, its model here, device, seconds for its 10,000 test images
+    ("study: transforms image by image", None, "cpu"): 0.754,
+    ("study: fc", "fc", "cuda"): 0.140,
+    ("study: fc", "fc", "cpu"): 0.131,
+    ("study: cnn", "cnn", "cuda"): 0.587,
+    ("study: cnn", "cnn", "cpu"): 2.90,
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One subject at one batch size, ready to be measured."""
+
+    subject: Subject
+    batch_size: int
+    checked: Checked
+    plan: Plan
+    rates: Rates
+
+
+def session_facts(threads: int, seed: int) -> Row:
+    """The columns that are the same in every row of a session."""
+    commit, dirty = code_version()
+    return {
+        "threads": threads,
+        "cores": machine.cores(),
+        "cpu_model": cpu_model(),
+        "versions": json.dumps(versions()),
+        "commit": commit,
+        "dirty": dirty,
+        "host": platform.node(),
+        "seed": seed,
+    }
+
+
+def timing_row(series: Series, number: int, measured: Pass, others_on_gpu: int) -> Row:
+    """One pass."""
+    subject, checked, plan = series.subject, series.checked, series.plan
+    energy = measured.energy_j
+    return {
+        **_of_subject(subject),
+        "memory_format": checked.memory_format,
+        "gpu_model": checked.gpu_model,
+        "driver": checked.driver,
+        "batch_size": series.batch_size,
+        "pass": number,
+        "images": plan.images,
+        "repeats": plan.repeats,
+        "warm_up_passes": plan.warm_up.passes,
+        "settled": plan.warm_up.settled,
+        "first_call_sec": plan.first_call_sec,
+        "limit_sec": limit_sec(checked.card, series.rates, plan.images),
+        **asdict(series.rates),
+        "max_difference": checked.max_difference,
+        "compared_with": "its eager float32 output" if subject.is_network else "the pipeline in float32",
+        "share_95": checked.share_95,
+        "share_99": checked.share_99,
+        **asdict(measured),
+        "gpu_processes": others_on_gpu,
+        "power_w": None if energy is None else energy / measured.device_sec,
+        "measured_at": datetime.now(UTC),
+    }
+
+
+def card_row(subject: Subject, checked: Checked) -> Row | None:
+    """The static card of a subject with weights."""
+    if checked.card is None:
+        return None
+    return {"subject": subject.name, "bytes_per_image": IMAGE_BYTES, **asdict(checked.card)}
+
+
+def study_rows() -> list[Row]:
+    """The reference study's numbers, each the whole of what is known of it."""
+    return [
+        {
+            "subject": name,
+            "kind": "study",
+            "model": model,
+            "engine": "study",
+            "device": device,
+            "images": STUDY_IMAGES,
+            "end_to_end_sec": sec,
+            "reason": "quoted; hardware and what the time includes are not known in detail",
+        }
+        for (name, model, device), sec in STUDY_SEC.items()
+    ]
+
+
+def _of_subject(subject: Subject) -> dict[str, Any]:
+    fields = ("kind", "model", "trial", "engine", "precision", "device")
+    return {"subject": subject.name, **{name: getattr(subject, name) for name in fields}}

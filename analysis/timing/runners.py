@@ -1,0 +1,172 @@
+"""How each subject is run: what it wants as input, the call that is timed, and how its output is read.
+
+A runner is built in the process that times it, since one subject's libraries may disturb another's.
+"""
+
+import importlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.timing.subjects import Subject
+from trainables.export import ENDINGS, EndToEnd, export, load_exported
+from trainables.pipelines import TARGET_SHAPE, as_float, dense_matrix, factors, reference
+from trainables.precision import Precision
+from trainables.registry import build as build_network
+from trainables.registry import find
+from trainables.separable import Separable
+from trainables.weights import load_network
+
+
+def _as_it_is(images: Any) -> Any:
+    return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A subject that can be called. Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32."""
+
+    run: Callable[[Any], Any]
+    """What is timed alone: the subject's own input to its own output."""
+    prepare: Callable[[Any], Any] = _as_it_is
+    """From images in host memory to the subject's own input, on its device."""
+    finish: Callable[[Any], Tensor] = _as_it_is
+    """From the subject's own output to the result."""
+    layout: Callable[[Tensor], Any] = _as_it_is
+    """Images as the subject's users hold them in host memory; never timed."""
+    expected: Callable[[Tensor], Tensor] = reference
+    """What it should compute, in float32 on the CPU."""
+    network: nn.Module | None = None
+    memory_format: str = "contiguous"
+
+    def end_to_end(self, images: Any) -> Tensor:
+        """Host memory to result."""
+        return self.finish(self.run(self.prepare(images)))
+
+
+def build(subject: Subject) -> Runner:
+    """Raises ValueError when the subject can't be built."""
+    return ENGINES[subject.engine](subject)
+
+
+def _torchvision(subject: Subject) -> Runner:
+    from torchvision.transforms import v2
+
+    flips = [v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0)]
+    pipeline = v2.Compose([v2.Resize(TARGET_SHAPE[1:]), v2.Grayscale(), *flips])
+    device = torch.device(subject.device)
+
+    def run(images: Tensor) -> Tensor:
+        # One image goes through without a batch dimension, as in a data set's __getitem__
+        outputs: Tensor = pipeline(images[0])[None] if len(images) == 1 else pipeline(images)
+        return outputs
+
+    if subject.precision == "uint8":
+        return Runner(prepare=lambda images: images.to(device), run=run, finish=as_float)
+    return Runner(prepare=lambda images: as_float(images.to(device)), run=run)
+
+
+def _dense_matrix(subject: Subject) -> Runner:
+    device = torch.device(subject.device)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 784, bias=False), nn.Unflatten(1, TARGET_SHAPE))
+    network[1].weight = nn.Parameter(dense_matrix(reference))
+    return _float_input(network.to(device).eval(), device)
+
+
+def _factors(subject: Subject) -> Runner:
+    device = torch.device(subject.device)
+    return _float_input(Separable.from_factors(factors(reference)).to(device).eval(), device)
+
+
+def _float_input(network: nn.Module, device: torch.device, **more: Any) -> Runner:
+    return Runner(prepare=lambda images: as_float(images.to(device)), run=network, network=network, **more)
+
+
+def _network(subject: Subject) -> nn.Module:
+    """The network in eval mode on the CPU; untrained weights are the same in every process."""
+    model = str(subject.model)
+    if subject.weights:
+        return load_network(subject.weights, find(model))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_network(model).eval()
+
+
+def _expected(subject: Subject) -> Callable[[Tensor], Tensor]:
+    eager = _network(subject)
+    return lambda images: eager(as_float(images))
+
+
+def _eager(subject: Subject) -> Runner:
+    device, precision = torch.device(subject.device), Precision(subject.precision, "")
+    memory_format = precision.memory_format
+    network = _network(subject).to(device).to(memory_format=memory_format)
+
+    def run(images: Tensor) -> Tensor:
+        with precision.autocast(device):
+            outputs: Tensor = network(images)
+        return outputs
+
+    return Runner(
+        prepare=lambda images: as_float(images.to(device)).contiguous(memory_format=memory_format),
+        run=run if precision.name == "bfloat16" else network,
+        finish=lambda outputs: outputs.float(),
+        expected=_expected(subject),
+        network=network,
+        memory_format="channels_last" if memory_format == torch.channels_last else "contiguous",
+    )
+
+
+def _compiled(subject: Subject) -> Runner:
+    """Compiled together with the conversion from uint8, once per batch size."""
+    device = torch.device(subject.device)
+    network = _network(subject).to(device)
+    run = torch.compile(EndToEnd(network), dynamic=False)
+    return Runner(prepare=lambda images: images.to(device), run=run, expected=_expected(subject), network=network)
+
+
+def _onnx_runtime(subject: Subject) -> Runner:
+    network = _network(subject)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / f"network{ENDINGS['onnx']}"
+        export(network, "onnx", path)
+        run = load_exported(path)
+    return Runner(run=run, expected=_expected(subject), network=network)
+
+
+def _own(subject: Subject) -> Runner:
+    """`package.module:function` from (N, 3, 32, 32) uint8 on the device to (N, 1, 28, 28) float32."""
+    module, _, name = subject.name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--subject {subject.name} can't be imported: {error}") from error
+    if not callable(function):
+        raise ValueError(f"--subject {subject.name} is not a function of images")
+    device = torch.device(subject.device)
+    return Runner(prepare=lambda images: images.to(device), run=function)
+
+
+def _peer(subject: Subject) -> Runner:
+    from analysis.timing import peers
+
+    return peers.build(subject)
+
+
+ENGINES: dict[str, Callable[[Subject], Runner]] = {
+    "torchvision": _torchvision,
+    "dense matrix": _dense_matrix,
+    "factors": _factors,
+    "eager": _eager,
+    "torch.compile": _compiled,
+    "ONNX Runtime": _onnx_runtime,
+    "OpenCV": _peer,
+    "Pillow": _peer,
+    "Kornia": _peer,
+    "own": _own,
+}

@@ -1,0 +1,43 @@
+"""What a finished search left that can be timed: its test images and its finalists' weights."""
+
+from pathlib import Path
+
+from analysis.tables import rows_of
+from analysis.timing.subjects import Finalist
+from trainables.images import ImageSet, load
+from trainables.weights import read_header
+
+
+def test_images(storage: str, run: str | None, data: str) -> ImageSet:
+    """The test split of a run, or of a data source without one.
+
+    Raises ValueError when there is no such run, or when its data is no longer what it was.
+    """
+    if run is None:
+        return load(data).test
+    rows = rows_of(Path(storage) / "tables", "runs", run)
+    if not rows:
+        known = sorted(path.name[4:] for path in (Path(storage) / "tables" / "runs").glob("run=*"))
+        raise ValueError(f"--run {run}: {storage} has no such run; give one of {', '.join(known) or '(there is none)'}")
+    images = load(rows[0]["data"]).test
+    if images.fingerprint != rows[0]["test_fingerprint"]:
+        raise ValueError(
+            f"--run {run}: {rows[0]['data']} now holds other test images than when the run was made: bring those back"
+        )
+    return images
+
+
+def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
+    """The trained networks of a run, confirmations left out, by trial.
+
+    Raises ValueError when the run has none yet.
+    """
+    confirming = {row["trial"] for row in rows_of(storage / "tables", "trials", run) if row["confirms"] is not None}
+    found = []
+    for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
+        saved = read_header(path)
+        if saved.facts["trial"] not in confirming:
+            found.append(Finalist(saved.facts["trial"], saved.model, str(path)))
+    if not found:
+        raise ValueError(f"--run {run}: it has no finalists yet; finish it with: python -m tuner.run --resume {run}")
+    return tuple(found)

@@ -1,0 +1,120 @@
+"""Who is timed: the pipeline in its forms, its peers, networks trained and untrained, a person's own function."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+
+import torch
+
+from trainables.precision import bfloat16_unit
+from trainables.registry import NETWORKS
+
+PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
+TORCHVISION = ("torchvision uint8", "torchvision float32")
+FACTORS = "matrix, factors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One subject on one device, as plain values: the process that times it builds it from these."""
+
+    name: str
+    kind: str
+    """pipeline, matrix, peer, trial, untrained or own."""
+    engine: str
+    """Who runs it: a key of `runners.ENGINES`."""
+    device: str
+    precision: str = "float32"
+    model: str | None = None
+    trial: int | None = None
+    weights: str | None = None
+    single: bool = False
+    """Takes one image at a time, so that only batch size 1 makes sense."""
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has weights, and so variants that must agree with each other."""
+        return self.kind in ("trial", "untrained")
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trained network of a run."""
+
+    trial: int
+    model: str
+    weights: str
+
+
+def catalogue(devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str]) -> list[Subject]:
+    """Every subject on every device, in a fixed order."""
+    found = []
+    for device in devices:
+        found += [*_pipelines(device), *_peers(device), *_networks(device, finalists)]
+        found += [Subject(name=name, kind="own", engine="own", device=device) for name in own]
+    return found
+
+
+def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
+    """Those whose name fits one of the shell patterns. Raises ValueError for a pattern that fits none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(subject.name, pattern) for subject in subjects):
+            names = ", ".join(dict.fromkeys(repr(subject.name) for subject in subjects))
+            raise ValueError(f"--only {pattern!r} fits no subject: there are {names}")
+    if not patterns:
+        return list(subjects)
+    return [subject for subject in subjects if any(fnmatchcase(subject.name, pattern) for pattern in patterns)]
+
+
+def _pipelines(device: str) -> list[Subject]:
+    forms = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
+    pipelines = [
+        Subject(name=name, kind="pipeline", engine="torchvision", device=device, precision=precision)
+        for name, precision in forms.items()
+    ]
+    return [
+        *pipelines,
+        Subject(name="matrix, dense", kind="matrix", engine="dense matrix", device=device),
+        Subject(name=FACTORS, kind="matrix", engine="factors", device=device),
+    ]
+
+
+def _peers(device: str) -> list[Subject]:
+    """The same steps in other libraries, those that are installed; only Kornia runs on a GPU."""
+    return [
+        Subject(
+            name=name,
+            kind="peer",
+            engine=name,
+            device=device,
+            precision="float32" if name == "Kornia" else "uint8",
+            single=name != "Kornia",
+        )
+        for name, module in PEERS.items()
+        if find_spec(module) is not None and (device == "cpu" or name == "Kornia")
+    ]
+
+
+def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
+    trained = {finalist.model for finalist in finalists}
+    found = []
+    for finalist in finalists:
+        settings = {"kind": "trial", "model": finalist.model, "trial": finalist.trial, "weights": finalist.weights}
+        found += _variants(f"trial {finalist.trial}", device, **settings)
+    for model in NETWORKS:
+        if model not in trained:  # a trained network takes the same time as an untrained one
+            found += _variants(f"{model}, untrained", device, kind="untrained", model=model)
+    return found
+
+
+def _variants(name: str, device: str, **settings: object) -> list[Subject]:
+    engines = [("", "eager", "float32"), (", torch.compile", "torch.compile", "float32")]
+    if bfloat16_unit(torch.device(device)):
+        engines.append((", bfloat16", "eager", "bfloat16"))
+    if device == "cpu" and find_spec("onnxruntime") and find_spec("onnxscript"):
+        engines.append((", ONNX Runtime", "ONNX Runtime", "float32"))
+    return [
+        Subject(name=name + ending, engine=engine, precision=precision, device=device, **settings)  # type: ignore[arg-type]
+        for ending, engine, precision in engines
+    ]

@@ -1,0 +1,215 @@
+"""The process of one subject: it builds the subject, checks what it computes, warms it up and times passes."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from analysis.timing import limits, machine
+from analysis.timing.protocol import WarmUp, images_per_pass, warm_up
+from analysis.timing.runners import Runner, build
+from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
+from analysis.timing.subjects import Subject
+from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.pipelines import TARGET_SHAPE
+
+CHECK_BATCH = 500
+STIR_SEC = 0.005  # untimed calls before each pass, since another subject just had the caches
+SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}  # how far a network's variant may be from its eager float32
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a subject computes, compared with what it should."""
+
+    max_difference: float
+    share_95: float | None
+    share_99: float | None
+    differs: str
+    """Why it is not the same computation; empty when it is, or where a difference is the subject's nature."""
+    memory_format: str
+    card: limits.Card | None
+    gpu_model: str | None
+    driver: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a series is measured."""
+
+    images: int
+    """A pass; 0 when one batch takes longer than a pass may."""
+    repeats: int
+    warm_up: WarmUp
+    first_call_sec: float
+    batch_sec: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One timed pass and its circumstances."""
+
+    device_sec: float
+    end_to_end_sec: float
+    other_load: float
+    throttled: bool
+    gpu_processes: int
+    cpu_clock_mhz: float | None
+    gpu_clock_mhz: float | None
+    energy_j: float | None
+    """Drawn by the GPU while `device_sec` was measured."""
+    peak_mib: float
+
+
+class Timed:
+    """A subject that is measured."""
+
+    def __init__(self, subject: Subject, images: Tensor, truths: Tensor) -> None:
+        self.subject = subject
+        self.device = torch.device(subject.device)
+        self.runner: Runner = build(subject)
+        self.card = limits.card(self.runner.network) if self.runner.network is not None else None
+        self.images, self.truths = images, truths
+        self.results = torch.empty_like(truths)
+        on_gpu = self.device.type == "cuda"
+        self.host = HostStopwatch(synchronize=torch.cuda.synchronize if on_gpu else lambda: None)
+        self.device_stopwatch: Stopwatch = CudaStopwatch(torch.cuda) if on_gpu else self.host
+        self.gpu = machine.Gpu() if on_gpu else None
+        self._plans: dict[int, Plan] = {}
+        self._inputs: dict[int, tuple[list[Any], list[Any]]] = {}
+
+    @torch.inference_mode()
+    def check(self) -> Checked:
+        """Raises ValueError when the subject doesn't give one float32 image per image."""
+        batch = 1 if self.subject.single else CHECK_BATCH
+        differences = []
+        for start in range(0, len(self.images), batch):
+            images = self.images[start : start + batch]
+            self._store(start, images)
+            expected = self.runner.expected(images)
+            differences.append((self.results[start : start + batch] - expected).abs().max())
+        difference = float(torch.stack(differences).max())
+        cosines = cosine_similarity(self.results, self.truths)
+        speed_alone = self.subject.kind == "untrained"
+        return Checked(
+            max_difference=difference,
+            share_95=None if speed_alone else cosine_accuracy(cosines, 0.95),
+            share_99=None if speed_alone else cosine_accuracy(cosines, 0.99),
+            differs=self._differs(difference),
+            memory_format=self.runner.memory_format,
+            card=self.card,
+            gpu_model=torch.cuda.get_device_name() if self.gpu else None,
+            driver=self.gpu.driver() if self.gpu else None,
+        )
+
+    def rates(self) -> limits.Rates:
+        """What the device reaches in this subject's precision."""
+        return limits.measure(self.device, self.subject.precision)
+
+    @torch.inference_mode()
+    def warm_up(self, batch_size: int, pass_limit_sec: float) -> Plan:
+        """Decide how many images a pass takes, and repeat it until it is warm."""
+        batch = self.runner.layout(self.images[:batch_size])
+        start = time.perf_counter()
+        self._end_to_end((0, batch))
+        first_call_sec = time.perf_counter() - start
+        batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
+        count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
+        if not count:
+            return Plan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
+        self._inputs[batch_size] = self._lay_out(batch_size, count)
+        _, whole = self._inputs[batch_size]
+        warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
+        repeats = self.host.repeats(self.host.seconds(self._end_to_end, whole))
+        self._plans[batch_size] = Plan(count, repeats, warm, first_call_sec, batch_sec)
+        return self._plans[batch_size]
+
+    @torch.inference_mode()
+    def measure(self, batch_size: int) -> Pass:
+        """One pass of a series that is warm."""
+        prepared, whole = self._inputs[batch_size]
+        plan = self._plans[batch_size]
+        self._stir(plan, whole)
+        memory = machine.PeakMemory(self.device)
+        memory.reset()
+        before = machine.read()
+        energy = self.gpu.energy_j() if self.gpu else None
+        device_sec = self.device_stopwatch.seconds(self.runner.run, prepared, plan.repeats)
+        drawn = self.gpu.energy_j() if self.gpu else None
+        end_to_end_sec = self.host.seconds(self._end_to_end, whole, plan.repeats)
+        after = machine.read()
+        return Pass(
+            device_sec=device_sec,
+            end_to_end_sec=end_to_end_sec,
+            other_load=machine.other_load(before, after),
+            throttled=after.throttles > before.throttles or bool(self.gpu and self.gpu.throttled()),
+            gpu_processes=self.gpu.processes() if self.gpu else 0,
+            cpu_clock_mhz=machine.clock_mhz(),
+            gpu_clock_mhz=self.gpu.clock_mhz() if self.gpu else None,
+            energy_j=None if energy is None or drawn is None else (drawn - energy) / plan.repeats,
+            peak_mib=memory.mib(),
+        )
+
+    def _stir(self, plan: Plan, whole: list[Any]) -> None:
+        end = time.perf_counter() + STIR_SEC
+        while plan.batch_sec < STIR_SEC and time.perf_counter() < end:
+            self._end_to_end(whole[0])
+
+    def _end_to_end(self, placed: tuple[int, Any]) -> None:
+        """One batch from host memory into its place among the results, which lie in host memory too."""
+        start, batch = placed
+        outputs = self.runner.end_to_end(batch)
+        self.results[start : start + len(outputs)] = outputs
+
+    def _lay_out(self, batch_size: int, count: int) -> tuple[list[Any], list[Any]]:
+        """Before the clock runs: the batches as the device wants them, and as they lie in host memory."""
+        batches = [self.runner.layout(batch) for batch in self.images[:count].split(batch_size)]
+        prepared = [self.runner.prepare(batch) for batch in batches]
+        return prepared, list(zip(range(0, count, batch_size), batches, strict=True))
+
+    def _store(self, start: int, images: Tensor) -> None:
+        outputs = self.runner.end_to_end(self.runner.layout(images))
+        wanted = (len(images), *TARGET_SHAPE)
+        found = (tuple(outputs.shape), outputs.dtype) if isinstance(outputs, Tensor) else (type(outputs).__name__, "")
+        if found != (wanted, torch.float32):
+            raise ValueError(
+                f"{self.subject.name} makes {found[0]} {found[1]} of {len(images)} images: "
+                f"it has to return a tensor {wanted} of torch.float32"
+            )
+        self.results[start : start + len(images)] = outputs
+
+    def _differs(self, difference: float) -> str:
+        if difference != difference:  # NaN
+            return "some outputs are not a number"
+        if self.subject.is_network and difference > SAME_WITHIN[self.subject.precision]:
+            return f"it differs from its own eager float32 output by {difference:.1e}, so it is another computation"
+        return ""
+
+
+_timed: Timed | None = None
+
+
+def enter(threads: int) -> None:
+    """The first thing in the process: Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+
+
+def prepare(subject: Subject, images_file: Path) -> Checked:
+    """Build and check this process's subject."""
+    global _timed
+    tensors = load_file(images_file)
+    _timed = Timed(subject, tensors["images"], tensors["truths"])
+    return _timed.check()
+
+
+def call(method: str, *arguments: Any) -> Any:
+    """Call a method of this process's subject."""
+    function: Callable[..., Any] = getattr(_timed, method)
+    return function(*arguments)
