@@ -167,7 +167,12 @@ TIMINGS = (
     Column("limit_sec", SECONDS, "least time for a pass by the rates in this row", "s", nullable=True),
     Column("matrix_gflops", pa.float64(), "measured rate of a large matrix product", "GFLOP/s", nullable=True),
     Column("bandwidth_gb_per_sec", pa.float64(), "measured rate of copying a large buffer", "GB/s", nullable=True),
-    Column("max_difference", pa.float64(), "largest of outputs from what it should compute", nullable=True),
+    Column(
+        "max_difference",
+        pa.float64(),
+        "largest of its outputs for the first 1,000 images from what it should compute",
+        nullable=True,
+    ),
     Column("compared_with", TEXT, "what that is: the pipeline, or the network in eager float32", nullable=True),
     Column("share_95", SHARE, "share of the images at cosine ≥ 0.95 to the pipeline's float32 output", nullable=True),
     Column("share_99", SHARE, "share at cosine ≥ 0.99", nullable=True),

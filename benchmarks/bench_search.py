@@ -31,7 +31,7 @@ def main(data: str = "photos", rounds: str = "3") -> None:
         fixed = ["--grace-epochs", counts[2], "--patience", counts[2], counts[2], "--data", data]
 
         def ours() -> None:
-            run("-m", "tuner.run", "--model", "fc", *search, *fixed, "--storage", storage)
+            run("-m", "tuner.run", "--model", "fc", *search, *fixed, "--timing", "none", "--storage", storage)
 
         def tutorial() -> None:
             run("-m", "benchmarks.tutorial", data, *counts, storage + "/tutorial")

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.tables import rows_of
 from trainables.early_stopping import CRITERIA
 from trainables.registry import NETWORKS
-from tuner.config import CHANGEABLE_ON_RESUME, PRECISIONS, SEARCHES, WANDB_MODES, SearchConfig, flag
+from tuner.config import CHANGEABLE_ON_RESUME, PRECISIONS, SEARCHES, TIMINGS, WANDB_MODES, SearchConfig, flag
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,6 +79,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="NAME", help="go on with a run that was interrupted")
     add("--timeout", type=float, metavar="SEC", help="end the search after this long with what it has")
     add("--wandb", help=f"{', '.join(WANDB_MODES)} (default: offline)")
+    add("--timing", help=f"{' or '.join(TIMINGS)}: time the best network after the search (default: short)")
     add("-v", "--verbose", action="store_true", help="show Ray's own messages")
 
 

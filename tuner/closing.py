@@ -15,7 +15,7 @@ STRICT = 0.99  # shown beside the headline: 0.95 is lenient
 
 
 def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: list[Row], *, timed_out: bool) -> None:
-    """Print the best trial, the table beside floors and ceiling, the places, and the next command."""
+    """Print the best trial and the table beside floors and ceiling."""
     best = ranked(trials)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
@@ -26,8 +26,14 @@ def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: li
     )
     _table(console, config, accuracy)
     _sight(console, config)
+
+
+def point_onward(console: Console, config: SearchConfig) -> None:
+    """Print where everything lies, and what to type next."""
+    console.line()
     console.line(f"Tables    {config.tables}/*/run={config.name}/")
     console.line(f"Network   {config.networks / BEST_FILE}")
+    console.line(f"Timing    python -m analysis.timing --run {config.name}{_storage(config)}")
     console.line(f"Next      {_next_command(config)}")
 
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 SEARCHES = ("random", "tpe")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WANDB_MODES = ("disabled", "offline", "online")
+TIMINGS = ("short", "none")
 HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "verbose", "wandb")
+CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "timing", "verbose", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class SearchConfig:
     """disabled, offline or online."""
     timeout: float | None = None
     """Seconds after which the search ends with what it has."""
+    timing: str = "short"
+    """Whether the best network is timed after the search: short or none."""
     verbose: bool = False
     """Show Ray's own messages."""
 
@@ -107,6 +110,7 @@ class SearchConfig:
             "early_stopping": tuple(CRITERIA),
             "precision": PRECISIONS,
             "wandb": WANDB_MODES,
+            "timing": TIMINGS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -21,6 +21,7 @@ from tuner.proposals import Proposals, proposal
 from tuner.recorder import FINISHED, Recorder
 from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, new_session, run_trials, searched_trials
 from tuner.space import Space, trial_seed
+from tuner.timing import time_best
 from tuner.tracking import Tracker, tracker
 from tuner.trial import Proposal, Shared
 
@@ -98,6 +99,9 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         console.progress("evaluating the finalists on the test split")
         accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, test)
     closing.tell(console, config, recorder.trials, accuracy, timed_out=searching.deadline.passed)
+    if config.timing == "short":
+        time_best(config, best[0], plan.data.test.source, console)
+    closing.point_onward(console, config)
     return 0
 
 

@@ -59,7 +59,7 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
     single = comparison.baseline(series, "cpu", 1)  # what the pipeline is today: image by image, on a CPU
     batched = comparison.baseline(series, device)
     table = []
-    for _, row in comparison.best(here).sort_values("end_to_end_us", ascending=False).iterrows():
+    for _, row in comparison.best(here).sort_values("end_to_end_us").iterrows():
         alone = here[(here.subject == row.subject) & (here.batch_size == 1)]
         table.append(
             [
@@ -74,7 +74,7 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
                 MARKS[row.verdict],
             ]
         )
-    columns = ["one image", "best batch", "size", "device", "× singly [95 %]", "× batched", "of limit", ""]
+    columns = ["single", "batched", "size", "device", "× singly [95 %]", "× batched", "of limit", ""]
     console.line()
     console.table(
         f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
@@ -83,8 +83,9 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
         table,
     )
     console.line(
-        "× singly: times as fast as torchvision image by image on a CPU; × batched: as torchvision's best batch here; "
-        "of limit: of what bandwidth and matrix rate allow at best"
+        "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as torchvision image "
+        "by image on a CPU. × batched: as torchvision's best batch here. of limit: of what bandwidth and matrix rate "
+        "allow at best."
     )
 
 
@@ -158,7 +159,7 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
 
 def _networks(series: pd.DataFrame) -> list[tuple[str, str]]:
     rows = series[series.kind.isin(["matrix", "trial", "untrained", "own"])]
-    return list(dict.fromkeys(zip(rows.subject, rows.device, strict=True)))
+    return sorted(set(zip(rows.subject, rows.device, strict=True)))
 
 
 def _us(value: float) -> str:

@@ -32,7 +32,7 @@ class Ratio:
 def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     """The measured passes of one session, by default the last, with `device_us` and `end_to_end_us` an image."""
     chosen = timings.session.max() if session is None else session
-    rows = timings[(timings.session == chosen) & timings["pass"].notna()].copy()
+    rows = timings[(timings.session == chosen) & timings["pass"].notna()].astype({"batch_size": int, "pass": int})
     rows["device_us"] = 1e6 * rows.device_sec / rows.images
     rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
     # A GPU's limit knows nothing of the way to it, so there it is the device's own time that is compared

@@ -15,7 +15,7 @@ from analysis.tables import GrowingTable, Row, publish, rows_of
 from analysis.timing import machine
 from analysis.timing.config import TimingConfig
 from analysis.timing.limits import Rates
-from analysis.timing.process import SubjectError, SubjectProcess
+from analysis.timing.process import SubjectError, SubjectProcess, close_all
 from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject, catalogue, chosen
@@ -59,8 +59,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes.values():
-            process.close()
+        close_all(self.processes.values())
 
     @property
     def rows(self) -> list[Row]:
@@ -174,7 +173,7 @@ class Session:
 
     def _leave_out(self, subject: Subject, error: SubjectError) -> None:
         """A person's own function is a mistake to mend; the rest can be measured without this one."""
-        self.processes.pop(subject).close()
+        close_all([self.processes.pop(subject)])
         if subject.kind == "own":
             raise ValueError(f"--subject {subject.name} can't be timed: {error}")
         self.console.line(f"{subject.name} on {subject.device} is left out: {error}", style="yellow")

@@ -1,6 +1,8 @@
 """A subject's own process, as seen from the one that conducts the measurement."""
 
 import multiprocessing
+import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -9,13 +11,15 @@ from typing import Any
 from analysis.timing import worker
 from analysis.timing.subjects import Subject
 
+GRACE_SEC = 5.0
+
 
 class SubjectError(Exception):
     """A subject could not be built or run; the text says why, in one line."""
 
 
 class SubjectProcess:
-    """Started anew (not forked, so that nothing of the parent's threads is in it); dies with `close`."""
+    """Started anew, not forked, so that nothing of the parent's threads is in it."""
 
     def __init__(self, subject: Subject, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -41,9 +45,14 @@ class SubjectProcess:
             reason = str(error).strip().partition("\n")[0]
             raise SubjectError(reason if type(error) is ValueError else f"{type(error).__name__}: {reason}") from error
 
-    def close(self) -> None:
-        """End the process at once, whatever it is doing."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
+
+def close_all(processes: Iterable[SubjectProcess]) -> None:
+    """End processes, together: idle ones by themselves, those that still work after GRACE_SEC by force."""
+    pools = [process._pool for process in processes]
+    running = [child for pool in pools for child in (pool._processes or {}).values()]
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    end = time.monotonic() + GRACE_SEC
+    for child in running:
+        child.join(max(0.0, end - time.monotonic()))
+        child.kill()

@@ -33,11 +33,12 @@ def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
     Raises ValueError when the run has none yet.
     """
     confirming = {row["trial"] for row in rows_of(storage / "tables", "trials", run) if row["confirms"] is not None}
+    model = rows_of(storage / "tables", "runs", run)[0]["model"]
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
-        saved = read_header(path)
-        if saved.facts["trial"] not in confirming:
-            found.append(Finalist(saved.facts["trial"], saved.model, str(path)))
+        trial = read_header(path).facts["trial"]
+        if trial not in confirming:
+            found.append(Finalist(trial, model, str(path)))
     if not found:
         raise ValueError(f"--run {run}: it has no finalists yet; finish it with: python -m tuner.run --resume {run}")
     return tuple(found)

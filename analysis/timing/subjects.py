@@ -104,16 +104,16 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
         found += _variants(f"trial {finalist.trial}", device, **settings)
     for model in NETWORKS:
         if model not in trained:  # a trained network takes the same time as an untrained one
-            found += _variants(f"{model}, untrained", device, kind="untrained", model=model)
+            found += _variants(model, device, kind="untrained", model=model)
     return found
 
 
 def _variants(name: str, device: str, **settings: object) -> list[Subject]:
-    engines = [("", "eager", "float32"), (", torch.compile", "torch.compile", "float32")]
+    engines = [("", "eager", "float32"), (", compiled", "torch.compile", "float32")]
     if bfloat16_unit(torch.device(device)):
         engines.append((", bfloat16", "eager", "bfloat16"))
     if device == "cpu" and find_spec("onnxruntime") and find_spec("onnxscript"):
-        engines.append((", ONNX Runtime", "ONNX Runtime", "float32"))
+        engines.append((", ONNX", "ONNX Runtime", "float32"))
     return [
         Subject(name=name + ending, engine=engine, precision=precision, device=device, **settings)  # type: ignore[arg-type]
         for ending, engine, precision in engines

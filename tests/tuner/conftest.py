@@ -15,7 +15,7 @@ import pytest
 from analysis.tables import read
 
 ROOT = Path(__file__).parents[2]
-TINY = ("--data", "photos", "--images", "2000", "--wandb", "disabled")
+TINY = ("--data", "photos", "--images", "2000", "--timing", "none", "--wandb", "disabled")
 
 
 class Command:
