@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.console import Console, percent
 from analysis.tables import Row
 from analysis.timing import comparison
-from analysis.timing.protocol import VALID
+from analysis.timing.protocol import INVALID, VALID
 
 MARKS = {"valid": "", "warning": "warning", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
@@ -141,20 +141,21 @@ def _like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
 
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:
-    doubtful = series[series.verdict != VALID]
     cut = series[series.images < series.images.max()]
     if len(cut):
         console.line(
             f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to exceed --series-sec: "
             f"the column `images` says how many"
         )
-    if doubtful.empty:
-        console.line(f"All {len(series)} series are valid.")
-        return
-    console.line(f"{len(doubtful)} of {len(series)} series are not beyond doubt:", style="yellow")
-    for _, row in doubtful.iterrows():
-        size = f"batch {row.batch_size:,.0f}"
-        console.line(f"  {row.verdict:<8} {row.subject}, {row.device}, {size}: {row.reason}", style="yellow")
+    counts = series.verdict.value_counts()
+    console.line(
+        f"Verdicts: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}; a warning spreads over more "
+        f"than 10 % of its median, an invalid one is no result (the column `reason` says why)",
+        style="" if set(counts.index) == {VALID} else "yellow",
+    )
+    for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
+        names = ", ".join(f"{row.subject} at {row.batch_size:,}" for _, row in rows.iterrows())
+        console.line(f"  {names}: {reason}", style="yellow")
 
 
 def _networks(series: pd.DataFrame) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from trainables.images import ImageSet
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
 IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
-SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000, 3.0
+SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000, 1.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,10 @@ def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[st
             f"other work kept {conditions.other_load:.1f} of {conditions.cores} cores busy: end it, or give --threads"
         )
     if spread > INVALID_IQR:
-        return INVALID, f"the middle half of the passes spreads over {spread:.0%} of the median: measure again alone"
+        return INVALID, (
+            f"the middle half of the passes spreads over more than {INVALID_IQR:.0%} of the median: "
+            f"measure again when the machine does nothing else"
+        )
     if spread > WARNING_IQR:
         return WARNING, f"the middle half of the passes spreads over {spread:.0%} of the median"
     if not conditions.settled:
