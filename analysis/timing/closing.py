@@ -148,9 +148,10 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
             f"the column `images` says how many"
         )
     counts = series.verdict.value_counts()
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     console.line(
-        f"Verdicts: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}; a warning spreads over more "
-        f"than 10 % of its median, an invalid one is no result (the column `reason` says why)",
+        f"Verdicts: {told}; a warning is spread over more "
+        f"than 10 % of its median; what is invalid is no result (the column `reason` says why)",
         style="" if set(counts.index) == {VALID} else "yellow",
     )
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
