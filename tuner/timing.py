@@ -17,7 +17,7 @@ def time_best(config: SearchConfig, best: Row, images: ImageSet, console: Consol
     try:
         timing = short_form(config.name, config.storage, images, network, config.seed)
         with console:
-            rows = conduct(timing, console)
+            rows = conduct(timing, timing.subjects, console)
     except KeyboardInterrupt:
         console.line("The timing was interrupted; the search is complete.")
     except (ValueError, OSError) as error:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         config = _config(options)
         with console:
-            rows = conduct(config, console)
+            rows = conduct(config, config.subjects, console)
     except ValueError as error:
         complain(error)
         return 2

@@ -18,7 +18,7 @@ from analysis.timing.limits import Rates
 from analysis.timing.process import SubjectError, SubjectProcess, close_all
 from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
-from analysis.timing.subjects import Subject, catalogue, chosen
+from analysis.timing.subjects import Subject
 from analysis.timing.worker import Checked, Pass
 from trainables.cache import cache_directory
 from trainables.pipelines import make_targets, reference
@@ -26,15 +26,14 @@ from trainables.pipelines import make_targets, reference
 KEY = ("session", "subject", "device", "batch_size", "pass")
 
 
-def conduct(config: TimingConfig, console: Console) -> list[Row]:
-    """Measure everything; the rows of this session, also written to the tables while they are made.
+def conduct(config: TimingConfig, subjects: list[Subject], console: Console) -> list[Row]:
+    """Measure all subjects; the rows of this session, also written to the tables while they are made.
 
-    Raises ValueError when a subject of the person's own does not work, when a pattern fits no subject, or
-    when another measurement is under way on this machine.
+    Raises ValueError when a subject of the person's own does not work, or when another measurement is under
+    way on this machine.
     """
-    subjects = chosen(catalogue(config.devices, config.finalists, config.own), config.only)
-    with _alone(), _images_file(config) as images_file, Session(config, console) as session:
-        session.prepare(subjects, images_file)
+    with _alone(), _images_file(config) as file, Session(config, console) as session:
+        session.prepare(subjects, file)
         session.warm_up()
         session.measure()
         return session.rows

@@ -8,7 +8,7 @@ import torch
 
 from analysis.timing import machine
 from analysis.timing.protocol import PASSES, SERIES_SEC
-from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist
+from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
 from trainables.images import ImageSet
 
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
@@ -69,6 +69,11 @@ class TimingConfig:
         object.__setattr__(self, "devices", self.devices or found)
         object.__setattr__(self, "batch_sizes", tuple(sorted(sizes)))
         object.__setattr__(self, "threads", self.threads or machine.cores())
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """Who is timed. Raises ValueError when a pattern of `only` fits nobody."""
+        return chosen(catalogue(self.devices, self.finalists, self.own), self.only)
 
     @property
     def tables(self) -> Path:

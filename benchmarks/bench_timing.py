@@ -1,0 +1,82 @@
+"""The networks against torchvision by the project's own timing protocol, each series measured twice in one run.
+
+python -m benchmarks.bench_timing ../shared/data/cifar10        # about 8 minutes; without a directory: photos
+"""
+
+import sys
+import tempfile
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis.console import Console
+from analysis.timing import comparison
+from analysis.timing.conductor import Session, alone, images_file
+from analysis.timing.config import IMAGES, TimingConfig
+from analysis.timing.protocol import INVALID
+from analysis.timing.subjects import FACTORS, TORCHVISION, catalogue, chosen
+from benchmarks.common import report
+from trainables.images import load
+
+SIZES = (1, 250, 1000)
+AGAIN = " again"
+SAME_WITHIN = 0.05
+
+
+def main(data: str = "photos") -> None:
+    images = load(data).test
+    with tempfile.TemporaryDirectory() as storage:
+        config = TimingConfig(
+            run="bench", storage=storage, images=images.first(min(IMAGES, len(images))), batch_sizes=SIZES
+        )
+        subjects = chosen(
+            catalogue(("cpu",), (), ()), [*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled"]
+        )
+        twice = [*subjects, *(replace(subject, name=subject.name + AGAIN) for subject in subjects)]
+        console = Console()
+        with alone(), images_file(config) as file, console, Session(config, console) as session:
+            session.prepare(twice, file)
+            session.warm_up()
+            session.measure()
+            rows = comparison.passes(pd.DataFrame(session.rows))
+    tell(rows)
+
+
+def tell(rows: pd.DataFrame) -> None:
+    """Ratios against torchvision, and how far the two measurements of each series are apart."""
+    series = comparison.summary(rows)
+    single, batched = comparison.baseline(series, "cpu", 1), comparison.baseline(series, "cpu")
+    ratios = {}
+    for subject, goals in {"separable": ("20", "2"), "separable, compiled": ("20", "2"), "fc": ("10", "–")}.items():
+        best = comparison.quickest(series[series.subject == subject])
+        ratios[f"{subject}, best batch, by torchvision singly"] = (
+            comparison.times_faster(rows, best, single).median,
+            f"at least {goals[0]}",
+        )
+        ratios[f"{subject}, by torchvision's best batch"] = (
+            comparison.times_faster(rows, best, batched).median,
+            goals[1] if goals[1] == "–" else f"at least {goals[1]}",
+        )
+        ratios[f"{subject}, share of the limit"] = (best.limit_share, "0.4 for separable")
+    sure, pairs = repeated(series)
+    ratios[f"of {pairs} series measured twice, both not invalid"] = (len(sure), "–")
+    ratios["of those, medians within 5 %"] = (float((sure <= SAME_WITHIN).sum()), "all")
+    seconds = {
+        f"{subject}, batch {size}: 10,000 images": list(group.end_to_end_us / 100)
+        for (subject, size), group in rows.groupby(["subject", "batch_size"])
+        if not subject.endswith(AGAIN)
+    }
+    report("timing", seconds, ratios)
+
+
+def repeated(series: pd.DataFrame) -> tuple[pd.Series, int]:
+    """How far apart the medians of both measurements are, where neither is invalid; and the number of pairs."""
+    again = series.subject.str.endswith(AGAIN)
+    second = series[again].assign(subject=series.subject[again].str.removesuffix(AGAIN))
+    pairs = series[~again].merge(second, on=comparison.SERIES)
+    sure = pairs[(pairs.verdict_x != INVALID) & (pairs.verdict_y != INVALID)]
+    return (sure.end_to_end_us_x / sure.end_to_end_us_y - 1).abs(), len(pairs)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
