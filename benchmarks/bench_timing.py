@@ -11,13 +11,14 @@ import pandas as pd
 
 from analysis.console import Console
 from analysis.timing import comparison
-from analysis.timing.conductor import Session, alone, images_file
+from analysis.timing.conductor import conduct
 from analysis.timing.config import IMAGES, TimingConfig
 from analysis.timing.protocol import INVALID
-from analysis.timing.subjects import FACTORS, TORCHVISION, catalogue, chosen
+from analysis.timing.subjects import FACTORS, TORCHVISION
 from benchmarks.common import report
 from trainables.images import load
 
+SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)
 AGAIN = " again"
 SAME_WITHIN = 0.05
@@ -25,21 +26,18 @@ SAME_WITHIN = 0.05
 
 def main(data: str = "photos") -> None:
     images = load(data).test
-    with tempfile.TemporaryDirectory() as storage:
+    with tempfile.TemporaryDirectory() as storage, Console() as console:
         config = TimingConfig(
-            run="bench", storage=storage, images=images.first(min(IMAGES, len(images))), batch_sizes=SIZES
+            run="bench",
+            storage=storage,
+            images=images.first(min(IMAGES, len(images))),
+            only=SUBJECTS,
+            devices=("cpu",),
+            batch_sizes=SIZES,
         )
-        subjects = chosen(
-            catalogue(("cpu",), (), ()), [*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled"]
-        )
-        twice = [*subjects, *(replace(subject, name=subject.name + AGAIN) for subject in subjects)]
-        console = Console()
-        with alone(), images_file(config) as file, console, Session(config, console) as session:
-            session.prepare(twice, file)
-            session.warm_up()
-            session.measure()
-            rows = comparison.passes(pd.DataFrame(session.rows))
-    tell(rows)
+        again = [replace(subject, name=subject.name + AGAIN) for subject in config.subjects]
+        rows = conduct(config, [*config.subjects, *again], console)
+    tell(comparison.passes(pd.DataFrame(rows)))
 
 
 def tell(rows: pd.DataFrame) -> None:
