@@ -155,7 +155,7 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
         style="" if set(counts.index) == {VALID} else "yellow",
     )
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
-        names = ", ".join(f"{row.subject} at {row.batch_size:,}" for _, row in rows.iterrows())
+        names = "; ".join(f"{row.subject} at {row.batch_size:,} on {row.device}" for _, row in rows.iterrows())
         console.line(f"  {names}: {reason}", style="yellow")
 
 

@@ -15,11 +15,11 @@ from analysis.tables import GrowingTable, Row, publish, rows_of
 from analysis.timing import machine
 from analysis.timing.config import TimingConfig
 from analysis.timing.limits import Rates
-from analysis.timing.process import SubjectError, SubjectProcess, close_all
+from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import Checked, Pass
+from analysis.timing.worker import Checked, Pass, SubjectError
 from trainables.cache import cache_directory
 from trainables.pipelines import make_targets, reference
 

@@ -14,10 +14,6 @@ from analysis.timing.subjects import Subject
 GRACE_SEC = 5.0
 
 
-class SubjectError(Exception):
-    """A subject could not be built or run; the text says why, in one line."""
-
-
 class SubjectProcess:
     """Started anew, not forked, so that nothing of the parent's threads is in it."""
 
@@ -36,14 +32,11 @@ class SubjectProcess:
         return self._wait_for(worker.call, method, *arguments)
 
     def _wait_for(self, function: Any, *arguments: object) -> Any:
-        """Raises SubjectError when the subject raised anything, or its process died."""
+        """Raises SubjectError when the subject raises anything, or its process dies."""
         try:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
-            raise SubjectError("its process died, most likely for want of memory") from None
-        except Exception as error:  # a person's own function, a compiler, a library: anything can come
-            reason = str(error).strip().partition("\n")[0]
-            raise SubjectError(reason if type(error) is ValueError else f"{type(error).__name__}: {reason}") from error
+            raise worker.SubjectError("its process died, most likely for want of memory") from None
 
 
 def close_all(processes: Iterable[SubjectProcess]) -> None:

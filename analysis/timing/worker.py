@@ -3,7 +3,8 @@
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from trainables.pipelines import TARGET_SHAPE
 COMPARED, CHECK_BATCH = 1000, 500  # images
 STIR_SEC = 0.005  # untimed calls before each pass, since another subject just had the caches
 SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}  # how far a network's variant may be from its eager float32
+
+
+class SubjectError(Exception):
+    """A subject could not be built or run; the text says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -202,14 +207,26 @@ def enter(threads: int) -> None:
 
 
 def prepare(subject: Subject, images_file: Path) -> Checked:
-    """Build and check this process's subject."""
+    """Build and check this process's subject. Raises SubjectError."""
     global _timed
-    tensors = load_file(images_file)
-    _timed = Timed(subject, tensors["images"], tensors["truths"])
-    return _timed.check()
+    with _in_one_line():
+        tensors = load_file(images_file)
+        _timed = Timed(subject, tensors["images"], tensors["truths"])
+        return _timed.check()
 
 
 def call(method: str, *arguments: Any) -> Any:
-    """Call a method of this process's subject."""
+    """Call a method of this process's subject. Raises SubjectError."""
     function: Callable[..., Any] = getattr(_timed, method)
-    return function(*arguments)
+    with _in_one_line():
+        return function(*arguments)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """A person's own function, a compiler, a library: anything can come, also what no other process can read."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise SubjectError(reason if type(error) is ValueError else f"{type(error).__name__}: {reason}") from None
