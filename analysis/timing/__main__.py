@@ -70,7 +70,7 @@ def _config(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # its
     return TimingConfig(
         run=options.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}",
         storage=options.storage,
-        images=images.first(options.images or min(IMAGES, len(images))),
+        images=images.first(min(IMAGES, len(images)) if options.images is None else options.images),
         finalists=finalists(Path(options.storage), options.run) if options.run else (),
         own=tuple(options.subject),
         only=tuple(options.only),

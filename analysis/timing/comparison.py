@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.timing.protocol import INVALID
 from analysis.timing.subjects import TORCHVISION
 
 CONFIDENCE = 0.95
@@ -50,8 +51,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:
-    """Of each subject on each device, the batch size with the least time an image end to end."""
-    return series.loc[series.groupby(["subject", "device"], sort=False).end_to_end_us.idxmin()]
+    """Of each subject on each device, its `quickest` series."""
+    found = [quickest(group) for _, group in series.groupby(["subject", "device"], sort=False)]
+    return pd.DataFrame([one for one in found if one is not None])
 
 
 def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:
@@ -63,8 +65,10 @@ def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -
 
 
 def quickest(series: pd.DataFrame) -> pd.Series | None:
-    """The series with the least time an image, end to end; None where there is none."""
-    return None if series.empty else series.sort_values("end_to_end_us").iloc[0]
+    """The series with the least time an image, end to end; an invalid one only where all are. None for none."""
+    sure = series[series.verdict != INVALID]
+    candidates = series if sure.empty else sure
+    return None if candidates.empty else candidates.sort_values("end_to_end_us").iloc[0]
 
 
 def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:

@@ -1,5 +1,6 @@
 """What is timed, and how often: every setting, checked before anything starts."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,15 +59,20 @@ class TimingConfig:
         for flag, (value, minimum) in least.items():
             if not value >= minimum:
                 raise ValueError(f"{flag} must be at least {minimum:g}, but got {value:g}")
+        if not math.isfinite(self.series_sec):
+            raise ValueError(f"--series-sec {self.series_sec}: give a number of seconds; 86400 is a day")
+        if self.threads > machine.cores():
+            raise ValueError(f"--threads {self.threads}: there are {machine.cores()} cores; give at most that")
         for name in self.own:
-            if not re.fullmatch(r"[\w.]+:[\w.]+", name):
+            if not re.fullmatch(r"[\w.]+:\w+", name):
                 raise ValueError(f"--subject {name!r}: give a function of your own as package.module:function")
         self._fill_in()
 
     def _fill_in(self) -> None:
         found = DEVICES if torch.cuda.is_available() else DEVICES[:1]
         sizes = {min(size, len(self.images)) for size in self.batch_sizes or BATCH_SIZES}
-        object.__setattr__(self, "devices", self.devices or found)
+        object.__setattr__(self, "devices", tuple(dict.fromkeys(self.devices or found)))
+        object.__setattr__(self, "own", tuple(dict.fromkeys(self.own)))
         object.__setattr__(self, "batch_sizes", tuple(sorted(sizes)))
         object.__setattr__(self, "threads", self.threads or machine.cores())
 

@@ -52,7 +52,6 @@ def session_facts(threads: int, seed: int) -> Row:
 def timing_row(series: Series, number: int, measured: Pass, others_on_gpu: int) -> Row:
     """One pass."""
     subject, checked, plan = series.subject, series.checked, series.plan
-    energy = measured.energy_j
     return {
         **_of_subject(subject),
         "memory_format": checked.memory_format,
@@ -73,7 +72,6 @@ def timing_row(series: Series, number: int, measured: Pass, others_on_gpu: int) 
         "share_99": checked.share_99,
         **asdict(measured),
         "gpu_processes": others_on_gpu,
-        "power_w": None if energy is None else energy / measured.device_sec,
         "measured_at": datetime.now(UTC),
     }
 

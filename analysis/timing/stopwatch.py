@@ -44,7 +44,8 @@ class HostStopwatch:
 
     def repeats(self, pass_sec: float) -> int:
         """How many passes to time as one, so that reading the clock costs less than TIMER_SHARE of them."""
-        return max(1, math.ceil(self.reading_sec / (TIMER_SHARE * max(pass_sec, self.reading_sec))))
+        work_sec = max(pass_sec - self.reading_sec, self.reading_sec)
+        return max(1, math.ceil(self.reading_sec / (TIMER_SHARE * work_sec)))
 
 
 class CudaStopwatch:
@@ -62,6 +63,7 @@ class CudaStopwatch:
 
     def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float:
         """Mean seconds of `repeats` passes."""
+        self._lead = self._lead or FIRST_LEAD
         calls = [batch for _ in range(repeats) for batch in batches]
         blocks = [calls[start : start + CALLS_A_BLOCK] for start in range(0, len(calls), CALLS_A_BLOCK)]
         return sum(self._block(run, block) for block in blocks) / repeats

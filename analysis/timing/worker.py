@@ -69,7 +69,8 @@ class Pass:
     cpu_clock_mhz: float | None
     gpu_clock_mhz: float | None
     energy_j: float | None
-    """Drawn by the GPU while `device_sec` was measured."""
+    """Drawn by the GPU in a pass of its own over inputs on the device, since the stopwatch lets it sleep."""
+    power_w: float | None
     peak_mib: float
 
 
@@ -128,9 +129,10 @@ class Timed:
         if not count:
             return Plan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
         self._inputs[batch_size] = self._lay_out(batch_size, count)
-        _, whole = self._inputs[batch_size]
+        prepared, whole = self._inputs[batch_size]
         warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
-        repeats = self.host.repeats(self.host.seconds(self._end_to_end, whole))
+        prepared_sec = self.host.seconds(self.runner.run, prepared)
+        repeats = self.host.repeats(min(prepared_sec, self.host.seconds(self._end_to_end, whole)))
         self._plans[batch_size] = Plan(count, repeats, warm, first_call_sec, batch_sec)
         return self._plans[batch_size]
 
@@ -143,9 +145,8 @@ class Timed:
         memory = machine.PeakMemory(self.device)
         memory.reset()
         before = machine.read()
-        energy = self.gpu.energy_j() if self.gpu else None
         device_sec = self.device_stopwatch.seconds(self.runner.run, prepared, plan.repeats)
-        drawn = self.gpu.energy_j() if self.gpu else None
+        energy_j, power_w = self._energy(prepared, plan.repeats)
         end_to_end_sec = self.host.seconds(self._end_to_end, whole, plan.repeats)
         after = machine.read()
         return Pass(
@@ -156,9 +157,18 @@ class Timed:
             gpu_processes=self.gpu.processes() if self.gpu else 0,
             cpu_clock_mhz=machine.clock_mhz(),
             gpu_clock_mhz=self.gpu.clock_mhz() if self.gpu else None,
-            energy_j=None if energy is None or drawn is None else (drawn - energy) / plan.repeats,
+            energy_j=energy_j,
+            power_w=power_w,
             peak_mib=memory.mib(),
         )
+
+    def _energy(self, prepared: list[Any], repeats: int) -> tuple[float | None, float | None]:
+        before = self.gpu.energy_j() if self.gpu else None
+        if self.gpu is None or before is None:
+            return None, None
+        seconds = self.host.seconds(self.runner.run, prepared, repeats)
+        drawn = ((self.gpu.energy_j() or before) - before) / repeats
+        return drawn, drawn / seconds
 
     def _stir(self, plan: Plan, whole: list[Any]) -> None:
         end = time.perf_counter() + STIR_SEC

@@ -1,0 +1,279 @@
+"""Answers from rows whose answers are known: medians, paired ratios, intervals, crossovers, Pareto fronts."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.timing import comparison
+from analysis.timing.comparison import Ratio, crossover, median_interval, pareto, times_faster
+from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
+
+
+def one(series: pd.DataFrame, subject: str, batch_size: int, device: str = "cpu") -> pd.Series:
+    rows = series[(series.subject == subject) & (series.batch_size == batch_size) & (series.device == device)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_passes_are_those_of_the_last_session_without_the_quoted_study() -> None:
+    old = series_rows("fc", 1, [1.0, 2.0], session=1)
+    new = series_rows("fc", 1, [3.0], session=2)
+    frame = pd.DataFrame([*old, *quoted(1), *new, *quoted(2)])
+    assert comparison.passes(frame).end_to_end_us.tolist() == [3.0]
+    assert comparison.passes(frame, session=1).end_to_end_us.tolist() == [1.0, 2.0]
+
+
+def test_times_an_image_are_in_microseconds_whatever_a_pass_takes() -> None:
+    rows = [*series_rows("fc", 1, [6.0], images=1000), *series_rows("fc", 8, [6.0], images=10)]
+    passes, _ = compared(rows)
+    assert passes.end_to_end_sec.tolist() == pytest.approx([6e-3, 6e-5])
+    assert passes.end_to_end_us.tolist() == pytest.approx([6.0, 6.0])
+    assert passes.device_us.tolist() == pytest.approx([3.0, 3.0])
+
+
+def test_the_share_of_the_limit_is_of_the_whole_on_a_cpu_and_of_the_devices_own_time_on_a_gpu() -> None:
+    rows = [series_rows("fc", 1, [2.0], device=device, limit_sec=0.25)[0] for device in ("cpu", "cuda")]
+    passes, _ = compared(rows)
+    assert passes.limit_share.tolist() == [0.25 / 2.0, 0.25 / 1.0]
+
+
+def test_a_series_is_one_row_of_medians_and_quartiles() -> None:
+    times = [5.0, 1.0, 2.0, 40.0, 3.0]
+    rows = series_rows("fc", 8, times, verdict="warning", reason="why", threads=4, model="fc", peak_mib=7.0)
+    _, series = compared([*rows, *series_rows("fc", 64, [9.0])])
+    assert series[["subject", "device", "batch_size"]].to_numpy().tolist() == [["fc", "cpu", 8], ["fc", "cpu", 64]]
+    first = series.iloc[0]
+    assert (first.end_to_end_us, first.device_us, first.passes) == (3.0, 1.5, 5)
+    assert (first.lower_us, first.upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
+    assert first.limit_share == 0.5 / 3.0
+    assert (first.verdict, first.reason, first.threads, first.model, first.peak_mib) == ("warning", "why", 4, "fc", 7.0)
+
+
+def test_devices_and_sizes_are_never_mixed() -> None:
+    rows = [
+        *series_rows("fc", 1, [1.0, 1.0]),
+        *series_rows("fc", 1, [3.0, 3.0], device="cuda"),
+        *series_rows("fc", 8, [5.0, 5.0]),
+    ]
+    assert compared(rows)[1].end_to_end_us.tolist() == [1.0, 3.0, 5.0]
+
+
+def test_the_best_batch_is_the_one_with_the_least_time_an_image_on_each_device() -> None:
+    rows = [
+        *series_rows("fc", 1, [9.0]),
+        *series_rows("fc", 8, [2.0]),
+        *series_rows("fc", 64, [3.0]),
+        *series_rows("fc", 8, [8.0], device="cuda"),
+        *series_rows("fc", 64, [1.0], device="cuda"),
+        *series_rows("cnn", 1, [7.0]),
+    ]
+    found = comparison.best(compared(rows)[1])
+    chosen = set(zip(found.subject, found.device, found.batch_size, strict=True))
+    assert chosen == {("fc", "cpu", 8), ("fc", "cuda", 64), ("cnn", "cpu", 1)}
+
+
+def test_the_baseline_is_the_faster_form_of_torchvision_on_that_device() -> None:
+    rows = [
+        *torchvision(1, [20.0]),
+        *torchvision(1, [10.0], subject="torchvision float32"),
+        *torchvision(64, [2.0]),
+        *torchvision(64, [4.0], subject="torchvision float32"),
+        *torchvision(64, [0.1], device="cuda"),
+        *series_rows("fc", 1, [0.5]),
+    ]
+    _, series = compared(rows)
+
+    def found(*arguments: Any) -> tuple[str, int] | None:
+        row = comparison.baseline(series, *arguments)
+        return None if row is None else (row.subject, row.batch_size)
+
+    assert found("cpu") == ("torchvision uint8", 64)
+    assert found("cpu", 1) == ("torchvision float32", 1)
+    assert found("cpu", 64) == ("torchvision uint8", 64)
+    assert found("cuda") == ("torchvision uint8", 64)
+    assert found("cuda", 1) is None
+    assert found("cpu", 8) is None
+
+
+def test_drift_that_hits_both_alike_leaves_the_paired_ratio_exact() -> None:
+    """The slow one dies after ten of thirty passes while the machine gets slower and slower."""
+    drift = [1.1**number for number in range(30)]
+    passes, series = compared([*series_rows("fc", 8, drift), *torchvision(8, [3 * d for d in drift[:10]])])
+    fast, slow = one(series, "fc", 8), one(series, "torchvision uint8", 8)
+    ratio = times_faster(passes, fast, slow)
+    assert ratio.median == pytest.approx(3)
+    assert (ratio.low, ratio.high) == pytest.approx((3, 3))
+    assert ratio.pairs == 10
+    assert slow.end_to_end_us / fast.end_to_end_us < 1.2, "what unpaired medians make of it"
+
+
+def test_the_ratio_is_the_median_over_pairs_and_not_the_ratio_of_medians() -> None:
+    passes, series = compared([*series_rows("fc", 8, [1.0, 10.0, 100.0]), *torchvision(8, [4.0, 20.0, 300.0])])
+    fast, slow = one(series, "fc", 8), one(series, "torchvision uint8", 8)
+    assert slow.end_to_end_us / fast.end_to_end_us == 2
+    assert times_faster(passes, fast, slow) == Ratio(median=3, low=2, high=4, pairs=3)
+    assert times_faster(passes, slow, fast).median == pytest.approx(1 / 3)
+
+
+def test_pairs_are_found_by_the_number_of_the_pass_and_not_by_the_order_of_rows() -> None:
+    fast, slow = series_rows("fc", 8, [1.0, 10.0, 100.0]), torchvision(64, [3.0, 30.0, 300.0])
+    passes, series = compared([slow[2], *fast, *slow[:2]])
+    ratio = times_faster(passes, one(series, "fc", 8), one(series, "torchvision uint8", 64))
+    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((3, 3, 3))
+
+
+def test_devices_are_compared_by_the_time_end_to_end() -> None:
+    rows = [*series_rows("fc", 8, [2.0] * 3, device="cuda"), *torchvision(8, [6.0] * 3)]
+    rows += series_rows("fc", 8, [600.0] * 3)
+    rows[0]["device_sec"] = 1e-9
+    passes, series = compared(rows)
+    ratio = times_faster(passes, one(series, "fc", 8, "cuda"), one(series, "torchvision uint8", 8))
+    assert ratio == Ratio(median=3, low=3, high=3, pairs=3)
+
+
+def test_a_ratio_is_told_with_three_digits_and_its_interval() -> None:
+    assert str(Ratio(12.3456, 0.98765, 1234.0, 30)) == "12.3 [0.988, 1.23e+03]"
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [(30, 10, 21), (10, 2, 9), (20, 6, 15), (9, 2, 8), (6, 1, 6), (5, 1, 5), (2, 1, 2), (1, 1, 1)],
+)
+def test_the_interval_of_a_median_ends_at_known_ranks(count: int, low: int, high: int) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1, count + 1))
+    assert median_interval(values) == (low, high)
+    assert median_interval(values.tolist()) == (low, high)
+
+
+@pytest.mark.parametrize("count", range(6, 61))
+def test_the_interval_is_the_narrowest_symmetric_one_with_at_least_95_percent(count: int) -> None:
+    low, high = median_interval(np.arange(1, count + 1))
+    assert high == count + 1 - low
+
+    def coverage(rank: int) -> float:
+        return 1 - 2 * sum(math.comb(count, below) for below in range(rank)) / 2**count
+
+    assert coverage(int(low)) >= 0.95
+    assert coverage(int(low) + 1) < 0.95
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_the_interval_holds_the_median_of_a_skewed_distribution_as_often_as_it_says(count: int) -> None:
+    samples = np.random.default_rng(0).lognormal(size=(2000, count))  # its median is 1
+    held = np.mean([low <= 1 <= high for low, high in map(median_interval, samples)])
+    assert 0.95 <= held <= 0.985
+
+
+SIZES = (1, 8, 64, 250)
+
+
+def crossing(fc: dict[int, list[float]], **more: Any) -> int | None:
+    """Where `fc` with these times crosses a torchvision that takes 10 µs at every size."""
+    rows = [row for size in SIZES for row in torchvision(size, [10.0] * 10)]
+    rows += [row for size, times in fc.items() for row in series_rows("fc", size, times, **more)]
+    return crossover(*compared(rows), "fc", more.get("device", "cpu"))
+
+
+def steady(*times: float) -> dict[int, list[float]]:
+    return {size: [time] * 10 for size, time in zip(SIZES, times, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((20.0, 5.0, 4.0, 3.0), 8),
+        ((5.0, 5.0, 4.0, 3.0), 1),
+        ((20.0, 30.0, 20.0, 11.0), None),
+        ((5.0, 5.0, 5.0, 20.0), None),
+        ((5.0, 20.0, 5.0, 5.0), 64),
+        ((5.0, 5.0, 20.0, 5.0), 250),
+        ((10.0, 10.0, 10.0, 10.0), None),
+    ],
+    ids=["from 8 on", "everywhere", "never", "not at the largest", "broken at 8", "broken at 64", "as fast"],
+)
+def test_the_crossover_is_the_size_from_which_on_every_size_is_faster(
+    times: tuple[float, ...], expected: int | None
+) -> None:
+    assert crossing(steady(*times)) == expected
+
+
+def test_the_order_of_the_rows_does_not_move_the_crossover() -> None:
+    times = steady(20.0, 5.0, 4.0, 3.0)
+    assert crossing(dict(reversed(times.items()))) == crossing(times) == 8
+
+
+def test_a_size_whose_interval_touches_1_is_not_faster() -> None:
+    times = steady(20.0, 5.0, 4.0, 3.0)
+    assert crossing(times | {8: [10.0, 10.0, *[5.0] * 8]}) == 64, "of ten, the second smallest ratio is the end"
+    assert crossing(times | {8: [10.0, 9.99, *[5.0] * 8]}) == 8
+
+
+def test_sizes_at_which_torchvision_was_not_measured_end_the_search() -> None:
+    assert crossing(steady(20.0, 5.0, 4.0, 3.0) | {1000: [0.1] * 10}) is None
+
+
+def test_a_subject_is_compared_on_its_own_device_alone() -> None:
+    assert crossing(steady(5.0, 5.0, 5.0, 5.0), device="cuda") is None, "torchvision was measured on the CPU"
+    rows = [*torchvision(1, [10.0] * 10), *torchvision(8, [10.0] * 10), *series_rows("fc", 8, [5.0] * 10)]
+    rows += series_rows("fc", 1, [5.0] * 10, device="cuda")
+    assert crossover(*compared(rows), "fc", "cpu") == 8, "at batch 1 it was measured on the GPU alone"
+
+
+def front(
+    *rows: tuple[float | None, float | None, float] | tuple[float | None, float | None, float, str],
+) -> list[bool]:
+    """Which of these are unbeaten: share at 0.95, share at 0.99, µs an image, device."""
+    frame = pd.DataFrame(
+        [(*row, "cpu")[:4] for row in rows], columns=["share_95", "share_99", "end_to_end_us", "device"]
+    )
+    found = pareto(frame)
+    assert found.dtype == bool
+    return found.tolist()
+
+
+def test_what_is_worse_in_quality_and_speed_is_beaten() -> None:
+    assert front((1.0, 1.0, 10.0), (0.9, 0.9, 1.0), (0.8, 0.8, 2.0)) == [True, True, False]
+
+
+@pytest.mark.parametrize("better", [(0.91, 0.5, 2.0), (0.9, 0.51, 2.0), (0.9, 0.5, 1.9)])
+def test_one_better_number_beats_where_the_others_are_as_good(better: tuple[float, float, float]) -> None:
+    assert front((0.9, 0.5, 2.0), better) == [False, True]
+
+
+@pytest.mark.parametrize("other", [(0.91, 0.49, 1.0), (0.95, 0.6, 2.1), (0.89, 0.6, 1.0)])
+def test_one_worse_number_is_enough_not_to_beat(other: tuple[float, float, float]) -> None:
+    assert front((0.9, 0.5, 2.0), other) == [True, True]
+
+
+def test_equals_do_not_beat_each_other() -> None:
+    assert front((0.9, 0.5, 2.0), (0.9, 0.5, 2.0), (0.9, 0.5, 2.5)) == [True, True, False]
+
+
+@pytest.mark.parametrize("unknown", [(None, 1.0, 0.1), (1.0, None, 0.1), (None, None, 0.1)])
+def test_an_unknown_quality_neither_wins_nor_beats(unknown: tuple[float | None, float | None, float]) -> None:
+    assert front(unknown, (0.9, 0.5, 2.0)) == [False, True]
+
+
+def test_where_no_quality_is_known_nothing_is_unbeaten() -> None:
+    assert front((None, None, 1.0), (None, None, 2.0)) == [False, False]
+
+
+def test_devices_do_not_beat_each_other() -> None:
+    assert front((1.0, 1.0, 1.0, "cuda"), (0.9, 0.9, 2.0, "cpu"), (0.8, 0.8, 3.0, "cpu")) == [True, True, False]
+
+
+def test_a_front_keeps_the_rows_own_index() -> None:
+    frame = pd.DataFrame({"share_95": [1.0], "share_99": [1.0], "end_to_end_us": [1.0], "device": ["cpu"]}, index=[7])
+    assert pareto(frame).to_dict() == {7: True}
+
+
+def test_what_is_invalid_is_the_quickest_only_where_everything_is() -> None:
+    valid, invalid = torchvision(1, [400.0, 400.0]), torchvision(8, [1.0, 1.0], verdict="invalid")
+    _, series = compared([*valid, *invalid])
+    assert comparison.baseline(series, "cpu").batch_size == 1
+    assert comparison.best(series).batch_size.tolist() == [1]
+    _, alone = compared(invalid)
+    assert comparison.best(alone).batch_size.tolist() == [8]

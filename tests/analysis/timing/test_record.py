@@ -1,0 +1,157 @@
+"""Rows as they are written: every column filled, and the study's five numbers as it gave them."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from analysis.provenance import versions
+from analysis.schema import TABLES
+from analysis.tables import publish, rows_of
+from analysis.timing import machine
+from analysis.timing.limits import Card, Rates
+from analysis.timing.protocol import WarmUp
+from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
+from analysis.timing.subjects import Subject
+from analysis.timing.worker import Checked, Pass, Plan
+
+TRIAL = Subject(
+    name="trial 7, bfloat16",
+    kind="trial",
+    engine="eager",
+    device="cuda",
+    precision="bfloat16",
+    model="cnn",
+    trial=7,
+    weights="w",
+)
+PIPELINE = Subject(name="torchvision uint8", kind="pipeline", engine="torchvision", device="cpu", precision="uint8")
+CARD = Card(parameters=10, flops_per_image=2000, weight_bytes=40, receptive_height=13, receptive_width=12)
+CHECKED = Checked(
+    max_difference=0.01,
+    share_95=0.9,
+    share_99=0.8,
+    differs="",
+    memory_format="channels_last",
+    card=CARD,
+    gpu_model="a GPU",
+    driver="1.2",
+)
+PLAN = Plan(images=1000, repeats=4, warm_up=WarmUp(6, False), first_call_sec=2.5, batch_sec=0.1)
+PASS = Pass(
+    device_sec=0.5,
+    end_to_end_sec=0.75,
+    other_load=0.25,
+    throttled=True,
+    gpu_processes=5,
+    cpu_clock_mhz=2000.0,
+    gpu_clock_mhz=1980.0,
+    energy_j=100.0,
+    power_w=250.0,
+    peak_mib=64.0,
+)
+
+
+def made(subject: Subject = TRIAL, checked: Checked = CHECKED, measured: Pass = PASS) -> dict[str, Any]:
+    return timing_row(Series(subject, 8, checked, PLAN, Rates(1e-3, 1.0)), 3, measured, others_on_gpu=2)
+
+
+def test_the_study_gave_five_numbers_for_10000_images(tmp_path: Path) -> None:
+    rows = [{"run": "r", "session": 1, **row} for row in study_rows()]
+    publish(tmp_path, "timings", "r", rows)
+    read = rows_of(tmp_path, "timings", "r")
+    assert [(row["subject"], row["model"], row["device"], row["end_to_end_sec"]) for row in read] == [
+        ("study: transforms image by image", None, "cpu", 0.754),
+        ("study: fc", "fc", "cuda", 0.140),
+        ("study: fc", "fc", "cpu", 0.131),
+        ("study: cnn", "cnn", "cuda", 0.587),
+        ("study: cnn", "cnn", "cpu", 2.90),
+    ]
+    for row in read:
+        assert (row["kind"], row["engine"], row["images"]) == ("study", "study", 10_000)
+        assert row["reason"].startswith("quoted")
+        assert row["verdict"] is row["pass"] is row["batch_size"] is row["cpu_model"] is None
+
+
+def test_a_pass_with_its_sessions_facts_fills_every_column_but_the_verdict(tmp_path: Path) -> None:
+    row = session_facts(threads=2, seed=5) | made() | {"run": "r", "session": 1}
+    columns = {column.name for column in TABLES["timings"]}
+    assert set(row) == columns - {"verdict", "reason"}
+    publish(tmp_path, "timings", "r", [row])
+    (read,) = rows_of(tmp_path, "timings", "r")
+    assert {name for name in columns if read[name] is None} <= {"verdict", "reason", "commit", "dirty"}
+
+
+def test_a_pass_is_written_as_it_was_measured() -> None:
+    before = datetime.now(UTC)
+    row = made()
+    wanted = {
+        **{name: getattr(TRIAL, name) for name in ("kind", "model", "trial", "engine", "precision", "device")},
+        **asdict(PASS),
+        "subject": "trial 7, bfloat16",
+        "memory_format": "channels_last",
+        "gpu_model": "a GPU",
+        "driver": "1.2",
+        "batch_size": 8,
+        "pass": 3,
+        "images": 1000,
+        "repeats": 4,
+        "warm_up_passes": 6,
+        "settled": False,
+        "first_call_sec": 2.5,
+        "matrix_gflops": 1e-3,
+        "bandwidth_gb_per_sec": 1.0,
+        "max_difference": 0.01,
+        "share_95": 0.9,
+        "share_99": 0.8,
+    }
+    del wanted["gpu_processes"]
+    assert {name: row[name] for name in wanted} == wanted
+    assert before <= row["measured_at"] <= datetime.now(UTC)
+
+
+def test_the_limit_is_that_of_the_passs_images() -> None:
+    assert made()["limit_sec"] == pytest.approx(1000 * 2000 / 1e6), "2,000 operations an image, a million a second"
+
+
+def test_the_gpus_processes_are_the_others_and_not_our_own() -> None:
+    assert made()["gpu_processes"] == 2
+
+
+def test_a_network_is_compared_with_itself_and_all_else_with_the_pipeline() -> None:
+    assert made(TRIAL)["compared_with"] == "its eager float32 output"
+    assert made(PIPELINE)["compared_with"] == "the pipeline in float32"
+
+
+def test_a_card_is_one_row_of_its_table(tmp_path: Path) -> None:
+    row = card_row(TRIAL, CHECKED)
+    assert row == {"subject": "trial 7, bfloat16", "bytes_per_image": 6208, **asdict(CARD)}
+    publish(tmp_path, "cards", "r", [{"run": "r", **row}])
+    (read,) = rows_of(tmp_path, "cards", "r")
+    assert read == {"run": "r", **row}
+
+
+def test_what_has_no_weights_has_no_card() -> None:
+    without = Checked(**{name: getattr(CHECKED, name) for name in asdict(CHECKED)} | {"card": None})
+    assert card_row(PIPELINE, without) is None
+    assert made(PIPELINE, without)["limit_sec"] == pytest.approx(1000 * 6208 / 1e9)
+
+
+def test_a_sessions_facts_tell_the_machine_and_the_code() -> None:
+    facts = session_facts(threads=3, seed=5)
+    assert (facts["threads"], facts["seed"], facts["cores"]) == (3, 5, machine.cores())
+    assert json.loads(facts["versions"]) == versions()
+    assert facts["host"]
+    assert facts["cpu_model"]
+
+
+def test_a_row_that_lacks_what_the_table_needs_is_refused(tmp_path: Path) -> None:
+    row = made() | {"run": "r", "session": 1}
+    publish(tmp_path, "timings", "r", [row])
+    del row["end_to_end_sec"]
+    with pytest.raises(pa.ArrowInvalid, match="non-nullable"):
+        publish(tmp_path, "timings", "r", [row])
