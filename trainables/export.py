@@ -51,7 +51,7 @@ def export(network: nn.Module, to: str, path: Path) -> float:
     aside = path.with_name(f".part-{path.name}")  # torch.export.save looks at the ending
     try:
         _write(module, to, aside)
-        difference = _largest_difference(module, load_exported(aside))
+        difference = _largest_difference(module, _loaded(aside))
         if not difference <= TOLERANCE:
             raise ValueError(f"the exported network differs from the network itself by {difference:.1e}: not written")
         aside.replace(path)
@@ -96,6 +96,20 @@ def _onnx_package(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ValueError(f'ONNX needs {name}, which is not installed: pip install -e ".[export]"') from error
+
+
+def _loaded(path: Path) -> Exported:
+    """The file as a function whose failures are told in one line, whatever the runtime raises."""
+    exported = load_exported(path)
+
+    def run(images: Tensor) -> Tensor:
+        try:
+            return exported(images)
+        except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"the exported network does not work for any number of images: {reason}") from error
+
+    return run
 
 
 @torch.inference_mode()

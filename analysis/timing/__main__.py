@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error)
         return 2
     except KeyboardInterrupt:
-        console.line("Interrupted; the passes up to now are in the table `timings`, without verdicts.")
+        console.line("Interrupted; what was measured up to now is in the table `timings`, without verdicts.")
         return 130
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")

@@ -1,17 +1,19 @@
 """One session of measurements: prepare every subject, warm up, then rounds of A B C … in an order by the seed."""
 
 import random
+import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 
 from analysis.console import Console, duration
-from analysis.tables import GrowingTable, Row, publish, rows_of
+from analysis.tables import GrowingTable, Row, rows_of
 from analysis.timing import machine
 from analysis.timing.config import TimingConfig
 from analysis.timing.limits import Rates
@@ -23,6 +25,7 @@ from analysis.timing.worker import Checked, Pass, SubjectError
 from trainables.cache import cache_directory
 from trainables.pipelines import make_targets, reference
 
+_WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 KEY = ("session", "subject", "device", "batch_size", "pass")
 
 
@@ -76,7 +79,8 @@ class Session:
             except SubjectError as error:
                 return subject, error
 
-        pool = ThreadPoolExecutor(machine.cores())
+        # Processes start with the signal mask of the thread that starts them: Ctrl-C is for this process alone
+        pool = ThreadPoolExecutor(machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS)
         try:
             for done, (subject, outcome) in enumerate(pool.map(prepare_one, subjects), start=1):
                 self.console.progress(f"checked {done} of {len(subjects)} subjects: {subject.name}")
@@ -86,9 +90,12 @@ class Session:
                     self.checked[subject] = outcome
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        cards = (card_row(subject, checked) for subject, checked in self.checked.items())
-        rows = {card["subject"]: {"run": self.config.run, **card} for card in cards if card}
-        publish(self.config.tables, "cards", self.config.run, rows.values())
+        where = (self.config.tables, "cards", self.config.run)
+        cards = GrowingTable(*where, ("subject",), rows_of(*where))
+        for subject, checked in self.checked.items():
+            if checked.card is not None:
+                cards.put(card_row(subject, checked.card))
+        cards.publish()
 
     def warm_up(self) -> None:
         """Each series by itself until its times agree; those that would take too long are left out."""
@@ -128,8 +135,10 @@ class Session:
         if process is None:  # it failed in an earlier round
             return
         measured: Pass = process.call("measure", series.batch_size)
+        own = sum(subject.device == "cuda" for subject in self.processes)
+        measured = replace(measured, gpu_processes=max(0, measured.gpu_processes - own))
         self._measured.setdefault((series.subject, series.batch_size), []).append(measured)
-        self.table.put(self.facts | timing_row(series, number, measured, self._others_on_gpu(measured)))
+        self.table.put(self.facts | timing_row(series, number, measured))
 
     def _judge(self, series: Series) -> None:
         passes = self._measured.get((series.subject, series.batch_size), [])
@@ -141,7 +150,7 @@ class Session:
             threads=self.config.threads if on_cpu and not series.subject.single else 1,
             other_load=sum(one.other_load for one in passes) / len(passes),
             throttled=any(one.throttled for one in passes),
-            gpu_processes=max(self._others_on_gpu(one) for one in passes),
+            gpu_processes=max(one.gpu_processes for one in passes),
             settled=series.plan.warm_up.settled,
             differs=series.checked.differs,
         )
@@ -151,10 +160,6 @@ class Session:
         for row in self.rows:
             if (row["subject"], row["device"], row["batch_size"]) == mine:
                 self.table.put(row | {"verdict": verdict, "reason": reason})
-
-    def _others_on_gpu(self, measured: Pass) -> int:
-        own = sum(subject.device == "cuda" for subject in self.processes)
-        return max(0, measured.gpu_processes - own)
 
     def _progress(self, number: int, series: Series) -> None:
         left = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series)

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.provenance import code_version, cpu_model, versions
 from analysis.tables import Row
 from analysis.timing import machine
-from analysis.timing.limits import IMAGE_BYTES, Rates, limit_sec
+from analysis.timing.limits import IMAGE_BYTES, Card, Rates, limit_sec
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Checked, Pass, Plan
 
@@ -49,7 +49,7 @@ def session_facts(threads: int, seed: int) -> Row:
     }
 
 
-def timing_row(series: Series, number: int, measured: Pass, others_on_gpu: int) -> Row:
+def timing_row(series: Series, number: int, measured: Pass) -> Row:
     """One pass."""
     subject, checked, plan = series.subject, series.checked, series.plan
     return {
@@ -71,16 +71,13 @@ def timing_row(series: Series, number: int, measured: Pass, others_on_gpu: int) 
         "share_95": checked.share_95,
         "share_99": checked.share_99,
         **asdict(measured),
-        "gpu_processes": others_on_gpu,
         "measured_at": datetime.now(UTC),
     }
 
 
-def card_row(subject: Subject, checked: Checked) -> Row | None:
+def card_row(subject: Subject, card: Card) -> Row:
     """The static card of a subject with weights."""
-    if checked.card is None:
-        return None
-    return {"subject": subject.name, "bytes_per_image": IMAGE_BYTES, **asdict(checked.card)}
+    return {"subject": subject.name, "bytes_per_image": IMAGE_BYTES, **asdict(card)}
 
 
 def study_rows() -> list[Row]:

@@ -57,14 +57,21 @@ def catalogue(devices: Iterable[str], finalists: Sequence[Finalist], own: Sequen
 
 
 def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
-    """Those whose name fits one of the shell patterns. Raises ValueError for a pattern that fits none."""
+    """Those whose name fits one of the shell patterns, and a person's own; all without a pattern.
+
+    Raises ValueError for a pattern that fits none.
+    """
     for pattern in patterns:
         if not any(fnmatchcase(subject.name, pattern) for subject in subjects):
             names = ", ".join(dict.fromkeys(repr(subject.name) for subject in subjects))
             raise ValueError(f"--only {pattern!r} fits no subject: there are {names}")
     if not patterns:
         return list(subjects)
-    return [subject for subject in subjects if any(fnmatchcase(subject.name, pattern) for pattern in patterns)]
+    return [
+        subject
+        for subject in subjects
+        if subject.kind == "own" or any(fnmatchcase(subject.name, pattern) for pattern in patterns)
+    ]
 
 
 def _pipelines(device: str) -> list[Subject]:

@@ -1,7 +1,6 @@
 """The process of one subject: it builds the subject, checks what it computes, warms it up and times passes."""
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,8 +209,7 @@ _timed: Timed | None = None
 
 
 def enter(threads: int) -> None:
-    """The first thing in the process: Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The first thing in the process."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
     torch.set_num_threads(threads)
 
@@ -237,6 +235,6 @@ def _in_one_line() -> Iterator[None]:
     """A person's own function, a compiler, a library: anything can come, also what no other process can read."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = str(error).strip().partition("\n")[0]
         raise SubjectError(reason if type(error) is ValueError else f"{type(error).__name__}: {reason}") from None

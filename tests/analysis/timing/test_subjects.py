@@ -142,11 +142,15 @@ def test_only_trials_and_untrained_networks_have_variants_that_must_agree(kind: 
         (["trial 3", "trial 3"], ["trial 3"]),
         (["trial 1*ONNX"], ["trial 12, ONNX"]),
         (["matrix, *", "*dense"], ["matrix, dense", "matrix, factors"]),
-        (["mine:fast"], ["mine:fast"]),
     ],
 )
 def test_patterns_choose_by_the_whole_name_and_keep_the_order(patterns: list[str], expected: list[str]) -> None:
-    assert names(chosen(catalogue(["cpu"], FINALISTS, OWN), patterns)) == expected
+    assert names(chosen(catalogue(["cpu"], FINALISTS, []), patterns)) == expected
+
+
+@pytest.mark.usefixtures("machine_with")
+def test_a_persons_own_is_timed_whatever_the_patterns() -> None:
+    assert names(chosen(catalogue(["cpu"], FINALISTS, OWN), ["fc"])) == ["fc", *OWN]
 
 
 @pytest.mark.usefixtures("machine_with")

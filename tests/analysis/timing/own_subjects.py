@@ -1,0 +1,124 @@
+"""Functions of a person's own, for tests of `--subject package.module:function`."""
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainables.pipelines import reference
+
+_calls = itertools.count()
+_long_and_short: Iterator[float] = iter(())
+
+not_a_function = 3
+
+
+class PeculiarError(Exception):
+    """Can't be built anew from its text alone, as exceptions are that come from another process."""
+
+    def __init__(self, count: int, why: str) -> None:
+        super().__init__(f"{count} images, {why}")
+
+
+def right(images: Tensor) -> Tensor:
+    """What the pipeline does."""
+    return reference(images)
+
+
+def grey(images: Tensor) -> Tensor:
+    """A flat image."""
+    return torch.full((len(images), 1, 28, 28), 0.5)
+
+
+def half_right(images: Tensor) -> Tensor:
+    """The pipeline for images whose first value is even, the opposite of it for the others."""
+    outputs = reference(images)
+    outputs[images[:, 0, 0, 0] % 2 == 1] *= -1
+    return outputs
+
+
+def not_a_number(images: Tensor) -> Tensor:
+    """The pipeline, with a single NaN in each batch."""
+    outputs = reference(images)
+    outputs[-1, 0, 3, 4] = float("nan")
+    return outputs
+
+
+def wrong_shape(images: Tensor) -> Tensor:
+    """28 × 28 without a channel."""
+    return reference(images)[:, 0]
+
+
+def wrong_type(images: Tensor) -> Tensor:
+    """Half the precision."""
+    return reference(images).half()
+
+
+def no_tensor(images: Tensor) -> list[float]:
+    """A list."""
+    return [0.0] * len(images)
+
+
+def noisy(images: Tensor) -> Tensor:
+    """Each call with many images takes a quarter longer than the one before, so that no two passes agree."""
+    if len(images) >= 100:
+        time.sleep(0.001 * 1.25 ** next(_calls))
+    return reference(images)
+
+
+def restart() -> None:
+    """From here on `alternating` takes two long calls, two short ones, two long ones, …"""
+    global _long_and_short
+    _long_and_short = itertools.cycle([0.03, 0.03, 0.01, 0.01])
+
+
+restart()
+
+
+def alternating(images: Tensor) -> Tensor:
+    """With one call for each time of a pass, every other pass takes three times as long."""
+    time.sleep(next(_long_and_short))
+    return reference(images)
+
+
+def slow(images: Tensor) -> Tensor:
+    """Longer than a pass may take in these tests."""
+    time.sleep(0.1)
+    return reference(images)
+
+
+def endless(images: Tensor) -> Tensor:
+    """Says that it began, by its process's number, and does not end."""
+    Path(os.environ["OWN_SUBJECTS_MARKER"]).write_text(str(os.getpid()))
+    time.sleep(3600)
+    return reference(images)
+
+
+def raises(images: Tensor) -> Tensor:
+    """Raises two lines."""
+    raise RuntimeError(f"{len(images)} images are not to its liking\nand a second line")
+
+
+def raises_value_error(images: Tensor) -> Tensor:
+    """Raises what this project itself raises for mistakes."""
+    raise ValueError("not with these images")
+
+
+def raises_peculiar(images: Tensor) -> Tensor:
+    """Raises an exception with a constructor of its own."""
+    raise PeculiarError(len(images), "not to its liking")
+
+
+def leaves(images: Tensor) -> Tensor:
+    """Wants to end the program."""
+    raise SystemExit(3)
+
+
+def killed(images: Tensor) -> Tensor:
+    """As the system kills whatever takes too much memory."""
+    os.kill(os.getpid(), 9)
+    return reference(images)

@@ -1,0 +1,285 @@
+"""The command as a person runs it; the mistakes that stop it before it starts a process are made in this one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+from filelock import FileLock
+
+from analysis.provenance import code_version
+from analysis.schema import arrow_schema
+from analysis.tables import publish, read
+from analysis.timing.__main__ import main
+from analysis.timing.protocol import INVALID_IQR, relative_iqr
+from analysis.timing.record import STUDY_SEC
+from trainables.cache import cache_directory
+
+ROOT = Path(__file__).parents[3]
+OWN = "tests.analysis.timing.own_subjects"
+TINY = ("--data", "photos", "--images", "200", "--passes", "3", "--series-sec", "1", "--devices", "cpu")
+SUBJECTS = ("torchvision float32", "Pillow", "separable", f"{OWN}:right", f"{OWN}:noisy")
+
+
+class Finished(NamedTuple):
+    """A session that the command made."""
+
+    storage: Path
+    run: str
+    stdout: str
+    stderr: str
+
+    def table(self, table: str) -> pd.DataFrame:
+        return read(self.storage / "tables", table, self.run)
+
+    @property
+    def passes(self) -> pd.DataFrame:
+        return self.table("timings").query("kind != 'study'")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "analysis.timing", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The pipeline, a peer, a network, and two functions of one's own, one of which is never twice as fast."""
+    storage = tmp_path_factory.mktemp("finished")
+    own = ("--subject", f"{OWN}:right", "--subject", f"{OWN}:noisy", "--only", "torchvision f*", *SUBJECTS[1:])
+    process = start(
+        *TINY, "--batch-sizes", "200", "1", *own, "--storage", str(storage), "--seed", "4", "--threads", "1"
+    )
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stdout + stderr
+    (run,) = (path.name.removeprefix("run=") for path in (storage / "tables" / "timings").iterdir())
+    return Finished(storage, run, stdout, stderr)
+
+
+def test_the_tables_have_their_schemas(finished: Finished) -> None:
+    for table in ("timings", "cards"):
+        path = finished.storage / "tables" / table / f"run={finished.run}" / f"{table}.parquet"
+        assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
+
+
+def test_every_subject_has_all_its_passes_at_every_batch_size_with_both_times(finished: Finished) -> None:
+    passes = finished.passes
+    sizes = {name: [1] if name == "Pillow" else [1, 200] for name in SUBJECTS}
+    found = passes.groupby("subject").batch_size.unique()
+    assert {name: sorted(int(size) for size in found[name]) for name in found.index} == sizes
+    for _, series in passes.groupby(["subject", "batch_size"]):
+        assert list(series["pass"]) == [1, 2, 3]
+    assert passes.device_sec.gt(0).all()
+    assert passes.end_to_end_sec.gt(0).all()
+    assert (passes.images % passes.batch_size == 0).all()
+    assert (passes[passes.batch_size == 200].images == 200).all()
+
+
+def test_rounds_are_interleaved(finished: Finished) -> None:
+    ordered = finished.passes.sort_values("measured_at")
+    rounds = [list(zip(part.subject, part.batch_size, strict=True)) for _, part in ordered.groupby("pass")]
+    assert list(ordered["pass"]) == sorted(ordered["pass"])
+    assert rounds[0] == rounds[1] == rounds[2]
+
+
+def test_every_row_says_under_what_circumstances_it_came_about(finished: Finished) -> None:
+    passes = finished.passes
+    assert set(passes.session) == {1}
+    assert set(passes.device) == {"cpu"}
+    assert set(passes.threads) == {1}
+    assert set(passes.seed) == {4}
+    assert set(passes.commit) == {code_version()[0]}
+    assert set(passes.gpu_processes) == {0}
+    assert json.loads(passes.versions.iloc[0])["torch"] == torch.__version__.split("+")[0]
+    for column in ("cpu_model", "host", "cores", "limit_sec", "matrix_gflops", "bandwidth_gb_per_sec", "peak_mib"):
+        assert passes[column].notna().all()
+    assert passes[["gpu_model", "driver", "energy_j", "power_w"]].isna().all(axis=None)
+    assert passes.other_load.ge(0).all()
+    assert passes.repeats.ge(1).all()
+    assert passes.warm_up_passes.between(3, 10).all()
+
+
+def test_every_subject_stands_with_what_it_is_and_how_well_it_computes(finished: Finished) -> None:
+    rows = finished.passes.drop_duplicates("subject").set_index("subject")
+    assert dict(rows.kind) == dict(zip(SUBJECTS, ["pipeline", "peer", "untrained", "own", "own"], strict=True))
+    assert rows.loc["separable", "model"] == "separable"
+    assert rows.loc["separable", "compared_with"] == "its eager float32 output"
+    assert pd.isna(rows.loc["separable", "share_95"])
+    assert (rows.drop("separable").share_95 == 1.0).all()
+    assert set(rows.drop("separable").compared_with) == {"the pipeline in float32"}
+    assert rows.drop("Pillow").max_difference.le(1e-6).all()
+    assert 1e-4 < rows.loc["Pillow", "max_difference"] < 0.01
+
+
+def test_every_series_has_one_verdict_and_the_noisy_one_is_invalid(finished: Finished) -> None:
+    passes = finished.passes
+    for _, series in passes.groupby(["subject", "batch_size"]):
+        assert len(set(zip(series.verdict, series.reason, strict=True))) == 1
+    assert set(passes.verdict) <= {"valid", "warning", "invalid"}
+    noisy = passes[(passes.subject == f"{OWN}:noisy") & (passes.batch_size == 200)]
+    assert relative_iqr(list(noisy.end_to_end_sec)) > INVALID_IQR
+    assert set(noisy.verdict) == {"invalid"}
+    assert noisy.reason.iloc[0].startswith(("the middle half of the passes spreads", "other work kept"))
+    assert f"{OWN}:noisy at 200" in finished.stdout
+
+
+def test_the_studys_five_numbers_are_quoted_and_not_judged(finished: Finished) -> None:
+    study = finished.table("timings").query("kind == 'study'")
+    assert dict(zip(zip(study.subject, study.device, strict=True), study.end_to_end_sec, strict=True)) == {
+        (name, device): sec for (name, _, device), sec in STUDY_SEC.items()
+    }
+    assert len(study) == 5
+    assert set(study.images) == {10_000}
+    assert study[["pass", "batch_size", "verdict", "device_sec", "measured_at"]].isna().all(axis=None)
+
+
+def test_what_has_weights_has_a_card(finished: Finished) -> None:
+    (card,) = finished.table("cards").itertuples()
+    assert (card.subject, card.parameters, card.weight_bytes) == ("separable", 1795, 4 * 1795)
+    assert card.bytes_per_image == 3 * 32 * 32 + 4 * 28 * 28
+    assert card.flops_per_image > 2 * 28 * 32 * 28
+
+
+def test_the_last_line_is_json_with_every_series(finished: Finished) -> None:
+    told = json.loads(finished.stdout.splitlines()[-1])
+    assert told["session"] == 1
+    series = {(one["subject"], one["batch_size"]): one for one in told["series"]}
+    passes = finished.passes.groupby(["subject", "batch_size"])
+    assert set(series) == set(passes.groups)
+    for key, rows in passes:
+        assert series[key]["verdict"] == rows.verdict.iloc[0]
+        assert series[key]["end_to_end_us"] == pytest.approx(
+            1e6 * float(rows.end_to_end_sec.median()) / rows.images.iloc[0]
+        )
+
+
+def test_nothing_but_the_results_is_printed(finished: Finished) -> None:
+    assert finished.stderr == ""
+    for chatter in ("Warning", "WARNING", "Traceback", "left out"):
+        assert chatter not in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--devices", "tpu"], "--devices tpu: there is no such device; give cpu or cuda"),
+        pytest.param(
+            ["--devices", "cuda"],
+            "--devices cuda: PyTorch finds no GPU here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        (["--batch-sizes", "1", "201"], "--batch-sizes 201: 200 images are timed; give sizes between 1 and 200"),
+        (["--batch-sizes", "0"], "--batch-sizes 0: "),
+        (["--passes", "1"], "--passes must be at least 2, but got 1"),
+        (["--series-sec", "nan"], "--series-sec must be at least 0.1, but got nan"),
+        (["--images", "6001"], "give --images between 1 and 6,000"),
+        (["--images", "0"], "give --images between 1 and 6,000"),
+        (["--only", "torchvision*", "no such*"], "--only 'no such*' fits no subject: there are 'torchvision uint8', "),
+        (["--subject", "not a name"], "--subject 'not a name': give a function of your own as package.module:function"),
+        (["--run", "made"], "--data goes without --run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    arguments: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "--storage", str(tmp_path), *arguments]) == 2
+    assert_one_error(capfd, message)
+    assert not list(tmp_path.iterdir())
+
+
+def assert_one_error(capfd: pytest.CaptureFixture[str], message: str) -> None:
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_an_unknown_run_is_said_with_those_that_there_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
+    assert_one_error(capfd, f"--run absent: {tmp_path} has no such run; give one of (there is none)")
+    for name in ("second", "first"):
+        publish(tmp_path / "tables", "runs", name, [])
+    assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
+    assert_one_error(capfd, f"--run absent: {tmp_path} has no such run; give one of first, second")
+
+
+def test_a_second_timing_at_the_same_time_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_directory() / "timing.lock"):
+        assert main([*TINY, "--storage", str(tmp_path)]) == 2
+    assert_one_error(capfd, "another timing is under way on this machine, and both would be wrong: wait for it")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("wrong_shape", "makes (200, 28, 28) torch.float32 of 200 images: it has to return a tensor (200, 1, 28, 28)"),
+        ("no_such_function", "has no attribute 'no_such_function'"),
+    ],
+)
+def test_a_function_of_your_own_that_does_not_work_is_one_line(
+    function: str, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = f"{OWN}:{function}"
+    assert main([*TINY, "--storage", str(tmp_path), "--subject", name, "--only", name]) == 2
+    assert_one_error(capfd, message)
+    assert not list((tmp_path / "tables").glob("timings/*"))
+
+
+def test_a_person_sees_one_line_and_no_traceback(tmp_path: Path) -> None:
+    own = ("--subject", f"{OWN}:raises", "--only", f"{OWN}:raises", "--storage", str(tmp_path))
+    process = start(*TINY, *own)
+    stdout, stderr = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert stdout == ""
+    reason = "RuntimeError: 200 images are not to its liking"
+    assert stderr == f"error: --subject {OWN}:raises can't be timed: {reason}\n"
+
+
+def test_ctrl_c_keeps_the_passes_up_to_then_and_ends_every_process(tmp_path: Path) -> None:
+    own = ("--subject", f"{OWN}:right", "--only", f"{OWN}:right", "matrix, factors", "--storage", str(tmp_path))
+    few = ("--data", "photos", "--images", "20", "--batch-sizes", "1", "20", "--devices", "cpu", "--threads", "1")
+    process = start(*few, "--passes", "50000", "--series-sec", "30000", *own)
+    try:
+        end = time.monotonic() + 90
+        while len(rows(tmp_path)) < 50 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        before = rows(tmp_path)
+        assert len(before) >= 50
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the command and to its children
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 130, stderr
+    assert stderr == ""
+    assert stdout.endswith("Interrupted; what was measured up to now is in the table `timings`, without verdicts.\n")
+    after = rows(tmp_path)
+    pd.testing.assert_frame_equal(after.head(len(before)), before)
+    passes = after[after.kind != "study"]
+    assert passes.verdict.isna().all()
+    assert passes.groupby(["subject", "batch_size"]).size().between(10, 49999).all()
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def rows(storage: Path) -> pd.DataFrame:
+    return read(storage / "tables", "timings")

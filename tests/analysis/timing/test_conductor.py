@@ -1,0 +1,148 @@
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import psutil
+import pytest
+
+from analysis.console import Console
+from analysis.tables import Row, read
+from analysis.timing.conductor import conduct
+from analysis.timing.config import TimingConfig
+from analysis.timing.subjects import Finalist
+from trainables import photos
+
+OWN = "tests.analysis.timing.own_subjects"
+SIZES = (1, 2, 5, 20)
+SERIES = ["subject", "batch_size"]
+
+
+class Told(Console):
+    """Keeps what a person would read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self.lines.append(text)
+
+
+class Sessions(NamedTuple):
+    """Two sessions of one run, and the table after each."""
+
+    storage: Path
+    rows: list[list[Row]]
+    tables: list[pd.DataFrame]
+    lines: list[list[str]]
+    children: set[int]
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
+    """The first with other weights beside a function of one's own, the last with what has to be left out."""
+    storage = tmp_path_factory.mktemp("sessions")
+    images = photos.load().test.first(20)
+    right, slow = f"{OWN}:right", f"{OWN}:slow"
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    made = Sessions(storage, [], [], [], set())
+    for seed, own, finalists, only in (
+        (5, (right,), (), (right, "matrix, factors")),
+        (0, (right, slow), (Finalist(7, "separable", "no/such.safetensors"),), (right, slow, "trial 7")),
+    ):
+        config = TimingConfig(
+            run="run",
+            storage=str(storage),
+            images=images,
+            finalists=finalists,
+            own=own,
+            only=only,
+            devices=("cpu",),
+            batch_sizes=SIZES,
+            passes=3,
+            series_sec=0.3,
+            seed=seed,
+        )
+        console = Told()
+        with console:
+            made.rows.append(conduct(config, config.subjects, console))
+        made.tables.append(read(storage / "tables", "timings", "run"))
+        made.lines.append(console.lines)
+    made.children.update(
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if child.pid not in before and "spawn_main" in " ".join(child.cmdline())
+    )
+    return made
+
+
+def measured(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
+    """Without what is quoted, in the order of measurement."""
+    timings = pd.DataFrame(rows)
+    return timings[timings.kind != "study"].sort_values("measured_at")
+
+
+def order(rows: list[Row]) -> list[tuple[str, int]]:
+    """Of the first round."""
+    first = measured(rows).query("`pass` == 1")
+    return list(zip(first.subject, first.batch_size.astype(int), strict=True))
+
+
+def test_every_round_goes_over_all_series_before_the_next_one_begins(sessions: Sessions) -> None:
+    timings = measured(sessions.rows[0])
+    assert list(timings["pass"]) == sorted(timings["pass"])
+    rounds = [list(zip(part.subject, part.batch_size, strict=True)) for _, part in timings.groupby("pass")]
+    assert len(rounds) == 3
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert len(set(rounds[0])) == len(rounds[0]) == 2 * len(SIZES)
+
+
+def test_the_order_is_drawn_from_the_seed(sessions: Sessions) -> None:
+    right = [(f"{OWN}:right", size) for size in SIZES]
+    series = [("matrix, factors", size) for size in SIZES] + right
+    assert order(sessions.rows[0]) == random.Random(5).sample(series, len(series)) != random.Random(0).sample(series, 8)
+    assert order(sessions.rows[1]) == random.Random(0).sample(right, len(right)) != right
+    assert [set(pd.DataFrame(rows).seed.dropna()) for rows in sessions.rows] == [{5}, {0}]
+
+
+def test_a_later_session_is_appended_and_leaves_the_earlier_ones_as_they_were(sessions: Sessions) -> None:
+    for number, (table, rows) in enumerate(zip(sessions.tables, sessions.rows, strict=True), start=1):
+        assert list(dict.fromkeys(table.session)) == list(range(1, number + 1))
+        assert {row["session"] for row in rows} == {number}
+        assert (table.session == number).sum() == len(rows)
+        earlier = sessions.tables[number - 2] if number > 1 else table.head(0)
+        pd.testing.assert_frame_equal(table[table.session < number], earlier)
+
+
+def test_every_session_quotes_the_study_and_judges_every_series(sessions: Sessions) -> None:
+    for rows in sessions.rows:
+        timings = pd.DataFrame(rows)
+        assert (timings.kind == "study").sum() == 5
+        for _, series in measured(rows).groupby(SERIES):
+            assert list(series["pass"]) == [1, 2, 3]
+            assert len(set(series.verdict)) == 1
+            assert set(series.verdict) <= {"valid", "warning", "invalid"}
+            assert (series.reason.iloc[0] == "") == (series.verdict.iloc[0] == "valid")
+
+
+def test_what_can_not_be_built_is_left_out_with_its_reason_and_the_rest_is_measured(sessions: Sessions) -> None:
+    (line,) = (line for line in sessions.lines[1] if line.startswith("trial 7"))
+    assert line.startswith("trial 7 on cpu is left out: no/such.safetensors can't be read")
+    assert set(measured(sessions.rows[1]).subject) == {f"{OWN}:right"}
+    assert not [line for line in sessions.lines[0] if "left out" in line]
+
+
+def test_what_is_too_slow_is_left_out_with_the_time_that_would_do(sessions: Sessions) -> None:
+    lines = [line for line in sessions.lines[1] if ":slow at" in line]
+    assert len(lines) == len(SIZES)
+    assert lines[0].startswith(f"{OWN}:slow at batch 1 is left out: one batch takes 0.1")
+    assert "--series-sec 1 would measure it" in lines[0]
+
+
+def test_the_cards_of_earlier_sessions_stay(sessions: Sessions) -> None:
+    assert list(read(sessions.storage / "tables", "cards", "run").subject) == ["matrix, factors"]
+
+
+def test_no_process_of_a_subject_is_left(sessions: Sessions) -> None:
+    assert not sessions.children

@@ -1,0 +1,260 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from analysis.timing.runners import ENGINES, Runner, build
+from analysis.timing.subjects import PEERS, Subject, catalogue
+from trainables import photos
+from trainables.metrics import cosine_similarity
+from trainables.pipelines import as_float, make_targets, reference, without_flips
+from trainables.registry import build as build_network
+from trainables.separable import Separable
+from trainables.weights import SavedNetwork, save_network
+
+OWN = "tests.analysis.timing.own_subjects"
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return photos.load().test.first(64).images
+
+
+def subject(engine: str, precision: str = "float32", **settings: object) -> Subject:
+    return Subject(name=engine, kind="x", engine=engine, device="cpu", precision=precision, **settings)
+
+
+def network(engine: str, model: str = "separable", precision: str = "float32", **settings: object) -> Subject:
+    return subject(engine, precision, model=model, **settings)
+
+
+@torch.inference_mode()
+def computed(runner: Runner, images: Tensor, batch: int) -> Tensor:
+    parts = [runner.end_to_end(runner.layout(part)) for part in images.split(batch)]
+    assert all(part.dtype == torch.float32 for part in parts)
+    return torch.cat(parts)
+
+
+def difference(outputs: Tensor, expected: Tensor) -> float:
+    assert outputs.shape == expected.shape
+    return float((outputs - expected).abs().max())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "batch", "bound"),
+    [
+        (subject("torchvision"), 64, 1e-6),
+        (subject("torchvision"), 1, 1e-6),
+        (subject("torchvision", "uint8"), 64, 0.01),
+        (subject("torchvision", "uint8"), 1, 0.01),
+        (subject("dense matrix"), 64, 1e-5),
+        (subject("factors"), 64, 1e-5),
+        (subject("Pillow", "uint8"), 1, 0.01),
+    ],
+    ids=lambda value: f"{value.engine} {value.precision}" if isinstance(value, Subject) else str(value),
+)
+def test_a_form_of_the_pipeline_computes_the_pipeline(
+    chosen: Subject, batch: int, bound: float, images: Tensor
+) -> None:
+    runner = build(chosen)
+    outputs = computed(runner, images, batch)
+    assert difference(outputs, reference(images)) <= bound
+    assert runner.expected is reference
+    assert difference(outputs, without_flips(images)) > 0.3
+    if chosen.precision == "uint8":  # it really rounds to bytes
+        torch.testing.assert_close(outputs * 255, (outputs * 255).round(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "batch"), [("OpenCV", 1), ("Kornia", 64)])
+def test_a_peer_that_samples_otherwise_is_near_the_pipeline_but_not_the_same(
+    name: str, batch: int, images: Tensor
+) -> None:
+    outputs = computed(build(subject(name)), images, batch)
+    truths = reference(images)
+    assert 1e-4 < difference(outputs, truths) < 0.5
+    cosines = cosine_similarity(outputs, truths)
+    assert cosines.median() > 0.99
+    assert cosines.min() > 0.95
+
+
+@pytest.mark.parametrize("name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"])
+@pytest.mark.parametrize(("row", "column"), [(2, 3), (2, 28), (29, 3)])
+def test_a_bright_corner_lands_in_the_opposite_one(name: str, row: int, column: int) -> None:
+    corner = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    corner[..., row - 2 : row + 2, column - 2 : column + 2] = 255
+    outputs = computed(build(subject(name)), corner, 1)[0, 0]
+    top, left = 28 - row / 32 * 28, 28 - column / 32 * 28
+    brightest = divmod(int(outputs.argmax()), 28)
+    assert outputs.max() > 0.9
+    assert abs(brightest[0] + 0.5 - top) <= 2
+    assert abs(brightest[1] + 0.5 - left) <= 2
+
+
+@pytest.mark.parametrize("colour", range(3))
+@pytest.mark.parametrize("name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"])
+def test_each_colour_has_the_weight_that_it_has_in_the_pipeline(name: str, colour: int) -> None:
+    one = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    one[:, colour] = 255
+    assert difference(computed(build(subject(name)), one, 1), reference(one)) < 0.005
+
+
+def test_a_single_image_goes_through_torchvision_without_a_batch_dimension(images: Tensor) -> None:
+    runner = build(subject("torchvision"))
+    seen: list[tuple[int, ...]] = []
+    one, many = runner.prepare(images[:1]), runner.prepare(images[:3])
+    with SeenByResize(seen):
+        runner.run(one)
+        runner.run(many)
+    assert seen == [(3, 32, 32), (3, 3, 32, 32)]
+
+
+class SeenByResize:
+    """Which shapes torchvision's first step gets."""
+
+    def __init__(self, seen: list[tuple[int, ...]]) -> None:
+        self.seen = seen
+
+    def __enter__(self) -> None:
+        from torchvision.transforms import v2
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if isinstance(module, v2.Resize):
+                self.seen.append(tuple(inputs[0].shape))
+
+        self.handle = nn.modules.module.register_module_forward_pre_hook(note)
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.remove()
+
+
+def test_pillow_and_opencv_get_images_as_their_users_hold_them(images: Tensor) -> None:
+    for name, run_on in (("OpenCV", np.ndarray), ("Pillow", Image.Image)):
+        runner = build(subject(name))
+        held = runner.layout(images[:1])
+        assert isinstance(held, np.ndarray)
+        assert held.shape == (32, 32, 3)
+        assert held.flags.c_contiguous
+        assert (held[5, 7] == images[0, :, 5, 7].numpy()).all()
+        assert isinstance(runner.prepare(held), run_on)
+
+
+def test_opencv_gets_as_many_threads_as_pytorch() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            build(subject("OpenCV"))
+            assert cv2.getNumThreads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("model", ["fc", "cnn", "separable"])
+def test_an_untrained_network_is_the_same_in_every_build_and_its_own_truth(model: str, images: Tensor) -> None:
+    runner = build(network("eager", model))
+    torch.manual_seed(123)
+    state = torch.get_rng_state()
+    again = build(network("eager", model))
+    assert torch.equal(torch.get_rng_state(), state)
+    outputs = computed(runner, images, 16)
+    assert difference(outputs, computed(again, images, 16)) == 0
+    with torch.inference_mode():
+        assert difference(outputs, runner.expected(images)) <= 1e-6
+    assert runner.network is not None
+    assert not runner.network.training
+
+
+def test_a_trained_network_is_run_with_its_own_weights(tmp_path: Path, images: Tensor) -> None:
+    trained = build_network("cnn", dropout=0.3).eval()
+    path = tmp_path / "trial.safetensors"
+    save_network(path, trained.state_dict(), SavedNetwork("cnn", 0.3, {}))
+    runner = build(network("eager", "cnn", weights=str(path)))
+    with torch.inference_mode():
+        expected = trained(as_float(images))
+        assert difference(runner.expected(images), expected) <= 1e-6
+    assert difference(computed(runner, images, 64), expected) <= 1e-6
+
+
+@pytest.mark.parametrize("model", ["cnn", "separable"])
+def test_onnx_runtime_computes_what_the_network_computes(model: str, images: Tensor) -> None:
+    runner = build(network("ONNX Runtime", model))
+    with torch.inference_mode():
+        expected = build(network("eager", model)).expected(images)
+        assert difference(runner.expected(images), expected) == 0
+    assert difference(computed(runner, images, 32), expected) <= 1e-5
+    assert not isinstance(runner.run, nn.Module)
+    assert isinstance(runner.network, nn.Module)  # for its card
+
+
+def test_a_compiled_network_computes_what_the_network_computes(images: Tensor) -> None:
+    runner = build(network("torch.compile"))
+    assert isinstance(runner.run, torch._dynamo.OptimizedModule)
+    outputs = computed(runner, images, 64)
+    with torch.inference_mode():
+        assert difference(outputs, runner.expected(images)) <= 1e-5
+        assert difference(outputs, build(network("eager")).expected(images)) <= 1e-5
+
+
+@pytest.mark.parametrize("model", ["fc", "cnn"])
+def test_bfloat16_is_near_float32_and_not_the_same(model: str, images: Tensor) -> None:
+    runner = build(network("eager", model, precision="bfloat16"))
+    outputs = computed(runner, images, 32)
+    with torch.inference_mode():
+        expected = runner.expected(images)
+        assert difference(expected, build(network("eager", model)).expected(images)) == 0
+        assert runner.run(runner.prepare(images[:2])).dtype == torch.bfloat16
+    assert 0 < difference(outputs, expected) < 0.05
+    assert runner.memory_format == "channels_last"
+    assert runner.prepare(images).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_float32_is_laid_out_contiguously(images: Tensor) -> None:
+    runner = build(network("eager", "cnn"))
+    assert runner.memory_format == "contiguous"
+    assert runner.prepare(images).is_contiguous()
+    assert runner.run is runner.network  # nothing of ours is timed with it
+
+
+def test_every_subject_of_the_catalogue_has_an_engine() -> None:
+    subjects = catalogue(["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], [], [f"{OWN}:right"])
+    assert {one.engine for one in subjects} == set(ENGINES)
+    assert set(PEERS) <= {one.engine for one in subjects}
+
+
+@pytest.mark.parametrize("engine", ["dense matrix", "factors", "eager", "torch.compile"])
+def test_what_has_weights_brings_its_network_for_the_card(engine: str) -> None:
+    assert isinstance(build(network(engine)).network, nn.Module)
+
+
+def test_the_factors_are_a_separable_network_of_1795_weights() -> None:
+    runner = build(subject("factors"))
+    assert isinstance(runner.network, Separable)
+    assert sum(weights.numel() for weights in runner.network.parameters()) == 1795
+
+
+def own(name: str) -> Subject:
+    return Subject(name=name, kind="own", engine="own", device="cpu")
+
+
+def test_a_function_of_your_own_gets_the_images_and_is_compared_with_the_pipeline(images: Tensor) -> None:
+    runner = build(own(f"{OWN}:right"))
+    assert torch.equal(computed(runner, images, 10), make_targets(reference, images))
+    assert runner.expected is reference
+    assert runner.network is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module:function", "can't be imported: No module named 'no_such_module'"),
+        (f"{OWN}:no_such_function", "can't be imported: .* has no attribute 'no_such_function'"),
+        (f"{OWN}:not_a_function", "is not a function of images"),
+    ],
+)
+def test_a_function_that_is_not_there_is_said_with_its_flag(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^--subject {name} {message}"):
+        build(own(name))
