@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from analysis.console import Console, complain
+from analysis.tables import rows_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")
         return 1
-    closing.tell(console, rows)
+    closing.tell(console, rows, rows_of(config.tables, "cards", config.run))
     return 0
 
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[], help="(default: 1 8 64 250 1000 10000)")
     parser.add_argument("--passes", type=int, help="timed passes per series (default: 30)")
     parser.add_argument("--images", type=int, help="images per pass (default: the test split, at most 10000)")
-    parser.add_argument("--series-sec", type=float, help="a series' time, beyond which passes are cut (default: 60)")
+    parser.add_argument("--series-sec", type=float, help="a series' time, beyond which passes are cut (default: 20)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
     parser.add_argument("--seed", type=int, default=0, help="draws the order of the series (default: 0)")
     return parser

@@ -14,8 +14,8 @@ MARKS = {"valid": "", "warning": "warning", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
-def tell(console: Console, rows: Sequence[Row]) -> None:
-    """Print everything about a session's rows, one JSON line last."""
+def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> None:
+    """Print everything about a session's rows and its subjects' cards, one JSON line last."""
     timings = pd.DataFrame(rows)
     passes = comparison.passes(timings)
     if passes.empty:
@@ -26,6 +26,7 @@ def tell(console: Console, rows: Sequence[Row]) -> None:
         _speed(console, passes, series, device)
         _quality(console, series, device)
         _crossovers(console, passes, series, device)
+    _cards(console, passes, cards)
     _study(console, timings, series)
     _caveats(console, series)
     console.line(json.dumps(as_json(passes, series)))
@@ -119,6 +120,29 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
         size = comparison.crossover(passes, series, subject, device)
         when = "never" if size is None else f"from batch {size:,} on" if size > 1 else "at every batch size"
         console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
+
+
+def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
+    """What each network is, whoever runs it, and the least time that this machine would need for an image."""
+    plain = passes[passes.engine.isin(["eager", "factors", "dense matrix"]) & (passes.precision == "float32")]
+    limits = (1e6 * plain.limit_sec / plain.images).groupby([plain.subject, plain.device]).min()
+    table = [
+        [
+            card["subject"],
+            f"{card['parameters']:,}",
+            f"{card['flops_per_image'] / 1e6:.3g}",
+            f"{card['weight_bytes'] / 2**10:,.0f}",
+            f"{card['receptive_height']} × {card['receptive_width']}",
+            ", ".join(f"{_us(limit)} ({device})" for device, limit in limits[card["subject"]].items()),
+        ]
+        for card in cards
+        if card["subject"] in limits.index
+    ]
+    if table:
+        console.line()
+        columns = ["", "parameters", "MFLOP an image", "weights KiB", "sees pixels", "limit µs an image"]
+        moved = f"{cards[0]['bytes_per_image']:,} bytes an image, read and written"
+        console.table(f"Networks without running them; beside the weights each moves {moved}", columns, table)
 
 
 def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> None:

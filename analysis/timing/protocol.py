@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PASSES = 30
-SERIES_SEC = 60.0
+SERIES_SEC = 20.0
 AGREEING, AGREEMENT = 3, 0.05  # passes in a row that differ by less than this share: warm
 MOST_WARM_UPS = 10
 WARNING_IQR, INVALID_IQR = 0.10, 0.25  # shares of the median, as torch.utils.benchmark has them

@@ -28,8 +28,13 @@ def session(**of_fc: Any) -> list[Row]:
     return rows
 
 
-def told(rows: Sequence[Row], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    closing.tell(Console(), rows)
+def card(subject: str, **more: Any) -> Row:
+    row = {"subject": subject, "parameters": 1795, "flops_per_image": 113_664, "bytes_per_image": 6208}
+    return row | {"weight_bytes": 7180, "receptive_height": 13, "receptive_width": 32} | more
+
+
+def told(rows: Sequence[Row], capsys: pytest.CaptureFixture[str], cards: Sequence[Row] = ()) -> list[str]:
+    closing.tell(Console(), rows, cards)
     return capsys.readouterr().out.splitlines()
 
 
@@ -102,6 +107,17 @@ def test_verdicts_stand_beside_the_numbers(capsys: pytest.CaptureFixture[str]) -
     assert {"6 valid", "3 warning", "3 invalid"} <= set(re.findall(r"\d+ \w+", verdicts))
     assert "  fc at 1 on cpu; fc at 8 on cpu; fc at 1,000 on cpu: too loud" in lines
     assert not any("a bit loud" in line for line in lines)
+
+
+def test_each_networks_card_is_told_once_whoever_runs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    cards = [card("fc", parameters=494_480), card("trial 3"), card("trial 3, bfloat16"), card("of another session")]
+    lines = told(session(), capsys, cards)
+    table = section(lines, "Networks without running them")
+    assert list(table) == ["fc", "trial 3"]
+    assert table["fc"][0] == "494,480"
+    assert table["trial 3"] == ["1,795", "0.114", "7", "13 × 32", "0.5 (cpu)"]
+    assert any("6,208 bytes an image" in line for line in lines)
+    assert not any("Networks without" in line for line in told(session(), capsys))
 
 
 def test_invalid_series_are_listed_by_their_reason(capsys: pytest.CaptureFixture[str]) -> None:
