@@ -60,14 +60,15 @@ def export(network: nn.Module, to: str, path: Path) -> float:
     return difference
 
 
-def load_exported(path: Path, threads: int | None = None) -> Exported:
+def load_exported(path: Path) -> Exported:
     """An exported file as a function of uint8 images on the CPU."""
     if path.suffix == ENDINGS["torch"]:
         program: Exported = torch.export.load(path).module()
         return program
     onnxruntime = _onnx_package("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads leave the cores to others
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 

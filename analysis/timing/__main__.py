@@ -3,8 +3,8 @@
     python -m analysis.timing --run NAME
     python -m analysis.timing --data photos --only 'torchvision*' 'separable*' --passes 5   # a minute, no run
 
-Exit status: 0, 1 when the storage did not take the rows, 2 for a mistake on the command line, 130 after
-Ctrl-C (the passes up to then are kept).
+Exit status: 0, 1 when nothing was measured or the storage did not take the rows, 2 for a mistake on the
+command line, 130 after Ctrl-C (the passes up to then are kept).
 """
 
 import argparse
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")
         return 1
-    closing.tell(console, rows, rows_of(config.tables, "cards", config.run))
-    return 0
+    return 0 if closing.tell(console, rows, rows_of(config.tables, "cards", config.run)) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

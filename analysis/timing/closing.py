@@ -9,18 +9,19 @@ from analysis.console import Console, percent
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, VALID
+from analysis.timing.subjects import TORCHVISION
 
 MARKS = {"valid": "", "warning": "warning", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
-def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> None:
-    """Print everything about a session's rows and its subjects' cards, one JSON line last."""
+def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
+    """Print everything about a session's rows and its subjects' cards, one JSON line last; False without any."""
     timings = pd.DataFrame(rows)
     passes = comparison.passes(timings)
     if passes.empty:
         console.line("Nothing was measured.", style="red")
-        return
+        return False
     series = comparison.summary(passes)
     for device in dict.fromkeys(series.device):
         _speed(console, passes, series, device)
@@ -30,6 +31,7 @@ def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> None:
     _study(console, timings, series)
     _caveats(console, series)
     console.line(json.dumps(as_json(passes, series)))
+    return True
 
 
 def tell_short(console: Console, rows: Sequence[Row]) -> None:
@@ -49,7 +51,7 @@ def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
     columns += ["max_difference", *comparison.QUALITY, "verdict"]
     records = json.loads(series[columns].to_json(orient="records"))
     found = {
-        f"{subject} on {device}": comparison.crossover(passes, series, subject, device)
+        f"{subject} on {device}": comparison.crossover(comparison.faster_sizes(passes, series, subject, device))
         for subject, device in _networks(series)
     }
     return {"session": int(passes.session.iloc[0]), "series": records, "crossover_batch_size": found}
@@ -84,10 +86,18 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
         table,
     )
     console.line(
-        "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as torchvision image "
-        "by image on a CPU. × batched: as torchvision's best batch here. of limit: of what bandwidth and matrix rate "
-        "allow at best."
+        f"single, batched: at batch size 1, and at the best one (size). × singly: times as fast as torchvision image "
+        f"by image on a CPU{_standing(single)}. × batched: as torchvision's best batch here{_standing(batched)}. "
+        f"of limit: of what bandwidth and matrix rate allow at best."
     )
+
+
+def _standing(baseline: pd.Series | None) -> str:
+    """What a ratio's denominator is, with its verdict where that is not plain valid."""
+    if baseline is None:
+        return " (not measured)"
+    mark = MARKS[baseline.verdict]
+    return f" ({baseline.subject}, batch {baseline.batch_size:,}{', ' if mark else ''}{mark})"
 
 
 def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
@@ -117,9 +127,24 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
     for subject, place in _networks(series):
         if place != device:
             continue
-        size = comparison.crossover(passes, series, subject, device)
-        when = "never" if size is None else f"from batch {size:,} on" if size > 1 else "at every batch size"
-        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
+        faster = comparison.faster_sizes(passes, series, subject, device)
+        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {_when(faster)}{_doubt(series, subject)}")
+
+
+def _when(faster: dict[int, bool]) -> str:
+    sizes = [f"{size:,}" for size, is_faster in faster.items() if is_faster]
+    start = comparison.crossover(faster)
+    if not sizes:
+        return "never"
+    if len(sizes) == len(faster):
+        return "at every batch size" if len(sizes) > 1 else f"at batch {sizes[0]}"
+    later = start is not None and sum(size >= start for size in faster) == len(sizes)
+    return f"from batch {start:,} on" if later else f"at batch {', '.join(sizes)} only"
+
+
+def _doubt(series: pd.DataFrame, subject: str) -> str:
+    rows = series[series.subject.isin([subject, *TORCHVISION])]
+    return " (invalid series among them)" if (rows.verdict == INVALID).any() else ""
 
 
 def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
@@ -165,7 +190,7 @@ def _like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
 
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:
-    cut = series[series.images < series.images.max()]
+    cut = series[series.images + series.batch_size <= series.images.max()]
     if len(cut):
         console.line(
             f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to exceed --series-sec: "

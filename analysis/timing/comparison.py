@@ -65,10 +65,8 @@ def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -
 
 
 def quickest(series: pd.DataFrame) -> pd.Series | None:
-    """The series with the least time an image, end to end; an invalid one only where all are. None for none."""
-    sure = series[series.verdict != INVALID]
-    candidates = series if sure.empty else sure
-    return None if candidates.empty else candidates.sort_values("end_to_end_us").iloc[0]
+    """The series with the least time an image, end to end, whatever its verdict; None where there is none."""
+    return None if series.empty else series.sort_values("end_to_end_us").iloc[0]
 
 
 def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
@@ -98,18 +96,23 @@ def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]
     return float(ordered[below]), float(ordered[count - 1 - below])
 
 
-def crossover(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> int | None:
-    """The batch size from which on `subject` is faster than torchvision at the same one; None for never.
+def faster_sizes(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> dict[int, bool]:
+    """Whether `subject` is faster than torchvision, for each batch size at which both were measured, ascending.
 
     Faster means that the whole interval of the ratio lies above 1.
     """
-    own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size", ascending=False)
+    own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size")
+    pairs = [(one, baseline(series, device, one.batch_size)) for _, one in own.iterrows()]
+    return {int(one.batch_size): times_faster(rows, one, other).low > 1 for one, other in pairs if other is not None}
+
+
+def crossover(faster: dict[int, bool]) -> int | None:
+    """The batch size from which on a subject is faster at all larger ones; None where there is none."""
     found = None
-    for _, one in own.iterrows():
-        other = baseline(series, device, one.batch_size)
-        if other is None or times_faster(rows, one, other).low <= 1:
+    for size in sorted(faster, reverse=True):
+        if not faster[size]:
             break
-        found = int(one.batch_size)
+        found = size
     return found
 
 
@@ -117,15 +120,15 @@ def pareto(bests: pd.DataFrame) -> pd.Series:
     """Of the `best` rows, those that no other on the same device beats in quality and speed: bool.
 
     One is beaten by another that is at least as good in both shares and in time, and better in one of them.
-    Without a known quality there is nothing to say: False.
+    Without a known quality or with an invalid time there is nothing to say: False.
     """
     return pd.Series([_unbeaten(row, bests) for _, row in bests.iterrows()], bests.index, dtype=bool)
 
 
 def _unbeaten(row: pd.Series, rows: pd.DataFrame) -> bool:
-    if row[QUALITY].isna().any():
+    if row[QUALITY].isna().any() or row.verdict == INVALID:
         return False
-    others = rows[(rows.device == row.device)].dropna(subset=QUALITY)
+    others = rows[(rows.device == row.device) & (rows.verdict != INVALID)].dropna(subset=QUALITY)
     as_good = (others[QUALITY] >= row[QUALITY].astype(float)).all(axis=1) & (others.end_to_end_us <= row.end_to_end_us)
     better = (others[QUALITY] > row[QUALITY].astype(float)).any(axis=1) | (others.end_to_end_us < row.end_to_end_us)
     return not (as_good & better).any()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from analysis.console import Console, duration
@@ -55,6 +56,7 @@ class Session:
         self.processes: dict[Subject, SubjectProcess] = {}
         self.checked: dict[Subject, Checked] = {}
         self.series: list[Series] = []
+        self._faults: dict[tuple[Subject, int], str] = {}
         self._measured: dict[tuple[Subject, int], list[Pass]] = {}
 
     def __enter__(self) -> "Session":
@@ -103,15 +105,19 @@ class Session:
         limit_sec = self.config.series_sec / self.config.passes / 2  # a pass is timed twice
         for subject, checked in self.checked.items():
             self.console.progress(f"warming up {subject.name} on {subject.device}")
-            with self._leaving_out(subject):
-                kind = (subject.device, "bfloat16" if subject.precision == "bfloat16" else "float32")
-                rates[kind] = rates.get(kind) or self.processes[subject].call("rates")
-                for size in self.config.batch_sizes[:1] if subject.single else self.config.batch_sizes:
-                    plan = self.processes[subject].call("warm_up", size, limit_sec)
-                    if plan.images:
-                        self.series.append(Series(subject, size, checked, plan, rates[kind]))
-                    else:
-                        self._too_slow(subject, size, plan.batch_sec)
+            process = self.processes[subject]
+            kind = (subject.device, "bfloat16" if subject.precision == "bfloat16" else "float32")
+            for size in self.config.batch_sizes[:1] if subject.single else self.config.batch_sizes:
+                try:
+                    rates[kind] = rates.get(kind) or process.call("rates")
+                    plan = process.call("warm_up", size, limit_sec)
+                except SubjectError as error:
+                    self._leave_out(subject, error, f" at batch {size}")
+                    continue
+                if plan.images:
+                    self.series.append(Series(subject, size, checked, plan, rates[kind]))
+                else:
+                    self._too_slow(subject, size, plan.batch_sec)
 
     def measure(self) -> None:
         """Rounds over all series in one order, so that whatever drifts hits all alike; then the verdicts."""
@@ -122,8 +128,7 @@ class Session:
             for number in range(1, self.config.passes + 1):
                 for series in order:
                     self._progress(number, series)
-                    with self._leaving_out(series.subject):
-                        self._measure_one(series, number)
+                    self._measure_one(series, number)
                 self.table.publish_if_due()
             for series in order:
                 self._judge(series)
@@ -131,28 +136,34 @@ class Session:
             self.table.publish()
 
     def _measure_one(self, series: Series, number: int) -> None:
-        process = self.processes.get(series.subject)
-        if process is None:  # it failed in an earlier round
+        key = (series.subject, series.batch_size)
+        if key in self._faults:
             return
-        measured: Pass = process.call("measure", series.batch_size)
+        try:
+            measured: Pass = self.processes[series.subject].call("measure", series.batch_size)
+        except SubjectError as error:
+            self._faults[key] = f"it ended in pass {number}: {error}"
+            return
         own = sum(subject.device == "cuda" for subject in self.processes)
         measured = replace(measured, gpu_processes=max(0, measured.gpu_processes - own))
-        self._measured.setdefault((series.subject, series.batch_size), []).append(measured)
+        self._measured.setdefault(key, []).append(measured)
         self.table.put(self.facts | timing_row(series, number, measured))
 
     def _judge(self, series: Series) -> None:
-        passes = self._measured.get((series.subject, series.batch_size), [])
+        key = (series.subject, series.batch_size)
+        passes = self._measured.get(key, [])
         if not passes:
             return
         on_cpu = series.subject.device == "cpu"
         conditions = Conditions(
             cores=machine.cores(),
             threads=self.config.threads if on_cpu and not series.subject.single else 1,
-            other_load=sum(one.other_load for one in passes) / len(passes),
+            other_load=max(0.0, sum(one.other_busy_sec for one in passes) / sum(one.turn_sec for one in passes)),
             throttled=any(one.throttled for one in passes),
             gpu_processes=max(one.gpu_processes for one in passes),
             settled=series.plan.warm_up.settled,
-            differs=series.checked.differs,
+            gaps=any(one.device_gaps for one in passes),
+            fault=self._faults.get(key, series.checked.differs),
         )
         times = [[getattr(one, kind) for one in passes] for kind in ("device_sec", "end_to_end_sec")]
         verdict, reason = judge(times, conditions)
@@ -168,25 +179,17 @@ class Session:
             f"about {duration(left * (self.config.passes - number + 1))} left"
         )
 
-    @contextmanager
-    def _leaving_out(self, subject: Subject) -> Iterator[None]:
-        try:
-            yield
-        except SubjectError as error:
-            self._leave_out(subject, error)
-
-    def _leave_out(self, subject: Subject, error: SubjectError) -> None:
+    def _leave_out(self, subject: Subject, error: SubjectError, where: str = "") -> None:
         """A person's own function is a mistake to mend; the rest can be measured without this one."""
-        close_all([self.processes.pop(subject)])
         if subject.kind == "own":
-            raise ValueError(f"--subject {subject.name} can't be timed: {error}")
-        self.console.line(f"{subject.name} on {subject.device} is left out: {error}", style="yellow")
+            raise ValueError(f"--subject {subject.name} can't be timed{where}: {error}")
+        self.console.line(f"{subject.name} on {subject.device} is left out{where}: {error}", style="yellow")
 
     def _too_slow(self, subject: Subject, batch_size: int, batch_sec: float) -> None:
         needed = 2 * batch_sec * self.config.passes * 1.2
         self.console.line(
             f"{subject.name} at batch {batch_size} is left out: one batch takes {batch_sec:.2g} s; "
-            f"--series-sec {needed:.0f} would measure it",
+            f"python -m analysis.timing … --series-sec {needed:.0f} would measure it",
             style="yellow",
         )
 
@@ -213,5 +216,8 @@ def _images_file(config: TimingConfig) -> Iterator[Path]:
     images = config.images.images.contiguous()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "images.safetensors"
-        save_file({"images": images, "truths": make_targets(reference, images)}, path)
+        try:
+            save_file({"images": images, "truths": make_targets(reference, images)}, path)
+        except SafetensorError as error:
+            raise OSError(f"{directory}: {error}") from error
         yield path

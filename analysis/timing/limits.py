@@ -20,7 +20,7 @@ from trainables.receptive_field import receptive_field
 
 IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)  # read as uint8, written as float32
 MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
-BUFFER_MIB = {"cpu": 256, "cuda": 4096}  # beyond every cache
+BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
 TRIES = 5
 
 
@@ -75,6 +75,9 @@ def measure(device: torch.device, precision: str) -> Rates:
     target = torch.empty_like(source)
     product = _shortest_sec(lambda: left @ right, device)
     copied = _shortest_sec(lambda: target.copy_(source), device)
+    if device.type == "cuda":
+        del left, right, target
+        torch.cuda.empty_cache()
     return Rates(2 * size**3 / product / 1e9, 2 * source.nbytes / copied / 1e9)
 
 

@@ -21,27 +21,31 @@ class Reading:
 
     at: float
     busy_sec: float
-    """Of all cores together, work for other virtual machines included where the host tells."""
+    """Of all cores that this process may use, work for other virtual machines included where the host tells."""
     own_sec: float
     throttles: int
 
 
 def read() -> Reading:
     """This moment's counters."""
-    times = psutil.cpu_times()._asdict()
+    everywhere = psutil.cpu_times(percpu=True)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(everywhere))
+    times = [core._asdict() for number, core in enumerate(everywhere) if number in mine]
     own = psutil.Process().cpu_times()
     return Reading(
         at=time.monotonic(),
-        busy_sec=sum(sec for name, sec in times.items() if name not in IDLE),
+        busy_sec=sum(sec for core in times for name, sec in core.items() if name not in IDLE),
         own_sec=own.user + own.system,
         throttles=sum(int(path.read_text()) for path in Path("/sys").glob(THROTTLE_COUNTERS)),
     )
 
 
-def other_load(before: Reading, after: Reading) -> float:
-    """Cores that other processes kept busy between two readings, in the mean."""
-    busy = (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
-    return max(0.0, busy / max(after.at - before.at, 1e-9))
+def other_busy_sec(before: Reading, after: Reading) -> float:
+    """Seconds of cores that other processes took between two readings.
+
+    The system counts in ticks of 10 ms, so that a short span may come out below zero: add spans up first.
+    """
+    return (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
 
 
 def cores() -> int:

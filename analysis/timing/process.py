@@ -49,3 +49,4 @@ def close_all(processes: Iterable[SubjectProcess]) -> None:
     for child in running:
         child.join(max(0.0, end - time.monotonic()))
         child.kill()
+        child.join()

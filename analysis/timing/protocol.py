@@ -50,16 +50,18 @@ class Conditions:
     gpu_processes: int = 0
     """Other processes on the GPU."""
     settled: bool = True
-    differs: str = ""
-    """Why this is not the same computation, if it is not."""
+    gaps: bool = False
+    """Whether device times contain waiting for the host."""
+    fault: str = ""
+    """Why there is no result at all: another computation, or a process that died."""
 
 
 def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[str, str]:
     """A verdict, and the reason with what to change; `series` are the times in seconds, each kind its own."""
     spread = max(relative_iqr(times) for times in series)
     wanted = conditions.threads + conditions.other_load
-    if conditions.differs:
-        return INVALID, conditions.differs
+    if conditions.fault:
+        return INVALID, conditions.fault
     if conditions.throttled:
         return INVALID, "the processor lowered its clock because of heat or power: let it cool, and measure again"
     if conditions.gpu_processes:
@@ -75,6 +77,11 @@ def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[st
         )
     if spread > WARNING_IQR:
         return WARNING, f"the middle half of the passes spreads over {spread:.0%} of the median"
+    if conditions.gaps:
+        return (
+            WARNING,
+            "its device times contain gaps: it waits for the GPU itself, or launches too many kernels a call",
+        )
     if not conditions.settled:
         return WARNING, f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over {AGREEMENT:.0%}"
     return VALID, ""

@@ -126,6 +126,7 @@ def _compiled(subject: Subject) -> Runner:
     """Compiled together with the conversion from uint8, once per batch size."""
     device = torch.device(subject.device)
     network = _network(subject).to(device)
+    torch._dynamo.config.recompile_limit = 100  # one a batch size; beyond the limit it runs eagerly without a word
     run = torch.compile(EndToEnd(network), dynamic=False)
     return Runner(prepare=lambda images: images.to(device), run=run, expected=_expected(subject), network=network)
 

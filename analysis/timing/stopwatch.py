@@ -16,11 +16,16 @@ FIRST_LEAD, LONGEST_LEAD = 1_000_000, 256_000_000  # clock cycles: 0.6 ms to 0.2
 class Stopwatch(Protocol):
     """Times one pass over all batches."""
 
+    gaps: bool
+    """Whether the last pass contains times in which the device waited for the host."""
+
     def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float: ...
 
 
 class HostStopwatch:
     """Wall-clock seconds of a pass. `synchronize` waits for a device that works by itself."""
+
+    gaps = False
 
     def __init__(
         self, clock: Callable[[], float] = time.perf_counter, synchronize: Callable[[], object] = lambda: None
@@ -60,10 +65,12 @@ class CudaStopwatch:
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda
         self._lead = FIRST_LEAD
+        self.gaps = False
 
     def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float:
         """Mean seconds of `repeats` passes."""
         self._lead = self._lead or FIRST_LEAD
+        self.gaps = False
         calls = [batch for _ in range(repeats) for batch in batches]
         blocks = [calls[start : start + CALLS_A_BLOCK] for start in range(0, len(calls), CALLS_A_BLOCK)]
         return sum(self._block(run, block) for block in blocks) / repeats
@@ -81,5 +88,6 @@ class CudaStopwatch:
             end.record()
             end.synchronize()
             if not had_begun or not self._lead:
+                self.gaps |= had_begun
                 return float(start.elapsed_time(end)) / 1e3
             self._lead = self._lead * 4 if self._lead < LONGEST_LEAD else 0

@@ -1,6 +1,9 @@
 """The process of one subject: it builds the subject, checks what it computes, warms it up and times passes."""
 
 import logging
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +24,8 @@ from trainables.metrics import cosine_accuracy, cosine_similarity
 from trainables.pipelines import TARGET_SHAPE
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
-STIR_SEC = 0.005  # untimed calls before each pass, since another subject just had the caches
+STIR_SEC = 0.005  # at least one untimed call before each pass, since another subject just had the caches
+ENERGY_SEC = 0.5  # NVML's counter of energy moves every few tens of ms
 SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}  # how far a network's variant may be from its eager float32
 
 
@@ -54,6 +58,9 @@ class Plan:
     warm_up: WarmUp
     first_call_sec: float
     batch_sec: float
+    energy_j: float | None = None
+    """Drawn by the GPU for a pass over inputs that lie there."""
+    power_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,14 @@ class Pass:
 
     device_sec: float
     end_to_end_sec: float
-    other_load: float
+    device_gaps: bool
+    turn_sec: float
+    """Both passes and what lies between: the time in which other work was watched."""
+    other_busy_sec: float
     throttled: bool
     gpu_processes: int
     cpu_clock_mhz: float | None
     gpu_clock_mhz: float | None
-    energy_j: float | None
-    """Drawn by the GPU in a pass of its own over inputs on the device, since the stopwatch lets it sleep."""
-    power_w: float | None
     peak_mib: float
 
 
@@ -87,6 +94,8 @@ class Timed:
         self.host = HostStopwatch(synchronize=torch.cuda.synchronize if on_gpu else lambda: None)
         self.device_stopwatch: Stopwatch = CudaStopwatch(torch.cuda) if on_gpu else self.host
         self.gpu = machine.Gpu() if on_gpu else None
+        self._checked = self.results[:0]
+        self._prepared: Tensor | None = None
         self._plans: dict[int, Plan] = {}
         self._inputs: dict[int, tuple[list[Any], list[Any]]] = {}
 
@@ -98,6 +107,7 @@ class Timed:
         batch = 1 if self.subject.single else CHECK_BATCH
         for start in range(0, len(images), batch):
             self._store(start, images[start : start + batch])
+        self._checked = self.results[:COMPARED][: len(images)].clone()
         expected = self.runner.expected(images[:COMPARED])
         difference = float((self.results[: len(expected)] - expected).abs().max())
         cosines = cosine_similarity(self.results, self.truths)
@@ -121,8 +131,10 @@ class Timed:
         """Decide how many images a pass takes, and repeat it until it is warm."""
         batch = self.runner.layout(self.images[:batch_size])
         start = time.perf_counter()
-        self._end_to_end((0, batch))
+        outputs = self.runner.end_to_end(batch)
         first_call_sec = time.perf_counter() - start
+        self._place(0, batch_size, outputs)
+        self._compare_with_check(batch_size)
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
         count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
         if not count:
@@ -132,7 +144,8 @@ class Timed:
         warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
         prepared_sec = self.host.seconds(self.runner.run, prepared)
         repeats = self.host.repeats(min(prepared_sec, self.host.seconds(self._end_to_end, whole)))
-        self._plans[batch_size] = Plan(count, repeats, warm, first_call_sec, batch_sec)
+        energy = self._energy(prepared)
+        self._plans[batch_size] = Plan(count, repeats, warm, first_call_sec, batch_sec, *energy)
         return self._plans[batch_size]
 
     @torch.inference_mode()
@@ -140,39 +153,53 @@ class Timed:
         """One pass of a series that is warm."""
         prepared, whole = self._inputs[batch_size]
         plan = self._plans[batch_size]
-        self._stir(plan, whole)
+        self._stir(whole)
         memory = machine.PeakMemory(self.device)
         memory.reset()
         before = machine.read()
         device_sec = self.device_stopwatch.seconds(self.runner.run, prepared, plan.repeats)
-        energy_j, power_w = self._energy(prepared, plan.repeats)
         end_to_end_sec = self.host.seconds(self._end_to_end, whole, plan.repeats)
         after = machine.read()
         return Pass(
             device_sec=device_sec,
             end_to_end_sec=end_to_end_sec,
-            other_load=machine.other_load(before, after),
+            device_gaps=self.device_stopwatch.gaps,
+            turn_sec=after.at - before.at,
+            other_busy_sec=machine.other_busy_sec(before, after),
             throttled=after.throttles > before.throttles or bool(self.gpu and self.gpu.throttled()),
             gpu_processes=self.gpu.processes() if self.gpu else 0,
             cpu_clock_mhz=machine.clock_mhz(),
             gpu_clock_mhz=self.gpu.clock_mhz() if self.gpu else None,
-            energy_j=energy_j,
-            power_w=power_w,
             peak_mib=memory.mib(),
         )
 
-    def _energy(self, prepared: list[Any], repeats: int) -> tuple[float | None, float | None]:
+    def _energy(self, prepared: list[Any]) -> tuple[float | None, float | None]:
+        """Joules a pass, and watts, over so many passes that the GPU's counter can tell."""
         before = self.gpu.energy_j() if self.gpu else None
         if self.gpu is None or before is None:
             return None, None
-        seconds = self.host.seconds(self.runner.run, prepared, repeats)
-        drawn = ((self.gpu.energy_j() or before) - before) / repeats
-        return drawn, drawn / seconds
+        passes, elapsed_sec = 0, 0.0
+        while elapsed_sec < ENERGY_SEC:
+            elapsed_sec += self.host.seconds(self.runner.run, prepared)
+            passes += 1
+        drawn = (self.gpu.energy_j() or before) - before
+        return drawn / passes, drawn / elapsed_sec
 
-    def _stir(self, plan: Plan, whole: list[Any]) -> None:
+    def _stir(self, whole: list[Any]) -> None:
         end = time.perf_counter() + STIR_SEC
-        while plan.batch_sec < STIR_SEC and time.perf_counter() < end:
+        self._end_to_end(whole[0])
+        while time.perf_counter() < end:
             self._end_to_end(whole[0])
+
+    def _compare_with_check(self, batch_size: int) -> None:
+        """The first batch of each size, just computed, against what `check` found at its own size.
+
+        Raises ValueError when they differ, since then it was something else that was checked.
+        """
+        count = min(batch_size, len(self._checked))
+        difference = float((self.results[:count] - self._checked[:count]).abs().amax()) if count else 0.0
+        if difference > SAME_WITHIN["bfloat16"]:
+            raise ValueError(f"its output at batch {batch_size} differs from that at {CHECK_BATCH} by {difference:.1e}")
 
     def _end_to_end(self, placed: tuple[int, Any]) -> None:
         """One batch from host memory into its place among the results, which lie in host memory too."""
@@ -183,19 +210,27 @@ class Timed:
     def _lay_out(self, batch_size: int, count: int) -> tuple[list[Any], list[Any]]:
         """Before the clock runs: the batches as the device wants them, and as they lie in host memory."""
         batches = [self.runner.layout(batch) for batch in self.images[:count].split(batch_size)]
-        prepared = [self.runner.prepare(batch) for batch in batches]
+        if self.subject.single:
+            prepared = [self.runner.prepare(batch) for batch in batches]
+        else:  # one copy for all batch sizes
+            if self._prepared is None:
+                self._prepared = self.runner.prepare(self.runner.layout(self.images))
+            prepared = list(self._prepared[:count].split(batch_size))
         return prepared, list(zip(range(0, count, batch_size), batches, strict=True))
 
     def _store(self, start: int, images: Tensor) -> None:
-        outputs = self.runner.end_to_end(self.runner.layout(images))
-        wanted = (len(images), *TARGET_SHAPE)
+        self._place(start, len(images), self.runner.end_to_end(self.runner.layout(images)))
+
+    def _place(self, start: int, count: int, outputs: Any) -> None:
+        """Outputs of `count` images into the results. Raises ValueError when they don't have the shape and type."""
+        wanted = (count, *TARGET_SHAPE)
         found = (tuple(outputs.shape), outputs.dtype) if isinstance(outputs, Tensor) else (type(outputs).__name__, "")
         if found != (wanted, torch.float32):
             raise ValueError(
-                f"{self.subject.name} makes {found[0]} {found[1]} of {len(images)} images: "
+                f"{self.subject.name} makes {found[0]} {found[1]} of {count} images: "
                 f"it has to return a tensor {wanted} of torch.float32"
             )
-        self.results[start : start + len(images)] = outputs
+        self.results[start : start + count] = outputs
 
     def _differs(self, difference: float) -> str:
         if difference != difference:  # NaN
@@ -210,8 +245,17 @@ _timed: Timed | None = None
 
 def enter(threads: int) -> None:
     """The first thing in the process."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a killed parent leaves nobody else who would end this process
+        threading.Thread(target=_outlive_nobody, args=(parent,), daemon=True).start()
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
     torch.set_num_threads(threads)
+
+
+def _outlive_nobody(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def prepare(subject: Subject, images_file: Path) -> Checked:

@@ -36,6 +36,7 @@ SAME = {
     "reason": "",
     "other_load": 0.0,
     "throttled": False,
+    "device_gaps": False,
     "gpu_processes": 0,
     "peak_mib": 100.0,
     "threads": 2,

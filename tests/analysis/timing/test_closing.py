@@ -83,7 +83,7 @@ def test_a_gpu_has_its_own_table_and_is_compared_with_a_cpu_image_by_image(
         "fc: faster than torchvision on this CPU from batch 1,000 on",
         "trial 3: faster than torchvision on this CPU at every batch size",
         "trial 3, bfloat16: faster than torchvision on this CPU at every batch size",
-        "fc: faster than torchvision on this GPU from batch 1,000 on",
+        "fc: faster than torchvision on this GPU at batch 1,000",
     ]
 
 
@@ -149,7 +149,7 @@ def test_each_networks_crossover_is_told(capsys: pytest.CaptureFixture[str]) -> 
     assert [line for line in lines if ": faster than torchvision" in line] == [
         "cnn: faster than torchvision on this CPU never",
         "fc: faster than torchvision on this CPU from batch 1,000 on",
-        "mine:f: faster than torchvision on this CPU at every batch size",
+        "mine:f: faster than torchvision on this CPU at batch 1",
         "trial 3: faster than torchvision on this CPU at every batch size",
         "trial 3, bfloat16: faster than torchvision on this CPU at every batch size",
     ]
@@ -243,3 +243,34 @@ def test_programs_get_what_people_read() -> None:
     passes, series = compared(session())
     content = closing.as_json(passes, series)
     assert [one["end_to_end_us"] for one in content["series"]] == series.end_to_end_us.tolist()
+
+
+@pytest.mark.parametrize(
+    ("faster", "told"),
+    [
+        ({1: False, 8: False}, "never"),
+        ({1: True, 8: True}, "at every batch size"),
+        ({8: True}, "at batch 8"),
+        ({1: False, 8: True, 64: True}, "from batch 8 on"),
+        ({1: False, 8: True, 64: True, 1000: False}, "at batch 8, 64 only"),
+        ({1: True, 8: False, 64: True}, "at batch 1, 64 only"),
+    ],
+)
+def test_where_a_subject_is_faster_is_told_whole(faster: dict[int, bool], told: str) -> None:
+    assert closing._when(faster) == told
+
+
+def test_a_crossover_from_invalid_series_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(session(verdict="invalid", reason="loud"), capsys)
+    assert "fc: faster than torchvision on this CPU from batch 1,000 on (invalid series among them)" in lines
+    assert "trial 3: faster than torchvision on this CPU at every batch size" in lines
+
+
+def test_the_ratios_say_what_they_are_ratios_to(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = session()
+    for row in rows:
+        if row["subject"] == "torchvision uint8" and row["batch_size"] == 1:
+            row |= {"verdict": "invalid", "reason": "loud"}
+    (line,) = [line for line in told(rows, capsys) if line.startswith("single, batched:")]
+    assert "on a CPU (torchvision uint8, batch 1, INVALID)" in line
+    assert "best batch here (torchvision uint8, batch 1,000)" in line

@@ -109,7 +109,7 @@ def test_every_row_says_under_what_circumstances_it_came_about(finished: Finishe
     for column in ("cpu_model", "host", "cores", "limit_sec", "matrix_gflops", "bandwidth_gb_per_sec", "peak_mib"):
         assert passes[column].notna().all()
     assert passes[["gpu_model", "driver", "energy_j", "power_w"]].isna().all(axis=None)
-    assert passes.other_load.ge(0).all()
+    assert passes.other_load.notna().all()
     assert passes.repeats.ge(1).all()
     assert passes.warm_up_passes.between(3, 10).all()
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.timing import comparison
-from analysis.timing.comparison import Ratio, crossover, median_interval, pareto, times_faster
+from analysis.timing.comparison import Ratio, crossover, faster_sizes, median_interval, pareto, times_faster
 from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
 
 
@@ -174,7 +174,7 @@ def crossing(fc: dict[int, list[float]], **more: Any) -> int | None:
     """Where `fc` with these times crosses a torchvision that takes 10 µs at every size."""
     rows = [row for size in SIZES for row in torchvision(size, [10.0] * 10)]
     rows += [row for size, times in fc.items() for row in series_rows("fc", size, times, **more)]
-    return crossover(*compared(rows), "fc", more.get("device", "cpu"))
+    return crossover(faster_sizes(*compared(rows), "fc", more.get("device", "cpu")))
 
 
 def steady(*times: float) -> dict[int, list[float]]:
@@ -211,15 +211,16 @@ def test_a_size_whose_interval_touches_1_is_not_faster() -> None:
     assert crossing(times | {8: [10.0, 9.99, *[5.0] * 8]}) == 8
 
 
-def test_sizes_at_which_torchvision_was_not_measured_end_the_search() -> None:
-    assert crossing(steady(20.0, 5.0, 4.0, 3.0) | {1000: [0.1] * 10}) is None
+def test_sizes_at_which_torchvision_was_not_measured_say_nothing() -> None:
+    assert crossing(steady(20.0, 5.0, 4.0, 3.0) | {1000: [0.1] * 10}) == 8
+    assert crossing({1000: [0.1] * 10}) is None
 
 
 def test_a_subject_is_compared_on_its_own_device_alone() -> None:
     assert crossing(steady(5.0, 5.0, 5.0, 5.0), device="cuda") is None, "torchvision was measured on the CPU"
     rows = [*torchvision(1, [10.0] * 10), *torchvision(8, [10.0] * 10), *series_rows("fc", 8, [5.0] * 10)]
     rows += series_rows("fc", 1, [5.0] * 10, device="cuda")
-    assert crossover(*compared(rows), "fc", "cpu") == 8, "at batch 1 it was measured on the GPU alone"
+    assert crossover(faster_sizes(*compared(rows), "fc", "cpu")) == 8, "at batch 1 it was measured on the GPU alone"
 
 
 def front(
@@ -229,7 +230,7 @@ def front(
     frame = pd.DataFrame(
         [(*row, "cpu")[:4] for row in rows], columns=["share_95", "share_99", "end_to_end_us", "device"]
     )
-    found = pareto(frame)
+    found = pareto(frame.assign(verdict="valid"))
     assert found.dtype == bool
     return found.tolist()
 
@@ -267,13 +268,16 @@ def test_devices_do_not_beat_each_other() -> None:
 
 def test_a_front_keeps_the_rows_own_index() -> None:
     frame = pd.DataFrame({"share_95": [1.0], "share_99": [1.0], "end_to_end_us": [1.0], "device": ["cpu"]}, index=[7])
-    assert pareto(frame).to_dict() == {7: True}
+    assert pareto(frame.assign(verdict="valid")).to_dict() == {7: True}
 
 
-def test_what_is_invalid_is_the_quickest_only_where_everything_is() -> None:
-    valid, invalid = torchvision(1, [400.0, 400.0]), torchvision(8, [1.0, 1.0], verdict="invalid")
-    _, series = compared([*valid, *invalid])
-    assert comparison.baseline(series, "cpu").batch_size == 1
-    assert comparison.best(series).batch_size.tolist() == [1]
-    _, alone = compared(invalid)
-    assert comparison.best(alone).batch_size.tolist() == [8]
+def test_a_baseline_is_chosen_by_speed_alone_so_that_a_verdict_does_not_move_ratios() -> None:
+    _, series = compared([*torchvision(1, [400.0, 400.0]), *torchvision(8, [1.0, 1.0], verdict="invalid")])
+    assert comparison.baseline(series, "cpu").batch_size == 8
+
+
+def test_what_is_invalid_is_on_no_front_and_beats_nobody() -> None:
+    rows = [*series_rows("slow", 8, [9.0, 9.0]), *series_rows("fast", 8, [1.0, 1.0], verdict="invalid")]
+    _, series = compared(rows)
+    bests = comparison.best(series)
+    assert dict(zip(bests.subject, pareto(bests), strict=True)) == {"slow": True, "fast": False}

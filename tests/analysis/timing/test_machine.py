@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from analysis.timing import machine
-from analysis.timing.machine import Gpu, PeakMemory, Reading, other_load, read
+from analysis.timing.machine import Gpu, PeakMemory, Reading, other_busy_sec, read
 
 MIB = 2**20
 KINDS = "user nice system idle iowait irq softirq steal guest guest_nice"
@@ -24,27 +24,33 @@ def reading(at: float, busy: float, own: float) -> Reading:
     return Reading(at=at, busy_sec=busy, own_sec=own, throttles=0)
 
 
-def test_other_load_is_the_cores_that_were_busy_and_not_with_us() -> None:
-    assert other_load(reading(100.0, 1000.0, 50.0), reading(104.0, 1010.0, 54.0)) == 1.5
+def test_other_work_is_what_was_busy_and_not_with_us() -> None:
+    assert other_busy_sec(reading(100.0, 1000.0, 50.0), reading(104.0, 1010.0, 54.0)) == 6.0
 
 
-def test_other_load_is_never_negative_though_counters_are_coarse() -> None:
-    assert other_load(reading(0.0, 0.0, 0.0), reading(1.0, 0.9, 1.0)) == 0.0
-
-
-def test_two_readings_at_the_same_moment_divide_by_no_zero() -> None:
-    assert other_load(reading(1.0, 5.0, 5.0), reading(1.0, 5.0, 5.0)) == 0.0
+def test_coarse_counters_may_come_out_below_zero_so_that_their_sum_is_not_biased() -> None:
+    assert other_busy_sec(reading(0.0, 0.0, 0.0), reading(1.0, 0.75, 1.0)) == -0.25
 
 
 def test_busy_is_everything_but_waiting_and_guests_are_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "cpu_times", lambda: Times(*(10**place for place in range(10))))
+    core = Times(*(10**place for place in range(10)))
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [core])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert read().busy_sec == 1 + 10 + 100 + 10**5 + 10**6 + 10**7
+
+
+def test_only_cores_that_this_process_may_use_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = [Times(*[10**number] * 10) for number in range(4)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3})
+    assert read().busy_sec == 6 * (10 + 1000)
 
 
 def test_busy_is_found_where_the_system_knows_fewer_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     few = namedtuple("few", "user nice system idle")  # macOS
-    monkeypatch.setattr(psutil, "cpu_times", lambda: few(1.0, 2.0, 4.0, 8.0))
-    assert read().busy_sec == 7.0
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [few(1.0, 2.0, 4.0, 8.0), few(0.5, 0.0, 0.0, 8.0)])
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert read().busy_sec == 7.5
 
 
 def test_a_reading_holds_this_processs_own_work() -> None:

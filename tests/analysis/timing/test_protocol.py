@@ -136,7 +136,7 @@ def test_other_work_may_want_a_tenth_more_than_the_cores_together_with_the_subje
 
 # From the gravest to the least: each comes with all that are behind it
 REASONS: list[tuple[str, dict[str, Any], str, str]] = [
-    ("another computation", {"differs": "it computes something else"}, INVALID, "^it computes something else$"),
+    ("another computation", {"fault": "it computes something else"}, INVALID, "^it computes something else$"),
     ("heat", {"throttled": True}, INVALID, "^the processor lowered its clock .* let it cool, and measure again$"),
     ("the GPU", {"gpu_processes": 3}, INVALID, "^3 other processes were on the GPU: stop them, or take another GPU$"),
     ("other work", {"other_load": 3.0}, INVALID, "^other work kept 3.0 of 4 cores busy: end it, or give --threads$"),

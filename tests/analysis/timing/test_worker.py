@@ -1,4 +1,5 @@
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_an_output_that_is_not_a_number_is_said(images: Tensor, truths: Tensor) 
     checked = Timed(own("not_a_number"), images, truths).check()
     assert checked.differs == "some outputs are not a number"
     assert checked.share_95 == 49 / 50
-    assert judge([[1.0, 1.0], [1.0, 1.0]], Conditions(2, 1, 0.0, differs=checked.differs)) == (INVALID, checked.differs)
+    assert judge([[1.0, 1.0], [1.0, 1.0]], Conditions(2, 1, 0.0, fault=checked.differs)) == (INVALID, checked.differs)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_variant_that_differs_from_its_own_network_is_another_computation(
     checked = timed.check()
     assert checked.differs.startswith("it differs from its own eager float32 output by ")
     assert checked.max_difference > 1e-3
-    verdict = judge([[1.0, 1.0]], Conditions(cores=2, threads=1, other_load=0.0, differs=checked.differs))
+    verdict = judge([[1.0, 1.0]], Conditions(cores=2, threads=1, other_load=0.0, fault=checked.differs))
     assert verdict == (INVALID, checked.differs)
 
 
@@ -165,9 +166,10 @@ def test_a_pass_computes_every_image_of_its_whole_batches_and_no_other(
     assert (timed.results[measured:] == -1.0).all()
     assert one.device_sec > 0
     assert one.end_to_end_sec > 0
-    assert one.other_load >= 0
+    assert one.turn_sec >= one.device_sec + one.end_to_end_sec
+    assert not one.device_gaps
     assert one.peak_mib > 10
-    assert (one.energy_j, one.gpu_clock_mhz, one.gpu_processes) == (None, None, 0)
+    assert (one.gpu_clock_mhz, one.gpu_processes) == (None, 0)
 
 
 def test_batch_sizes_of_one_subject_do_not_disturb_each_other(images: Tensor, truths: Tensor) -> None:
@@ -255,3 +257,22 @@ def test_the_process_answers_for_the_subject_that_it_prepared(
     assert worker.prepare(own("right"), path).share_99 == 1.0
     assert worker.call("warm_up", 25, 10.0).images == 50
     assert worker.call("measure", 25).end_to_end_sec > 0
+
+
+def test_what_is_another_computation_at_another_batch_size_is_refused(images: Tensor, truths: Tensor) -> None:
+    timed = Timed(own("right"), images, truths)
+    timed.check()
+    timed.warm_up(20, 10.0)
+    timed.runner = replace(timed.runner, run=lambda batch: timed.runner.expected(batch).flip(-1))
+    with pytest.raises(ValueError, match="its output at batch 50 differs from that at 500 by"):
+        timed.warm_up(50, 10.0)
+
+
+def test_a_wrong_shape_at_one_batch_size_alone_is_refused(images: Tensor, truths: Tensor) -> None:
+    timed = Timed(own("right"), images, truths)
+    timed.check()
+    run = timed.runner.run
+    timed.runner = replace(timed.runner, run=lambda batch: run(batch).squeeze(0))
+    with pytest.raises(ValueError, match=r"makes \(1, 28, 28\) torch.float32 of 1 images"):
+        timed.warm_up(1, 10.0)
+    assert timed.warm_up(20, 10.0).images == 40
