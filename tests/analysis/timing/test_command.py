@@ -253,6 +253,23 @@ def test_a_person_sees_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert stderr == f"error: --subject {OWN}:raises can't be timed: {reason}\n"
 
 
+def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
+    few = ("--data", "photos", "--images", "20", "--batch-sizes", "20", "--devices", "cpu", "--threads", "1")
+    process = start(
+        *few, "--passes", "50000", "--series-sec", "30000", "--only", "matrix, *", "--storage", str(tmp_path)
+    )
+    try:
+        end = time.monotonic() + 90
+        while len(rows(tmp_path)) < 20 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+    finally:
+        process.kill()
+        process.communicate()
+    assert not psutil.wait_procs(children, timeout=30)[1]
+
+
 def test_ctrl_c_keeps_the_passes_up_to_then_and_ends_every_process(tmp_path: Path) -> None:
     own = ("--subject", f"{OWN}:right", "--only", f"{OWN}:right", "matrix, factors", "--storage", str(tmp_path))
     few = ("--data", "photos", "--images", "20", "--batch-sizes", "1", "20", "--devices", "cpu", "--threads", "1")
