@@ -64,7 +64,7 @@ def tell(rows: pd.DataFrame) -> None:
         within = float((apart <= SAME_WITHIN).sum())
         ratios[f"{len(apart)} of {pairs} series twice {label}; medians within 5 %"] = (within, f"all {len(apart)}")
     seconds = {
-        f"{subject}, batch {size}: 10,000 images": list(group.end_to_end_us / 100)
+        f"{subject}, batch {size}: per 10,000 images": list(group.end_to_end_us / 100)
         for (subject, size), group in rows.groupby(["subject", "batch_size"])
         if not subject.endswith(AGAIN)
     }

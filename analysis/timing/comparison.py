@@ -58,7 +58,7 @@ def best(series: pd.DataFrame) -> pd.DataFrame:
 
 def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:
     """The faster torchvision series of a device, at one batch size or at its best."""
-    rows = series[series.subject.isin(TORCHVISION) & (series.device == device)]
+    rows = series[series.subject.isin(list(TORCHVISION)) & (series.device == device)]
     if batch_size is not None:
         rows = rows[rows.batch_size == batch_size]
     return quickest(rows)

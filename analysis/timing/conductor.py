@@ -143,6 +143,9 @@ class Session:
             measured: Pass = self.processes[series.subject].call("measure", series.batch_size)
         except SubjectError as error:
             self._faults[key] = f"it ended in pass {number}: {error}"
+            self.console.line(
+                f"{series.subject.name} at batch {series.batch_size}: {self._faults[key]}", style="yellow"
+            )
             return
         own = sum(subject.device == "cuda" for subject in self.processes)
         measured = replace(measured, gpu_processes=max(0, measured.gpu_processes - own))

@@ -11,7 +11,7 @@ from trainables.precision import bfloat16_unit
 from trainables.registry import NETWORKS
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
-TORCHVISION = ("torchvision uint8", "torchvision float32")
+TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}  # names and precisions
 FACTORS = "matrix, factors"
 
 
@@ -75,10 +75,9 @@ def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject
 
 
 def _pipelines(device: str) -> list[Subject]:
-    forms = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
     pipelines = [
         Subject(name=name, kind="pipeline", engine="torchvision", device=device, precision=precision)
-        for name, precision in forms.items()
+        for name, precision in TORCHVISION.items()
     ]
     return [
         *pipelines,

@@ -146,3 +146,25 @@ def test_the_cards_of_earlier_sessions_stay(sessions: Sessions) -> None:
 
 def test_no_process_of_a_subject_is_left(sessions: Sessions) -> None:
     assert not sessions.children
+
+
+def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_invalid(tmp_path: Path) -> None:
+    config = TimingConfig(
+        run="run",
+        storage=str(tmp_path),
+        images=photos.load().test.first(20),
+        own=(f"{OWN}:tires",),
+        only=("matrix, factors",),
+        devices=("cpu",),
+        batch_sizes=(20,),
+        passes=1000,
+        series_sec=100.0,
+    )
+    tiring = [subject for subject in config.subjects if subject.kind == "own"]
+    console = Told()
+    passes = measured(conduct(config, tiring, console))
+    assert 1 <= len(passes) < 1000
+    assert set(passes.verdict) == {"invalid"}
+    fault = f"it ended in pass {len(passes) + 1}: RuntimeError: tired"
+    assert set(passes.reason) == {fault}
+    assert f"{OWN}:tires at batch 20: {fault}" in console.lines
