@@ -21,5 +21,5 @@ bench: .venv/installed
 # Made anew when a version changes; the stamp comes last, so that a broken-off installation starts again
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || { echo "error: no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,export,peers]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dashboard,dev,export,peers]"
 	touch $@

@@ -17,6 +17,7 @@ from trainables.training import Examples
 
 BATCH = 1000
 SAMPLE_COUNT = 64
+EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the best
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,12 @@ def sample_indices(count: int) -> list[int]:
 
 @torch.inference_mode()
 def sample_rows(subject: Subject, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor) -> list[Row]:
-    """Input, truth and output of the fixed set of images, as PNG."""
-    indices = sample_indices(len(examples))
+    """Input, truth and output, as PNG: of `sample_indices`, and of the subject's worst, median and best images."""
+    order = cosines.argsort(stable=True)
+    ranks = order.argsort()
+    middle = max(0, (len(order) - EXTREME_COUNT) // 2)
+    extremes = [order[:EXTREME_COUNT], order[middle : middle + EXTREME_COUNT], order[-EXTREME_COUNT:]]
+    indices = sorted({*sample_indices(len(examples)), *torch.cat(extremes).tolist()})
     images = examples.images[indices]
     outputs = run(images).float().cpu()
     return [
@@ -100,6 +105,7 @@ def sample_rows(subject: Subject, run: Callable[[Tensor], Tensor], examples: Exa
             "trial": subject.trial,
             "image": index,
             "cosine": float(cosines[index]),
+            "rank": int(ranks[index]),
             "input": _png(images[position].permute(1, 2, 0)),
             "truth": _png(_grey(examples.targets[index, 0])),
             "output": _png(_grey(outputs[position, 0])),

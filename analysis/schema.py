@@ -5,13 +5,14 @@ its own too, so that a single file stands by itself.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
+"""2 added `trials.loss` and `samples.rank`."""
 
 TEXT = pa.string()
-SHARE = pa.float64()
 SECONDS = pa.float64()
 MOMENT = pa.timestamp("us", tz="UTC")
 
@@ -25,6 +26,20 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
+    since: int = 1
+    """The schema version that brought it."""
+    earlier: Any = None
+    """What tables from before that are read as."""
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Between which values it lies, both included; None where any number can be right."""
+        return {"share": (0.0, 1.0), "": None, "dB": None}.get(self.unit, (0.0, float("inf")))
+
+
+def share(name: str, meaning: str, nullable: bool = False) -> Column:
+    """A column of shares, from 0 to 1."""
+    return Column(name, pa.float64(), meaning, "share", nullable)
 
 
 # The type that readers give the folder `run=NAME`, so that pandas reads a folder of runs without a word
@@ -66,6 +81,7 @@ TRIALS = (
     TRIAL,
     Column("confirms", pa.int32(), "the finalist that this trial trains again, another seed", nullable=True),
     Column("model", TEXT, "network"),
+    Column("loss", TEXT, "what was minimised: mse or perceptual", since=2, earlier="mse"),
     Column("learning_rate", pa.float64(), "Adam's step size"),
     Column("dropout", pa.float64(), "share of activations dropped", nullable=True),
     Column("patience", pa.int32(), "early-stopping patience", "epochs"),
@@ -79,8 +95,8 @@ TRIALS = (
     Column("error", TEXT, "traceback of a trial that failed", nullable=True),
     Column("epochs", pa.int32(), "epochs trained"),
     Column("best_epoch", pa.int32(), "epoch of the lowest validation loss", nullable=True),
-    Column("best_validation_loss", pa.float64(), "mean squared error at that epoch", nullable=True),
-    Column("best_validation_accuracy", SHARE, "cosine accuracy at 0.95 at that epoch", nullable=True),
+    Column("best_validation_loss", pa.float64(), "loss on the validation images at that epoch", nullable=True),
+    share("best_validation_accuracy", "cosine accuracy at 0.95 at that epoch", nullable=True),
     Column("start_sec", SECONDS, "process free (or created) to first batch", "s", nullable=True),
     Column("reused_process", pa.bool_(), "whether the process had run a trial before", nullable=True),
     Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
@@ -103,7 +119,7 @@ EPOCHS = (
     Column("epoch", pa.int32(), "from 1"),
     Column("train_loss", pa.float64(), "mean squared error over the epoch"),
     Column("validation_loss", pa.float64(), "mean squared error after the epoch"),
-    Column("validation_accuracy", SHARE, "share of validation images at cosine ≥ 0.95"),
+    share("validation_accuracy", "share of validation images at cosine ≥ 0.95"),
     Column("validation_cosine", pa.float64(), "mean cosine similarity"),
     Column("train_sec", SECONDS, "training", "s"),
     Column("validation_sec", SECONDS, "validation", "s"),
@@ -121,10 +137,10 @@ ACCURACY = (
     Column("split", TEXT, "test, or validation"),
     Column("images", pa.int64(), "how many"),
     Column("threshold", pa.float64(), "cosine similarity to reach"),
-    Column("share", SHARE, "share of images that reach it"),
+    share("share", "share of images that reach it"),
     Column("trainings", pa.int32(), "for a finalist: it and its repeats; for the rest 1"),
-    Column("share_mean", SHARE, "mean share over those trainings"),
-    Column("share_std", SHARE, "their standard deviation (n − 1)", nullable=True),
+    share("share_mean", "mean share over those trainings"),
+    share("share_std", "their standard deviation (n − 1)", nullable=True),
     Column("cosine_mean", pa.float64(), "mean cosine similarity"),
     Column("mse", pa.float64(), "mean squared error"),
     Column("psnr_db", pa.float64(), "mean over images of the peak signal-to-noise ratio", "dB"),
@@ -137,6 +153,7 @@ SAMPLES = (
     TRIAL,
     Column("image", pa.int32(), "index within the test split"),
     Column("cosine", pa.float64(), "cosine similarity of output and truth"),
+    Column("rank", pa.int32(), "place of that among all test images, from 0 for the lowest", nullable=True, since=2),
     Column("input", pa.binary(), "32 × 32 RGB, as PNG"),
     Column("truth", pa.binary(), "28 × 28 grey, as PNG"),
     Column("output", pa.binary(), "28 × 28 grey, clipped to [0, 1], as PNG"),
@@ -174,8 +191,8 @@ TIMINGS = (
         nullable=True,
     ),
     Column("compared_with", TEXT, "what that is: the pipeline, or the network in eager float32", nullable=True),
-    Column("share_95", SHARE, "share of the images at cosine ≥ 0.95 to the pipeline's float32 output", nullable=True),
-    Column("share_99", SHARE, "share at cosine ≥ 0.99", nullable=True),
+    share("share_95", "share of the images at cosine ≥ 0.95 to the pipeline's float32 output", nullable=True),
+    share("share_99", "share at cosine ≥ 0.99", nullable=True),
     Column("verdict", TEXT, "of the series: valid, warning or invalid; null until its last pass", nullable=True),
     Column("reason", TEXT, "of the verdict, and what to change", nullable=True),
     Column(
@@ -227,7 +244,53 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 
 
+KEYS: dict[str, tuple[str, ...]] = {
+    "runs": (),
+    "trials": ("trial",),
+    "epochs": ("trial", "epoch"),
+    "accuracy": ("subject", "split", "threshold"),
+    "samples": ("subject", "image"),
+    "timings": ("session", "subject", "device", "batch_size", "pass"),
+    "cards": ("subject",),
+}
+"""The columns that tell a run's rows of a table apart."""
+
+
 def arrow_schema(table: str) -> pa.Schema:
     """The table's Arrow schema; units and meanings travel in the parquet file's own metadata."""
     fields = [pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in TABLES[table]]
     return pa.schema(fields, {"table": table, "schema_version": str(VERSION)})
+
+
+def brought_up(table: str, content: pa.Table) -> pa.Table:
+    """`content` with today's columns, whatever version it was written by; foreign columns are left out.
+
+    Raises ValueError when a column is missing or has a type that does not convert, or when the file is from a
+    newer version.
+    """
+    target = arrow_schema(table)
+    if content.schema.equals(target):
+        return content
+    version = file_version(content.schema)
+    if version > VERSION:
+        raise ValueError(f"it has schema version {version}, and this one reads up to {VERSION}: update transform-tuner")
+    columns = [_column(column, content, version) for column in TABLES[table]]
+    return pa.table(columns, schema=target)
+
+
+def file_version(schema: pa.Schema) -> int:
+    """The schema version that a file was written by; 0 when it does not say."""
+    stated = (schema.metadata or {}).get(b"schema_version", b"0")
+    return int(stated) if stated.isdigit() else 0
+
+
+def _column(column: Column, content: pa.Table, version: int) -> pa.ChunkedArray:
+    if column.name in content.column_names:
+        try:
+            return content.column(column.name).cast(column.type)
+        except pa.ArrowException as error:
+            reason = f"is {content.schema.field(column.name).type}, should be {column.type}"
+            raise ValueError(f"column {column.name}: {reason}") from error
+    if version >= column.since:
+        raise ValueError(f"column {column.name} is missing")
+    return pa.chunked_array([pa.array([column.earlier] * len(content), column.type)])

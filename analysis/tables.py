@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.schema import TABLES, arrow_schema
+from analysis.schema import KEYS, TABLES, arrow_schema, brought_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,8 @@ def _read_file(path: Path, table: str) -> pa.Table:
     """Through one open file: given a path, pyarrow opens it twice, and a writer's rename falls in between."""
     try:
         with path.open("rb") as file:
-            return pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
+            return brought_up(table, pq.read_table(file))
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} can't be read as the table {table}: {reason}") from error
 
@@ -76,17 +76,17 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
 
 
 class GrowingTable:
-    """The one writer of a run's table: rows come with a key, and a later row replaces an earlier one.
+    """The one writer of a run's table: a later row replaces an earlier one with the same `KEYS`.
 
     `publish_if_due` writes often while that is cheap and seldom when it is not, so that writing stays
     below WRITING_SHARE of the run's time however many rows there are.
     """
 
-    def __init__(self, tables: Path, table: str, run: str, key: tuple[str, ...], rows: Iterable[Row] = ()):
+    def __init__(self, tables: Path, table: str, run: str, rows: Iterable[Row] = ()):
         self._tables = tables
         self._table = table
         self._run = run
-        self._key = key
+        self._key = KEYS[table]
         self._written = arrow_schema(table).empty_table()  # what the rows were already converted to
         self._index: dict[tuple[Any, ...], int] = {}
         self._rows: list[Row] = []

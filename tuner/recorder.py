@@ -47,8 +47,8 @@ class Recorder(tune.Callback):
         self._config = config
         self._console = console
         self._tracker = tracker
-        self._trials = GrowingTable(config.tables, "trials", config.name, ("trial",), trials)
-        self._epochs = GrowingTable(config.tables, "epochs", config.name, ("trial", "epoch"), epochs)
+        self._trials = GrowingTable(config.tables, "trials", config.name, trials)
+        self._epochs = GrowingTable(config.tables, "epochs", config.name, epochs)
         self._by_number: dict[int, Row] = {row["trial"]: row for row in self._trials.rows}
         self._curves: dict[int, dict[int, Row]] = defaultdict(dict)
         for row in self._epochs.rows:
@@ -181,6 +181,7 @@ class Recorder(tune.Callback):
             "trial": proposal["number"],
             "confirms": proposal["confirms"],
             "model": self._config.model,
+            "loss": "mse",
             **{name: proposal[name] for name in ("learning_rate", "dropout", "patience", "seed")},
             "epochs": 0,
             "train_sec": 0.0,

@@ -27,7 +27,6 @@ from trainables.cache import cache_directory
 from trainables.pipelines import make_targets, reference
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
-KEY = ("session", "subject", "device", "batch_size", "pass")
 
 
 def conduct(config: TimingConfig, subjects: list[Subject], console: Console) -> list[Row]:
@@ -51,7 +50,7 @@ class Session:
         self.console = console
         earlier = rows_of(config.tables, "timings", config.run)
         self.number = max((row["session"] for row in earlier), default=0) + 1
-        self.table = GrowingTable(config.tables, "timings", config.run, KEY, earlier)
+        self.table = GrowingTable(config.tables, "timings", config.run, earlier)
         self.facts = session_facts(config.threads, config.seed) | {"session": self.number}
         self.processes: dict[Subject, SubjectProcess] = {}
         self.checked: dict[Subject, Checked] = {}
@@ -93,7 +92,7 @@ class Session:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         where = (self.config.tables, "cards", self.config.run)
-        cards = GrowingTable(*where, ("subject",), rows_of(*where))
+        cards = GrowingTable(*where, rows_of(*where))
         for subject, checked in self.checked.items():
             if checked.card is not None:
                 cards.put(card_row(subject, checked.card))

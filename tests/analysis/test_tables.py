@@ -25,7 +25,7 @@ def epoch(trial: int, number: int, **more: Any) -> dict[str, Any]:
 
 
 def growing(tables: Path, **more: Any) -> GrowingTable:
-    return GrowingTable(tables, "epochs", "r", ("trial", "epoch"), **more)
+    return GrowingTable(tables, "epochs", "r", **more)
 
 
 def epochs_of(tables: Path) -> list[tuple[Any, ...]]:
@@ -36,7 +36,7 @@ def files(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
-SAMPLE = {"run": "r", "subject": "trial 0", "trial": 0, "cosine": 1.0, "truth": b"", "output": b""}
+SAMPLE = {"run": "r", "subject": "trial 0", "trial": 0, "cosine": 1.0, "rank": None, "truth": b"", "output": b""}
 OUT_OF_SPACE = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -154,8 +154,8 @@ def test_a_table_that_goes_on_from_its_published_rows_is_the_same(tmp_path: Path
 
 
 def test_columns_that_are_left_out_are_null(tmp_path: Path) -> None:
-    known = {"trial": 4, "model": "fc", "learning_rate": 0.1, "patience": 3, "seed": 1, "epochs": 0}
-    table = GrowingTable(tmp_path, "trials", "r", ("trial",))
+    known = {"trial": 4, "model": "fc", "loss": "mse", "learning_rate": 0.1, "patience": 3, "seed": 1, "epochs": 0}
+    table = GrowingTable(tmp_path, "trials", "r")
     table.put({**known, "train_sec": 0.0, "restarts": 0, "started_at": MOMENT, "no such column": 1})
     table.publish()
     (row,) = rows_of(tmp_path, "trials", "r")
