@@ -1,9 +1,13 @@
-"""Which trial is best: the one definition that everything calls."""
+"""Which trial is best: the one definition that everything calls, for rows and for a data frame of them."""
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from analysis.tables import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEVER_BEST = frozenset({"diverged", "out_of_memory", "error"})
 
@@ -23,3 +27,10 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
         and math.isfinite(row["best_validation_loss"])
     ]
     return sorted(candidates, key=lambda row: (row["best_validation_loss"], row["trial"]))
+
+
+def ranked_frame(trials: "pd.DataFrame") -> "pd.DataFrame":
+    """`ranked` for a data frame of the trials table, of any number of runs; ties go to the earlier row's run."""
+    finite = trials.best_validation_loss.astype(float).abs() < math.inf  # false for nulls too
+    candidates = trials[finite & trials.confirms.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
+    return candidates.sort_values(["best_validation_loss", "trial"], kind="stable")

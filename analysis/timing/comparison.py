@@ -45,9 +45,12 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per series, medians over its `passes`: times in µs an image, their quartiles, and the verdict."""
     groups = rows.groupby(SERIES, sort=False, dropna=False)
     medians = groups[["device_us", "end_to_end_us", "limit_share", "peak_mib"]].median()
-    lower, upper = groups.end_to_end_us.quantile(0.25), groups.end_to_end_us.quantile(0.75)
-    spread = pd.DataFrame({"lower_us": lower, "upper_us": upper, "passes": groups.size()})
-    return medians.join(spread).join(groups[KEPT].last()).reset_index()
+    spread = {
+        f"{measure}_{side}_us": groups[f"{measure}_us"].quantile(share)
+        for measure in ("device", "end_to_end")
+        for side, share in (("lower", 0.25), ("upper", 0.75))
+    }
+    return medians.join(pd.DataFrame({**spread, "passes": groups.size()})).join(groups[KEPT].last()).reset_index()
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
-import torch
-
-from trainables.precision import bfloat16_unit
 from trainables.registry import NETWORKS
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
@@ -115,6 +112,10 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
 
 
 def _variants(name: str, device: str, **settings: object) -> list[Subject]:
+    import torch  # here, since the dashboard reads this file's names and has no use for PyTorch's 2 s
+
+    from trainables.precision import bfloat16_unit
+
     engines = [("", "eager", "float32"), (", compiled", "torch.compile", "float32")]
     if bfloat16_unit(torch.device(device)):
         engines.append((", bfloat16", "eager", "bfloat16"))

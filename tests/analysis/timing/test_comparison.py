@@ -47,7 +47,7 @@ def test_a_series_is_one_row_of_medians_and_quartiles() -> None:
     assert series[["subject", "device", "batch_size"]].to_numpy().tolist() == [["fc", "cpu", 8], ["fc", "cpu", 64]]
     first = series.iloc[0]
     assert (first.end_to_end_us, first.device_us, first.passes) == (3.0, 1.5, 5)
-    assert (first.lower_us, first.upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
+    assert (first.end_to_end_lower_us, first.end_to_end_upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
     assert first.limit_share == 0.5 / 3.0
     assert (first.verdict, first.reason, first.threads, first.model, first.peak_mib) == ("warning", "why", 4, "fc", 7.0)
 

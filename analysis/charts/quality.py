@@ -1,0 +1,52 @@
+"""Charts of quality: accuracy by threshold beside floors and ceiling, and the images themselves."""
+
+import altair as alt
+import pandas as pd
+
+from analysis.charts.style import HEIGHT, RULE, colour
+
+HEADLINE = 0.95
+TILE = 72  # pixels of an image on the page
+CAPTION = 18
+
+
+def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
+    """Share of the test images whose cosine similarity reaches each threshold.
+
+    `networks` has `series`, `threshold`, `share_mean`, `low` and `high` (mean ∓ deviation over repeats with other
+    seeds); `baselines`, the floors and the ceiling, `subject`, `kind`, `threshold` and `share`.
+    """
+    x = alt.X("threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False))
+    y = alt.Y("share:Q", title="Share of the test images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    compared = baselines.assign(name=baselines.subject + " (" + baselines.kind + ")")
+    dashes = alt.Scale(domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]])
+    dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=alt.Legend(labelLimit=300))
+    grey = alt.Chart(compared, height=HEIGHT).mark_line(color=RULE, strokeWidth=1.5)
+    grey = grey.encode(x, y, dash, tooltip=["name:N", "threshold:O", alt.Tooltip("share:Q", format=".2%"), "images:Q"])
+    own = networks.rename(columns={"share_mean": "share", "share": "share_first"})
+    lines = alt.Chart(own).mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5).encode(
+        x, y, colour(own.series, "Network"), detail=["run:N", "subject:N"],
+        tooltip=["series:N", "run:N", "subject:N", "threshold:Q", alt.Tooltip("share:Q", format=".2%"),
+                 alt.Tooltip("share_std:Q", format=".2%"), "trainings:Q", "images:Q"],
+    )  # fmt: skip
+    spread = (
+        alt.Chart(own).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
+    )
+    headline = alt.Chart(pd.DataFrame({"threshold": [HEADLINE]})).mark_rule(strokeDash=[4, 4], color="#b0b6c0")
+    return headline.encode(x) + grey + spread + lines
+
+
+def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
+    """A grid of images, one column a test image: `rows` from top to bottom.
+
+    `cells` has `column` (from 0), `row`, `image` (a data URI), `note` (below the image) and `alt`.
+    """
+    columns = max(cells.column.nunique(), 1)
+    base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
+        alt.X("column:O", axis=None),
+        alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
+        tooltip=["row:N", "test_image:Q", "note:N"],
+    )
+    pictures = base.mark_image(width=TILE, height=TILE, smooth=False, dy=0).encode(url="image:N")
+    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text="note:N")
+    return pictures + notes

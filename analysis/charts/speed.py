@@ -1,0 +1,111 @@
+"""Charts of speed: time by batch size, times as fast as the pipeline, and quality beside speed."""
+
+import altair as alt
+import pandas as pd
+
+from analysis.charts.style import HEIGHT, RULE, colour, log_axis, numbers
+
+VERDICTS = alt.Scale(domain=["valid", "warning", "invalid"], range=["circle", "diamond", "cross"])
+VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=alt.Legend(symbolFillColor="#4b5563"))
+STUDY = "#7c3aed"
+SHARE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"  # the margin above 100 % has no label
+SERIES = ["subject:N", "device:N", "batch_size:Q", "verdict:N", "passes:Q", "images:Q", "reason:N"]
+
+
+def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
+    """Median time an image by batch size; bars span the quartiles of the passes; the study's numbers as rules.
+
+    `series` has `subject`, `batch_size`, `us`, `lower`, `upper` (µs an image) and `verdict`; `study` has `subject`
+    and `us`.
+    """
+    every = pd.concat([series.lower, series.upper, study.us])
+    scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
+    y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
+    subjects = colour(series.subject, None, "subject", orient="bottom", columns=3)
+    base = alt.Chart(series, height=HEIGHT + 60).encode(
+        alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
+        subjects,
+        tooltip=[*SERIES, *numbers("us", "lower", "upper")],
+    )
+    rules = alt.Chart(study).encode(alt.Y("us:Q", scale=scale))
+    names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY).encode(text="subject:N")
+    bars = base.mark_rule(strokeWidth=1.5).encode(alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"))
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(y, shape=VERDICT)
+    return (
+        rules.mark_rule(strokeDash=[5, 4], color=STUDY)
+        + names
+        + base.mark_line(strokeWidth=1, opacity=0.5).encode(y)
+        + bars
+        + points
+    )
+
+
+def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
+    """Times as fast as torchvision at the same batch size, with its 95 % interval; above the rule it is faster.
+
+    `ratios` has `subject`, `batch_size`, `median`, `low` and `high`.
+    """
+    every = pd.concat([ratios.low, ratios.high, pd.Series([1.0])])
+    scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.2], nice=False)
+    subjects = colour(ratios.subject, None, "subject", orient="bottom", columns=3)
+    base = alt.Chart(ratios, height=HEIGHT).encode(
+        alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
+        subjects,
+        tooltip=["subject:N", "batch_size:Q", *numbers("median", "low", "high"), "pairs:Q"],
+    )
+    y = alt.Y("median:Q", scale=scale, title="Times as fast as torchvision", axis=log_axis(every))
+    even = alt.Chart(pd.DataFrame({"median": [1.0]})).mark_rule(color=RULE, strokeDash=[4, 4])
+    bars = base.mark_rule(strokeWidth=2).encode(alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q"))
+    line, points = base.mark_line(strokeWidth=1.5).encode(y), base.mark_point(filled=True, size=45, opacity=1).encode(y)
+    return even.encode(alt.Y("median:Q", scale=scale)) + bars + line + points
+
+
+def pareto(bests: pd.DataFrame) -> alt.LayerChart:
+    """Each subject at its best batch size: quality against time; the line joins those that none beats at both.
+
+    `bests` has `subject`, `kind`, `us`, `share_95`, `share_99`, `verdict` and `unbeaten`.
+    """
+    scale = alt.Scale(type="log", nice=False, padding=24)
+    x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
+    y = alt.Y(
+        "share_95:Q",
+        title="Images at cosine ≥ 0.95",
+        axis=alt.Axis(labelExpr=SHARE),
+        scale=alt.Scale(zero=False, padding=14),
+    )
+    tooltip: list[str | alt.Tooltip] = [
+        "subject:N",
+        "batch_size:Q",
+        "verdict:N",
+        *numbers("us"),
+        alt.Tooltip("share_95:Q", format=".2%"),
+    ]
+    tooltip.append(alt.Tooltip("share_99:Q", format=".2%"))
+    base = alt.Chart(bests, height=HEIGHT).encode(x, y, tooltip=tooltip)
+    front = alt.Chart(bests[bests.unbeaten].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
+    points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
+        colour(bests.kind, "Kind", "kind"), shape=VERDICT
+    )
+    names = alt.Chart(bests[bests.unbeaten]).mark_text(dy=-12, fontSize=11, color="#374151")
+    return front.encode(x, y, order="us:Q") + points + names.encode(x, y, text="subject:N")
+
+
+def measurements(bests: pd.DataFrame) -> alt.LayerChart:
+    """The same subjects in several measurements, each at its best batch size, never joined into one number.
+
+    `bests` has `subject`, `measurement`, `us`, `lower`, `upper` and `verdict`.
+    """
+    x = alt.X(
+        "us:Q",
+        scale=alt.Scale(type="log", nice=False, padding=10),
+        title="µs an image, end to end",
+        axis=log_axis(bests.us),
+    )
+    base = alt.Chart(bests, height=alt.Step(16)).encode(
+        alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
+        colour(bests.measurement, None, "measurement", orient="bottom", columns=1),
+        yOffset="measurement:N",
+        tooltip=["measurement:N", "subject:N", "batch_size:Q", "verdict:N", *numbers("us", "lower", "upper")],
+    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
+    return bars + base.mark_point(filled=True, size=50, opacity=1).encode(x, shape=VERDICT)

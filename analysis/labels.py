@@ -1,0 +1,79 @@
+"""What may stand on one axis: names of data sets and machines, and a series for each kind that must not be pooled."""
+
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+FAILED = frozenset({"diverged", "out_of_memory", "error"})
+SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
+
+
+def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
+    """A name for the images of a split, by run: the same name exactly where the pixels are the same.
+
+    `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not enough either, with
+    the start of their fingerprint.
+    """
+    names = runs.data.map(lambda data: PurePath(str(data)).name or str(data))
+    prints = runs[f"{split}_fingerprint"] + runs.pipeline
+    for more in (
+        "",
+        ", " + runs[f"{split}_images"].map("{:,} images".format),
+        ", " + runs[f"{split}_fingerprint"].str[:SHORT] + ", " + runs.pipeline,
+    ):
+        ambiguous = prints.groupby(names).transform("nunique") > 1
+        names = names.where(~ambiguous, names + more)
+    return pd.Series(names.to_numpy(), runs.run.astype(str).to_numpy(), dtype=object)
+
+
+def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The trials of the search, repeats of finalists left out, with columns `data_name`, `series`, `ending`, `state`.
+
+    Trials of one `series` have the same network, loss and validation images, so that their losses compare.
+    """
+    shown = trials[trials.confirms.isna()].copy()
+    shown["run"] = shown.run.astype(str)
+    shown["data_name"] = shown.run.map(data_names(runs)).fillna("unknown data")
+    shown["series"] = _network(shown.model, shown.loss) + _where_several(shown.data_name)
+    shown["ending"] = shown.stop_reason.fillna("running").astype(str)
+    shown["state"] = shown.ending.map(_state)
+    return shown
+
+
+def machines(timings: pd.DataFrame) -> pd.DataFrame:
+    """One row per measurement (run and session), newest first, with its `label`, `hardware` and `measured_at`."""
+    passes = timings[timings["pass"].notna()]
+    passes = passes.assign(run=passes.run.astype(str))
+    found = passes.groupby(["run", "session"], sort=False).agg(
+        measured_at=("measured_at", "max"), cpu=("cpu_model", "first"), threads=("threads", "first"),
+        gpu=("gpu_model", "first"), host=("host", "first"),
+    )  # fmt: skip
+    found = found.reset_index().sort_values(["measured_at", "run"], ascending=False, ignore_index=True)
+    found["hardware"] = [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()]
+    moments = found.measured_at.dt.strftime("%Y-%m-%d %H:%M")
+    found["label"] = found.run + " · " + moments + " · " + found.hardware
+    twice = found.label.duplicated(keep=False)
+    found["label"] = found.label.where(~twice, found.label + " · session " + found.session.astype(str))
+    return found
+
+
+def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
+    """`cnn`, or `cnn, perceptual` for another loss than the mean squared error; of a class path its class."""
+    names = models.astype(str).str.rpartition(":")[2]
+    return names + losses.map(lambda loss: "" if loss == "mse" else f", {loss}").astype(object)
+
+
+def _where_several(names: pd.Series) -> pd.Series | str:
+    return " on " + names if names.nunique() > 1 else ""
+
+
+def _state(ending: str) -> str:
+    if ending in FAILED:
+        return "failed"
+    return {"asha": "ASHA", "running": ending, "interrupted": ending}.get(ending, "finished")
+
+
+def _hardware(cpu: Any, threads: Any, gpu: Any) -> str:
+    processor = f"{cpu}, {threads:.0f} threads" if pd.notna(threads) else str(cpu)
+    return f"{processor}, {gpu}" if pd.notna(gpu) else processor
