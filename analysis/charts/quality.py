@@ -20,7 +20,9 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     y = alt.Y("share:Q", title="Share of the test images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     compared = baselines.assign(name=baselines.subject + " (" + baselines.kind + ")")
     dashes = alt.Scale(domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]])
-    dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=alt.Legend(labelLimit=300))
+    dash = alt.StrokeDash(
+        "name:N", scale=dashes, title="For comparison", legend=alt.Legend(labelLimit=300, symbolStrokeColor=RULE)
+    )
     grey = alt.Chart(compared, height=HEIGHT).mark_line(color=RULE, strokeWidth=1.5)
     grey = grey.encode(x, y, dash, tooltip=["name:N", "threshold:O", alt.Tooltip("share:Q", format=".2%"), "images:Q"])
     own = networks.rename(columns={"share_mean": "share", "share": "share_first"})
@@ -42,7 +44,7 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
     `cells` has `column` (from 0), `row`, `image` (a data URI), `note` (below the image) and `alt`.
     """
     columns = max(cells.column.nunique(), 1)
-    base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
+    base = alt.Chart(cells, autosize="pad", width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
         alt.X("column:O", axis=None),
         alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
         tooltip=["row:N", "test_image:Q", "note:N"],

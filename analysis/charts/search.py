@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, log_axis, log_scale, numbers, round_marks, whole
+from analysis.charts.style import HEIGHT, RULE, colour, colours, log_axis, log_scale, numbers, round_marks, whole
 
 LOSS = "best_validation_loss"
 PARAMETERS = {"learning_rate": "Learning rate", "dropout": "Dropout", "patience": "Patience"}
@@ -13,6 +13,7 @@ STATES = alt.Scale(
     domain=["finished", "ASHA", "failed", "interrupted", "running"],
     range=["circle", "cross", "triangle-down", "square", "diamond"],
 )
+ROW = ["run", "trial", "series", "state", "ending", "epochs", LOSS, "best_validation_accuracy", *PARAMETERS]
 TRIAL = [
     "run:N",
     "trial:N",
@@ -25,7 +26,7 @@ TRIAL = [
 
 def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     """Every trial's lowest loss in the order of the trials; the steps are the `best` so far of each run."""
-    shown = trials[trials[LOSS] > 0]
+    shown = trials.loc[trials[LOSS] > 0, ROW]
     series = colour(shown.series, "Network")
     x = alt.X("trial:Q", axis=whole("Trial"))
     y = alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS]))
@@ -48,7 +49,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
 
 def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
     """Every trial's lowest loss against one hyperparameter."""
-    shown = trials[(trials[LOSS] > 0) & trials[parameter].notna()]
+    shown = trials.loc[(trials[LOSS] > 0) & trials[parameter].notna(), ROW]
     scale = log_scale() if parameter in LOGARITHMIC else alt.Scale(zero=False, padding=8)
     axis = log_axis(shown[parameter]) if parameter in LOGARITHMIC else whole("")
     if parameter == "dropout":
@@ -59,7 +60,7 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
         .encode(
             alt.X(f"{parameter}:Q", scale=scale, axis=axis, title=PARAMETERS[parameter]),
             alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])),
-            colour(shown.series, None, orient="bottom", columns=2),
+            alt.Color("series:N", scale=colours(shown.series), legend=None),
             shape=alt.Shape("state:N", scale=STATES, legend=None),
             tooltip=TRIAL,
         )
@@ -80,9 +81,23 @@ def importance(shares: pd.DataFrame) -> alt.Chart:
 
 def parallel(trials: pd.DataFrame) -> alt.LayerChart:
     """Hyperparameters on parallel axes, one line a trial, the darker the lower its loss; hover to single one out."""
-    rows, ticks = _axes(trials[trials[LOSS] > 0])
-    header = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, labelFontWeight="bold", labelPadding=14)
-    x = alt.X("axis:N", sort=None, title=None, scale=alt.Scale(padding=0.2), axis=header)
+    rows, ticks = _axes(trials.loc[trials[LOSS] > 0, ROW])
+    header = alt.Axis(
+        orient="top",
+        labelAngle=0,
+        domain=False,
+        ticks=False,
+        labelFontWeight="bold",
+        labelPadding=14,
+        labelOverlap=False,
+    )
+    x = alt.X(
+        "axis:N",
+        sort=None,
+        title=None,
+        scale=alt.Scale(padding=0.4 if trials.series.nunique() > 1 else 0.2),
+        axis=header,
+    )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
     hover = alt.selection_point(fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False)
     gradient = alt.Legend(format="%", gradientLength=140, tickCount=3)

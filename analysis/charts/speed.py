@@ -101,7 +101,7 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
         title="µs an image, end to end",
         axis=log_axis(bests.us),
     )
-    base = alt.Chart(bests, height=alt.Step(16)).encode(
+    base = alt.Chart(bests, height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
         alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
         colour(bests.measurement, None, "measurement", orient="bottom", columns=1),
         yOffset="measurement:N",

@@ -97,7 +97,7 @@ def saved(chart: alt.TopLevelMixin, kind: str, width: int = 520) -> bytes:
     """The figure as `svg`, `png` or `pdf`, in the theme for paper, without a browser."""
     import vl_convert
 
-    with alt.theme.enable("paper"):
+    with alt.theme.enable("paper"), alt.data_transformers.enable("default", max_rows=None):
         sized = chart if getattr(chart, "width", alt.Undefined) is not alt.Undefined else chart.properties(width=width)
         spec = sized.to_dict()
     if kind == "svg":

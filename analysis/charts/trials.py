@@ -6,6 +6,8 @@ import pandas as pd
 
 from analysis.charts.style import HEIGHT, RULE, colour, log_axis, log_scale, numbers, whole
 
+EPOCH = ["run", "trial", "series", "epoch", "train_loss", "validation_loss", "validation_accuracy"]
+SPAN = ["run", "trial", "series", "ending", "epochs", "started_at", "ended_at", "host"]
 SPLITS = alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]])
 ENDINGS = alt.Scale(
     domain=["max_epochs", "early_stopping", "asha", "diverged", "out_of_memory", "error", "interrupted", "running"],
@@ -18,7 +20,7 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
 
     `epochs` has a column `series`; `best` has `run` and `trial`.
     """
-    shown = epochs[np.isfinite(epochs.validation_loss) & (epochs.validation_loss > 0)]
+    shown = epochs.loc[np.isfinite(epochs.validation_loss) & (epochs.validation_loss > 0), EPOCH]
     x, y = _x(), _y("validation_loss", "Validation loss", shown.validation_loss)
     series = colour(shown.series, "Network")
     tooltip = [
@@ -32,13 +34,16 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     every = every.encode(x, y, series, detail=["run:N", "trial:N"], tooltip=tooltip)
     standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     lines = _by_split(standing_out).mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=22))
-    dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=alt.Legend(symbolType="stroke"))
+    dash = alt.StrokeDash(
+        "split:N", title="Best trials", scale=SPLITS, legend=alt.Legend(symbolType="stroke", symbolStrokeColor=RULE)
+    )
     return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=["run:N", "trial:N"], tooltip=tooltip)
 
 
 def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
     """Training and validation loss of one trial; the rule marks the epoch whose weights are kept."""
-    shown = epochs[np.isfinite(epochs.validation_loss) & np.isfinite(epochs.train_loss)]
+    finite = np.isfinite(epochs.validation_loss) & np.isfinite(epochs.train_loss)
+    shown = epochs.loc[finite, [name for name in EPOCH if name != "series"]]
     both = pd.concat([shown.validation_loss, shown.train_loss])
     lines = _by_split(shown).mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
     lines = lines.properties(height=HEIGHT).encode(
@@ -54,7 +59,7 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
 
 def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
     """When each trial ran and how it ended; a running one lasts until `now`."""
-    rows = trials.assign(until=trials.ended_at.fillna(now), place=trials.trial)
+    rows = trials[SPAN].assign(until=trials.ended_at.fillna(now), place=trials.trial)
     step = max(1, len(rows) // 10)
     bars = alt.Chart(rows, height=HEIGHT).mark_bar(cornerRadius=1)
     return bars.encode(

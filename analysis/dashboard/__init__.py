@@ -1,0 +1,1 @@
+"""The web page over the tables: python -m analysis.dashboard."""

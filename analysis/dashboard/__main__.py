@@ -1,0 +1,137 @@
+"""The command: show the tables of a storage in a browser.
+
+    python -m analysis.dashboard              # results/, on http://127.0.0.1:8501
+    python -m analysis.dashboard DIR --token  # on a machine that others use too
+
+Exit status: 0 after Ctrl-C, 1 when the port is taken, 2 for a mistake on the command line.
+"""
+
+import argparse
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from analysis.console import Console, complain
+
+TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
+SCRIPT = Path(__file__).with_name("page.py")
+SETTINGS = {
+    "server.headless": True,
+    "server.fileWatcherType": "none",
+    "server.enableWebsocketCompression": True,
+    "browser.gatherUsageStats": False,
+    "client.toolbarMode": "viewer",
+    "client.showErrorLinks": False,
+    "theme.base": "light",
+    "theme.primaryColor": "#005C94",
+    "theme.baseRadius": "0.4rem",
+    "theme.headingFontSizes": ["1.8rem", "1.3rem"],
+    "theme.metricValueFontSize": "1.6rem",
+    "theme.showWidgetBorder": True,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; the exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        _check(options)
+        from analysis.dashboard.access import allowed_hosts
+
+        hosts = allowed_hosts(options.address, options.allow_host)
+    except ValueError as error:
+        complain(error)
+        return 2
+    except ImportError as error:
+        complain(f'the dashboard needs {error.name}, which is not installed: pip install -e ".[dashboard]"')
+        return 2
+    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24) if options.token else None
+    try:
+        listening = _listen(options.address, options.port)
+    except OSError as error:
+        complain(
+            f"--address {options.address} --port {options.port}: {error.strerror}; give another --port, or 0 for any"
+        )
+        return 1
+    _tell(console, options, listening.getsockname()[1], token)
+    _serve(options.directory, listening, hosts, token)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.dashboard", description="Show a storage's tables in a browser."
+    )
+    parser.add_argument("directory", nargs="?", type=Path, default=Path("results"), metavar="DIR",
+                        help="where runs are kept, as given to --storage (default: results)")  # fmt: skip
+    parser.add_argument("--address", default="127.0.0.1", help="to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=8501, help="(default: 8501; 0: any that is free)")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                        help="a further name under which browsers may ask for the page")  # fmt: skip
+    parser.add_argument("--token", action="store_true",
+                        help=f"ask for a token: ${TOKEN_VARIABLE}, else one that is made up and printed")  # fmt: skip
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    if str(options.directory).startswith("s3:"):
+        raise ValueError(
+            f"{options.directory}: bring the tables here first: python -m analysis.aggregate SOURCE --out DIR"
+        )
+    if not options.directory.is_dir():
+        raise ValueError(
+            f"{options.directory} is no directory: give the one that --storage named, or start a search first"
+        )
+    if not 0 <= options.port < 2**16:
+        raise ValueError(f"--port {options.port}: give one from 0 to 65535")
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((address, port))
+    listening.listen()
+    return listening
+
+
+def _tell(console: Console, options: argparse.Namespace, port: int, token: str | None) -> None:
+    host = f"[{options.address}]" if ":" in options.address else options.address
+    console.line(f"Tables   {options.directory / 'tables'}")
+    console.line(f"Address  http://{host}:{port}/{f'?token={token}' if token else ''}")
+    if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
+        console.line("Everybody who reaches this address can see the tables: --token asks for one", style="yellow")
+    console.line(f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.")
+    sys.stdout.flush()
+
+
+def _serve(directory: Path, listening: socket.socket, hosts: list[str], token: str | None) -> None:
+    import streamlit as st
+    import uvicorn
+    from streamlit import config
+
+    from analysis.dashboard.access import middleware
+    from analysis.dashboard.store import STORAGE_VARIABLE
+
+    os.environ[STORAGE_VARIABLE] = str(directory)
+    port = listening.getsockname()[1]
+    for name, value in {
+        **SETTINGS,
+        "server.port": port,
+        "browser.serverPort": port,
+        "server.allowedHosts": hosts,
+    }.items():
+        config.set_option(name, value)
+    app = st.App(SCRIPT, middleware=middleware(hosts, token))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1))
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Who gets in: requests that name an allowed host, and with a token only those that know it."""
+
+import hmac
+import ipaddress
+from urllib.parse import parse_qs, urlencode
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+COOKIE = "transform_tuner_token"
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
+FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>transform-tuner</title><style>body{font:18px/1.6 system-ui,sans-serif;max-width:28rem;margin:18vh auto;
+padding:0 1rem}input,button{font:inherit;padding:.3rem .6rem;width:100%;box-sizing:border-box;margin:.3rem 0}</style>
+<main><h1>transform-tuner</h1><form><label>Token<input name="token" type="password" autofocus required
+autocomplete="current-password"></label><button>Open</button></form>
+<p>MESSAGE</p></main></html>"""
+
+
+class TokenMiddleware:
+    """Lets in who brings the token in the address (once; then a cookie has it), and asks all others for it."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app = app
+        self.token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The next application, a redirect that leaves the token out of the address, or a form."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        given = connection.query_params.get("token")
+        if scope["type"] == "http" and given is not None and self._is_right(given):
+            await self._remember(connection)(scope, receive, send)
+        elif self._is_right(connection.cookies.get(COOKIE, "")):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": CLOSE_POLICY})
+        else:
+            text = "It stands in the address that the command printed."
+            page = FORM.replace("MESSAGE", "That is not the token. " + text if given else text)
+            await HTMLResponse(page, 401, {"Cache-Control": "no-store"})(scope, receive, send)
+
+    def _is_right(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _remember(self, connection: HTTPConnection) -> RedirectResponse:
+        rest = parse_qs(connection.url.query, keep_blank_values=True)
+        del rest["token"]
+        query = urlencode(rest, doseq=True)
+        response = RedirectResponse(connection.url.path + (f"?{query}" if query else ""), 303)
+        response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+        MutableHeaders(raw=response.raw_headers)["Referrer-Policy"] = "no-referrer"
+        return response
+
+
+def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
+    """What stands before the page: only these hosts (against DNS rebinding), and the token if there is one."""
+    checks = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
+    return checks + ([Middleware(TokenMiddleware, token=token)] if token else [])
+
+
+def allowed_hosts(address: str, named: list[str]) -> list[str]:
+    """Hosts that a browser may ask for: the loopback's names, the address itself, and those `named`.
+
+    Raises ValueError for a name that holds a port or a wildcard for everything.
+    """
+    for name in named:
+        if name == "*" or "/" in name or (":" in name and not name.startswith("[")):
+            raise ValueError(f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org")
+    own = [] if _is_any(address) else [address]
+    return sorted({*LOOPBACK, *own, *named})
+
+
+def _is_any(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False

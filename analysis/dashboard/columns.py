@@ -1,0 +1,28 @@
+"""The trials table on a page: which columns, and how they read."""
+
+import streamlit as st
+
+COLUMNS = [
+    "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_epoch",
+    "learning_rate", "dropout", "patience", "epochs", "train_sec", "images_per_sec", "peak_mib", "started_at",
+]  # fmt: skip
+NUMBER = st.column_config.NumberColumn
+CONFIG = {
+    "run": "Run",
+    "trial": "Trial",
+    "series": "Network",
+    "ending": "Ended by",
+    "best_validation_loss": NUMBER("Best loss", format="%.3g"),
+    "best_validation_accuracy": st.column_config.ProgressColumn(
+        "Cosine ≥ 0.95", format="percent", min_value=0, max_value=1, help="on the validation images, at the best epoch"
+    ),
+    "best_epoch": "Best epoch",
+    "learning_rate": NUMBER("Learning rate", format="%.2e"),
+    "dropout": NUMBER("Dropout", format="%.3f"),
+    "patience": "Patience",
+    "epochs": "Epochs",
+    "train_sec": NUMBER("Training, s", format="%.1f"),
+    "images_per_sec": NUMBER("Images/s", format="%.0f"),
+    "peak_mib": NUMBER("Peak MiB", format="%.0f"),
+    "started_at": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
+}

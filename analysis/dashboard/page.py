@@ -1,0 +1,86 @@
+"""The script that Streamlit runs for every visitor and every change: frame, filters, and the chosen page."""
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.dashboard import quality, search, speed, trials
+from analysis.dashboard.parts import hint
+from analysis.dashboard.selection import choose
+from analysis.dashboard.store import STORAGE_VARIABLE, Store
+
+POLL_SEC = 2
+MARK = (
+    "<path d='M4 6v20h24' fill='none' stroke='#6b7280' stroke-width='2.5'/>"
+    "<path d='M8 12h6v7h7v4h7' fill='none' stroke='#0072B2' stroke-width='3'/>"
+)
+ICON = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>{MARK}</svg>"
+LOGO = (
+    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 196 32'>{MARK}<text x='40' y='22' font-size='18' "
+    "font-family='Source Sans, sans-serif' font-weight='600' fill='#2f2d2b'>transform-tuner</text></svg>"
+)
+
+opened = st.cache_resource(Store)
+
+
+def main(storage: Path) -> None:
+    """Draw the page over the tables of `storage`."""
+    st.set_page_config("transform-tuner", ICON, "wide")
+    st.logo(LOGO, size="large")
+    store = opened(storage)
+    version = store.version()
+    _watch(store, version)
+    page = st.navigation(
+        [
+            st.Page(
+                lambda: search.show(selection),
+                title="Search",
+                icon=":material/query_stats:",
+                url_path="search",
+                default=True,
+            ),
+            st.Page(lambda: trials.show(selection), title="Trials", icon=":material/show_chart:", url_path="trials"),
+            st.Page(lambda: quality.show(selection), title="Quality", icon=":material/image:", url_path="quality"),
+            st.Page(lambda: speed.show(selection), title="Speed", icon=":material/timer:", url_path="speed"),
+        ]
+    )
+    if not store.runs() and not store.runs("timings"):
+        st.title("No runs yet", anchor=False)
+        hint(f"{storage} has no tables. Start a search with: python -m tuner.run --storage {storage}")
+        return
+    selection = choose(store)
+    _state(selection.trials)
+    st.title(page.title, anchor=False)
+    _problems(store)
+    if not selection.names:
+        hint("Choose a run in the sidebar.")
+        return
+    page.run()
+
+
+@st.fragment(run_every=POLL_SEC)
+def _watch(store: Store, version: int) -> None:
+    """Run the page again once a table has changed."""
+    if store.version() != version:
+        st.rerun()
+
+
+def _state(trials) -> None:  # type: ignore[no-untyped-def]
+    running = int((trials.state == "running").sum())
+    with st.sidebar:
+        if running:
+            st.badge(f"{running} running", icon=":material/sync:", color="green")
+        else:
+            st.badge("No trial running", icon=":material/check:", color="gray")
+
+
+def _problems(store: Store) -> None:
+    problems = store.problems()
+    if problems:
+        st.warning(f"{len(problems)} of the files can't be read and are left out:", icon=":material/warning:")
+        st.code("\n".join(problems[:20]), language=None, wrap_lines=True)
+
+
+if __name__ == "__main__":
+    main(Path(os.environ[STORAGE_VARIABLE]))

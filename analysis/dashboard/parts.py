@@ -1,0 +1,65 @@
+"""Pieces that every page is made of: a chart in a card, a table, each with buttons that save it."""
+
+import io
+from collections.abc import Iterable
+from typing import Literal
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from analysis.charts.style import saved
+
+Width = Literal["stretch", "content"]
+Figure = tuple[str, str, str]  # label, value, note
+
+
+def card(title: str, note: str, chart: alt.Chart | alt.LayerChart, name: str, width: Width = "stretch") -> None:
+    """A chart under its title; `note` says what is drawn, for everybody and for screen readers."""
+    with st.container(border=True):
+        _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
+        st.altair_chart(chart, alt=f"{title}. {note}", key=name, width=width)
+
+
+def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
+    """A sortable table under its title; what is saved are all columns of `frame`."""
+    with st.container(border=True):
+        _heading(
+            title, note, name, {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": lambda: _parquet(frame)}
+        )
+        return st.dataframe(frame, hide_index=True, alt=f"{title}. {note}", key=name, **shown)  # type: ignore[call-overload]
+
+
+def key_figures(figures: Iterable[Figure]) -> None:
+    """Large numbers in a row, each with a note below."""
+    figures = list(figures)
+    for column, (label, value, note) in zip(st.columns(len(figures)), figures, strict=True):
+        column.metric(label, value, note or None, delta_color="off", delta_arrow="off", border=True)
+
+
+def hint(text: str) -> None:
+    """Why there is nothing here yet, and what brings it."""
+    st.info(text, icon=":material/info:")
+
+
+def plain(text: object) -> str:
+    """Text from a table within Markdown: no character of it means anything."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in str(text))
+
+
+def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[no-untyped-def]  # file ending → its bytes
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+        st.markdown(f"**{plain(title)}**  \n{plain(note)}", width="stretch")
+        with st.popover("Save", type="tertiary", key=f"save {name}"):
+            for kind, make in files.items():
+                st.download_button(kind.upper(), make, f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore")
+
+
+def _figure(chart: alt.TopLevelMixin, kind: str):  # type: ignore[no-untyped-def]  # drawn only when it is asked for
+    return lambda: saved(chart, kind)
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()

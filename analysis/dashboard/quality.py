@@ -1,0 +1,88 @@
+"""The page Quality: accuracy by threshold beside floors and ceiling, and images, per set of test images."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis import views
+from analysis.charts import quality as charts
+from analysis.dashboard.parts import card, hint, table
+from analysis.dashboard.selection import Selection
+from analysis.labels import data_names
+
+SHOWN = 8
+COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
+           "psnr_db", "ssim", "parameters"]  # fmt: skip
+
+
+def show(selection: Selection) -> None:
+    """Draw the page: one section for each set of test images."""
+    accuracy = selection.table("accuracy")
+    if accuracy.empty:
+        hint("No accuracy yet: a search measures its finalists on the test images when it ends.")
+        return
+    names = data_names(selection.runs, "test")
+    tested = selection.trials.assign(test_name=selection.trials.run.map(names))
+    tested = tested[tested.run.isin(accuracy.run)]
+    groups = sorted(tested.test_name.unique())
+    if len(groups) > 1:
+        st.caption(f"These runs were tested on {len(groups)} different sets of images: each has its own section.")
+    for number, name in enumerate(groups):
+        if len(groups) > 1:
+            st.header(name, anchor=False)
+        _section(selection, accuracy, tested[tested.test_name == name], number)
+
+
+def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+    samples = selection.table("samples")
+    best = views.bests(trials[_measured(trials, accuracy)])
+    networks = views.accuracy_of(accuracy, best)
+    newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
+    baselines = views.baselines_of(accuracy, newest)
+    images = networks.images.max()
+    note = (
+        f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
+    )
+    card("Accuracy by threshold", note, charts.thresholds(networks, baselines), f"thresholds {number}")
+    _images(samples, best, number)
+    _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
+
+
+def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
+    kept = best[best.run.isin(samples.run)]
+    if kept.empty:
+        hint("These runs kept no images.")
+        return
+    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    order = left.segmented_control(
+        "Images", views.ORDERS, default="spread", required=True, key=f"images{number or ''}", bind="query-params",
+        help="Evenly spread over the test images, or where a network is worst, middling and best",
+    )  # fmt: skip
+    of = middle.selectbox("of", kept.series.tolist(), key=f"of{number or ''}", bind="query-params")
+    difference = right.toggle("Difference", key=f"difference{number or ''}", bind="query-params")
+    cells, rows = views.image_grid(samples, kept, order or "spread", of, SHOWN, difference)
+    note = "Input, what the pipeline makes of it, and each network's best trial with its cosine similarity."
+    if difference:
+        note += " Difference: red where it is too bright, blue where too dark."
+    card("Images", note, charts.images(cells, rows), f"images {number}", width="content")
+
+
+def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+    rows = accuracy[(accuracy.threshold == charts.HEADLINE) & accuracy.run.isin(trials.run) & accuracy.confirms.isna()]
+    rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
+    shares = {
+        name: st.column_config.NumberColumn(label, format="percent")
+        for name, label in (("share_mean", "≥ 0.95, mean"), ("share_std", "± deviation"))
+    }
+    table(
+        "At cosine ≥ 0.95", "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
+        rows.sort_values("share_mean", ascending=False), f"accuracy {number}", column_order=COLUMNS,
+        column_config=shares | {"series": "Network", "cosine_mean": "Mean cosine", "psnr_db": "PSNR, dB"},
+    )  # fmt: skip
+
+
+def _measured(trials: pd.DataFrame, accuracy: pd.DataFrame) -> pd.Series:
+    """Which of the trials have test accuracy."""
+    measured = set(zip(accuracy.run, accuracy.trial, strict=True))
+    return pd.Series(
+        [pair in measured for pair in zip(trials.run, trials.trial, strict=True)], trials.index, dtype=bool
+    )

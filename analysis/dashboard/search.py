@@ -1,0 +1,98 @@
+"""The page Search: key figures, history, runs side by side, and what each hyperparameter does."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis import views
+from analysis.charts import search as charts
+from analysis.console import percent
+from analysis.dashboard.columns import COLUMNS, CONFIG
+from analysis.dashboard.parts import Figure, card, hint, key_figures, table
+from analysis.dashboard.selection import Selection
+from analysis.importance import FEWEST_TRIALS, importances
+
+DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
+RUNS_DRAWN = 20
+SHARES = ["run", "trial", "series", "confirms", "stop_reason", "best_validation_loss", *charts.PARAMETERS]
+
+shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(importances)
+
+
+def show(selection: Selection) -> None:
+    """Draw the page."""
+    trials = selection.trials
+    best_trials = views.bests(trials)
+    key_figures(_figures(trials, best_trials))
+    if trials.best_validation_loss.isna().all():
+        hint("No epoch has ended yet in these runs.")
+        return
+    best = views.best_so_far(trials)
+    if len(selection.data) > 1:
+        st.caption(f"These runs have {len(selection.data)} different sets of validation images, so each is a series.")
+    if len(best_trials) > 1:
+        table("Best trial of each network", "By the lowest validation loss at any epoch.", best_trials, "best",
+              column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
+    if trials.run.nunique() > 1:
+        _runs(best, trials)
+    drawn = views.foremost(trials, DRAWN)
+    card("Search history", f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far.",
+         charts.history(drawn, best[best.run.isin(drawn.run)]), "history")  # fmt: skip
+    _hyperparameters(drawn, trials)
+
+
+def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
+    """Counts; and the best trial where there is one series, since losses of several are not one number."""
+    states = trials.state.value_counts()
+    figures = [
+        ("Trials", f"{len(trials):,}", f"{states.get('running', 0)} running"),
+        (
+            "Finished",
+            f"{states.get('finished', 0):,}",
+            f"{states.get('ASHA', 0)} by ASHA, {states.get('failed', 0)} failed",
+        ),
+        ("Epochs", f"{trials.epochs.sum():,}", f"{trials.train_sec.sum() / 3600:.2g} h of training"),
+    ]
+    if len(best) != 1:
+        return figures
+    first = best.iloc[0]
+    return [
+        *figures,
+        ("Best loss", f"{first.best_validation_loss:.3g}", f"trial {first.trial}, epoch {first.best_epoch:.0f}"),
+        ("Cosine ≥ 0.95", percent(first.best_validation_accuracy), "validation, that epoch"),
+    ]
+
+
+def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
+    order = best.groupby("run").best.min().sort_values().index[:RUNS_DRAWN]
+    shown = best[best.run.isin(order)]
+    names = trials.drop_duplicates("run").set_index("run").data_name
+    several = names.nunique() > 1
+    shown = shown.assign(label=shown.run + (" · " + shown.run.map(names) if several else ""))
+    total = trials.run.nunique()
+    which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
+    card("Runs side by side", f"{which} lowest validation loss after each trial.", charts.compare(shown), "runs")
+
+
+def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
+    one = trials.series.nunique() == 1
+    left, right = st.columns([2, 1]) if one else (st.container(), st.container())
+    with left:
+        note = f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within its series."
+        card("Parallel coordinates", note, charts.parallel(drawn), "parallel")
+    with right:
+        shares = shares_of(trials[SHARES])
+        if shares.empty:
+            hint(f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch.")
+        else:
+            note = f"Share of the variance of the loss (fANOVA), {shares.trials.max():,} trials."
+            card("Hyperparameter importance", note, charts.importance(shares), "importance")
+    searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
+    for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
+        with column:
+            card(charts.PARAMETERS[name], "Each trial's lowest loss.", charts.slices(drawn, name), f"slice {name}")
+
+
+def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:
+    if len(drawn) < len(trials):
+        return f"the {len(drawn):,} best of {len(trials):,} trials"
+    return f"{len(trials):,} trial{'s' if len(trials) != 1 else ''}"

@@ -1,0 +1,62 @@
+"""What is shown: the filters in the sidebar, which live in the address, and the tables that they leave."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from analysis.dashboard.store import Store
+from analysis.labels import data_names, labelled
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs that are shown, and their tables."""
+
+    store: Store
+    names: tuple[str, ...]
+    runs: pd.DataFrame
+    trials: pd.DataFrame
+    """Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes them."""
+
+    def table(self, table: str) -> pd.DataFrame:
+        """A table's rows of the chosen runs."""
+        return self.store.frame(table, self.names)
+
+    @property
+    def data(self) -> list[str]:
+        """Names of the different sets of validation images behind the trials."""
+        return sorted(self.trials.data_name.unique())
+
+
+def choose(store: Store) -> Selection:
+    """Draw the filters, and return what they leave."""
+    runs = store.frame("runs").sort_values("started_at", ascending=False)
+    with st.sidebar:
+        runs_left = _filtered(runs.assign(data_name=data_names(runs).reindex(runs.run).to_numpy()))
+        options = [*runs_left.run, *_timings_alone(store, runs)]
+        names = st.multiselect(
+            "Runs",
+            options,
+            default=options[:1],
+            key="runs",
+            bind="query-params",
+            placeholder="Choose runs",
+            help="Newest first. What is shown here is in the address: a copy of it shows the same.",
+        )
+    chosen = runs[runs.run.isin(names)]
+    return Selection(store, tuple(names), chosen, labelled(store.frame("trials", names), chosen))
+
+
+def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
+    for key, label, column in (("networks", "Networks", "model"), ("data", "Data", "data_name")):
+        options = sorted(runs[column].unique())
+        if len(options) > 1:
+            wanted = st.pills(label, options, selection_mode="multi", key=key, bind="query-params")
+            runs = runs[runs[column].isin(wanted)] if wanted else runs
+    return runs
+
+
+def _timings_alone(store: Store, runs: pd.DataFrame) -> list[str]:
+    """Runs of `analysis.timing` without a search; newest first by their names, which are times."""
+    return sorted(set(store.runs("timings")) - set(runs.run), reverse=True)

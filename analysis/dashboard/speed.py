@@ -1,0 +1,111 @@
+"""The page Speed: times by batch size, times as fast as the pipeline, quality beside speed, per measurement."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis import views
+from analysis.charts import speed as charts
+from analysis.dashboard.parts import card, hint, table
+from analysis.dashboard.selection import Selection
+from analysis.labels import machines
+from analysis.timing import comparison
+
+MEASURES = {"end to end": "end_to_end", "device": "device"}
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+COLUMNS = ["subject", "batch_size", "us", "lower", "upper", "passes", "images", "verdict", "reason", "limit_share",
+           "peak_mib", "max_difference", "share_95", "share_99", "first_call_sec"]  # fmt: skip
+NUMBER = st.column_config.NumberColumn
+CONFIG = {
+    "subject": "Subject", "batch_size": "Batch", "us": NUMBER("µs", format="%.3g"), "passes": "Passes",
+    "lower": NUMBER("Lower quartile", format="%.3g"), "upper": NUMBER("Upper quartile", format="%.3g"),
+    "images": "Images", "verdict": "Verdict", "reason": "Why", "limit_share": NUMBER("Of limit", format="percent"),
+    "peak_mib": NUMBER("Peak MiB", format="%.0f"), "max_difference": NUMBER("Differs by", format="%.1e"),
+    "share_95": NUMBER("≥ 0.95", format="percent"), "share_99": NUMBER("≥ 0.99", format="percent"),
+    "first_call_sec": NUMBER("First call, s", format="%.3g"),
+}  # fmt: skip
+
+
+def show(selection: Selection) -> None:
+    """Draw the page: one measurement whole, then all of them side by side."""
+    timings = selection.table("timings")
+    found = machines(timings)
+    if found.empty:
+        hint("No timings yet: they are measured when a search ends, or by: python -m analysis.timing --run NAME")
+        return
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    label = left.selectbox(
+        "Measurement", found.label.tolist(), key="measurement", bind="query-params",
+        help="Times compare only within one measurement: same machine, same moment, series in turn",
+    )  # fmt: skip
+    measure = right.segmented_control(
+        "Time", list(MEASURES), default="end to end", required=True, key="time", bind="query-params",
+        help="End to end: uint8 in host memory to float32 in host memory. Device: input already there.",
+    )  # fmt: skip
+    one = found[found.label == label].iloc[0]
+    rows = timings[timings.run == one.run]
+    passes = comparison.passes(rows, one.session)
+    series = comparison.summary(passes)
+    for device in dict.fromkeys(series.device):
+        _device(rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"])
+    _side_by_side(timings, found)
+
+
+def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str) -> None:
+    name = DEVICES.get(device, device)
+    st.header(name, anchor=False)
+    measured = views.measured(series, measure)
+    _verdicts(series)
+    count = f"{series.passes.max():,} passes"
+    note = f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
+    card(f"Time an image, {name}", note, charts.times(measured, views.study_marks(rows, device)), f"times {device}")
+    ratios = views.speedups(passes, series, device)
+    left, right = st.columns(2)
+    with left:
+        if ratios.empty:
+            hint("No torchvision series in this measurement, so nothing to compare with.")
+        else:
+            card("Times as fast as torchvision", f"At the same batch size, by pairs of {count}, 95 % interval.",
+                 charts.speedup(ratios), f"speedup {device}")  # fmt: skip
+            _crossovers(passes, series, device)
+    with right:
+        bests = comparison.best(series)
+        bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
+        if not bests.empty:
+            card("Quality and speed", "At each subject's best batch size; the line: no other is better at both.",
+                 charts.pareto(bests), f"pareto {device}")  # fmt: skip
+    table(f"Every series, {name}", "µs an image: median and quartiles.", measured.sort_values("us"), f"series {device}",
+          column_order=COLUMNS, column_config=CONFIG)  # fmt: skip
+
+
+def _verdicts(series: pd.DataFrame) -> None:
+    counts = series.verdict.fillna("none").value_counts()
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    st.caption(
+        f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why."
+    )
+
+
+def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+    lines = []
+    for subject in sorted(series.subject[series.kind.isin(["trial", "untrained", "matrix", "own"])].unique()):
+        start = comparison.crossover(comparison.faster_sizes(passes, series, subject, device))
+        lines.append(
+            f"{subject}: " + ("at no batch size up to the largest" if start is None else f"from batch {start:,} on")
+        )
+    with st.expander("Crossover: from which batch size on it is faster than torchvision"):
+        st.text("\n".join(lines))
+
+
+def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
+    if len(found) < 2:
+        return
+    drawn = []
+    for _, one in found.head(6).iterrows():
+        series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
+        drawn.append(views.measured(comparison.best(series), "end_to_end").assign(measurement=one.label))
+    which = f"the newest 6 of {len(found)}" if len(found) > 6 else str(len(found))
+    hardware = found.hardware.nunique()
+    on = f"on {hardware} different machines or settings" if hardware > 1 else "on one machine"
+    st.header("Measurements side by side", anchor=False)
+    card("Best time of each subject", f"{which} measurements, {on}; separate series, never pooled.",
+         charts.measurements(pd.concat(drawn)), "measurements")  # fmt: skip

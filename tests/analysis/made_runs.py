@@ -1,0 +1,155 @@
+"""Runs as a search leaves them, made up: every table of the real schema, any number of trials, in milliseconds."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from PIL import Image
+
+from analysis.schema import TABLES, arrow_schema
+from analysis.tables import publish
+from analysis.timing.record import study_rows
+from tests.analysis.timing.session_rows import series_rows, torchvision
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+FLOORS = {"flat image": 0.33, "mean image": 0.35, "pipeline without flips": 0.13}
+ENDINGS = ("max_epochs", "asha", "asha", "early_stopping")
+
+
+def make_run(
+    storage: Path, name: str = "fc-1", *, trials: int = 24, epochs: int = 6, tested: bool = True, **facts: Any
+) -> None:
+    """Publish all tables of a run; `facts` are columns of its row in `runs`, and `loss` and `day`."""
+    loss, day = facts.pop("loss", "mse"), facts.pop("day", 0)
+    run = run_row(name, day) | facts
+    tables = storage / "tables"
+    publish(tables, "runs", name, [run])
+    made = trial_frame(run, trials, epochs, loss)
+    put(tables, "trials", name, made)
+    put(tables, "epochs", name, epoch_frame(made, epochs))
+    if tested:
+        publish(tables, "accuracy", name, accuracy_rows(run, made))
+        publish(tables, "samples", name, sample_rows(name, made))
+        publish(tables, "timings", name, timing_rows(name))
+
+
+def run_row(name: str, day: int = 0) -> dict[str, Any]:
+    """One row of `runs`."""
+    row: dict[str, Any] = dict.fromkeys(column.name for column in TABLES["runs"])
+    started = START + timedelta(days=day)
+    row |= {"run": name, "status": "finished", "model": "fc", "pipeline": "reference", "seed": 0, "sessions": 1}
+    row |= {"command": "python -m tuner.run --model fc", "config": json.dumps({"model": "fc"}), "versions": "{}"}
+    row |= {"started_at": started, "ended_at": started + timedelta(hours=1), "host": "node", "cpu_model": "AMD EPYC"}
+    row |= {"cpu_count": 2, "gpu_count": 0, "node_count": 1, "memory_gib": 16.0, "data": "cifar10"}
+    for split, count in (("train", 45_000), ("validation", 5_000), ("test", 10_000)):
+        row |= {f"{split}_images": count, f"{split}_fingerprint": f"{split}-pixels"}
+    return row
+
+
+def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse") -> pd.DataFrame:
+    """The rows of `trials`: the loss falls with the distance of the learning rate from 1e-3, and with dropout."""
+    luck = np.random.default_rng(run["seed"])
+    number = np.arange(trials, dtype=np.int32)
+    rate, dropout = 10 ** luck.uniform(-5, -1, trials), luck.uniform(0, 0.5, trials)
+    ending = np.array(ENDINGS)[number % len(ENDINGS)]
+    best = 0.004 * (1 + (np.log10(rate) + 3) ** 2 + dropout / 4) * luck.uniform(0.9, 1.1, trials)
+    starts = pd.to_datetime([run["started_at"] + timedelta(seconds=30 * int(n)) for n in number], utc=True)
+    return filled(
+        "trials",
+        {
+            "run": run["run"], "trial": number, "model": run["model"], "loss": loss, "learning_rate": rate,
+            "dropout": dropout, "patience": luck.integers(2, 11, trials), "seed": luck.integers(0, 2**31, trials),
+            "stop_reason": ending, "epochs": np.where(ending == "asha", max(epochs // 2, 1), epochs), "best_epoch": 1,
+            "best_validation_loss": best, "best_validation_accuracy": np.clip(1 - 8 * best, 0, 1), "train_sec": 60.0,
+            "epoch_sec": 60.0 / epochs, "images_per_sec": 20_000.0, "peak_mib": 400.0, "device": "cpu",
+            "precision": "float32", "threads": 1, "host": "node", "restarts": 0, "started_at": starts,
+            "ended_at": starts + timedelta(seconds=60), "checkpoint": "/storage/checkpoint_000001",
+        },
+    )  # fmt: skip
+
+
+def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
+    """The rows of `epochs`: curves that fall to each trial's best loss."""
+    counts = trials.epochs.to_numpy()
+    trial = np.repeat(trials.trial.to_numpy(), counts)
+    epoch = np.concatenate([np.arange(1, count + 1) for count in counts]) if len(counts) else np.array([], int)
+    loss = np.repeat(trials.best_validation_loss.fillna(0.1).to_numpy(), counts) * (1 + 3 / epoch)
+    return filled(
+        "epochs",
+        {
+            "run": trials.run.iloc[0] if len(trials) else "", "trial": trial, "epoch": epoch, "train_loss": 1.2 * loss,
+            "validation_loss": loss, "validation_accuracy": np.clip(1 - 8 * loss, 0, 1), "validation_cosine": 0.99,
+            "train_sec": 1.0, "validation_sec": 0.1, "images_per_sec": 20_000.0, "reported_at": pd.Timestamp(START),
+        },
+    )  # fmt: skip
+
+
+def accuracy_rows(run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3) -> list[dict[str, Any]]:
+    """Finalists, floors and ceiling by threshold."""
+    best = trials.sort_values("best_validation_loss").trial.head(finalists).tolist()
+    subjects = [(f"trial {n}", "trial", n, 0.99) for n in best]
+    subjects += [(floor, "floor", None, share) for floor, share in FLOORS.items()]
+    subjects.append(("pipeline's own matrix", "ceiling", None, 1.0))
+    return [
+        dict.fromkeys(column.name for column in TABLES["accuracy"])
+        | {"run": run["run"], "subject": name, "kind": kind, "trial": trial, "split": "test", "images": 10_000}
+        | {"parameters": 494_480 if trial is not None else None, "threshold": t, "share": share, "share_mean": share}
+        | {"share_std": 0.01 if kind == "trial" else None, "trainings": 3 if kind == "trial" else 1}
+        | {"cosine_mean": share, "mse": 0.004, "psnr_db": 24.0, "ssim": 0.8}
+        for name, kind, trial, at_95 in subjects
+        for t, share in ((t, min(1.0, max(0.0, at_95 - 3 * (t - 0.95)))) for t in THRESHOLDS)
+    ]
+
+
+def sample_rows(name: str, trials: pd.DataFrame, finalists: int = 3, images: int = 24) -> list[dict[str, Any]]:
+    """Images of the finalists; image i has rank i."""
+    best = trials.sort_values("best_validation_loss").trial.head(finalists).tolist()
+    return [
+        {"run": name, "subject": f"trial {trial}", "trial": trial, "image": i, "cosine": 0.9 + i / 1000, "rank": i}
+        | {"input": png(32, i), "truth": png(28, i), "output": png(28, i + 5)}
+        for trial in best
+        for i in range(images)
+    ]
+
+
+def timing_rows(name: str, session: int = 1, **facts: Any) -> list[dict[str, Any]]:
+    """One measurement on a CPU: torchvision, a finalist and separable at three batch sizes, and the study's numbers."""
+    luck = np.random.default_rng(session)
+    about = {"run": name, "session": session, "cpu_model": "AMD EPYC", "host": "node", "versions": "{}", **facts}
+    rows = [row | about for row in (dict.fromkeys(c.name for c in TABLES["timings"]) | row for row in study_rows())]
+    for size in (1, 64, 1000):
+        rows += torchvision(size, 300 / size**0.4 * luck.uniform(0.95, 1.05, 10), **about)
+        for subject, us, more in (
+            ("trial 0", 180, {"kind": "trial", "model": "fc", "trial": 0, "share_95": 0.99, "share_99": 0.8}),
+            ("separable", 100, {"model": "separable", "share_95": 1.0, "share_99": 1.0, "verdict": "warning"}),
+        ):
+            rows += series_rows(subject, size, us / size**0.45 * luck.uniform(0.95, 1.05, 10), **(more | about))
+    return rows
+
+
+@cache
+def png(side: int, brightness: int) -> bytes:
+    """A plain image."""
+    buffer = io.BytesIO()
+    Image.new("RGB" if side == 32 else "L", (side, side), (brightness * 5,) * 3 if side == 32 else brightness * 5).save(
+        buffer, "PNG"
+    )
+    return buffer.getvalue()
+
+
+def filled(table: str, columns: dict[str, Any]) -> pd.DataFrame:
+    """A data frame with all columns of the table, null where nothing is given."""
+    frame = pd.DataFrame(columns)
+    return frame.reindex(columns=[column.name for column in TABLES[table]])
+
+
+def put(tables: Path, table: str, run: str, frame: pd.DataFrame) -> None:
+    """Publish a data frame as a run's table."""
+    publish(tables, table, run, pa.Table.from_pandas(frame, arrow_schema(table), preserve_index=False))
