@@ -5,6 +5,7 @@ its own too, so that a single file stands by itself.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -256,6 +257,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 """The columns that tell a run's rows of a table apart."""
 
 
+@cache
 def arrow_schema(table: str) -> pa.Schema:
     """The table's Arrow schema; units and meanings travel in the parquet file's own metadata."""
     fields = [pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in TABLES[table]]

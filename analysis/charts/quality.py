@@ -44,11 +44,11 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
     `cells` has `column` (from 0), `row`, `image` (a data URI), `note` (below the image) and `alt`.
     """
     columns = max(cells.column.nunique(), 1)
-    base = alt.Chart(cells, autosize="pad", width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
+    base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
         alt.X("column:O", axis=None),
         alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
         tooltip=["row:N", "test_image:Q", "note:N"],
     )
     pictures = base.mark_image(width=TILE, height=TILE, smooth=False, dy=0).encode(url="image:N")
     notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text="note:N")
-    return pictures + notes
+    return (pictures + notes).properties(autosize="pad")  # of the size that the images have, labels beside it

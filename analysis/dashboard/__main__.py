@@ -11,8 +11,10 @@ import os
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from analysis.console import Console, complain
@@ -128,9 +130,16 @@ def _serve(directory: Path, listening: socket.socket, hosts: list[str], token: s
     }.items():
         config.set_option(name, value)
     app = st.App(SCRIPT, middleware=middleware(hosts, token))
+    threading.Thread(target=_warm_up, daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1))
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
+
+
+def _warm_up() -> None:
+    """Import what the first page needs while nobody has asked for it yet."""
+    for module in ("analysis.views", "altair", "optuna.importance", "sklearn.ensemble"):
+        import_module(module)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from analysis import views
 from analysis.charts import quality
 from analysis.charts import trials as charts
 from analysis.console import percent
-from analysis.dashboard.parts import card, hint, key_figures
+from analysis.dashboard.parts import card, hint, key_figures, remark
 from analysis.dashboard.selection import Selection
 
 IMAGES = 8
@@ -70,15 +70,19 @@ def _loading(selection: Selection, trial: pd.Series) -> None:
         st.code(
             f"from trainables.weights import load_network\n\n"
             f'network = load_network("{weights}")\n'
-            f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)"
+            f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)",
+            language=None,  # the theme colours code too faintly to read
+            wrap_lines=True,
         )
     elif trial.checkpoint and not pd.isna(trial.checkpoint):
         st.code(
             f"import torch\nfrom trainables.registry import build\n\n"
             f'state = torch.load("{Path(trial.checkpoint) / "state.pt"}", weights_only=True)\n'
             f'network = build("{trial.model}", dropout={0.0 if pd.isna(trial.dropout) else trial.dropout!r})\n'
-            f'network.load_state_dict(state["best_weights"] or state["weights"])'
+            f'network.load_state_dict(state["best_weights"] or state["weights"])',
+            language=None,  # the theme colours code too faintly to read
+            wrap_lines=True,
         )
-        st.caption("Only finalists have a weights file; this is the trial's last checkpoint.")
+        remark("Only finalists have a weights file; this is the trial's last checkpoint.")
     else:
-        st.caption("It has no checkpoint yet.")
+        remark("It has no checkpoint yet.")

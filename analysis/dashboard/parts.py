@@ -37,6 +37,11 @@ def key_figures(figures: Iterable[Figure]) -> None:
         column.metric(label, value, note or None, delta_color="off", delta_arrow="off", border=True)
 
 
+def remark(text: str) -> None:
+    """A sentence between the cards."""
+    st.markdown(plain(text))
+
+
 def hint(text: str) -> None:
     """Why there is nothing here yet, and what brings it."""
     st.info(text, icon=":material/info:")

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis import views
 from analysis.charts import quality as charts
-from analysis.dashboard.parts import card, hint, table
+from analysis.dashboard.parts import card, hint, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.labels import data_names
 
@@ -25,7 +25,7 @@ def show(selection: Selection) -> None:
     tested = tested[tested.run.isin(accuracy.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
-        st.caption(f"These runs were tested on {len(groups)} different sets of images: each has its own section.")
+        remark(f"These runs were tested on {len(groups)} different sets of images: each has its own section.")
     for number, name in enumerate(groups):
         if len(groups) > 1:
             st.header(name, anchor=False)

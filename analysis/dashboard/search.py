@@ -7,7 +7,7 @@ from analysis import views
 from analysis.charts import search as charts
 from analysis.console import percent
 from analysis.dashboard.columns import COLUMNS, CONFIG
-from analysis.dashboard.parts import Figure, card, hint, key_figures, table
+from analysis.dashboard.parts import Figure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.importance import FEWEST_TRIALS, importances
 
@@ -28,7 +28,7 @@ def show(selection: Selection) -> None:
         return
     best = views.best_so_far(trials)
     if len(selection.data) > 1:
-        st.caption(f"These runs have {len(selection.data)} different sets of validation images, so each is a series.")
+        remark(f"These runs have {len(selection.data)} different sets of validation images, so each is a series.")
     if len(best_trials) > 1:
         table("Best trial of each network", "By the lowest validation loss at any epoch.", best_trials, "best",
               column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
@@ -79,17 +79,17 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     with left:
         note = f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within its series."
         card("Parallel coordinates", note, charts.parallel(drawn), "parallel")
-    with right:
+    searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
+    for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
+        with column:
+            card(charts.PARAMETERS[name], "Each trial's lowest loss.", charts.slices(drawn, name), f"slice {name}")
+    with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
             hint(f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch.")
         else:
             note = f"Share of the variance of the loss (fANOVA), {shares.trials.max():,} trials."
             card("Hyperparameter importance", note, charts.importance(shares), "importance")
-    searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
-    for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
-        with column:
-            card(charts.PARAMETERS[name], "Each trial's lowest loss.", charts.slices(drawn, name), f"slice {name}")
 
 
 def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis import views
 from analysis.charts import speed as charts
-from analysis.dashboard.parts import card, hint, table
+from analysis.dashboard.parts import card, hint, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.labels import machines
 from analysis.timing import comparison
@@ -80,9 +80,7 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
 def _verdicts(series: pd.DataFrame) -> None:
     counts = series.verdict.fillna("none").value_counts()
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    st.caption(
-        f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why."
-    )
+    remark(f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why.")
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:

@@ -15,7 +15,7 @@ from analysis.tables import read_file, table_path
 
 STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"  # how the command tells the script, which Streamlit runs, where tables lie
 KEPT = frozenset({"runs", "trials"})  # small, and of every run: kept; the others are read for the runs that are shown
-READERS = 8
+READERS = 4
 
 Stamp = tuple[int, int, int]
 
