@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour
+from analysis.charts.style import HEIGHT, RULE, colour, height_with
 
 HEADLINE = 0.95
 TILE = 72  # pixels of an image on the page
@@ -20,10 +20,9 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     y = alt.Y("share:Q", title="Share of the test images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     compared = baselines.assign(name=baselines.subject + " (" + baselines.kind + ")")
     dashes = alt.Scale(domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]])
-    dash = alt.StrokeDash(
-        "name:N", scale=dashes, title="For comparison", legend=alt.Legend(labelLimit=300, symbolStrokeColor=RULE)
-    )
-    grey = alt.Chart(compared, height=HEIGHT).mark_line(color=RULE, strokeWidth=1.5)
+    legend = alt.Legend(orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE)
+    dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=legend)
+    grey = alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110)).mark_line(color=RULE, strokeWidth=1.5)
     grey = grey.encode(x, y, dash, tooltip=["name:N", "threshold:O", alt.Tooltip("share:Q", format=".2%"), "images:Q"])
     own = networks.rename(columns={"share_mean": "share", "share": "share_first"})
     lines = alt.Chart(own).mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5).encode(

@@ -4,7 +4,18 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, colours, log_axis, log_scale, numbers, round_marks, whole
+from analysis.charts.style import (
+    HEIGHT,
+    RULE,
+    colour,
+    colours,
+    height_with,
+    log_axis,
+    log_scale,
+    numbers,
+    round_marks,
+    whole,
+)
 
 LOSS = "best_validation_loss"
 PARAMETERS = {"learning_rate": "Learning rate", "dropout": "Dropout", "patience": "Patience"}
@@ -13,6 +24,7 @@ STATES = alt.Scale(
     domain=["finished", "ASHA", "failed", "interrupted", "running"],
     range=["circle", "cross", "triangle-down", "square", "diamond"],
 )
+STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))
 ROW = ["run", "trial", "series", "state", "ending", "epochs", LOSS, "best_validation_accuracy", *PARAMETERS]
 TRIAL = [
     "run:N",
@@ -30,15 +42,17 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     series = colour(shown.series, "Network")
     x = alt.X("trial:Q", axis=whole("Trial"))
     y = alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS]))
-    points = alt.Chart(shown, height=HEIGHT).mark_point(filled=True, size=46, opacity=0.55)
-    points = points.encode(x, y, series, shape=alt.Shape("state:N", scale=STATES, title="Trial"), tooltip=TRIAL)
+    points = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 50)).mark_point(
+        filled=True, size=46, opacity=0.55
+    )
+    points = points.encode(x, y, series, shape=STATE, tooltip=TRIAL)
     steps = alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5)
     return points + steps.encode(x, alt.Y("best:Q"), series, detail=["run:N", "series:N"])
 
 
 def compare(best: pd.DataFrame) -> alt.Chart:
     """The best loss so far of each run, by the number of its trials."""
-    lines = alt.Chart(best, height=HEIGHT).mark_line(interpolate="step-after", strokeWidth=2.5)
+    lines = alt.Chart(best, height=height_with(best.label)).mark_line(interpolate="step-after", strokeWidth=2.5)
     return lines.encode(
         alt.X("trial:Q", axis=whole("Trial")),
         alt.Y("best:Q", scale=log_scale(), title="Best validation loss so far", axis=log_axis(best.best)),
@@ -69,11 +83,11 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
 
 def importance(shares: pd.DataFrame) -> alt.Chart:
     """How much of the variance of the loss each hyperparameter explains (fANOVA), per network."""
-    bars = alt.Chart(shares.assign(name=shares.parameter.map(PARAMETERS)), height=HEIGHT)
+    bars = alt.Chart(shares.assign(name=shares.parameter.map(PARAMETERS)), height=height_with(shares.series))
     return bars.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}).encode(
         alt.X("importance:Q", title="Share of the variance", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         alt.Y("name:N", sort=list(PARAMETERS.values()), title=None),
-        colour(shares.series, None, orient="bottom", columns=1),
+        colour(shares.series, None),
         yOffset="series:N",
         tooltip=["series:N", "name:N", alt.Tooltip("importance:Q", format=".1%"), "trials:Q"],
     )
@@ -100,7 +114,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
     )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
     hover = alt.selection_point(fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False)
-    gradient = alt.Legend(format="%", gradientLength=140, tickCount=3)
+    gradient = alt.Legend(format="%", gradientLength=140, tickCount=3, direction="horizontal")
     lines = (
         alt.Chart(rows, height=HEIGHT)
         .mark_line(strokeJoin="round")

@@ -3,10 +3,11 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, log_axis, numbers
+from analysis.charts.style import HEIGHT, RULE, colour, height_with, log_axis, numbers
 
 VERDICTS = alt.Scale(domain=["valid", "warning", "invalid"], range=["circle", "diamond", "cross"])
-VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=alt.Legend(symbolFillColor="#4b5563"))
+VERDICT_LEGEND = alt.Legend(orient="top", symbolFillColor="#4b5563")
+VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=VERDICT_LEGEND)
 STUDY = "#7c3aed"
 SHARE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"  # the margin above 100 % has no label
 SERIES = ["subject:N", "device:N", "batch_size:Q", "verdict:N", "passes:Q", "images:Q", "reason:N"]
@@ -21,8 +22,8 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     every = pd.concat([series.lower, series.upper, study.us])
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
-    subjects = colour(series.subject, None, "subject", orient="bottom", columns=3)
-    base = alt.Chart(series, height=HEIGHT + 60).encode(
+    subjects = colour(series.subject, None, "subject")
+    base = alt.Chart(series, height=height_with(series.subject, HEIGHT + 60)).encode(
         alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
         subjects,
         tooltip=[*SERIES, *numbers("us", "lower", "upper")],
@@ -47,8 +48,8 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
     """
     every = pd.concat([ratios.low, ratios.high, pd.Series([1.0])])
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.2], nice=False)
-    subjects = colour(ratios.subject, None, "subject", orient="bottom", columns=3)
-    base = alt.Chart(ratios, height=HEIGHT).encode(
+    subjects = colour(ratios.subject, None, "subject")
+    base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
         alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
         subjects,
         tooltip=["subject:N", "batch_size:Q", *numbers("median", "low", "high"), "pairs:Q"],
@@ -81,7 +82,7 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
         alt.Tooltip("share_95:Q", format=".2%"),
     ]
     tooltip.append(alt.Tooltip("share_99:Q", format=".2%"))
-    base = alt.Chart(bests, height=HEIGHT).encode(x, y, tooltip=tooltip)
+    base = alt.Chart(bests, height=height_with(bests.kind, HEIGHT + 30)).encode(x, y, tooltip=tooltip)
     front = alt.Chart(bests[bests.unbeaten].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         colour(bests.kind, "Kind", "kind"), shape=VERDICT
@@ -103,7 +104,7 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
     )
     base = alt.Chart(bests, height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
         alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
-        colour(bests.measurement, None, "measurement", orient="bottom", columns=1),
+        colour(bests.measurement, None, "measurement"),
         yOffset="measurement:N",
         tooltip=["measurement:N", "subject:N", "batch_size:Q", "verdict:N", *numbers("us", "lower", "upper")],
     )

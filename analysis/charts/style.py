@@ -14,6 +14,8 @@ NETWORKS = {"cnn": PALETTE[0], "fc": PALETTE[1], "separable": PALETTE[2]}  # the
 RULE = "#6b7280"
 FONT = "Liberation Sans"
 HEIGHT = 340
+LEGEND_ROW = 22
+LEGEND: dict[str, Any] = {"orient": "bottom", "titleOrient": "left", "columns": 3}
 STEPS = (1, 2, 5)
 POWERS = range(-12, 13)
 PLAIN_NUMBER = "format(datum.value, datum.value < 0.001 ? '~e' : ',.3~r')"
@@ -32,10 +34,20 @@ def colours(labels: Iterable[str]) -> alt.Scale:
     return alt.Scale(domain=list(chosen), range=list(chosen.values()))
 
 
-def colour(labels: pd.Series, title: str | None, column: str = "series", **legend: Any) -> alt.Color:
+def colour(labels: pd.Series, title: str | None, column: str = "series") -> alt.Color:
     """Colour by a column of labels."""
-    shown = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, **legend)
+    shown = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=_legend_columns(labels))
     return alt.Color(f"{column}:N", scale=colours(labels), title=title, legend=shown)
+
+
+def height_with(labels: pd.Series, height: int = HEIGHT) -> int:
+    """The height of a chart whose legend of these labels takes its place from it."""
+    return height + LEGEND_ROW * -(-labels.nunique() // _legend_columns(labels))
+
+
+def _legend_columns(labels: Iterable[str]) -> int:
+    longest = max(map(len, labels), default=0)
+    return 1 if longest > 20 else 2 if longest > 12 else 3  # so many fit across a phone
 
 
 def log_scale() -> alt.Scale:
@@ -77,6 +89,11 @@ def whole(title: str) -> alt.Axis:
     return alt.Axis(tickMinStep=1, grid=False, title=title, format=",d")
 
 
+def for_page(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
+    """The chart with its legends above and below, so that it fits a phone's width too."""
+    return chart.configure_legend(**LEGEND)
+
+
 @alt.theme.register("paper", enable=False)
 def paper() -> alt.theme.ThemeConfig:
     """The theme of saved figures: small type, black on white."""
@@ -88,7 +105,7 @@ def paper() -> alt.theme.ThemeConfig:
         "font": FONT,
         "view": {"stroke": None},
         "axis": font | lines | {"titleColor": "#111"},
-        "legend": font | {"symbolSize": 40},
+        "legend": font | LEGEND | {"symbolSize": 40},
     }
     return cast(alt.theme.ThemeConfig, {"config": config})
 

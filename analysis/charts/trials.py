@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, log_axis, log_scale, numbers, whole
+from analysis.charts.style import HEIGHT, RULE, colour, height_with, log_axis, log_scale, numbers, whole
 
 EPOCH = ["run", "trial", "series", "epoch", "train_loss", "validation_loss", "validation_accuracy"]
 SPAN = ["run", "trial", "series", "ending", "epochs", "started_at", "ended_at", "host"]
@@ -30,13 +30,12 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
         "epoch:Q",
         *numbers("validation_loss", "train_loss", "validation_accuracy"),
     ]
-    every = alt.Chart(shown, height=HEIGHT).mark_line(strokeWidth=1, opacity=0.25)
+    every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(strokeWidth=1, opacity=0.25)
     every = every.encode(x, y, series, detail=["run:N", "trial:N"], tooltip=tooltip)
     standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     lines = _by_split(standing_out).mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=22))
-    dash = alt.StrokeDash(
-        "split:N", title="Best trials", scale=SPLITS, legend=alt.Legend(symbolType="stroke", symbolStrokeColor=RULE)
-    )
+    legend = alt.Legend(orient="top", symbolType="stroke", symbolStrokeColor=RULE)
+    dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=legend)
     return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=["run:N", "trial:N"], tooltip=tooltip)
 
 

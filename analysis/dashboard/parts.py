@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from analysis.charts.style import saved
+from analysis.charts.style import for_page, saved
 
 Width = Literal["stretch", "content"]
 Figure = tuple[str, str, str]  # label, value, note
@@ -18,7 +18,7 @@ def card(title: str, note: str, chart: alt.Chart | alt.LayerChart, name: str, wi
     """A chart under its title; `note` says what is drawn, for everybody and for screen readers."""
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.altair_chart(chart, alt=f"{title}. {note}", key=name, width=width)
+        st.altair_chart(for_page(chart), alt=f"{title}. {note}", key=name, width=width)
 
 
 def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:

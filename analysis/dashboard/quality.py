@@ -13,6 +13,13 @@ SHOWN = 8
 COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
            "psnr_db", "ssim", "parameters"]  # fmt: skip
 
+NUMBER = st.column_config.NumberColumn
+HEADS = {
+    "series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind", "trainings": "Trainings", "images": "Images",
+    "cosine_mean": NUMBER("Mean cosine", format="%.4f"), "mse": NUMBER("MSE", format="%.2e"),
+    "psnr_db": NUMBER("PSNR, dB", format="%.1f"), "ssim": NUMBER("SSIM", format="%.4f"), "parameters": "Parameters",
+}  # fmt: skip
+
 
 def show(selection: Selection) -> None:
     """Draw the page: one section for each set of test images."""
@@ -76,7 +83,7 @@ def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
     table(
         "At cosine ≥ 0.95", "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
         rows.sort_values("share_mean", ascending=False), f"accuracy {number}", column_order=COLUMNS,
-        column_config=shares | {"series": "Network", "cosine_mean": "Mean cosine", "psnr_db": "PSNR, dB"},
+        column_config=shares | HEADS,
     )  # fmt: skip
 
 
