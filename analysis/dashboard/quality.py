@@ -15,7 +15,8 @@ COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "train
 
 NUMBER = st.column_config.NumberColumn
 HEADS = {
-    "series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind", "trainings": "Trainings", "images": "Images",
+    "series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind", "trainings": "Trainings",
+    "images": "Images",
     "cosine_mean": NUMBER("Mean cosine", format="%.4f"), "mse": NUMBER("MSE", format="%.2e"),
     "psnr_db": NUMBER("PSNR, dB", format="%.1f"), "ssim": NUMBER("SSIM", format="%.4f"), "parameters": "Parameters",
 }  # fmt: skip
