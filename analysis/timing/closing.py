@@ -61,22 +61,20 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
     here = series[series.device == device]
     single = comparison.baseline(series, "cpu", 1)  # what the pipeline is today: image by image, on a CPU
     batched = comparison.baseline(series, device)
-    table = []
-    for _, row in comparison.best(here).sort_values("end_to_end_us").iterrows():
-        alone = here[(here.subject == row.subject) & (here.batch_size == 1)]
-        table.append(
-            [
-                row.subject,
-                _us(alone.end_to_end_us.iloc[0]) if len(alone) else "",
-                _us(row.end_to_end_us),
-                f"{row.batch_size:,.0f}",
-                _us(row.device_us),
-                str(comparison.times_faster(passes, row, single)) if single is not None else "",
-                f"{comparison.times_faster(passes, row, batched).median:.3g}" if batched is not None else "",
-                f"{row.limit_share:.1%}",
-                MARKS[row.verdict],
-            ]
-        )
+    table = [
+        [
+            one.series.subject,
+            "" if one.single_us is None else _us(one.single_us),
+            _us(one.series.end_to_end_us),
+            f"{one.series.batch_size:,.0f}",
+            _us(one.series.device_us),
+            "" if one.times_single is None else str(one.times_single),
+            "" if one.times_batched is None else f"{one.times_batched.median:.3g}",
+            f"{one.series.limit_share:.1%}",
+            MARKS[one.series.verdict],
+        ]
+        for one in comparison.standings(passes, series, device)
+    ]
     columns = ["single", "batched", "size", "device", "× singly [95 %]", "× batched", "of limit", ""]
     console.line()
     console.table(
@@ -174,19 +172,11 @@ def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> Non
     """The reference study's numbers for 10,000 images, with ours at their best batch."""
     table = []
     for _, row in timings[timings.kind == "study"].iterrows():
-        ours = _like_the_study(row, series)
+        ours = comparison.like_the_study(row, series)
         measured = f"{ours.end_to_end_us * row.images / 1e6:.3f} s" if ours is not None else "not measured"
         table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", measured])
     console.line()
     console.table("10,000 images: the study, and the same here", ["", "device", "study", "here"], table)
-
-
-def _like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
-    if pd.isna(row.model):
-        return comparison.baseline(series, row.device, 1)
-    same = series[(series.model == row.model) & (series.device == row.device) & (series.engine == "eager")]
-    same = same[same.precision == "float32"]
-    return comparison.quickest(same)
 
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:

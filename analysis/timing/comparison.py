@@ -18,6 +18,20 @@ KEPT += ["verdict", "reason", "threads", "precision", "engine"]
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A subject on one device at its best batch size, beside torchvision."""
+
+    series: pd.Series
+    """Its row of `summary`."""
+    single_us: float | None
+    """µs an image, end to end, at batch size 1; None where that was not measured."""
+    times_single: "Ratio | None"
+    """Times as fast as torchvision image by image on a CPU, which is what the pipeline is today."""
+    times_batched: "Ratio | None"
+    """Times as fast as torchvision's best batch on the same device."""
+
+
+@dataclass(frozen=True)
 class Ratio:
     """How many times as fast; the median over pairs of passes from the same round, with its interval."""
 
@@ -97,6 +111,26 @@ def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]
         rank += 1
     below = max(rank - 1, 0)
     return float(ordered[below]), float(ordered[count - 1 - below])
+
+
+def standings(rows: pd.DataFrame, series: pd.DataFrame, device: str) -> list[Standing]:
+    """Every subject of a device at its best batch size, the fastest first."""
+    here = series[series.device == device]
+    single, batched = baseline(series, "cpu", 1), baseline(series, device)
+    found = []
+    for _, row in best(here).sort_values("end_to_end_us").iterrows():
+        alone = here.end_to_end_us[(here.subject == row.subject) & (here.batch_size == 1)]
+        ratios = [None if other is None else times_faster(rows, row, other) for other in (single, batched)]
+        found.append(Standing(row, float(alone.iloc[0]) if len(alone) else None, *ratios))
+    return found
+
+
+def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
+    """The series that measures what a row of the study's states; None where there is none."""
+    if pd.isna(row.model):
+        return baseline(series, row.device, 1)
+    same = series[(series.model == row.model) & (series.device == row.device) & (series.engine == "eager")]
+    return quickest(same[same.precision == "float32"])
 
 
 def faster_sizes(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> dict[int, bool]:
