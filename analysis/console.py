@@ -81,3 +81,8 @@ def duration(sec: float) -> str:
 def percent(share: float) -> str:
     """0.99871 → 99.87 %. Cut, not rounded, so that only all images are 100 %."""
     return f"{int(share * 10_000 + 1e-9) / 100:.2f} %"
+
+
+def microseconds(value: float) -> str:
+    """Three digits, whole numbers from 100 on: 3.54, 1,340."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

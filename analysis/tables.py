@@ -1,10 +1,12 @@
 """Read and publish parquet tables: a file appears whole or not at all, and one writer owns it."""
 
+import filecmp
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +25,26 @@ def table_path(tables: Path, table: str, run: str) -> Path:
     return tables / table / f"run={run}" / f"{table}.parquet"
 
 
+@contextmanager
+def written_aside(path: Path, keep_same: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that takes `path`'s place once it is whole: flushed to the disk, then renamed.
+
+    When the writing breaks off, `path` is untouched; with `keep_same` it is too when the new file is the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")  # one writer: what a killed one left is written over
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            if keep_same and path.exists() and filecmp.cmp(aside, path, shallow=False):
+                return
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) -> None:
     """Replace a run's table by `rows`: written aside, flushed to the disk, then renamed.
 
@@ -31,17 +53,13 @@ def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) 
     """
     schema = arrow_schema(table)
     content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema)
-    path = table_path(tables, table, run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")  # one writer: what a killed one left is written over
-    try:
-        with aside.open("wb") as file:
-            pq.write_table(content, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(table_path(tables, table, run)) as file:
+        write_parquet(content, file)
+
+
+def write_parquet(content: pa.Table, file: BinaryIO) -> None:
+    """The form that every table has on disk; the same content gives the same bytes."""
+    pq.write_table(content, file, compression="zstd")
 
 
 def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
@@ -50,17 +68,20 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     Raises ValueError when a file can't be read.
     """
     pattern = table_path(tables, table, run or "*").relative_to(tables).as_posix()
-    frames = [_read_file(path, table) for path in sorted(tables.glob(pattern))]
+    frames = [read_file(path, table) for path in sorted(tables.glob(pattern))]
     whole = pa.concat_tables(frames, promote_options="default") if frames else arrow_schema(table).empty_table()
     frame: pd.DataFrame = whole.to_pandas()
     return frame
 
 
-def _read_file(path: Path, table: str) -> pa.Table:
-    """Through one open file: given a path, pyarrow opens it twice, and a writer's rename falls in between."""
+def read_file(path: Path, table: str) -> pa.Table:
+    """One run's file, through one open handle: given a path, pyarrow opens it twice, and a rename may fall between.
+
+    Raises ValueError when it can't be read.
+    """
     try:
-        with path.open("rb") as file:
-            return brought_up(table, pq.read_table(file))
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        return brought_up(table, file.read(use_threads=False))  # a table is small: threads cost more than they save
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} can't be read as the table {table}: {reason}") from error
@@ -70,7 +91,7 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     """One run's rows as dicts, with None for null: what a resumed search goes on from."""
     path = table_path(tables, table, run)
     try:
-        return _read_file(path, table).to_pylist() if path.exists() else []
+        return read_file(path, table).to_pylist() if path.exists() else []
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} has a damaged text column: {error}") from error
 

@@ -56,12 +56,16 @@ def log_scale() -> alt.Scale:
 
 
 def log_axis(values: pd.Series) -> alt.Axis:
-    """Ticks at 1, 2 and 5 of each power of ten, or finer ones where the data spans less than a factor of 8."""
+    """Ticks at 1, 2 and 5 of each power of ten, or finer ones where the data spans less than a factor of 8.
+
+    Its ends where no such tick lies within it.
+    """
     low, high = values.min(), values.max()
     ticks = [digit * 10.0**power for power in POWERS for digit in STEPS]
     if high < 8 * low:
         ticks = [digit / 2 * tick for tick in ticks for digit in (2, 3)]
     shown = [tick for tick in ticks if low / 1.2 < tick < high * 1.2]
+    shown = shown if any(low <= tick <= high for tick in shown) else values[values.isin([low, high])].unique().tolist()
     decades = [tick for tick in shown if f"{tick:e}"[0] == "1"]
     return alt.Axis(values=decades if len(shown) > 12 else shown, labelExpr=PLAIN_NUMBER)
 

@@ -33,8 +33,8 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(strokeWidth=1, opacity=0.25)
     every = every.encode(x, y, series, detail=["run:N", "trial:N"], tooltip=tooltip)
     standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
-    lines = _by_split(standing_out).mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=22))
-    legend = alt.Legend(orient="top", symbolType="stroke", symbolStrokeColor=RULE)
+    lines = _by_split(standing_out).mark_line(strokeWidth=2.5)
+    legend = alt.Legend(orient="top", symbolStrokeColor=RULE)
     dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=legend)
     return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=["run:N", "trial:N"], tooltip=tooltip)
 

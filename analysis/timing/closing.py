@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.console import Console, percent
+from analysis.console import Console, microseconds, percent
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, VALID
@@ -64,10 +64,10 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
     table = [
         [
             one.series.subject,
-            "" if one.single_us is None else _us(one.single_us),
-            _us(one.series.end_to_end_us),
+            "" if one.single_us is None else microseconds(one.single_us),
+            microseconds(one.series.end_to_end_us),
             f"{one.series.batch_size:,.0f}",
-            _us(one.series.device_us),
+            microseconds(one.series.device_us),
             "" if one.times_single is None else str(one.times_single),
             "" if one.times_batched is None else f"{one.times_batched.median:.3g}",
             f"{one.series.limit_share:.1%}",
@@ -107,7 +107,7 @@ def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
             percent(row.share_95),
             percent(row.share_99),
             f"{row.max_difference:.1e}",
-            _us(row.end_to_end_us),
+            microseconds(row.end_to_end_us),
             "unbeaten" if row.unbeaten else "",
         ]
         for _, row in bests.dropna(subset=comparison.QUALITY).iterrows()
@@ -156,7 +156,7 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
             f"{card['flops_per_image'] / 1e6:.3g}",
             f"{card['weight_bytes'] / 2**10:,.0f}",
             f"{card['receptive_height']} × {card['receptive_width']}",
-            ", ".join(f"{_us(limit)} ({device})" for device, limit in limits[card["subject"]].items()),
+            ", ".join(f"{microseconds(limit)} ({device})" for device, limit in limits[card["subject"]].items()),
         ]
         for card in cards
         if card["subject"] in limits.index
@@ -201,7 +201,3 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
 def _networks(series: pd.DataFrame) -> list[tuple[str, str]]:
     rows = series[series.kind.isin(["matrix", "trial", "untrained", "own"])]
     return sorted(set(zip(rows.subject, rows.device, strict=True)))
-
-
-def _us(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

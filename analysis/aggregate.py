@@ -1,0 +1,145 @@
+"""The command: collect the tables of many runs, from here and from buckets, into one data set.
+
+    python -m analysis.aggregate results s3://bucket/results --out all
+    python -m analysis.aggregate results --out all --csv      # also all/csv/TABLE.csv, without images
+
+Every file is checked; one with a problem is left out and told. Doing it again changes only what is new.
+
+Exit status: 0, 1 when there were problems or OUT did not take a file, 2 for a mistake on the command line,
+130 after Ctrl-C (files that were collected up to then are whole).
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from analysis.console import Console, complain
+from analysis.copies import Copy, furthest
+from analysis.csv_files import write_csv_files
+from analysis.sources import BUCKET, Place, open_out, open_place
+from analysis.tables import table_path, written_aside
+
+THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run."""
+
+    collected: int = 0
+    unchanged: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; the exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        sources = [open_place(source) for source in options.sources]
+        out = _prepared(options.out, sources)
+        with console, FileLock(out / ".lock", timeout=0):
+            outcomes = list(_collect_all(sources, open_out(out), console))
+            broken = write_csv_files(open_out(out), out / "csv", console) if options.csv else []
+    except Timeout:
+        complain(f"another process is collecting into {options.out}: wait for it to end")
+        return 2
+    except ValueError as error:
+        complain(error)
+        return 2
+    except KeyboardInterrupt:
+        console.line("Interrupted; every file that was collected is whole. The same command goes on from here.")
+        return 130
+    except OSError as error:
+        complain(f"{options.out} did not take everything ({error}): mend that and type the same command again")
+        return 1
+    return _tell(console, options, outcomes, broken)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.aggregate", description="Collect the tables of many runs into one data set."
+    )
+    bucket = "s3://BUCKET/PATH, with ?scheme=http&endpoint_override=HOST:PORT for a service of your own"
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=f"storage directories, or {bucket}")
+    parser.add_argument("--out", metavar="DIR", required=True, help="where they are collected: a storage directory too")
+    parser.add_argument("--csv", action="store_true", help="also write DIR/csv/TABLE.csv, without images")
+    return parser
+
+
+def _prepared(out: str, sources: Sequence[Place]) -> Path:
+    """The directory OUT, made where there is none. Raises ValueError when it can't be one."""
+    directory = Path(out)
+    if "://" in out:
+        raise ValueError(f"--out is {out}, should be a directory on this machine")
+    for source in sources:
+        if not source.name.startswith(BUCKET) and (directory / "tables").resolve() == Path(source.root).resolve():
+            raise ValueError(f"--out is the source {source.name}: type another directory")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {out} can't be a directory ({error.strerror}): type another one") from error
+    return directory
+
+
+def _collect_all(sources: Sequence[Place], out: Place, console: Console) -> Iterator[Outcome]:
+    runs = sorted({run for source in sources for run in source.runs})
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for done, outcome in enumerate(pool.map(lambda run: _collect(run, sources, out), runs), start=1):
+            console.progress(f"collected {done:,} of {len(runs):,} runs")
+            yield outcome
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
+    """Bring OUT's copy of one run to the furthest state that there is of it."""
+    copies: list[Copy] = []
+    for source in sources:
+        if run in source.runs:
+            copies.append(Copy.read(source, run, copies))
+    kept = Copy.read(out, run, copies)
+    problems = [problem for copy in copies for problem in copy.problems()]
+    try:
+        best = furthest([*copies, kept] if kept.files else copies)
+    except ValueError as error:
+        return Outcome(problems=(*problems, str(error)))
+    problems += [_nameless(copy, best) for copy in copies if best.identity and not copy.identity]
+    wanted = {table: file.today() for table, file in best.files.items() if not file.problems}
+    problems += kept.problems(but=wanted)
+    new = {table: data for table, data in wanted.items() if table not in kept.files or kept.files[table].data != data}
+    for table, data in new.items():
+        with written_aside(table_path(Path(out.root), table, run)) as file:
+            file.write(data)
+    return Outcome(len(new), len(wanted) - len(new), tuple(problems))
+
+
+def _nameless(copy: Copy, best: Copy) -> str:
+    return (
+        f"the run {copy.run} in {copy.place.name} has no readable row that tells whether it is the one {best}, "
+        "and nothing of it was collected: mend its table runs"
+    )
+
+
+def _tell(console: Console, options: argparse.Namespace, outcomes: Sequence[Outcome], broken: Sequence[str]) -> int:
+    problems = [*(problem for outcome in outcomes for problem in outcome.problems), *broken]
+    for problem in problems:
+        complain(problem)
+    collected = [outcome.collected for outcome in outcomes if outcome.collected]
+    console.line(
+        f"Runs: {len(outcomes):,}, with something new: {len(collected):,}. Files collected: {sum(collected):,}, "
+        f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. Problems: {len(problems):,}."
+    )
+    console.line(f"They lie in {options.out}. To look at them: python -m analysis.dashboard {shlex.quote(options.out)}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

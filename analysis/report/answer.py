@@ -1,0 +1,62 @@
+"""The first sentences of a report, and the commands that make it again."""
+
+import shlex
+from pathlib import Path
+
+from analysis.console import percent
+from analysis.report.facts import HEADLINE, with_interval
+from analysis.report.figures import Tables
+from analysis.tables import Row
+from analysis.timing import comparison
+
+
+def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
+    """What the run found, in two sentences, with n, interval, floor and ceiling."""
+    if not best:
+        return "No trial of this run has finished an epoch, so there is nothing to report yet."
+    at = [row for row in accuracy if row["threshold"] == HEADLINE]
+    mine = next((row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None)
+    if mine is None:
+        return f"The search is {run['status']}; nothing has been measured on the test images yet."
+    floor = max((row["share"] for row in at if row["kind"] == "floor"), default=0.0)
+    ceiling = max((row["share"] for row in at if row["kind"] == "ceiling"), default=1.0)
+    text = (
+        f"{with_interval(mine['share'], mine['images'])} of {mine['images']:,} test images reach a cosine similarity "
+        f"of {HEADLINE} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: {percent(ceiling)}."
+    )
+    if mine["share"] <= floor:
+        text += " The network is no better than an output that costs nothing."
+    return f"{text} {_speed(tables, best[0]['trial'])}"
+
+
+def commands(run: Row, storage: Path, out: Path) -> str:
+    """What to type to get the run, its timings and this report again."""
+    checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
+    storage_flag = f" --storage {shlex.quote(str(storage))}" if str(storage) != "results" else ""
+    name = shlex.quote(run["run"])
+    return "\n".join(
+        [
+            *checkout,
+            'pip install -c constraints.txt -e ".[dashboard,export,peers]"',
+            run["command"],
+            f"python -m analysis.timing --run {name}{storage_flag}",
+            f"python -m analysis.report {name}{storage_flag} --out {shlex.quote(str(out))}",
+        ]
+    )
+
+
+def _speed(tables: Tables, trial: int) -> str:
+    if tables.series.empty:
+        return "Its speed has not been measured."
+    parts = []
+    for device in dict.fromkeys(tables.series.device):
+        standings = comparison.standings(tables.passes, tables.series, device)
+        one = next((one for one in standings if one.series.trial == trial), None)
+        if one is not None and one.times_single is not None and one.times_batched is not None:
+            mark = "" if one.series.verdict == "valid" else f" (verdict: {one.series.verdict})"
+            place = "GPU" if device == "cuda" else "CPU"
+            parts.append(
+                f"On the {place} it is {one.times_batched} times as fast as torchvision's best batch, "
+                f"and {one.times_single} times as fast as torchvision image by image on a CPU{mark}."
+            )
+    return " ".join(parts) or "Its speed was not compared with torchvision's."

@@ -1,0 +1,180 @@
+"""The words and numbers of a report: every one with its n, its spread and its caveat."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.console import duration, hyperparameters, microseconds, percent
+from analysis.tables import Row
+from analysis.timing import comparison
+from analysis.timing.protocol import VALID
+
+HEADLINE, STRICT = 0.95, 0.99
+Z95 = 1.959964  # of the normal distribution, two-sided
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: its heads, its rows of text, and what has to be said of it."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    remarks: list[str]
+
+
+def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
+    """What was asked, on what data."""
+    config = json.loads(run["config"])
+    searched = [row for row in trials if row["confirms"] is None]
+    endings = pd.Series([row["stop_reason"] or "unfinished" for row in searched], dtype=object).value_counts()
+    ranges = [f"{name} {config[name]}" for name in ("learning_rate", "dropout", "patience") if config.get(name)]
+    over = ", ".join(ranges) or "the network's own ranges"
+    return [
+        ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
+        ("Loss", ", ".join(sorted({row["loss"] for row in searched})) or "none"),
+        (
+            "Search",
+            f"{config.get('search', 'random')} over {over}, seed {run['seed']}",
+        ),
+        ("Trials", f"{len(searched)}: " + ", ".join(f"{count} {ending}" for ending, count in endings.items())),
+        (
+            "Training",
+            f"{sum(row['epochs'] for row in trials):,} epochs, {_hours(sum(row['train_sec'] for row in trials))}",
+        ),
+        ("Data", str(run["data"])),
+        *[
+            (f"{split.capitalize()} images", f"{run[f'{split}_images']:,}, SHA-256 {run[f'{split}_fingerprint'][:12]}…")
+            for split in ("train", "validation", "test")
+        ],
+    ]
+
+
+def where(run: Row) -> list[tuple[str, str]]:
+    """On what machine, with what software, when."""
+    took = f", {duration((run['ended_at'] - run['started_at']).total_seconds())} in all" if run["ended_at"] else ""
+    gpus = f"{run['gpu_count']} × {run['gpu_model']}" if run["gpu_count"] else "none"
+    versions = ", ".join(f"{name} {version}" for name, version in json.loads(run["versions"]).items())
+    commit = "not run from a checkout" if run["commit"] is None else run["commit"][:12]
+    machine = f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, {run['memory_gib']:.0f} GiB"
+    return [
+        ("Machine", f"{machine}; GPU: {gpus}"),
+        ("Started", f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}; {run['sessions']} session(s), now {run['status']}"),
+        ("Code", commit + (" with changes that are in no commit" if run["dirty"] else "")),
+        ("Versions", versions or "unknown"),
+    ]
+
+
+def best_trial(best: Row, count: int, validation_images: int) -> list[tuple[str, str]]:
+    """The trial with the lowest validation loss at any epoch."""
+    accuracy = f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images at cosine ≥ 0.95"
+    return [
+        ("Trial", f"{best['trial']} of {count} (the lowest validation loss at any epoch; ties to the earlier trial)"),
+        ("Hyperparameters", hyperparameters(best)),
+        ("Validation loss", f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}"),
+        ("Validation accuracy", f"{accuracy}; these images chose the trial, the test images below did not"),
+        ("Trained on", f"{best['device']}, {best['precision']}, {best['threads']} thread(s), seed {best['seed']}"),
+    ]
+
+
+def accuracy(rows: list[Row]) -> Grid:
+    """Networks against floors and ceiling on the test images, with 95 % intervals."""
+    shares = {(row["subject"], row["threshold"]): row for row in rows}
+    head = [row for row in rows if row["threshold"] == HEADLINE and row["confirms"] is None]
+    grid = [
+        [
+            row["subject"] if row["kind"] == "trial" else f"{row['subject']} ({row['kind']})",
+            with_interval(row["share"], row["images"]),
+            _trainings(row),
+            percent(shares[row["subject"], STRICT]["share"]),
+            f"{row['cosine_mean']:.4f}",
+            f"{row['mse']:.2e}",
+            f"{row['psnr_db']:.1f}",
+            f"{row['ssim']:.4f}",
+            f"{row['parameters']:,}" if row["parameters"] else "–",
+        ]
+        for row in head
+    ]
+    count = f"{head[0]['images']:,}" if head else "0"
+    repeats = max((row["trainings"] for row in head), default=1)
+    remarks = [
+        f"n = {count} test images; in brackets the 95 % interval that the choice of these images leaves (Wilson 1927).",
+        "One training each: how much another seed would change is not known (--confirm-seeds measures it)."
+        if repeats == 1
+        else "Mean ± standard deviation (n − 1) over trainings with different seeds.",
+        "0.95 is lenient: the floors cost nothing, and an accuracy says something only above them.",
+        "Finalists were chosen by validation loss; the test images were used once, for this table.",
+    ]
+    heads = ["", "cosine ≥ 0.95", "over trainings", "≥ 0.99", "mean cosine", "MSE", "PSNR, dB", "SSIM", "parameters"]
+    return Grid(heads, grid, remarks)
+
+
+def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
+    """Every subject at its best batch size, with quartiles, intervals and verdicts."""
+    rows = [
+        [
+            one.series.subject,
+            _quartiles(one.series),
+            f"{one.series.batch_size:,}",
+            "–" if one.single_us is None else microseconds(one.single_us),
+            _ratio(one.times_single),
+            _ratio(one.times_batched),
+            str(one.series.verdict or "none"),
+        ]
+        for one in comparison.standings(passes, series, device)
+    ]
+    first = series[series.device == device].iloc[0]
+    remarks = [
+        f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end (uint8 to float32, "
+        "both in host memory); in brackets the quartiles.",
+        "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order statistics; "
+        "× singly: against torchvision image by image on a CPU, × batched: against its best batch here.",
+        f"{first.threads:.0f} threads; every subject alone in a process of its own, in turn.",
+    ]
+    doubtful = [row[0] for row in rows if row[-1] != VALID]
+    if doubtful:
+        remarks.append(f"Not plainly valid on this machine: {', '.join(doubtful)}. What is invalid is no result.")
+    return Grid(["", "µs an image", "at batch", "singly, µs", "× singly", "× batched", "verdict"], rows, remarks)
+
+
+def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
+    """The reference study's times for 10,000 images beside the same here."""
+    rows = []
+    for _, row in timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows():
+        ours = comparison.like_the_study(row, series)
+        here = "not measured"
+        if ours is not None:
+            here = f"{ours.end_to_end_us * row.images / 1e6:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
+        rows.append([row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here])
+    remark = "Of the study's times neither hardware nor batch sizes nor what they include is known in detail: no ratio."
+    return Grid(["", "device", "study", "here"], rows, [remark])
+
+
+def with_interval(share: float, count: int) -> str:
+    """`99.83 % [99.73, 99.89]`: a share of `count` images with its 95 % interval, after Wilson (1927)."""
+    middle = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
+    half = Z95 / (1 + Z95**2 / count) * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def _trainings(row: Row) -> str:
+    if row["share_std"] is None:
+        return "n = 1" if row["kind"] == "trial" else "–"
+    return f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %, n = {row['trainings']}"
+
+
+def _quartiles(series: pd.Series) -> str:
+    low, high = (microseconds(series[f"end_to_end_{side}_us"]) for side in ("lower", "upper"))
+    return f"{microseconds(series.end_to_end_us)} [{low}, {high}]"
+
+
+def _ratio(ratio: comparison.Ratio | None) -> str:
+    if ratio is None:
+        return "–"
+    return "1" if ratio.low == ratio.high == 1 else str(ratio)  # torchvision beside itself
+
+
+def _hours(sec: float) -> str:
+    return f"{sec / 3600:.1f} h" if sec >= 3600 else f"{sec / 60:.1f} min"

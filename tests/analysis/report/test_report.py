@@ -1,0 +1,254 @@
+"""The report: one page that needs nothing else, each figure as PDF and SVG, and numbers with their n and spread."""
+
+import base64
+import html.parser
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report.__main__ import main
+from analysis.report.answer import answer
+from analysis.report.facts import accuracy, with_interval
+from analysis.tables import publish, rows_of
+from tests.analysis.made_runs import accuracy_rows, make_run, put, run_row, timing_rows, trial_frame
+
+FIGURES = {"loss", "curves", "thresholds", "images-spread", "images-worst", "history", "parallel", "importance"}
+FIGURES |= {"times-cpu", "pareto-cpu"}
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would fetch or run, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.alts: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        if tag == "img":
+            self.alts.append(found.get("alt") or "")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = tmp_path_factory.mktemp("storage")
+    make_run(storage, "fc-1", commit="0123456789abcdef", dirty=False)
+    best = min(rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"])["trial"]
+    measured = [
+        row | {"subject": f"trial {best}", "trial": best} if row["trial"] == 0 else row for row in timing_rows("fc-1")
+    ]
+    publish(storage / "tables", "timings", "fc-1", measured)
+    return storage
+
+
+@pytest.fixture(scope="module")
+def written(storage: Path) -> Path:
+    assert main(["fc-1", "--storage", str(storage)]) == 0
+    return storage / "reports" / "fc-1"
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> Page:
+    return Page((written / "report.html").read_text())
+
+
+def test_every_figure_is_there_as_pdf_and_svg_and_nothing_is_left_over(written: Path) -> None:
+    names = {path.name for path in written.iterdir()}
+    assert names == {f"{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg")} | {"report.html"}
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in written.glob("*.pdf"))
+    assert all(path.read_text().startswith("<svg") for path in written.glob("*.svg"))
+
+
+def test_the_page_needs_no_script_and_nothing_but_itself_and_is_below_a_megabyte(written: Path, page: Page) -> None:
+    assert "script" not in page.tags
+    assert page.links
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
+    inner = [base64.b64decode(link.partition(",")[2]).decode() for link in page.links]
+    assert not [url for svg in inner for url in re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', svg)]
+    assert "default-src 'none'" in (written / "report.html").read_text()
+    assert (written / "report.html").stat().st_size < 1_000_000
+
+
+def test_every_figure_on_the_page_is_the_one_that_was_saved_and_says_in_words_what_it_shows(
+    written: Path, page: Page
+) -> None:
+    saved = {path.read_bytes() for path in written.glob("*.svg")}
+    assert {base64.b64decode(link.partition(",")[2]) for link in page.links} == saved
+    assert len(page.alts) == len(FIGURES)
+    assert all(len(alt) > 40 for alt in page.alts)
+
+
+def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
+    assert "99.00 % [98.79, 99.18] of 10,000 test images reach a cosine similarity of 0.95" in page.text
+    assert "the best floor: 35.00 %, the ceiling: 100.00 %" in page.text
+    assert re.search(r"On the CPU it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as torchvision's best batch", page.text)
+
+
+def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, page: Page) -> None:
+    best = min(rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"])
+    for words in (
+        "45,000, SHA-256 train-pixels", "24: 12 asha, 6 max_epochs, 6 early_stopping", "AMD EPYC, 2 cores, 16 GiB",
+        f"{best['trial']} of 24", f"lr {best['learning_rate']:.2e}", "0123456789ab", "seed 0",
+    ):  # fmt: skip
+        assert words in page.text, words
+
+
+def test_the_tables_hold_n_spread_and_caveats(page: Page) -> None:
+    for words in (
+        "n = 10,000 test images", "99.00 ± 1.00 %, n = 3", "flat image (floor)", "pipeline's own matrix (ceiling)",
+        "Medians of 10 passes", "torchvision uint8", "study", "0.754 s", "not measured", "0.95 is lenient",
+    ):  # fmt: skip
+        assert words in page.text, words
+
+
+def test_a_series_in_doubt_is_named(page: Page) -> None:
+    assert "Not plainly valid on this machine: separable." in page.text
+
+
+def test_the_commands_bring_all_of_it_again(page: Page, storage: Path) -> None:
+    for command in (
+        "git checkout 0123456789abcdef",
+        "python -m tuner.run --model fc",
+        f"python -m analysis.timing --run fc-1 --storage {storage}",
+        f"python -m analysis.report fc-1 --storage {storage} --out {storage}/reports/fc-1",
+    ):
+        assert command in page.text
+
+
+def test_text_from_the_tables_can_not_become_markup(tmp_path: Path) -> None:
+    make_run(
+        tmp_path, "r", trials=2, epochs=1, command="<script>alert(1)</script>", data="<img src=http://evil.example>"
+    )
+    assert main(["r", "--storage", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+    assert all(link.startswith("data:") for link in page.links)
+
+
+@pytest.mark.parametrize(("trials", "epochs"), [(0, 1), (1, 1), (3, 2)])
+def test_a_run_that_has_only_begun_has_a_report_too(tmp_path: Path, trials: int, epochs: int) -> None:
+    make_run(tmp_path, "r", trials=trials, epochs=epochs, tested=False, status="running", ended_at=None)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
+    assert "Not measured yet" in text
+    assert ("nothing to report yet" in text) == (trials == 0)
+
+
+def test_a_network_that_is_no_better_than_a_floor_is_called_that(storage: Path, tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    rows = rows_of(tmp_path / "tables", "accuracy", "r")
+    lowered = [row | {"share": 0.2, "share_mean": 0.2} if row["kind"] == "trial" else row for row in rows]
+    publish(tmp_path / "tables", "accuracy", "r", lowered)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    assert "no better than an output that costs nothing" in (tmp_path / "reports" / "r" / "report.html").read_text()
+
+
+def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
+    run = run_row("r")
+    rows = accuracy_rows(run, trial_frame(run, 4, 1))
+    repeated: list[dict[str, Any]] = [row | {"confirms": row["trial"], "subject": "trial 99"} for row in rows[:9]]
+    assert [row[0] for row in accuracy(rows + repeated).rows] == [row[0] for row in accuracy(rows).rows]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.9983, 10_000)])
+def test_the_interval_is_the_one_whose_ends_the_share_is_two_standard_errors_from(share: float, count: int) -> None:
+    told = with_interval(share, count)
+    low, high = (float(number) / 100 for number in re.findall(r"[\d.]+", told.partition("[")[2]))
+    for end in (low, high):
+        error = math.sqrt(end * (1 - end) / count)
+        assert abs(abs(share - end) - 1.96 * error) < 2e-4
+
+
+def test_the_answer_of_a_run_without_speed_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    publish(tmp_path / "tables", "timings", "r", [])
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    page = Page((tmp_path / "reports" / "r" / "report.html").read_text())
+    assert "Its speed has not been measured." in page.text
+    assert "python -m analysis.timing --run r" in page.text
+
+
+def test_only_the_last_measurement_is_reported(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    rows = timing_rows("r", 1, cpu_model="the first machine") + timing_rows("r", 2, cpu_model="the second machine")
+    publish(tmp_path / "tables", "timings", "r", rows)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    text = (tmp_path / "reports" / "r" / "report.html").read_text()
+    assert "the second machine" in text
+    assert "the first machine" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nope"], "no run 'nope': give one of fc-1"), (["../fc-1"], "no run '../fc-1'"), ([".."], "no run '..'")],
+)
+def test_a_run_that_is_not_there_is_answered_with_those_that_are(
+    storage: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main([*arguments, "--storage", str(storage)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_place_that_takes_no_files_ends_with_status_one(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(
+            ["fc-1", "--storage", str(storage), "--out", str(storage / "tables" / "runs" / "run=fc-1" / "runs.parquet")]
+        )
+        == 1
+    )
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_damaged_table_is_named_and_no_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    (tmp_path / "tables" / "epochs" / "run=r" / "epochs.parquet").write_bytes(b"torn")
+    assert main(["r", "--storage", str(tmp_path)]) == 2
+    assert "epochs.parquet can't be read" in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_command_says_where_everything_lies(storage: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.report", "fc-1", "--storage", str(storage), "--out", str(tmp_path / "paper")],
+        capture_output=True, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"Report   {tmp_path}/paper/report.html" in done.stdout
+    assert f"{tmp_path}/paper/*.pdf" in done.stdout
+    assert done.stderr == ""
+
+
+def test_two_losses_stand_side_by_side(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=4, epochs=2)
+    run = run_row("r")
+    both = trial_frame(run, 4, 2)
+    both.loc[2:, "loss"] = "perceptual"
+    put(tmp_path / "tables", "trials", "r", both)
+    publish(tmp_path / "tables", "accuracy", "r", accuracy_rows(run, both, finalists=4))
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    assert "fc, perceptual" in (tmp_path / "reports" / "r" / "thresholds.svg").read_text()
+
+
+def test_the_answer_without_any_trial_is_a_sentence() -> None:
+    assert "nothing to report yet" in answer(run_row("r"), [], None, [])  # type: ignore[arg-type]

@@ -1,0 +1,297 @@
+"""Runs from several places become one data set, whatever happens meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+
+from analysis.aggregate import main
+from analysis.schema import TABLES, VERSION, arrow_schema
+from analysis.tables import publish, read, rows_of
+from tests.analysis.made_up import MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
+
+COMMAND = [sys.executable, "-m", "analysis.aggregate"]
+
+
+def test_runs_of_several_storages_lie_in_one_as_they_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "new" / "out"
+    search(a, "fc", 3)
+    search(a, "cnn", 4)
+    search(b, "sep", 5)
+    (file_of(a, "epochs").parent / ".epochs.parquet.part").write_bytes(b"half")
+    (a / "tables" / "epochs" / "notes.txt").write_text("mine")
+    assert collect(a, b, out) == 0
+    (a / "tables" / "epochs" / "notes.txt").unlink()
+    (file_of(a, "epochs").parent / ".epochs.parquet.part").unlink()
+    assert contents(out) == contents(a) | contents(b)
+    assert len(read(out / "tables", "epochs")) == 12
+    told = capsys.readouterr().out
+    assert "Runs: 3, with something new: 3. Files collected: 21, unchanged: 0. Problems: 0." in told
+    assert f"python -m analysis.dashboard {out}" in told
+
+
+def test_collecting_again_rewrites_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    publish(a / "tables", "trials", "old", older("trials", "old"))
+    assert collect(a, out, more=("--csv",)) == 0
+    before = state(out)
+    assert len(before) == len(TABLES) + 1 + len(TABLES)
+    assert collect(a, out, more=("--csv",)) == 0
+    assert state(out) == before
+    assert "Runs: 2, with something new: 0. Files collected: 0, unchanged: 8. Problems: 0." in capsys.readouterr().out
+    search(a, "fc", 4)
+    assert collect(a, out) == 0
+    changed = {name for name, there in state(out).items() if there != before[name]}
+    assert changed == {"tables/epochs/run=fc/epochs.parquet"}
+
+
+def test_a_directory_of_tables_is_a_source_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search(tmp_path / "a")
+    monkeypatch.chdir(tmp_path / "a")
+    for number, source in enumerate(("tables", "./tables/", ".", str(tmp_path / "a" / "tables"))):
+        assert main([source, "--out", str(tmp_path / str(number))]) == 0
+        assert contents(tmp_path / str(number)) == contents(tmp_path / "a")
+
+
+def test_a_file_with_a_problem_is_left_out_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a, "fc")
+    search(a, "cnn")
+    problem = spoil(a)
+    assert collect(a, out) == 1
+    assert capsys.readouterr().err == f"error: {problem}\n"
+    name = "epochs/run=fc/epochs.parquet"
+    assert contents(out) == {path: data for path, data in contents(a).items() if path != name}
+
+
+@pytest.mark.parametrize("damage", [spoil, lambda a: file_of(a, "epochs").write_bytes(b"x")], ids=["value", "cut"])
+def test_what_was_collected_before_stays_for_a_file_that_got_a_problem(tmp_path: Path, damage: Any) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a, count=30)
+    collect(a, out)
+    before = contents(out)
+    publish(a / "tables", "cards", "fc", [row("cards", subject=name) for name in "abc"])
+    damage(a)
+    assert collect(a, out) == 1
+    assert contents(out) == before | {"cards/run=fc/cards.parquet": file_of(a, "cards").read_bytes()}
+
+
+def test_a_damaged_copy_in_out_is_mended_from_the_source_or_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    collect(a, out)
+    for table in ("epochs", "runs"):
+        file_of(out, table).write_bytes(b"cut")
+        assert collect(a, out) == 0
+        assert contents(out) == contents(a)
+    file_of(out, "epochs").write_bytes(b"cut")
+    file_of(a, "epochs").unlink()
+    capsys.readouterr()
+    assert collect(a, out) == 1
+    assert f"{file_of(out, 'epochs')}: can't be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", [{"started_at": None}, {"sessions": None, "host": None}])
+def test_nulls_where_a_run_tells_what_it_is_are_a_problem_like_any_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    collect(a, out)
+    schema = arrow_schema("runs")
+    fields = pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
+    pq.write_table(pa.Table.from_pylist([row("runs", **broken)], fields), file_of(a, "runs"))
+    before = contents(out)
+    assert collect(a, out) == 1
+    assert "row 1: is null" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_older_tables_get_todays_columns(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    publish(a / "tables", "trials", "fc", older("trials"))
+    assert collect(a, out) == 0
+    assert pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
+    assert rows_of(out / "tables", "trials", "fc") == [row("trials", loss="mse")]
+
+
+def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:
+    a, b, out = (tmp_path / name for name in ("a", "b", "out"))
+    search(a, "fc", 3)
+    search(b, "cnn", 2, commit='a "quoted",\ntext')
+    assert collect(b, out) == 0
+    assert not (out / "csv").exists()
+    assert collect(a, out, more=("--csv",)) == 0
+    assert sorted(path.name for path in (out / "csv").iterdir()) == sorted(f"{table}.csv" for table in TABLES)
+    told = pd.read_csv(out / "csv" / "epochs.csv", parse_dates=["reported_at"])
+    assert told.columns.tolist() == [column.name for column in TABLES["epochs"]]
+    assert told.run.tolist() == ["cnn"] * 2 + ["fc"] * 3
+    assert told.validation_accuracy.tolist() == [0.5] * 5
+    assert set(told.reported_at) == {pd.Timestamp(MOMENT)}
+    assert pd.read_csv(out / "csv" / "runs.csv").commit.tolist() == ['a "quoted",\ntext', "text"]
+    images = {"input", "truth", "output"}
+    assert set(pd.read_csv(out / "csv" / "samples.csv")) == {c.name for c in TABLES["samples"]} - images
+
+
+def test_a_csv_file_is_whole_or_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    assert collect(a, out, more=("--csv",)) == 0
+    search(a, "late", 5)
+    before = state(out / "csv")
+    file_of(out, "epochs", "unseen").parent.mkdir()
+    file_of(out, "epochs", "unseen").write_bytes(b"cut")
+    assert collect(a, out, more=("--csv",)) == 1
+    assert f"{out}/csv/epochs.csv was not written: {file_of(out, 'epochs', 'unseen')}" in capsys.readouterr().err
+    after = state(out / "csv")
+    assert after["epochs.csv"] == before["epochs.csv"]
+    assert set(after) == set(before)
+    assert pd.read_csv(out / "csv" / "runs.csv").run.tolist() == ["fc", "late"]
+
+
+LIMITED = """
+import resource, signal, sys
+from analysis.aggregate import main
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+signal.signal(signal.SIGXFSZ, {handler})
+sys.exit(main(sys.argv[1:]))
+"""
+BREAKING_OFF = pytest.mark.parametrize(
+    ("handler", "status"), [("signal.SIG_IGN", 1), ("signal.SIG_DFL", -signal.SIGXFSZ)], ids=["full disk", "killed"]
+)
+
+
+def collect_within_the_limit(source: Path, out: Path, handler: str) -> subprocess.CompletedProcess[str]:
+    """Collect in a process whose files may only have 100 kB."""
+    command = [sys.executable, "-c", LIMITED.format(handler=handler), str(source), "--out", str(out), "--csv"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@BREAKING_OFF
+def test_a_writing_that_breaks_off_leaves_the_old_file_and_is_made_up_for_later(
+    tmp_path: Path, handler: str, status: int
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    collect(a, out)
+    before = contents(out)["samples/run=fc/samples.parquet"]
+    images = [row("samples", image=number, input=os.urandom(50_000)) for number in range(9)]
+    publish(a / "tables", "samples", "fc", images)
+    done = collect_within_the_limit(a, out, handler)
+    assert done.returncode == status
+    assert file_of(out, "samples").read_bytes() == before
+    if status == 1:
+        assert done.stderr.startswith(f"error: {out} did not take everything ([Errno 27]")
+        assert done.stderr.count("\n") == 1
+    assert collect(a, out) == 0
+    assert contents(out) == contents(a)
+
+
+@BREAKING_OFF
+def test_a_csv_file_that_breaks_off_leaves_the_old_one(tmp_path: Path, handler: str, status: int) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    collect(a, out, more=("--csv",))
+    before = (out / "csv" / "epochs.csv").read_bytes()
+    search(a, count=2000)  # compresses well, and is 200 kB of text
+    assert collect_within_the_limit(a, out, handler).returncode == status
+    assert count(out) == 2000
+    assert (out / "csv" / "epochs.csv").read_bytes() == before
+    assert collect(a, out, more=("--csv",)) == 0
+    assert len(pd.read_csv(out / "csv" / "epochs.csv")) == 2000
+
+
+def test_a_search_may_write_while_its_tables_are_collected(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a, count=1)
+    code = f"""
+from pathlib import Path
+from analysis.tables import publish
+from tests.analysis.made_up import epochs
+for size in range(1, 101):
+    publish(Path({str(a / "tables")!r}), "epochs", "fc", epochs(size))
+"""
+    seen = []
+    with subprocess.Popen([sys.executable, "-c", code]) as writer:
+        while writer.poll() is None:
+            assert collect(a, out) == 0
+            seen.append(count(out))
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3, "there must have been many versions"
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("{tmp}/file", "--out {tmp}/file can't be a directory (File exists): type another one"),
+        ("{tmp}/file/x", "--out {tmp}/file/x can't be a directory (Not a directory): type another one"),
+        ("s3://bucket/x", "--out is s3://bucket/x, should be a directory on this machine"),
+    ],
+)
+def test_an_out_that_cannot_be_one_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, sentence: str
+) -> None:
+    search(tmp_path / "a")
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "a"), "--out", out.format(tmp=tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {sentence.format(tmp=tmp_path)}\n"
+
+
+def test_an_out_that_another_process_collects_into_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        assert collect(a, out) == 2
+    assert capsys.readouterr().err == f"error: another process is collecting into {out}: wait for it to end\n"
+    assert contents(out) == {}
+
+
+def test_the_command_tells_problems_and_ends_with_their_status(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out dir"
+    search(a)
+    problem = spoil(a)
+    done = subprocess.run([*COMMAND, str(a), "--out", str(out)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"error: {problem}\n")
+    assert done.stdout == (
+        "Runs: 1, with something new: 1. Files collected: 6, unchanged: 0. Problems: 1.\n"
+        f"They lie in {out}. To look at them: python -m analysis.dashboard '{out}'\n"
+    )
+    assert subprocess.run([*COMMAND, str(a)], capture_output=True, timeout=60).returncode == 2
+
+
+def test_an_interrupted_collection_leaves_whole_files_and_goes_on_later(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a, "a")
+    data = file_of(a, "runs", "a").read_bytes()
+    for number in range(3000):  # files that are read for a while; all name another run
+        path = file_of(a, "runs", f"z{number}")
+        path.parent.mkdir()
+        path.write_bytes(data)
+    with subprocess.Popen([*COMMAND, str(a), "--out", str(out)], stdout=subprocess.PIPE, text=True) as process:
+        while not file_of(out, "epochs", "a").exists():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.startswith("Interrupted")
+    whole = contents(a)
+    assert {name: whole[name] for name in contents(out)} == contents(out)
