@@ -16,7 +16,7 @@ test: .venv/installed
 	$(BIN)/pytest $(ARGS)
 
 bench: .venv/installed
-	for name in epoch cnn_step search timing; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
+	for name in epoch cnn_step search timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
 
 # Made anew when a version changes; the stamp comes last, so that a broken-off installation starts again
 .venv/installed: pyproject.toml constraints.txt

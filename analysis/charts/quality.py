@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, height_with
+from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, numbers, per, shares, words
 
 HEADLINE = 0.95
 TILE = 72  # pixels of an image on the page
@@ -23,12 +23,17 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     legend = alt.Legend(orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE)
     dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=legend)
     grey = alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110)).mark_line(color=RULE, strokeWidth=1.5)
-    grey = grey.encode(x, y, dash, tooltip=["name:N", "threshold:O", alt.Tooltip("share:Q", format=".2%"), "images:Q"])
+    grey = grey.encode(
+        x,
+        y,
+        dash,
+        tooltip=[*words("name"), *shares("share"), *counts("images")],
+    )
     own = networks.rename(columns={"share_mean": "share", "share": "share_first"})
     lines = alt.Chart(own).mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5).encode(
-        x, y, colour(own.series, "Network"), detail=["run:N", "subject:N"],
-        tooltip=["series:N", "run:N", "subject:N", "threshold:Q", alt.Tooltip("share:Q", format=".2%"),
-                 alt.Tooltip("share_std:Q", format=".2%"), "trainings:Q", "images:Q"],
+        x, y, colour(own.series, "Network"), detail=per("run", "subject"),
+        tooltip=[*words("series", "run", "subject"), *numbers("threshold"), *shares("share", "share_std"),
+                 *counts("trainings", "images")],
     )  # fmt: skip
     spread = (
         alt.Chart(own).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
@@ -46,8 +51,8 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
     base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
         alt.X("column:O", axis=None),
         alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
-        tooltip=["row:N", "test_image:Q", "note:N"],
+        tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
-    pictures = base.mark_image(width=TILE, height=TILE, smooth=False, dy=0).encode(url="image:N")
-    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text="note:N")
+    pictures = base.mark_image(width=TILE, height=TILE, smooth=False, dy=0).encode(url=alt.Url("image:N"))
+    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text=alt.Text("note:N"))
     return (pictures + notes).properties(autosize="pad")  # of the size that the images have, labels beside it

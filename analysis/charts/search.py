@@ -9,12 +9,16 @@ from analysis.charts.style import (
     RULE,
     colour,
     colours,
+    counts,
     height_with,
     log_axis,
     log_scale,
     numbers,
+    per,
     round_marks,
+    shares,
     whole,
+    words,
 )
 
 LOSS = "best_validation_loss"
@@ -26,14 +30,8 @@ STATES = alt.Scale(
 )
 STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))
 ROW = ["run", "trial", "series", "state", "ending", "epochs", LOSS, "best_validation_accuracy", *PARAMETERS]
-TRIAL = [
-    "run:N",
-    "trial:N",
-    "series:N",
-    "ending:N",
-    "epochs:Q",
-    *numbers(LOSS, "best_validation_accuracy", *PARAMETERS),
-]
+TRIAL = [*words("run", "trial", "series", "ending"), *counts("epochs"), *shares("best_validation_accuracy")]
+TRIAL += numbers(LOSS, *PARAMETERS)
 
 
 def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
@@ -47,7 +45,7 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     )
     points = points.encode(x, y, series, shape=STATE, tooltip=TRIAL)
     steps = alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5)
-    return points + steps.encode(x, alt.Y("best:Q"), series, detail=["run:N", "series:N"])
+    return points + steps.encode(x, alt.Y("best:Q"), series, detail=per("run", "series"))
 
 
 def compare(best: pd.DataFrame) -> alt.Chart:
@@ -57,7 +55,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
         alt.X("trial:Q", axis=whole("Trial")),
         alt.Y("best:Q", scale=log_scale(), title="Best validation loss so far", axis=log_axis(best.best)),
         colour(best.label, "Run", "label"),
-        tooltip=["label:N", "series:N", "trial:Q", *numbers("best")],
+        tooltip=[*words("label", "series"), *counts("trial"), *numbers("best")],
     )
 
 
@@ -81,15 +79,15 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
     )
 
 
-def importance(shares: pd.DataFrame) -> alt.Chart:
+def importance(found: pd.DataFrame) -> alt.Chart:
     """How much of the variance of the loss each hyperparameter explains (fANOVA), per network."""
-    bars = alt.Chart(shares.assign(name=shares.parameter.map(PARAMETERS)), height=height_with(shares.series))
+    bars = alt.Chart(found.assign(name=found.parameter.map(PARAMETERS)), height=height_with(found.series))
     return bars.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}).encode(
         alt.X("importance:Q", title="Share of the variance", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         alt.Y("name:N", sort=list(PARAMETERS.values()), title=None),
-        colour(shares.series, None),
-        yOffset="series:N",
-        tooltip=["series:N", "name:N", alt.Tooltip("importance:Q", format=".1%"), "trials:Q"],
+        colour(found.series, None),
+        yOffset=alt.YOffset("series:N"),
+        tooltip=[*words("series", "name"), *shares("importance"), *counts("trials")],
     )
 
 
@@ -124,7 +122,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
             alt.Color(
                 "rank:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), title="Rank by loss", legend=gradient
             ),
-            detail=["run:N", "trial:N"],
+            detail=per("run", "trial"),
             opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
             strokeWidth=alt.condition(hover, alt.value(4), alt.value(1.5)),
             order=alt.Order("rank:Q", sort="descending"),
@@ -134,7 +132,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
     )
     bars = alt.Chart(rows).mark_rule(color=RULE).encode(x, alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
     halo = alt.Chart(ticks).mark_text(align="right", dx=-6, fontSize=11, stroke="white", strokeWidth=4)
-    halo = halo.encode(x, y, text="label:N")
+    halo = halo.encode(x, y, text=alt.Text("label:N"))
     return lines + bars + halo + halo.mark_text(align="right", dx=-6, fontSize=11, color="#2f2d2b")
 
 

@@ -3,14 +3,14 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, height_with, log_axis, numbers
+from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, log_axis, numbers, shares, words
 
 VERDICTS = alt.Scale(domain=["valid", "warning", "invalid"], range=["circle", "diamond", "cross"])
 VERDICT_LEGEND = alt.Legend(orient="top", symbolFillColor="#4b5563")
 VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=VERDICT_LEGEND)
 STUDY = "#7c3aed"
 SHARE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"  # the margin above 100 % has no label
-SERIES = ["subject:N", "device:N", "batch_size:Q", "verdict:N", "passes:Q", "images:Q", "reason:N"]
+SERIES = [*words("subject", "device", "verdict", "reason"), *counts("batch_size", "passes", "images")]
 
 
 def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
@@ -29,7 +29,9 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
         tooltip=[*SERIES, *numbers("us", "lower", "upper")],
     )
     rules = alt.Chart(study).encode(alt.Y("us:Q", scale=scale))
-    names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY).encode(text="subject:N")
+    names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY).encode(
+        text=alt.Text("subject:N")
+    )
     bars = base.mark_rule(strokeWidth=1.5).encode(alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"))
     points = base.mark_point(filled=True, size=60, opacity=1).encode(y, shape=VERDICT)
     return (
@@ -52,7 +54,7 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
         alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
         subjects,
-        tooltip=["subject:N", "batch_size:Q", *numbers("median", "low", "high"), "pairs:Q"],
+        tooltip=[*words("subject"), *counts("batch_size"), *numbers("median", "low", "high"), *counts("pairs")],
     )
     y = alt.Y("median:Q", scale=scale, title="Times as fast as torchvision", axis=log_axis(every))
     even = alt.Chart(pd.DataFrame({"median": [1.0]})).mark_rule(color=RULE, strokeDash=[4, 4])
@@ -74,21 +76,14 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
         axis=alt.Axis(labelExpr=SHARE),
         scale=alt.Scale(zero=False, padding=14),
     )
-    tooltip: list[str | alt.Tooltip] = [
-        "subject:N",
-        "batch_size:Q",
-        "verdict:N",
-        *numbers("us"),
-        alt.Tooltip("share_95:Q", format=".2%"),
-    ]
-    tooltip.append(alt.Tooltip("share_99:Q", format=".2%"))
+    tooltip = [*words("subject", "verdict"), *counts("batch_size"), *numbers("us"), *shares("share_95", "share_99")]
     base = alt.Chart(bests, height=height_with(bests.kind, HEIGHT + 30)).encode(x, y, tooltip=tooltip)
     front = alt.Chart(bests[bests.unbeaten].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         colour(bests.kind, "Kind", "kind"), shape=VERDICT
     )
     names = alt.Chart(bests[bests.unbeaten]).mark_text(dy=-12, fontSize=11, color="#374151")
-    return front.encode(x, y, order="us:Q") + points + names.encode(x, y, text="subject:N")
+    return front.encode(x, y, order=alt.Order("us:Q")) + points + names.encode(x, y, text=alt.Text("subject:N"))
 
 
 def measurements(bests: pd.DataFrame) -> alt.LayerChart:
@@ -105,8 +100,8 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(bests, height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
         alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
         colour(bests.measurement, None, "measurement"),
-        yOffset="measurement:N",
-        tooltip=["measurement:N", "subject:N", "batch_size:Q", "verdict:N", *numbers("us", "lower", "upper")],
+        yOffset=alt.YOffset("measurement:N"),
+        tooltip=[*words("measurement", "subject", "verdict"), *counts("batch_size"), *numbers("us", "lower", "upper")],
     )
     bars = base.mark_rule(strokeWidth=1.5).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
     return bars + base.mark_point(filled=True, size=50, opacity=1).encode(x, shape=VERDICT)

@@ -83,9 +83,35 @@ def round_marks(low: float, high: float, log: bool) -> dict[float, str]:
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
 
 
+# Altair builds a table of all its classes for each bare string in an encoding, 6 ms a time: hence the objects here
+def words(*names: str) -> list[alt.Tooltip]:
+    """Tooltips of names."""
+    return [alt.Tooltip(f"{name}:N") for name in names]
+
+
 def numbers(*names: str) -> list[alt.Tooltip]:
     """Tooltips of numbers with three digits."""
     return [alt.Tooltip(f"{name}:Q", format=".3~g") for name in names]
+
+
+def counts(*names: str) -> list[alt.Tooltip]:
+    """Tooltips of whole numbers."""
+    return [alt.Tooltip(f"{name}:Q", format=",d") for name in names]
+
+
+def shares(*names: str) -> list[alt.Tooltip]:
+    """Tooltips of shares."""
+    return [alt.Tooltip(f"{name}:Q", format=".2%") for name in names]
+
+
+def moments(*names: str) -> list[alt.Tooltip]:
+    """Tooltips of points in time."""
+    return [alt.Tooltip(f"{name}:T", format="%Y-%m-%d %H:%M:%S") for name in names]
+
+
+def per(*names: str) -> list[alt.Detail]:
+    """One line for each value of these columns."""
+    return [alt.Detail(f"{name}:N") for name in names]
 
 
 def whole(title: str) -> alt.Axis:

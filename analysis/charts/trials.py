@@ -4,7 +4,21 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, height_with, log_axis, log_scale, numbers, whole
+from analysis.charts.style import (
+    HEIGHT,
+    RULE,
+    colour,
+    counts,
+    height_with,
+    log_axis,
+    log_scale,
+    moments,
+    numbers,
+    per,
+    shares,
+    whole,
+    words,
+)
 
 EPOCH = ["run", "trial", "series", "epoch", "train_loss", "validation_loss", "validation_accuracy"]
 SPAN = ["run", "trial", "series", "ending", "epochs", "started_at", "ended_at", "host"]
@@ -23,20 +37,15 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     shown = epochs.loc[np.isfinite(epochs.validation_loss) & (epochs.validation_loss > 0), EPOCH]
     x, y = _x(), _y("validation_loss", "Validation loss", shown.validation_loss)
     series = colour(shown.series, "Network")
-    tooltip = [
-        "run:N",
-        "trial:N",
-        "series:N",
-        "epoch:Q",
-        *numbers("validation_loss", "train_loss", "validation_accuracy"),
-    ]
+    tooltip = [*words("run", "trial", "series"), *counts("epoch"), *shares("validation_accuracy")]
+    tooltip += numbers("validation_loss", "train_loss")
     every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(strokeWidth=1, opacity=0.25)
-    every = every.encode(x, y, series, detail=["run:N", "trial:N"], tooltip=tooltip)
+    every = every.encode(x, y, series, detail=per("run", "trial"), tooltip=tooltip)
     standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     lines = _by_split(standing_out).mark_line(strokeWidth=2.5)
     legend = alt.Legend(orient="top", symbolStrokeColor=RULE)
     dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=legend)
-    return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=["run:N", "trial:N"], tooltip=tooltip)
+    return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=per("run", "trial"), tooltip=tooltip)
 
 
 def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
@@ -49,7 +58,7 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
         _x(),
         _y("loss", "Loss", both[both > 0]),
         alt.Color("split:N", title=None, scale=alt.Scale(domain=SPLITS.domain, range=["#0072B2", "#D55E00"])),
-        tooltip=["split:N", "epoch:Q", *numbers("loss", "validation_accuracy")],
+        tooltip=[*words("split"), *counts("epoch"), *numbers("loss"), *shares("validation_accuracy")],
     )
     marked = pd.DataFrame({"epoch": [] if best_epoch is None or pd.isna(best_epoch) else [best_epoch]})
     rule = alt.Chart(marked).mark_rule(strokeDash=[4, 4], color=RULE).encode(alt.X("epoch:Q"))
@@ -66,7 +75,11 @@ def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
         alt.Y("place:O", title="Trial", axis=alt.Axis(values=sorted(rows.place)[::step], grid=False)),
         alt.Color("ending:N", scale=ENDINGS, title="Ended by", legend=alt.Legend(values=sorted(set(rows.ending)))),
         alt.X2("until:T"),
-        tooltip=["run:N", "trial:N", "series:N", "ending:N", "epochs:Q", "started_at:T", "ended_at:T", "host:N"],
+        tooltip=[
+            *words("run", "trial", "series", "ending", "host"),
+            *counts("epochs"),
+            *moments("started_at", "ended_at"),
+        ],
     )
 
 

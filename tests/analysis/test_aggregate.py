@@ -17,7 +17,7 @@ from filelock import FileLock
 from analysis.aggregate import main
 from analysis.schema import TABLES, VERSION, arrow_schema
 from analysis.tables import publish, read, rows_of
-from tests.analysis.made_up import MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
+from tests.analysis.collecting import MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
 
 COMMAND = [sys.executable, "-m", "analysis.aggregate"]
 
@@ -222,7 +222,7 @@ def test_a_search_may_write_while_its_tables_are_collected(tmp_path: Path) -> No
     code = f"""
 from pathlib import Path
 from analysis.tables import publish
-from tests.analysis.made_up import epochs
+from tests.analysis.collecting import epochs
 for size in range(1, 101):
     publish(Path({str(a / "tables")!r}), "epochs", "fc", epochs(size))
 """

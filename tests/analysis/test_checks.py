@@ -10,7 +10,7 @@ import pytest
 
 from analysis.checks import Checked, check
 from analysis.schema import KEYS, TABLES, VERSION, arrow_schema
-from tests.analysis.made_up import epochs, older, row
+from tests.analysis.collecting import epochs, older, row
 
 INFINITE = float("inf")
 

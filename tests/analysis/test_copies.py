@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.tables import publish
-from tests.analysis.made_up import MOMENT, collect, contents, count, epochs, row, search, state
+from tests.analysis.collecting import MOMENT, collect, contents, count, epochs, row, search, state
 
 OLDER = {"sessions": 1, "ended_at": MOMENT}, 9
 FURTHER = [

@@ -12,7 +12,7 @@ from pyarrow.fs import FileSystem
 
 from analysis.aggregate import main
 from analysis.sources import open_place
-from tests.analysis.made_up import contents, count, search, spoil, state
+from tests.analysis.collecting import contents, count, search, spoil, state
 
 NUMBERS = itertools.count()
 
