@@ -33,6 +33,8 @@ def point_onward(console: Console, config: SearchConfig) -> None:
     console.line()
     console.line(f"Tables    {config.tables}/*/run={config.name}/")
     console.line(f"Network   {config.networks / BEST_FILE}")
+    console.line(f"Look      python -m analysis.dashboard{_directory(config)}")
+    console.line(f"Report    python -m analysis.report {config.name}{_storage(config)}")
     console.line(f"Timing    python -m analysis.timing --run {config.name}{_storage(config)}")
     console.line(f"Next      {_next_command(config)}")
 
@@ -53,6 +55,10 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
 
 def _storage(config: SearchConfig) -> str:
     return "" if config.storage == "results" else f" --storage {config.storage}"
+
+
+def _directory(config: SearchConfig) -> str:
+    return "" if config.storage == "results" else f" {config.storage}"
 
 
 def _table(console: Console, config: SearchConfig, accuracy: list[Row]) -> None:
