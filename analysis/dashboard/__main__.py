@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listening = _listen(options.address, options.port)
     except OSError as error:
         complain(
-            f"--address {options.address} --port {options.port}: {error.strerror}; give another --port, or 0 for any"
+            f"--address {options.address} --port {options.port}: {error.strerror}; give another --port (0: any) or --address"
         )
         return 1
     _tell(console, options, listening.getsockname()[1], token)

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 COOKIE = "transform_tuner_token"
-LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
 CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
 FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>transform-tuner</title><style>body{font:18px/1.6 system-ui,sans-serif;max-width:28rem;margin:18vh auto;
@@ -69,12 +69,12 @@ def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
 def allowed_hosts(address: str, named: list[str]) -> list[str]:
     """Hosts that a browser may ask for: the loopback's names, the address itself, and those `named`.
 
-    Raises ValueError for a name that holds a port or a wildcard for everything.
+    Raises ValueError for a name that holds a port or path, or a wildcard other than `*.` in front.
     """
     for name in named:
-        if name == "*" or "/" in name or (":" in name and not name.startswith("[")):
+        if "*" in name.removeprefix("*.") or "/" in name or (":" in name and not name.startswith("[")):
             raise ValueError(f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org")
-    own = [] if _is_any(address) else [address]
+    own = [] if _is_any(address) else [address, f"[{address}]"] if ":" in address else [address]
     return sorted({*LOOPBACK, *own, *named})
 
 
