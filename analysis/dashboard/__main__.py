@@ -56,9 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listening = _listen(options.address, options.port)
     except OSError as error:
-        complain(
-            f"--address {options.address} --port {options.port}: {error.strerror}; give another --port (0: any) or --address"
-        )
+        asked = f"--address {options.address} --port {options.port}"
+        complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
         return 1
     _tell(console, options, listening.getsockname()[1], token)
     _serve(options.directory, listening, hosts, token)
