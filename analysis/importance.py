@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.ranking import ranked_frame
 
 FEWEST_TRIALS = 20
-MOST_TRIALS = 1000
+MOST_TRIALS = 400
 TREES = 16  # Optuna's 64 take 10 s at 1,000 trials, and agree to a few hundredths
 PARAMETERS = ("learning_rate", "dropout", "patience")
 

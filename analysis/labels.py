@@ -1,5 +1,6 @@
 """What may stand on one axis: names of data sets and machines, and a series for each kind that must not be pooled."""
 
+from collections import Counter
 from pathlib import PurePath
 from typing import Any
 
@@ -15,16 +16,19 @@ def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
     `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not enough either, with
     the start of their fingerprint.
     """
-    names = runs.data.map(lambda data: PurePath(str(data)).name or str(data))
-    prints = runs[f"{split}_fingerprint"] + runs.pipeline
-    for more in (
-        "",
-        ", " + runs[f"{split}_images"].map("{:,} images".format),
-        ", " + runs[f"{split}_fingerprint"].str[:SHORT] + ", " + runs.pipeline,
-    ):
-        ambiguous = prints.groupby(names).transform("nunique") > 1
-        names = names.where(~ambiguous, names + more)
-    return pd.Series(names.to_numpy(), runs.run.astype(str).to_numpy(), dtype=object)
+    prints = list(zip(runs[f"{split}_fingerprint"].astype(str), runs.pipeline.astype(str), strict=True))
+    counts = dict(zip(prints, runs[f"{split}_images"], strict=True))
+    names: dict[tuple[str, str], str] = {}
+    for pixels, data in zip(prints, runs.data.astype(str), strict=True):
+        names.setdefault(pixels, PurePath(data).name or data)
+    for told in ("{count:,} images", "{fingerprint}, {pipeline}"):
+        sharing = Counter(names.values())
+        for pixels, name in names.items():
+            if sharing[name] > 1:
+                fingerprint, pipeline = pixels
+                more = told.format(count=counts[pixels], fingerprint=fingerprint[:SHORT], pipeline=pipeline)
+                names[pixels] = f"{name}, {more}"
+    return pd.Series([names[pixels] for pixels in prints], runs.run.astype(str).to_numpy(), dtype=object)
 
 
 def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -34,10 +38,10 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     shown = trials[trials.confirms.isna()].copy()
     shown["run"] = shown.run.astype(str)
-    shown["data_name"] = shown.run.map(data_names(runs)).fillna("unknown data")
+    shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss) + _where_several(shown.data_name)
     shown["ending"] = shown.stop_reason.fillna("running").astype(str)
-    shown["state"] = shown.ending.map(_state)
+    shown["state"] = shown.ending.map({ending: _state(ending) for ending in shown.ending.unique()})
     return shown
 
 
@@ -50,7 +54,7 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
         gpu=("gpu_model", "first"), host=("host", "first"),
     )  # fmt: skip
     found = found.reset_index().sort_values(["measured_at", "run"], ascending=False, ignore_index=True)
-    found["hardware"] = [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()]
+    found["hardware"] = pd.Series([_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()], dtype=str)
     moments = found.measured_at.dt.strftime("%Y-%m-%d %H:%M")
     found["label"] = found.run + " · " + moments + " · " + found.hardware
     twice = found.label.duplicated(keep=False)
@@ -59,9 +63,12 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
-    """`cnn`, or `cnn, perceptual` for another loss than the mean squared error; of a class path its class."""
-    names = models.astype(str).str.rpartition(":")[2]
-    return names + losses.map(lambda loss: "" if loss == "mse" else f", {loss}").astype(object)
+    """`cnn`, or `cnn, perceptual` for another loss than the mean squared error; of a class path its class if unique."""
+    classes = {model: model.rpartition(":")[2] for model in models.astype(str).unique()}
+    sharing = Counter(classes.values())
+    names = {model: name if sharing[name] == 1 else model for model, name in classes.items()}
+    added = {loss: "" if loss == "mse" else f", {loss}" for loss in losses.unique()}
+    return models.astype(str).map(names).astype(object) + losses.map(added).astype(object)
 
 
 def _where_several(names: pd.Series) -> pd.Series | str:

@@ -81,7 +81,9 @@ def read_file(path: Path, table: str) -> pa.Table:
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-        return brought_up(table, file.read(use_threads=False))  # a table is small: threads cost more than they save
+        content = file.read(use_threads=False)  # a table is small: threads cost more than they save
+        content.validate(full=True)  # text that is no UTF-8 would else surprise whoever looks at it
+        return brought_up(table, content)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} can't be read as the table {table}: {reason}") from error

@@ -8,6 +8,8 @@ from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, num
 HEADLINE = 0.95
 TILE = 72  # pixels of an image on the page
 CAPTION = 18
+BASELINE = ["subject", "kind", "threshold", "share", "images"]
+NETWORK = ["run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high", "trainings", "images"]
 
 
 def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
@@ -18,7 +20,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     """
     x = alt.X("threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False))
     y = alt.Y("share:Q", title="Share of the test images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    compared = baselines.assign(name=baselines.subject + " (" + baselines.kind + ")")
+    compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
     dashes = alt.Scale(domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]])
     legend = alt.Legend(orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE)
     dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=legend)
@@ -29,7 +31,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         dash,
         tooltip=[*words("name"), *shares("share"), *counts("images")],
     )
-    own = networks.rename(columns={"share_mean": "share", "share": "share_first"})
+    own = networks[NETWORK].rename(columns={"share_mean": "share"})
     lines = alt.Chart(own).mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5).encode(
         x, y, colour(own.series, "Network"), detail=per("run", "subject"),
         tooltip=[*words("series", "run", "subject"), *numbers("threshold"), *shares("share", "share_std"),
@@ -45,7 +47,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
 def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
     """A grid of images, one column a test image: `rows` from top to bottom.
 
-    `cells` has `column` (from 0), `row`, `image` (a data URI), `note` (below the image) and `alt`.
+    `cells` has `column` (from 0), `row`, `image` (a data URI), `test_image` (its number) and `note` (below the image).
     """
     columns = max(cells.column.nunique(), 1)
     base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(

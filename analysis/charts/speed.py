@@ -13,6 +13,11 @@ SHARE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"  # the margin above
 SERIES = [*words("subject", "device", "verdict", "reason"), *counts("batch_size", "passes", "images")]
 
 
+DRAWN = ["subject", "device", "batch_size", "verdict", "reason", "passes", "images", "us", "lower", "upper"]
+SPREAD = ["subject", "measurement", "batch_size", "verdict", "us", "lower", "upper"]
+BEST = ["subject", "kind", "batch_size", "verdict", "us", "share_95", "share_99", "unbeaten"]
+
+
 def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     """Median time an image by batch size; bars span the quartiles of the passes; the study's numbers as rules.
 
@@ -23,7 +28,7 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
     subjects = colour(series.subject, None, "subject")
-    base = alt.Chart(series, height=height_with(series.subject, HEIGHT + 60)).encode(
+    base = alt.Chart(series[DRAWN], height=height_with(series.subject, HEIGHT + 60)).encode(
         alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
         subjects,
         tooltip=[*SERIES, *numbers("us", "lower", "upper")],
@@ -77,12 +82,12 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
         scale=alt.Scale(zero=False, padding=14),
     )
     tooltip = [*words("subject", "verdict"), *counts("batch_size"), *numbers("us"), *shares("share_95", "share_99")]
-    base = alt.Chart(bests, height=height_with(bests.kind, HEIGHT + 30)).encode(x, y, tooltip=tooltip)
-    front = alt.Chart(bests[bests.unbeaten].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
+    base = alt.Chart(bests[BEST], height=height_with(bests.kind, HEIGHT + 30)).encode(x, y, tooltip=tooltip)
+    front = alt.Chart(bests.loc[bests.unbeaten, BEST].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         colour(bests.kind, "Kind", "kind"), shape=VERDICT
     )
-    names = alt.Chart(bests[bests.unbeaten]).mark_text(dy=-12, fontSize=11, color="#374151")
+    names = alt.Chart(bests.loc[bests.unbeaten, BEST]).mark_text(dy=-12, fontSize=11, color="#374151")
     return front.encode(x, y, order=alt.Order("us:Q")) + points + names.encode(x, y, text=alt.Text("subject:N"))
 
 
@@ -97,7 +102,7 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
         title="µs an image, end to end",
         axis=log_axis(bests.us),
     )
-    base = alt.Chart(bests, height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
+    base = alt.Chart(bests[SPREAD], height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
         alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
         colour(bests.measurement, None, "measurement"),
         yOffset=alt.YOffset("measurement:N"),

@@ -63,6 +63,8 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
 
 
 def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
+    if best.empty:
+        return
     order = best.groupby("run").best.min().sort_values().index[:RUNS_DRAWN]
     shown = best[best.run.isin(order)]
     names = trials.drop_duplicates("run").set_index("run").data_name

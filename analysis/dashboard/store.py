@@ -56,7 +56,9 @@ class Store:
         """A sentence for each file that could not be read as it is now."""
         current = self._files
         return [
-            text for (table, run), (stamp, text) in self._problems.items() if current.get(table, {}).get(run) == stamp
+            text
+            for (table, run), (stamp, text) in list(self._problems.items())
+            if current.get(table, {}).get(run) == stamp
         ]
 
     def _read(self, table: str, files: tuple[tuple[str, Stamp], ...]) -> pd.DataFrame:

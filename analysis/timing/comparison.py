@@ -87,9 +87,11 @@ def quickest(series: pd.DataFrame) -> pd.Series | None:
 
 
 def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
-    """The time an image of `slow` by that of `fast`, end to end, pass by pass of the same round."""
+    """The time an image of `slow` by that of `fast`, end to end, by passes of the same rounds; NaN without any."""
     first, second = (_by_pass(rows, one) for one in (fast, slow))
     ratios = (second / first).dropna().to_numpy()
+    if not len(ratios):
+        return Ratio(math.nan, math.nan, math.nan, 0)
     low, high = median_interval(ratios)
     return Ratio(float(np.median(ratios)), low, high, len(ratios))
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
+from analysis.labels import labelled
 from analysis.schema import TABLES, arrow_schema
-from analysis.tables import publish
+from analysis.tables import publish, read
 from analysis.timing.record import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 
@@ -142,6 +144,29 @@ def png(side: int, brightness: int) -> bytes:
         buffer, "PNG"
     )
     return buffer.getvalue()
+
+
+def searched(losses: Sequence[float | None], run: str = "fc-1", model: str = "fc", **columns: Any) -> pd.DataFrame:
+    """Trials with these losses as the pages have them: of one run, labelled; `columns` replace whole columns."""
+    facts = run_row(run) | {"model": model}
+    frame = trial_frame(facts, len(losses), 3).assign(best_validation_loss=list(losses), **columns)
+    return labelled(as_read("trials", frame), as_read("runs", [facts]))
+
+
+def as_read(table: str, rows: pd.DataFrame | list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a reader of the table's file has them, and the run's name as text."""
+    schema = arrow_schema(table)
+    if isinstance(rows, list):
+        content = pa.Table.from_pylist([dict.fromkeys(schema.names) | row for row in rows], schema)
+    else:
+        content = pa.Table.from_pandas(rows, schema, preserve_index=False)
+    return content.to_pandas().astype({"run": str})
+
+
+def change(storage: Path, table: str, run: str = "fc-1", **columns: Any) -> None:
+    """Replace whole columns of a run's table."""
+    tables = storage / "tables"
+    put(tables, table, run, read(tables, table, run).assign(**columns))
 
 
 def filled(table: str, columns: dict[str, Any]) -> pd.DataFrame:

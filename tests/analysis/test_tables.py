@@ -220,3 +220,13 @@ def test_a_place_that_takes_no_tables_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         publish(tmp_path / "file", "epochs", "r", [])
+
+
+def test_text_that_is_no_text_is_noticed_when_the_file_is_read(tmp_path: Path) -> None:
+    damaged = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    publish(tmp_path, "samples", "r", [{**SAMPLE, "image": 1, "input": b""}])
+    whole = pq.read_table(table_path(tmp_path, "samples", "r"), partitioning=None)
+    position = whole.column_names.index("subject")
+    pq.write_table(whole.set_column(position, whole.field("subject"), damaged), table_path(tmp_path, "samples", "r"))
+    with pytest.raises(ValueError, match=r"samples\.parquet can't be read as the table samples"):
+        read(tmp_path, "samples")

@@ -47,7 +47,9 @@ def test_a_series_is_one_row_of_medians_and_quartiles() -> None:
     assert series[["subject", "device", "batch_size"]].to_numpy().tolist() == [["fc", "cpu", 8], ["fc", "cpu", 64]]
     first = series.iloc[0]
     assert (first.end_to_end_us, first.device_us, first.passes) == (3.0, 1.5, 5)
-    assert (first.end_to_end_lower_us, first.end_to_end_upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
+    assert (
+        (first.end_to_end_lower_us, first.end_to_end_upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
+    )
     assert first.limit_share == 0.5 / 3.0
     assert (first.verdict, first.reason, first.threads, first.model, first.peak_mib) == ("warning", "why", 4, "fc", 7.0)
 
@@ -281,3 +283,12 @@ def test_what_is_invalid_is_on_no_front_and_beats_nobody() -> None:
     _, series = compared(rows)
     bests = comparison.best(series)
     assert dict(zip(bests.subject, pareto(bests), strict=True)) == {"slow": True, "fast": False}
+
+
+def test_series_without_a_common_pass_have_no_ratio() -> None:
+    passes, series = compared(torchvision(8, [4.0] * 6) + series_rows("fc", 8, [1.0] * 6))
+    passes.loc[passes.subject == "fc", "pass"] += 100
+    ratio = comparison.times_faster(passes, *(series.iloc[n] for n in (1, 0)))
+    assert ratio.pairs == 0
+    assert np.isnan([ratio.median, ratio.low, ratio.high]).all()
+    assert comparison.faster_sizes(passes, series, "fc", "cpu") == {8: False}
