@@ -78,9 +78,9 @@ def test_identical_losses_are_no_error() -> None:
     assert set(shares(trials().assign(best_validation_loss=0.1))) == set(DECIDES)
 
 
-def test_of_more_than_400_trials_400_are_taken() -> None:
-    assert set(importances(trials(400, dropout=0.1, patience=5)).trials) == {400}
-    assert set(importances(trials(401, dropout=0.1, patience=5)).trials) == {400}
+def test_of_more_than_250_trials_250_are_taken() -> None:
+    assert set(importances(trials(250, dropout=0.1, patience=5)).trials) == {250}
+    assert set(importances(trials(251, dropout=0.1, patience=5)).trials) == {250}
 
 
 def test_the_same_trials_have_the_same_shares_in_whichever_order_they_come() -> None:
