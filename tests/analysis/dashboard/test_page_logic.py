@@ -1,0 +1,360 @@
+"""What the pages say for tables in every state, without a browser."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from analysis.dashboard.search import DRAWN
+from analysis.schema import arrow_schema
+from analysis.tables import publish, read, table_path
+from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
+from tests.analysis.made_runs import epoch_frame, make_run, put, run_row, timing_rows, trial_frame
+from trainables.registry import build
+from trainables.weights import SavedNetwork, save_network
+
+SLICES = ("Learning rate", "Dropout", "Patience")
+STRANGE = "a*b*_[x](http:evil)`~<b>$1$:smile:"  # a run's name is a folder's: anything but a slash
+
+
+def page(storage: "Path", name: str) -> None:
+    """One page, as page.py draws it; AppTest knows no pages that are functions."""
+    from importlib import import_module
+
+    import streamlit as st
+
+    from analysis.dashboard.page import _problems, _state
+    from analysis.dashboard.selection import choose
+    from analysis.dashboard.store import Store
+
+    store = Store(storage)
+    store.version()
+    selection = choose(store)
+    _state(selection.trials)
+    _problems(store)
+    st.title(name)
+    import_module(f"analysis.dashboard.{name}").show(selection)
+
+
+def whole(storage: "Path") -> None:
+    """The script that Streamlit runs."""
+    from analysis.dashboard.page import main
+
+    main(storage)
+
+
+def opened(storage: Path, name: str = "", **chosen: Any) -> AppTest:
+    """A page, or the whole script, with this in its address; it must not fail."""
+    function, arguments = (page, (storage, name)) if name else (whole, (storage,))
+    app = AppTest.from_function(function, default_timeout=120, args=arguments)
+    for key, value in chosen.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception[0].value
+    return app
+
+
+def figures(app: AppTest) -> dict[str, tuple[str, str]]:
+    """Key figures with their notes."""
+    return {metric.label: (metric.value, metric.delta) for metric in app.metric}
+
+
+def told(app: AppTest) -> str:
+    """Everything that is to be read, without the signs that keep Markdown from meaning anything."""
+    return "\n".join(re.sub(r"\\(.)", r"\1", text) for _, text in written(app))
+
+
+def written(app: AppTest) -> list[tuple[str, str]]:
+    """Every text, with what draws it."""
+    kinds = ("title", "header", "subheader", "markdown", "text", "info", "warning", "code", "error")
+    return [(kind, str(element.value)) for kind in kinds for element in app.get(kind)]
+
+
+def raw(app: AppTest) -> list[str]:
+    """Texts in which signs of the strange name would mean something."""
+    return [text for kind, text in written(app) if kind not in ("code", "text") and STRANGE in text]
+
+
+def charts(app: AppTest) -> list[str]:
+    """Titles of the charts."""
+    return [chart.proto.alt.partition(". ")[0] for chart in app.get("vega_lite_chart")]
+
+
+def drawn(app: AppTest, title: str) -> pd.DataFrame:
+    """The rows behind a chart: the largest of its tables."""
+    (chart,) = [chart for chart in app.get("vega_lite_chart") if chart.proto.alt.startswith(f"{title}. ")]
+    tables = [pa.ipc.open_stream(table.data.data).read_all() for table in chart.proto.datasets]
+    return max(tables, key=len).to_pandas()
+
+
+def test_key_figures_are_those_of_the_run(storage: Path) -> None:
+    app = opened(storage, runs=["cnn-1"])
+    trials = read(storage / "tables", "trials", "cnn-1")
+    best = trials[trials.stop_reason != "error"].sort_values("best_validation_loss").iloc[0]
+    assert figures(app) == {
+        "Trials": ("24", "0 running"),
+        "Finished": ("12", "11 by ASHA, 1 failed"),
+        "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
+        "Best loss": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
+        "Cosine ≥ 0.95": (f"{int(best.best_validation_accuracy * 10_000) / 100:.2f} %", "validation, that epoch"),
+    }
+    assert "No trial running" in told(app)
+    assert charts(app) == ["Search history", "Parallel coordinates", "Hyperparameter importance", *SLICES]
+
+
+def test_the_newest_run_is_shown_first(storage: Path) -> None:
+    app = opened(storage)
+    assert app.multiselect(key="runs").value == ["separable-1"]
+    assert app.multiselect(key="runs").options == ["separable-1", "fc-photos", "cnn-1", "fc-1"]
+    assert figures(app)["Trials"] == ("24", "2 running")
+    assert "2 running" in told(app)
+
+
+def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:
+    app = opened(storage, runs=list(RUNS))
+    assert figures(app)["Trials"] == ("96", "2 running")
+    assert not {"Best loss", "Cosine ≥ 0.95"} & set(figures(app))
+    assert "These runs have 2 different sets of validation images, so each is a series." in told(app)
+    series = {"cnn on cifar10", "fc on cifar10", "fc on photos", "separable on cifar10"}
+    assert set(drawn(app, "Search history").series) == series
+    assert set(app.dataframe[0].value.series) == series
+    assert set(drawn(app, "Runs side by side").label) == {
+        "cnn-1 · cifar10", "fc-1 · cifar10", "fc-photos · photos", "separable-1 · cifar10"
+    }  # fmt: skip
+
+
+def test_runs_on_the_same_data_have_no_sentence_about_it(storage: Path) -> None:
+    app = opened(storage, runs=["fc-1", "cnn-1"])
+    assert "sets of validation images" not in told(app)
+    assert set(drawn(app, "Search history").series) == {"cnn", "fc"}
+
+
+def test_filters_leave_only_the_runs_that_match(storage: Path) -> None:
+    app = opened(storage, networks=["fc"])
+    assert app.multiselect(key="runs").options == ["fc-photos", "fc-1"]
+    assert set(drawn(app, "Search history").run) == {"fc-photos"}
+    app = opened(storage, networks=["fc"], data=["cifar10"])
+    assert app.multiselect(key="runs").options == ["fc-1"]
+    assert set(drawn(app, "Search history").run) == {"fc-1"}
+
+
+def test_a_run_of_the_address_that_is_gone_is_no_error(storage: Path) -> None:
+    assert opened(storage, runs=["nothing"]).title[0].value == "Search"
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
+    app = opened(tmp_path)
+    assert app.title[0].value == "No runs yet"
+    assert f"python -m tuner.run --storage {tmp_path}" in app.info[0].value
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("search", "These runs have no trials yet."), ("trials", "These runs have no trials yet."),
+     ("quality", "No accuracy yet"), ("speed", "No timings yet")],
+)  # fmt: skip
+def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> None:
+    publish(tmp_path / "tables", "runs", "fc-1", [run_row("fc-1")])
+    app = opened(tmp_path, name)
+    assert "No trial running" in told(app)
+    if name != "search":
+        assert hint in told(app)
+    else:
+        assert figures(app)["Trials"] == ("0", "0 running")
+        assert "No epoch has ended yet in these runs." in told(app)
+    assert charts(app) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("search", "No epoch has ended yet in these runs."), ("trials", "No epoch has ended yet in these runs."),
+     ("quality", "No accuracy yet: a search measures its finalists"), ("speed", "No timings yet: they are measured")],
+)  # fmt: skip
+def test_trials_without_an_epoch_are_told(name: str, hint: str, tmp_path: Path) -> None:
+    make_run(tmp_path, trials=3, tested=False)
+    nothing = {"best_epoch": None, "best_validation_loss": None, "best_validation_accuracy": None, "epochs": 0}
+    revise(tmp_path, "fc-1", range(3), stop_reason=None, ended_at=None, device=None, checkpoint=None, **nothing)
+    put(tmp_path / "tables", "epochs", "fc-1", epoch_frame(trial_frame(run_row("fc-1"), 0, 1), 1))
+    app = opened(tmp_path, name, trial="fc-1 / 0")
+    assert hint in told(app)
+    assert "3 running" in told(app)
+    if name == "trials":
+        assert "No epoch of it has ended yet." in told(app)
+        assert "It has no checkpoint yet." in told(app)
+        assert charts(app) == ["Timeline"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("search", ["Search history", "Parallel coordinates"]), ("trials", ["Learning curves", "Timeline"])],
+)
+def test_one_trial_with_one_epoch_is_drawn(name: str, shown: list[str], tmp_path: Path) -> None:
+    make_run(tmp_path, trials=1, epochs=1, tested=False)
+    app = opened(tmp_path, name)
+    assert charts(app) == shown
+    if name == "search":
+        assert "Validation loss of 1 trial in their order" in told(app)
+        assert "Hyperparameter importance needs 20 trials" in told(app)
+
+
+def test_a_file_that_is_damaged_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1", tested=False)
+    make_run(tmp_path, "fc-2", tested=False, day=1)
+    path = table_path(tmp_path / "tables", "trials", "fc-1")
+    path.write_bytes(path.read_bytes()[:-100])
+    app = opened(tmp_path, runs=["fc-1", "fc-2"])
+    assert app.warning[0].value == "1 of the files can't be read and are left out:"
+    assert app.code[0].value.startswith(f"{path} can't be read as the table trials")
+    assert figures(app)["Trials"] == ("24", "0 running")
+    assert set(drawn(app, "Search history").run) == {"fc-2"}
+
+
+def test_a_file_of_a_newer_version_is_named_too(tmp_path: Path) -> None:
+    make_run(tmp_path, tested=False)
+    path = table_path(tmp_path / "tables", "trials", "fc-1")
+    newer = {**pq.read_schema(path).metadata, b"schema_version": b"99"}
+    grown = pq.read_table(path).append_column("news", pa.nulls(24))
+    pq.write_table(grown.replace_schema_metadata(newer), path)
+    assert "it has schema version 99" in opened(tmp_path).code[0].value
+
+
+def test_tables_of_the_first_version_are_shown(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    for table, column in (("trials", "loss"), ("samples", "rank")):
+        path = table_path(tmp_path / "tables", table, "fc-1")
+        old = arrow_schema(table).metadata | {b"schema_version": b"1"}
+        pq.write_table(pq.read_table(path).drop_columns([column]).replace_schema_metadata(old), path)
+    assert set(drawn(opened(tmp_path, "search"), "Search history").series) == {"fc"}
+    assert charts(opened(tmp_path, "quality", images="worst")) == ["Accuracy by threshold", "Images"]
+
+
+def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
+    for name in ("timing-2026-01-01", "timing-2026-01-02"):
+        publish(tmp_path / "tables", "timings", name, timing_rows(name))
+    app = opened(tmp_path)
+    assert app.multiselect(key="runs").options == ["timing-2026-01-02", "timing-2026-01-01"]
+    assert "No trial running" in told(app)
+    assert "Verdicts of 9 series: 6 valid, 3 warning." in told(opened(tmp_path, "speed"))
+    assert "These runs have no trials yet." in told(opened(tmp_path, "trials"))
+    assert "No accuracy yet" in told(opened(tmp_path, "quality"))
+
+
+def test_of_very_many_trials_the_best_are_drawn_and_that_is_told(tmp_path: Path) -> None:
+    make_run(tmp_path, trials=DRAWN + 100, epochs=1, tested=False)
+    app = opened(tmp_path)
+    assert figures(app)["Trials"] == ("2,100", "0 running")
+    assert "Validation loss of the 2,000 best of 2,100 trials in their order" in told(app)
+    assert "One line a trial, the 2,000 best of 2,100 trials" in told(app)
+    shown = drawn(app, "Search history")
+    losses = read(tmp_path / "tables", "trials").best_validation_loss.sort_values()
+    assert sorted(shown.best_validation_loss) == losses.head(DRAWN).tolist()
+    trials = opened(tmp_path, "trials")
+    assert "Validation loss of the 100 best of 2,100 trials by epoch" in told(trials)
+    assert drawn(trials, "Learning curves").trial.nunique() == 100
+    assert len(trials.dataframe[0].value) == 2100
+
+
+@pytest.mark.parametrize("name", ["search", "trials", "quality", "speed"])
+def test_names_with_signs_of_markdown_or_html_are_plain_text(name: str, tmp_path: Path) -> None:
+    make_run(tmp_path, STRANGE, day=1)
+    make_run(tmp_path, "fc-2")
+    app = opened(tmp_path, name, runs=[STRANGE, "fc-2"])
+    assert app.multiselect(key="runs").value == [STRANGE, "fc-2"]
+    assert not raw(app)
+    if name in ("trials", "quality"):
+        assert STRANGE in told(app)
+
+
+@pytest.mark.xfail(strict=True, reason="the heading is Markdown")
+def test_an_opened_trial_of_such_a_run_has_it_as_plain_text(tmp_path: Path) -> None:
+    make_run(tmp_path, STRANGE, trials=1, epochs=1, tested=False)
+    assert not raw(opened(tmp_path, "trials", trial=f"{STRANGE} / 0"))
+
+
+@pytest.mark.xfail(strict=True, reason="the heading of each section is Markdown")
+def test_data_of_such_a_name_is_plain_text(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1", data=STRANGE)
+    make_run(tmp_path, "fc-2", data="other", validation_fingerprint="v", test_fingerprint="t")
+    assert not raw(opened(tmp_path, "quality", runs=["fc-1", "fc-2"]))
+
+
+@pytest.mark.xfail(strict=True, reason="the path stands in Markdown as it is")
+def test_a_folder_with_signs_of_markdown_is_plain_text(tmp_path: Path) -> None:
+    strange = tmp_path / "a*b*_c_"
+    strange.mkdir()
+    assert str(strange) not in opened(strange).info[0].value
+
+
+@pytest.mark.xfail(strict=True, reason="options of st.pills are Markdown")
+def test_data_with_signs_of_markdown_is_plain_text_in_the_filter(tmp_path: Path) -> None:
+    for name, data in (("fc-1", "a*b*"), ("fc-2", "c")):
+        make_run(tmp_path, name, data=data, validation_fingerprint=data, trials=1, epochs=1, tested=False)
+    assert "a*b*" not in opened(tmp_path).button_group(key="data").proto.options[0].content
+
+
+def test_a_failed_trial_shows_its_traceback_as_it_is(storage: Path) -> None:
+    app = opened(storage, "trials", runs=["cnn-1"], trial=f"cnn-1 / {FAILED}")
+    assert app.error[0].value == "It failed:"
+    assert app.code[0].value == TRACEBACK
+    assert f"Trial {FAILED} of cnn-1" in told(app)
+    assert "cnn, error after 3 epochs, on cpu" in told(app)
+    assert "Images are kept of a search's finalists only" in told(app)
+
+
+def test_the_lines_that_load_a_finalist_load_it(tmp_path: Path) -> None:
+    make_run(tmp_path, trials=4)
+    network = build("fc", dropout=0.1).eval()
+    weights = tmp_path / "networks" / "run=fc-1" / "trial-0002.safetensors"
+    save_network(weights, network.state_dict(), SavedNetwork("fc", 0.1, {}))
+    lines = opened(tmp_path, "trials", trial="fc-1 / 2").code[0].value
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    found = {"images": images}
+    exec(lines, found)
+    assert torch.equal(found["outputs"], network(images.float() / 255))
+
+
+@pytest.mark.xfail(strict=True, reason="the dropout stands there as np.float64(…)")
+@pytest.mark.parametrize("best", [True, False])
+def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) -> None:
+    make_run(tmp_path, trials=4, tested=False)
+    weights, others = build("fc", dropout=0.1).state_dict(), build("fc", dropout=0.1).state_dict()
+    torch.save(
+        {"weights": others if best else weights, "best_weights": weights if best else None}, tmp_path / "state.pt"
+    )
+    revise(tmp_path, "fc-1", [2], checkpoint=str(tmp_path))
+    app = opened(tmp_path, "trials", trial="fc-1 / 2")
+    found: dict[str, Any] = {}
+    exec(app.code[0].value, found)
+    assert all(torch.equal(value, weights[name]) for name, value in found["network"].state_dict().items())
+    assert "Only finalists have a weights file" in told(app)
+
+
+def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1")
+    rows = [*timing_rows("fc-1"), *timing_rows("fc-1", session=2)]
+    publish(tmp_path / "tables", "timings", "fc-1", rows)
+    publish(tmp_path / "tables", "timings", "timing-1", timing_rows("timing-1", session=3, cpu_model="Intel Xeon"))
+    app = opened(tmp_path, "speed", runs=["fc-1", "timing-1"])
+    labels = app.selectbox(key="measurement").options
+    assert len(labels) == 3
+    assert sum("Intel Xeon" in label for label in labels) == 1
+    for label in labels:
+        app.selectbox(key="measurement").set_value(label).run()
+        assert not app.exception
+        run, number = ("timing-1", 3) if "Intel" in label else ("fc-1", 1 if "session 1" in label else 2)
+        times = pd.DataFrame(timing_rows(run, session=number))
+        times = times[times["pass"].notna()].assign(us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images)
+        medians = times.groupby(["subject", "batch_size"]).us.median()
+        shown = drawn(app, "Time an image, CPU").set_index(["subject", "batch_size"])
+        assert shown.passes.eq(10).all()
+        assert shown.us.to_dict() == pytest.approx(medians.to_dict())
+    side_by_side = drawn(app, "Best time of each subject")
+    assert not side_by_side.duplicated(["subject", "measurement"]).any()
+    assert set(side_by_side.measurement) == set(labels)
+    assert "3 measurements, on 2 different machines or settings; separate series, never pooled." in told(app)
