@@ -42,10 +42,11 @@ class Copy:
         return (row[start], row["host"], row["seed"]) if row else None
 
     def state(self, tables: set[str]) -> tuple[int, bool, int]:
-        """How far the run had got: more is further. Rows are counted in `tables`."""
+        """How far the run had got: more is further. Values that are not null are counted in `tables`."""
         row = self._first("runs", "sessions") or {"sessions": 0, "ended_at": None}
-        rows = sum(len(file.content or ()) for table, file in self.files.items() if table in tables)
-        return row["sessions"], row["ended_at"] is not None, rows
+        contents = [file.content for table, file in self.files.items() if table in tables and file.content is not None]
+        known = sum(len(content) - column.null_count for content in contents for column in content.columns)
+        return row["sessions"], row["ended_at"] is not None, known
 
     def __str__(self) -> str:
         start, host, seed = self.identity or (None, None, None)

@@ -13,7 +13,7 @@ PARAMETERS = ("learning_rate", "dropout", "patience")
 
 
 def importances(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per series and hyperparameter: `series`, `parameter`, `importance` (shares of 1) and `trials`.
+    """One row per series and hyperparameter: `series`, `parameter`, `importance` (share of the variance) and `trials`.
 
     fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's lowest loss. Series with fewer than
     FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed random choice is taken.
@@ -32,14 +32,12 @@ def importances(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _shares(trials: pd.DataFrame) -> dict[str, float]:
     import optuna
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+    from optuna.importance import FanovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     searched = [name for name in PARAMETERS if trials[name].notna().all() and trials[name].nunique() > 1]
-    if not searched:
+    if not searched or trials.best_validation_loss.nunique() < 2:
         return {}
-    if len(searched) == 1:
-        return {searched[0]: 1.0}
     space = {name: _distribution(name, trials[name]) for name in searched}
     study = optuna.create_study()
     study.add_trials(
@@ -53,7 +51,7 @@ def _shares(trials: pd.DataFrame) -> dict[str, float]:
         ]
     )
     evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-    return dict(get_param_importances(study, evaluator=evaluator))
+    return evaluator.evaluate(study)  # not get_param_importances, which scales the shares to a sum of 1
 
 
 def _distribution(name: str, values: pd.Series):  # type: ignore[no-untyped-def]  # optuna is imported when needed

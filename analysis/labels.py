@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-FAILED = frozenset({"diverged", "out_of_memory", "error"})
+from analysis.ranking import NEVER_BEST
+
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 
 
@@ -34,12 +35,15 @@ def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
 def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The trials of the search, repeats of finalists left out, with columns `data_name`, `series`, `ending`, `state`.
 
-    Trials of one `series` have the same network, loss and validation images, so that their losses compare.
+    Trials of one `series` have the same network, loss, training and validation images, so that their losses compare.
     """
     shown = trials[trials.confirms.isna()].copy()
     shown["run"] = shown.run.astype(str)
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss) + _where_several(shown.data_name)
+    training = shown.run.map(_training_images(runs)).astype(object).fillna("unknown images to train on")
+    ambiguous = training.groupby(shown.series).transform("nunique") > 1
+    shown["series"] = shown.series.where(~ambiguous, shown.series + ", " + training)
     shown["ending"] = shown.stop_reason.fillna("running").astype(str)
     shown["state"] = shown.ending.map({ending: _state(ending) for ending in shown.ending.unique()})
     return shown
@@ -71,12 +75,23 @@ def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
     return models.astype(str).map(names).astype(object) + losses.map(added).astype(object)
 
 
+def _training_images(runs: pd.DataFrame) -> dict[str, str]:
+    """By run how many images trained, with the start of their fingerprint where two sets have one size."""
+    prints = dict(zip(runs.train_fingerprint.astype(str), runs.train_images, strict=True))
+    sharing = Counter(prints.values())
+    names = {
+        pixels: f"{count:,} to train on" + (f" ({pixels[:SHORT]})" if sharing[count] > 1 else "")
+        for pixels, count in prints.items()
+    }
+    return dict(zip(runs.run.astype(str), runs.train_fingerprint.astype(str).map(names), strict=True))
+
+
 def _where_several(names: pd.Series) -> pd.Series | str:
     return " on " + names if names.nunique() > 1 else ""
 
 
 def _state(ending: str) -> str:
-    if ending in FAILED:
+    if ending in NEVER_BEST:
         return "failed"
     return {"asha": "ASHA", "running": ending, "interrupted": ending}.get(ending, "finished")
 

@@ -67,8 +67,9 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
 
     Raises ValueError when a file can't be read.
     """
-    pattern = table_path(tables, table, run or "*").relative_to(tables).as_posix()
-    frames = [read_file(path, table) for path in sorted(tables.glob(pattern))]
+    every = sorted(tables.glob(table_path(tables, table, "*").relative_to(tables).as_posix()))
+    paths = every if run is None else [path for path in [table_path(tables, table, run)] if path.exists()]
+    frames = [read_file(path, table) for path in paths]
     whole = pa.concat_tables(frames, promote_options="default") if frames else arrow_schema(table).empty_table()
     frame: pd.DataFrame = whole.to_pandas()
     return frame

@@ -33,10 +33,11 @@ def bests(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most `count` trials: those with the lowest losses, those without one last."""
+    """At most `count` trials, or one of each series: the best of every series in turn, those without a loss last."""
     if len(trials) <= count:
         return trials
-    return trials.sort_values("best_validation_loss", kind="stable", na_position="last").head(count)
+    places = trials.groupby("series").best_validation_loss.rank(method="first", na_option="bottom")
+    return trials.loc[places.sort_values(kind="stable").index[: max(count, trials.series.nunique())]]
 
 
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def image_grid(
 def measured(series: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Rows of `comparison.summary` with `us`, `lower` and `upper` of one measure, `end_to_end` or `device`."""
     names = {f"{measure}_us": "us", f"{measure}_lower_us": "lower", f"{measure}_upper_us": "upper"}
-    return series.rename(columns=names).assign(verdict=series.verdict.fillna("invalid")).dropna(subset="us")
+    return series.rename(columns=names).dropna(subset="us")
 
 
 def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:

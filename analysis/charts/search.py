@@ -55,6 +55,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
         alt.X("trial:Q", axis=whole("Trial")),
         alt.Y("best:Q", scale=log_scale(), title="Best validation loss so far", axis=log_axis(best.best)),
         colour(best.label, "Run", "label"),
+        detail=per("run", "series"),
         tooltip=[*words("label", "series"), *counts("trial"), *numbers("best")],
     )
 
@@ -63,7 +64,7 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
     """Every trial's lowest loss against one hyperparameter."""
     shown = trials.loc[(trials[LOSS] > 0) & trials[parameter].notna(), ROW]
     scale = log_scale() if parameter in LOGARITHMIC else alt.Scale(zero=False, padding=8)
-    axis = log_axis(shown[parameter]) if parameter in LOGARITHMIC else whole("")
+    axis = log_axis(shown[parameter]) if parameter in LOGARITHMIC else whole(PARAMETERS[parameter])
     if parameter == "dropout":
         axis = alt.Axis(grid=False, format=".2~f", tickCount=5)
     return (

@@ -5,7 +5,9 @@ import pandas as pd
 
 from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, log_axis, numbers, shares, words
 
-VERDICTS = alt.Scale(domain=["valid", "warning", "invalid"], range=["circle", "diamond", "cross"])
+VERDICTS = alt.Scale(
+    domain=["valid", "warning", "invalid", "unfinished"], range=["circle", "diamond", "cross", "square"]
+)
 VERDICT_LEGEND = alt.Legend(orient="top", symbolFillColor="#4b5563")
 VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=VERDICT_LEGEND)
 STUDY = "#7c3aed"

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import quote
 
 from analysis.console import Console, complain
 
@@ -55,12 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24) if options.token else None
     try:
         listening = _listen(options.address, options.port)
+    except socket.gaierror as error:
+        complain(f"--address {options.address}: {error.strerror}; give an address of this machine")
+        return 2
     except OSError as error:
         asked = f"--address {options.address} --port {options.port}"
         complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
         return 1
-    _tell(console, options, listening.getsockname()[1], token)
-    _serve(options.directory, listening, hosts, token)
+    with suppress(KeyboardInterrupt):
+        server = _server(options.directory, listening.getsockname()[1], hosts, token)
+        _tell(console, options, listening.getsockname()[1], token)
+        server.run(sockets=[listening])
     return 0
 
 
@@ -68,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.dashboard", description="Show a storage's tables in a browser."
     )
-    parser.add_argument("directory", nargs="?", type=Path, default=Path("results"), metavar="DIR",
+    parser.add_argument("directory", nargs="?", default="results", metavar="DIR",
                         help="where runs are kept, as given to --storage (default: results)")  # fmt: skip
     parser.add_argument("--address", default="127.0.0.1", help="to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8501, help="(default: 8501; 0: any that is free)")
@@ -80,11 +86,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if str(options.directory).startswith("s3:"):
-        raise ValueError(
-            f"{options.directory}: bring the tables here first: python -m analysis.aggregate SOURCE --out DIR"
-        )
-    if not options.directory.is_dir():
+    if "://" in options.directory:
+        command = f"python -m analysis.aggregate {options.directory} --out DIR"
+        raise ValueError(f"{options.directory}: bring the tables here first: {command}")
+    if not Path(options.directory).is_dir():
         raise ValueError(
             f"{options.directory} is no directory: give the one that --storage named, or start a search first"
         )
@@ -96,22 +101,28 @@ def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((address, port))
-    listening.listen()
+    try:
+        listening.bind((address, port))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
 def _tell(console: Console, options: argparse.Namespace, port: int, token: str | None) -> None:
     host = f"[{options.address}]" if ":" in options.address else options.address
-    console.line(f"Tables   {options.directory / 'tables'}")
-    console.line(f"Address  http://{host}:{port}/{f'?token={token}' if token else ''}")
+    console.line(f"Tables   {Path(options.directory) / 'tables'}")
+    query = f"?token={quote(token, safe='')}" if token else ""
+    console.line(f"Address  http://{host}:{port}/{query}")
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
         console.line("Everybody who reaches this address can see the tables: --token asks for one", style="yellow")
     console.line(f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.")
     sys.stdout.flush()
 
 
-def _serve(directory: Path, listening: socket.socket, hosts: list[str], token: str | None) -> None:
+def _server(directory: str, port: int, hosts: list[str], token: str | None):  # type: ignore[no-untyped-def]
+    """The web server, ready to run; what is imported here takes 2 s and would be in the way of a mistake's answer."""
     import streamlit as st
     import uvicorn
     from streamlit import config
@@ -119,8 +130,7 @@ def _serve(directory: Path, listening: socket.socket, hosts: list[str], token: s
     from analysis.dashboard.access import middleware
     from analysis.dashboard.store import STORAGE_VARIABLE
 
-    os.environ[STORAGE_VARIABLE] = str(directory)
-    port = listening.getsockname()[1]
+    os.environ[STORAGE_VARIABLE] = directory
     for name, value in {
         **SETTINGS,
         "server.port": port,
@@ -130,9 +140,7 @@ def _serve(directory: Path, listening: socket.socket, hosts: list[str], token: s
         config.set_option(name, value)
     app = st.App(SCRIPT, middleware=middleware(hosts, token))
     threading.Thread(target=_warm_up, daemon=True).start()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1))
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1))
 
 
 def _warm_up() -> None:

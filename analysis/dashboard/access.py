@@ -1,8 +1,9 @@
 """Who gets in: requests that name an allowed host, and with a token only those that know it."""
 
+import hashlib
 import hmac
 import ipaddress
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -11,7 +12,6 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-COOKIE = "transform_tuner_token"
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
 CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
 FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -22,12 +22,28 @@ autocomplete="current-password"></label><button>Open</button></form>
 <p>MESSAGE</p></main></html>"""
 
 
+class OriginMiddleware:
+    """Refuses a websocket that another site's page opens: browsers let every page do that, and say which it was."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The next application, unless the page's host is not the one that was asked."""
+        headers = HTTPConnection(scope).headers if scope["type"] == "websocket" else {}
+        if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
+            await send({"type": "websocket.close", "code": CLOSE_POLICY})
+        else:
+            await self.app(scope, receive, send)
+
+
 class TokenMiddleware:
     """Lets in who brings the token in the address (once; then a cookie has it), and asks all others for it."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
         self.token = token
+        self.cookie, self.digest = cookie(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The next application, a redirect that leaves the token out of the address, or a form."""
@@ -38,7 +54,7 @@ class TokenMiddleware:
         given = connection.query_params.get("token")
         if scope["type"] == "http" and given is not None and self._is_right(given):
             await self._remember(connection)(scope, receive, send)
-        elif self._is_right(connection.cookies.get(COOKIE, "")):
+        elif hmac.compare_digest(connection.cookies.get(self.cookie, "").encode(), self.digest.encode()):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": CLOSE_POLICY})
@@ -54,15 +70,25 @@ class TokenMiddleware:
         rest = parse_qs(connection.url.query, keep_blank_values=True)
         del rest["token"]
         query = urlencode(rest, doseq=True)
-        response = RedirectResponse(connection.url.path + (f"?{query}" if query else ""), 303)
-        response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+        path = "/" + quote(connection.url.path.lstrip("/\\"))  # two slashes would lead to another host
+        response = RedirectResponse(path + (f"?{query}" if query else ""), 303)
+        response.set_cookie(self.cookie, self.digest, httponly=True, samesite="strict")
         MutableHeaders(raw=response.raw_headers)["Referrer-Policy"] = "no-referrer"
         return response
 
 
+def cookie(token: str) -> tuple[str, str]:
+    """Name and value of the cookie that stands for a token.
+
+    Not the token itself: any text is one, and browsers send a host's cookies to all of its ports. Hence also the name.
+    """
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return f"transform_tuner_{digest[:8]}", digest
+
+
 def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
     """What stands before the page: only these hosts (against DNS rebinding), and the token if there is one."""
-    checks = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
+    checks = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(OriginMiddleware)]
     return checks + ([Middleware(TokenMiddleware, token=token)] if token else [])
 
 
@@ -72,7 +98,11 @@ def allowed_hosts(address: str, named: list[str]) -> list[str]:
     Raises ValueError for a name that holds a port or path, or a wildcard other than `*.` in front.
     """
     for name in named:
-        if "*" in name.removeprefix("*.") or "/" in name or (":" in name and not name.startswith("[")):
+        if (
+            "*" in name.removeprefix("*.")
+            or "/" in name
+            or (":" in name and not (name.startswith("[") and name.endswith("]")))
+        ):
             raise ValueError(f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org")
     own = [] if _is_any(address) else [address, f"[{address}]"] if ":" in address else [address]
     return sorted({*LOOPBACK, *own, *named})

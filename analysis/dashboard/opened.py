@@ -9,7 +9,7 @@ from analysis import views
 from analysis.charts import quality
 from analysis.charts import trials as charts
 from analysis.console import percent
-from analysis.dashboard.parts import card, hint, key_figures, remark
+from analysis.dashboard.parts import card, hint, key_figures, picture, plain, remark
 from analysis.dashboard.selection import Selection
 
 IMAGES = 8
@@ -18,8 +18,9 @@ IMAGES = 8
 def show_trial(selection: Selection, trial: pd.Series) -> None:
     """Draw everything that is known of a trial."""
     with st.container(border=True):
-        st.subheader(f"Trial {trial.trial} of {trial.run}", anchor=False)
-        st.text(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {trial.device or 'no device yet'}")
+        st.subheader(plain(f"Trial {trial.trial} of {trial.run}"), anchor=False)
+        device = trial.device if isinstance(trial.device, str) else "no device yet"
+        st.text(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {device}")
         key_figures(_hyperparameters(trial))
         if trial.error is not None and not pd.isna(trial.error):
             st.error("It failed:", icon=":material/error:")
@@ -57,32 +58,44 @@ def _images(selection: Selection, trial: pd.Series) -> None:
     if mine.empty:
         hint("Images are kept of a search's finalists only, when it ends.")
         return
+    kept = "" if mine["rank"].notna().any() else f" of the {mine.image.nunique()} that were kept"
     one = pd.DataFrame([trial[["run", "trial", "series"]]])
     cells, rows = views.image_grid(mine, one, "worst", trial.series, IMAGES, difference=True)
-    card("Its worst images", "Input, pipeline, output; red: too bright, blue: too dark.", quality.images(cells, rows),
-         "trial images", width="content")  # fmt: skip
+    note = f"Worst first{kept}: input, pipeline, output; red: too bright, blue: too dark."
+    picture("Its worst images", note, quality.images(cells, rows), "trial images")
 
 
 def _loading(selection: Selection, trial: pd.Series) -> None:
     weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
     st.markdown("**Load its network**")
     if weights.exists():
-        st.code(
-            f"from trainables.weights import load_network\n\n"
-            f'network = load_network("{weights}")\n'
-            f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)",
-            language=None,  # the theme colours code too faintly to read
-            wrap_lines=True,
-        )
-    elif trial.checkpoint and not pd.isna(trial.checkpoint):
-        st.code(
-            f"import torch\nfrom trainables.registry import build\n\n"
-            f'state = torch.load("{Path(trial.checkpoint) / "state.pt"}", weights_only=True)\n'
-            f'network = build("{trial.model}", dropout={0.0 if pd.isna(trial.dropout) else trial.dropout!r})\n'
-            f'network.load_state_dict(state["best_weights"] or state["weights"])',
-            language=None,  # the theme colours code too faintly to read
-            wrap_lines=True,
-        )
+        _code(_load_weights(trial.model, str(weights)))
+    elif isinstance(trial.checkpoint, str):
+        _code(_load_checkpoint(trial, str(Path(trial.checkpoint) / "state.pt")))
         remark("Only finalists have a weights file; this is the trial's last checkpoint.")
     else:
         remark("It has no checkpoint yet.")
+
+
+def _load_weights(model: str, weights: str) -> str:
+    module, colon, name = model.rpartition(":")
+    own = f"from {module} import {name}\n" if colon else ""  # a file must not choose what code runs
+    return (
+        f"{own}from trainables.weights import load_network\n\n"
+        f"network = load_network({weights!r}{f', {name}' if colon else ''})\n"
+        f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)"
+    )
+
+
+def _load_checkpoint(trial: pd.Series, state: str) -> str:
+    dropout = 0.0 if pd.isna(trial.dropout) else float(trial.dropout)
+    return (
+        f"import torch\nfrom trainables.registry import build\n\n"
+        f"state = torch.load({state!r}, weights_only=True)\n"
+        f"network = build({trial.model!r}, dropout={dropout!r})\n"
+        f'network.load_state_dict(state["best_weights"] or state["weights"])'
+    )
+
+
+def _code(lines: str) -> None:
+    st.code(lines, language=None, wrap_lines=True)  # the theme colours code too faintly to read

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable
-from typing import Literal
 
 import altair as alt
 import pandas as pd
@@ -10,15 +9,21 @@ import streamlit as st
 
 from analysis.charts.style import for_page, saved
 
-Width = Literal["stretch", "content"]
 Figure = tuple[str, str, str]  # label, value, note
 
 
-def card(title: str, note: str, chart: alt.Chart | alt.LayerChart, name: str, width: Width = "stretch") -> None:
+def card(title: str, note: str, chart: alt.Chart | alt.LayerChart, name: str) -> None:
     """A chart under its title; `note` says what is drawn, for everybody and for screen readers."""
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.altair_chart(for_page(chart), alt=f"{title}. {note}", key=name, width=width)
+        st.altair_chart(for_page(chart), alt=f"{title}. {note}", key=name)
+
+
+def picture(title: str, note: str, chart: alt.LayerChart, name: str) -> None:
+    """Images under their title, drawn here and shrunk by the browser to the width that there is."""
+    with st.container(border=True):
+        _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
+        st.image(saved(chart, "svg").decode(), width="content", alt=f"{title}. {note}")
 
 
 def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
@@ -44,7 +49,7 @@ def remark(text: str) -> None:
 
 def hint(text: str) -> None:
     """Why there is nothing here yet, and what brings it."""
-    st.info(text, icon=":material/info:")
+    st.info(plain(text), icon=":material/info:")
 
 
 def plain(text: object) -> str:
@@ -55,9 +60,10 @@ def plain(text: object) -> str:
 def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[no-untyped-def]  # file ending → its bytes
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         st.markdown(f"**{plain(title)}**  \n{plain(note)}", width="stretch")
-        with st.popover("Save", type="tertiary", key=f"save {name}"):
-            for kind, make in files.items():
-                st.download_button(kind.upper(), make, f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore")
+        save = st.popover("Save", type="tertiary", key=f"save {name}", on_change="rerun")
+        # Made when the menu opens: Streamlit soon forgets a file that it would have to make when it is asked for
+        for kind, make in files.items() if save.open else ():
+            save.download_button(kind.upper(), make(), f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore")
 
 
 def _figure(chart: alt.TopLevelMixin, kind: str):  # type: ignore[no-untyped-def]  # drawn only when it is asked for

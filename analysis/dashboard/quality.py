@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis import views
 from analysis.charts import quality as charts
-from analysis.dashboard.parts import card, hint, remark, table
+from analysis.dashboard.parts import card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.labels import data_names
 
@@ -36,7 +36,7 @@ def show(selection: Selection) -> None:
         remark(f"These runs were tested on {len(groups)} different sets of images: each has its own section.")
     for number, name in enumerate(groups):
         if len(groups) > 1:
-            st.header(name, anchor=False)
+            st.header(plain(name), anchor=False)
         _section(selection, accuracy, tested[tested.test_name == name], number)
 
 
@@ -44,6 +44,9 @@ def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame,
     samples = selection.table("samples")
     best = views.bests(trials[_measured(trials, accuracy)])
     networks = views.accuracy_of(accuracy, best)
+    if networks.empty:
+        hint("None of these runs' best trials was measured on the test images.")
+        return
     newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
     baselines = views.baselines_of(accuracy, newest)
     images = networks.images.max()
@@ -69,9 +72,11 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
     difference = right.toggle("Difference", key=f"difference{number or ''}", bind="query-params")
     cells, rows = views.image_grid(samples, kept, order or "spread", of, SHOWN, difference)
     note = "Input, what the pipeline makes of it, and each network's best trial with its cosine similarity."
+    if order != "spread" and samples["rank"].isna().all():
+        note += " Older runs: the worst, median and best of those that were kept."
     if difference:
         note += " Difference: red where it is too bright, blue where too dark."
-    card("Images", note, charts.images(cells, rows), f"images {number}", width="content")
+    picture("Images", note, charts.images(cells, rows), f"images {number}")
 
 
 def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:

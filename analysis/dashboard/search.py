@@ -27,8 +27,11 @@ def show(selection: Selection) -> None:
         hint("No epoch has ended yet in these runs.")
         return
     best = views.best_so_far(trials)
-    if len(selection.data) > 1:
-        remark(f"These runs have {len(selection.data)} different sets of validation images, so each is a series.")
+    if trials.series.nunique() > 1:
+        remark(
+            f"There are {trials.series.nunique()} series: networks, losses, training or validation images differ. "
+            "Losses compare within a series; across them only where the loss and the validation images are the same."
+        )
     if len(best_trials) > 1:
         table("Best trial of each network", "By the lowest validation loss at any epoch.", best_trials, "best",
               column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
@@ -67,9 +70,7 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
         return
     order = best.groupby("run").best.min().sort_values().index[:RUNS_DRAWN]
     shown = best[best.run.isin(order)]
-    names = trials.drop_duplicates("run").set_index("run").data_name
-    several = names.nunique() > 1
-    shown = shown.assign(label=shown.run + (" · " + shown.run.map(names) if several else ""))
+    shown = shown.assign(label=shown.run + " · " + shown.series)
     total = trials.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
     card("Runs side by side", f"{which} lowest validation loss after each trial.", charts.compare(shown), "runs")
@@ -90,8 +91,13 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
         if shares.empty:
             hint(f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch.")
         else:
-            note = f"Share of the variance of the loss (fANOVA), {shares.trials.max():,} trials."
+            note = _over(shares)
             card("Hyperparameter importance", note, charts.importance(shares), "importance")
+
+
+def _over(shares: pd.DataFrame) -> str:
+    told = ", ".join(f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items())
+    return f"Share of the variance of log loss that each explains alone (fANOVA over {told}; those stopped early too)."
 
 
 def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:

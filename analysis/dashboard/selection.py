@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
+from analysis.dashboard.parts import plain
 from analysis.dashboard.store import Store
 from analysis.labels import data_names, labelled
 
@@ -35,10 +36,10 @@ def choose(store: Store) -> Selection:
     with st.sidebar:
         runs_left = _filtered(runs.assign(data_name=data_names(runs).reindex(runs.run).to_numpy()))
         options = [*runs_left.run, *_timings_alone(store, runs)]
+        _begin_with_newest(options)
         names = st.multiselect(
             "Runs",
             options,
-            default=options[:1],
             key="runs",
             bind="query-params",
             placeholder="Choose runs",
@@ -48,11 +49,21 @@ def choose(store: Store) -> Selection:
     return Selection(store, tuple(names), chosen, labelled(store.frame("trials", names), chosen))
 
 
+def _begin_with_newest(options: list[str]) -> None:
+    """Choose the newest run at the first visit, and where a filter leaves none of those that were chosen.
+
+    As a choice and not as a default: the address has only what was chosen, and tomorrow another run is the newest.
+    """
+    chosen = st.session_state.get("runs", st.query_params.get_all("runs") or None)
+    if chosen is None or (chosen and not set(chosen) & set(options)):
+        st.session_state["runs"] = options[:1]
+
+
 def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
     for key, label, column in (("networks", "Networks", "model"), ("data", "Data", "data_name")):
         options = sorted(runs[column].unique())
         if len(options) > 1:
-            wanted = st.pills(label, options, selection_mode="multi", key=key, bind="query-params")
+            wanted = st.pills(label, options, selection_mode="multi", key=key, bind="query-params", format_func=plain)
             runs = runs[runs[column].isin(wanted)] if wanted else runs
     return runs
 

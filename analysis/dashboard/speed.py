@@ -11,6 +11,7 @@ from analysis.labels import machines
 from analysis.timing import comparison
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
+MEASUREMENTS = 6  # side by side
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 COLUMNS = ["subject", "batch_size", "us", "lower", "upper", "passes", "images", "verdict", "reason", "limit_share",
            "peak_mib", "max_difference", "share_95", "share_99", "first_call_sec"]  # fmt: skip
@@ -71,39 +72,44 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
         bests = comparison.best(series)
         bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
         if not bests.empty:
-            card("Quality and speed", "At each subject's best batch size; the line: no other is better at both.",
+            card("Quality and speed", "At its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time.",
                  charts.pareto(bests), f"pareto {device}")  # fmt: skip
     table(f"Every series, {name}", "µs an image: median and quartiles.", measured.sort_values("us"), f"series {device}",
           column_order=COLUMNS, column_config=CONFIG)  # fmt: skip
 
 
 def _verdicts(series: pd.DataFrame) -> None:
-    counts = series.verdict.fillna("none").value_counts()
+    counts = series.verdict.value_counts()
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     remark(f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why.")
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
-    lines = []
-    for subject in sorted(series.subject[series.kind.isin(["trial", "untrained", "matrix", "own"])].unique()):
-        start = comparison.crossover(comparison.faster_sizes(passes, series, subject, device))
-        lines.append(
-            f"{subject}: " + ("at no batch size up to the largest" if start is None else f"from batch {start:,} on")
-        )
-    with st.expander("Crossover: from which batch size on it is faster than torchvision"):
+    lines = [
+        f"{subject}: {comparison.crossover_told(passes, series, subject, place)}"
+        for subject, place in comparison.networks(series)
+        if place == device
+    ]
+    with st.expander("Crossover: at which batch sizes it is faster than torchvision"):
         st.text("\n".join(lines))
 
 
 def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     if len(found) < 2:
         return
+    shown = found.head(MEASUREMENTS)
     drawn = []
-    for _, one in found.head(6).iterrows():
+    for _, one in shown.iterrows():
         series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
-        drawn.append(views.measured(comparison.best(series), "end_to_end").assign(measurement=one.label))
-    which = f"the newest 6 of {len(found)}" if len(found) > 6 else str(len(found))
-    hardware = found.hardware.nunique()
-    on = f"on {hardware} different machines or settings" if hardware > 1 else "on one machine"
+        bests = views.measured(comparison.best(series), "end_to_end").assign(measurement=one.label)
+        # Trial 0 of one run is another network than trial 0 of the next
+        own = bests.kind == "trial"
+        drawn.append(bests.assign(subject=bests.subject.where(~own, one.run + ", " + bests.subject)))
+    which = f"the newest {len(shown)} of {len(found)}" if len(found) > len(shown) else str(len(found))
+    machines_ = len(set(zip(shown.host, shown.hardware, strict=True)))
+    on = f"on {machines_} different machines or settings" if machines_ > 1 else "on one machine"
     st.header("Measurements side by side", anchor=False)
-    card("Best time of each subject", f"{which} measurements, {on}; separate series, never pooled.",
-         charts.measurements(pd.concat(drawn)), "measurements")  # fmt: skip
+    for device, bests in pd.concat(drawn).groupby("device", sort=False):
+        name = DEVICES.get(str(device), str(device))
+        card(f"Best time of each subject, {name}", f"{which} measurements, {on}; separate series, never pooled.",
+             charts.measurements(bests), f"measurements {device}")  # fmt: skip

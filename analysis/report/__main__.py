@@ -79,7 +79,8 @@ def _read(tables: Path, run: Row) -> Tables:
     trials, epochs, accuracy, samples, timings = (
         read(tables, table, run["run"]) for table in ("trials", "epochs", "accuracy", "samples", "timings")
     )
-    passes = comparison.passes(timings) if len(timings) else timings
+    session = comparison.last_session(timings)
+    passes = timings.head(0) if session is None else comparison.passes(timings, session)
     series = comparison.summary(passes) if len(passes) else pd.DataFrame()
     epochs = epochs.assign(run=epochs.run.astype(str))
     return Tables(labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series)
@@ -100,14 +101,12 @@ def _draw(name: str, figure: Figure, out: Path, console: Console) -> dict[str, s
 def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: Path) -> str:
     import jinja2
 
-    from analysis.labels import machines
     from analysis.ranking import ranked
     from analysis.report import facts
     from analysis.report.answer import answer, commands
 
     trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
-    found = machines(content.passes) if len(content.passes) else content.passes
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
@@ -121,10 +120,19 @@ def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: P
         accuracy=facts.accuracy(accuracy),
         speeds={device: facts.speed(content.passes, content.series, device) for device in devices},
         study=facts.study(content.timings, content.series) if devices else None,
-        hardware=found.hardware.iloc[0] if len(found) else "",
+        hardware=_measurement(content) if devices else "",
         drawn=drawn,
         commands=commands(run, tables.parent, out),
     )
+
+
+def _measurement(content: Tables) -> str:
+    """On what and when the times were measured, and that there are others."""
+    from analysis.labels import machines
+
+    (one,) = machines(content.passes).itertuples()
+    count = content.timings.session.nunique()
+    return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"
 
 
 if __name__ == "__main__":

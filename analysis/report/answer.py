@@ -3,11 +3,14 @@
 import shlex
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.console import percent
 from analysis.report.facts import HEADLINE, with_interval
 from analysis.report.figures import Tables
 from analysis.tables import Row
 from analysis.timing import comparison
+from analysis.timing.protocol import VALID
 
 
 def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
@@ -17,7 +20,7 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
     at = [row for row in accuracy if row["threshold"] == HEADLINE]
     mine = next((row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None)
     if mine is None:
-        return f"The search is {run['status']}; nothing has been measured on the test images yet."
+        return f"The search is {run['status']}; its best trial has not been measured on the test images yet."
     floor = max((row["share"] for row in at if row["kind"] == "floor"), default=0.0)
     ceiling = max((row["share"] for row in at if row["kind"] == "ceiling"), default=1.0)
     text = (
@@ -48,15 +51,27 @@ def commands(run: Row, storage: Path, out: Path) -> str:
 def _speed(tables: Tables, trial: int) -> str:
     if tables.series.empty:
         return "Its speed has not been measured."
+    told = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
+    return " ".join(filter(None, told)) or "Its speed was not compared with torchvision's."
+
+
+def _on(tables: Tables, trial: int, device: str) -> str:
+    """How fast the network itself is, in eager float32 as its accuracy was measured; variants stand in the table."""
+    standings = comparison.standings(tables.passes, tables.series, device)
+    one = next((one for one in standings if one.series.subject == f"trial {trial}"), None)
+    if one is None:
+        return ""
+    batched, single = comparison.baseline(tables.series, device), comparison.baseline(tables.series, "cpu", 1)
     parts = []
-    for device in dict.fromkeys(tables.series.device):
-        standings = comparison.standings(tables.passes, tables.series, device)
-        one = next((one for one in standings if one.series.trial == trial), None)
-        if one is not None and one.times_single is not None and one.times_batched is not None:
-            mark = "" if one.series.verdict == "valid" else f" (verdict: {one.series.verdict})"
-            place = "GPU" if device == "cuda" else "CPU"
-            parts.append(
-                f"On the {place} it is {one.times_batched} times as fast as torchvision's best batch, "
-                f"and {one.times_single} times as fast as torchvision image by image on a CPU{mark}."
-            )
-    return " ".join(parts) or "Its speed was not compared with torchvision's."
+    if batched is not None and one.times_batched is not None:
+        parts.append(f"{one.times_batched} times as fast as torchvision's best batch{_doubt(batched)}")
+    if single is not None and one.times_single is not None:
+        parts.append(f"{one.times_single} times as fast as torchvision image by image on a CPU{_doubt(single)}")
+    if not parts:
+        return ""
+    place = "GPU" if device == "cuda" else "CPU"
+    return f"On the {place}, at batch {one.series.batch_size:,}{_doubt(one.series)}, it is {' and '.join(parts)}."
+
+
+def _doubt(series: pd.Series) -> str:
+    return "" if series.verdict == VALID else f" (verdict: {series.verdict})"

@@ -104,7 +104,7 @@ def accuracy(rows: list[Row]) -> Grid:
         if repeats == 1
         else "Mean ± standard deviation (n − 1) over trainings with different seeds.",
         "0.95 is lenient: the floors cost nothing, and an accuracy says something only above them.",
-        "Finalists were chosen by validation loss; the test images were used once, for this table.",
+        "Finalists were chosen by validation loss; no test image had a part in that.",
     ]
     heads = ["", "cosine ≥ 0.95", "over trainings", "≥ 0.99", "mean cosine", "MSE", "PSNR, dB", "SSIM", "parameters"]
     return Grid(heads, grid, remarks)

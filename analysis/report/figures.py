@@ -11,6 +11,7 @@ from analysis.importance import importances
 from analysis.timing import comparison
 
 COLUMNS = 7
+DRAWN = 500  # trials in a chart
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def figures(run: str, tables: Tables) -> dict[str, Figure]:
     if not best.empty:
         found |= _learning(tables, best)
     if not tables.accuracy.empty:
-        found |= _quality(run, tables, best)
+        found |= _quality(run, tables)
     if not best.empty:
         found |= _search(tables)
     for device in dict.fromkeys(tables.series.device) if len(tables.series) else ():
@@ -56,16 +57,29 @@ def _learning(tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
     caption = (
         f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose weights are kept."
     )
-    curves = tables.epochs.merge(tables.trials[["run", "trial", "series"]], on=["run", "trial"])
-    every = f"Validation loss of all {curves.trial.nunique()} trials; the best stands out, its training loss dashed."
+    drawn = views.foremost(tables.trials[tables.trials.epochs > 0], views.CURVES)
+    curves = tables.epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
+    count = curves.trial.nunique()
+    every = (
+        f"Validation loss of the {count} best of {len(tables.trials)} trials"
+        if count < len(tables.trials)
+        else f"Validation loss of {count} trials"
+    )
+    every += "; the best stands out, its training loss dashed."
     return {
         "loss": Figure(trials.training(mine, first.best_epoch), "Loss of the best trial", caption),
         "curves": Figure(trials.curves(curves, best), "Loss of every trial", every),
     }
 
 
-def _quality(run: str, tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
+def _quality(run: str, tables: Tables) -> dict[str, Figure]:
+    measured = tables.accuracy.trial[tables.accuracy.kind == "trial"]
+    best = views.bests(
+        tables.trials[tables.trials.trial.isin(measured)]
+    )  # a resumed search may have a better one since
     networks = views.accuracy_of(tables.accuracy, best)
+    if networks.empty:
+        return {}
     baselines = views.baselines_of(tables.accuracy, run)
     images = f"{tables.accuracy.images.max():,}"
     found = {
@@ -75,34 +89,33 @@ def _quality(run: str, tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
             f"Share of the {images} test images that reach each cosine similarity, beside floors and ceiling.",
         )
     }
-    if not tables.samples.empty:
-        for order, which in (("spread", "evenly spread over"), ("worst", "the worst of the best trial among")):
-            cells, rows = views.image_grid(
-                tables.samples, best, order, best.series.iloc[0], COLUMNS, difference=order == "worst"
-            )
-            caption = (
-                f"Input, pipeline and output of the best trial: {COLUMNS} images, {which} the {images} test images."
-            )
-            caption += (
-                " Difference: red where the network is too bright, blue where too dark." if order == "worst" else ""
-            )
-            found[f"images-{order}"] = Figure(quality.images(cells, rows), f"Images, {order}", caption)
+    kept = tables.samples[tables.samples.trial.isin(best.trial)]
+    if kept.empty:
+        return found
+    among = f"the {images} test images" if kept["rank"].notna().any() else f"the {kept.image.nunique()} that were kept"
+    for order, which in (("spread", f"spread over the {images} test images"), ("worst", f"the worst of {among}")):
+        cells, rows = views.image_grid(kept, best, order, best.series.iloc[0], COLUMNS, difference=order == "worst")
+        caption = f"Input, pipeline and output of trial {best.trial.iloc[0]}: {cells.column.nunique()} images, {which}."
+        caption += " Difference: red where the network is too bright, blue where too dark." if order == "worst" else ""
+        found[f"images-{order}"] = Figure(quality.images(cells, rows), f"Images, {order}", caption)
     return found
 
 
 def _search(tables: Tables) -> dict[str, Figure]:
-    count = f"{len(tables.trials)} trials"
+    drawn = views.foremost(tables.trials, DRAWN)
+    every = f"{len(tables.trials)} trials"
+    count = every if len(drawn) == len(tables.trials) else f"the {len(drawn)} best of {every}"
     found = {
         "history": Figure(
-            search.history(tables.trials, views.best_so_far(tables.trials)),
+            search.history(drawn, views.best_so_far(tables.trials)),
             "Search history",
             f"Lowest validation loss of each of {count} in their order; the steps are the best so far.",
         ),
-        "parallel": Figure(search.parallel(tables.trials), "Parallel coordinates", f"One line a trial, {count}."),
+        "parallel": Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}."),
     }
     shares = importances(tables.trials)
     if not shares.empty:
-        caption = f"Share of the variance of the loss that each explains (fANOVA, {shares.trials.max()} trials)."
+        caption = f"Share of the variance of log loss that each explains alone (fANOVA, {shares.trials.max()} trials)."
         found["importance"] = Figure(search.importance(shares), "Hyperparameter importance", caption)
     return found
 
@@ -122,6 +135,6 @@ def _speed(tables: Tables, device: str) -> dict[str, Figure]:
     bests = comparison.best(here)
     bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
     if not bests.empty:
-        caption = "Each subject at its best batch size; the line joins those that no other beats at both."
+        caption = "Each at its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time together."
         found[f"pareto-{device}"] = Figure(speed.pareto(bests), f"Quality and speed, {name}", caption)
     return found

@@ -9,9 +9,8 @@ from analysis.console import Console, microseconds, percent
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, VALID
-from analysis.timing.subjects import TORCHVISION
 
-MARKS = {"valid": "", "warning": "warning", "invalid": "INVALID"}
+MARKS = {"valid": "", "unfinished": "unfinished", "warning": "warning", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
@@ -52,7 +51,7 @@ def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
     records = json.loads(series[columns].to_json(orient="records"))
     found = {
         f"{subject} on {device}": comparison.crossover(comparison.faster_sizes(passes, series, subject, device))
-        for subject, device in _networks(series)
+        for subject, device in comparison.networks(series)
     }
     return {"session": int(passes.session.iloc[0]), "series": records, "crossover_batch_size": found}
 
@@ -122,27 +121,11 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
     if comparison.baseline(series, device) is None:
         return
     console.line()
-    for subject, place in _networks(series):
+    for subject, place in comparison.networks(series):
         if place != device:
             continue
-        faster = comparison.faster_sizes(passes, series, subject, device)
-        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {_when(faster)}{_doubt(series, subject)}")
-
-
-def _when(faster: dict[int, bool]) -> str:
-    sizes = [f"{size:,}" for size, is_faster in faster.items() if is_faster]
-    start = comparison.crossover(faster)
-    if not sizes:
-        return "never"
-    if len(sizes) == len(faster):
-        return "at every batch size" if len(sizes) > 1 else f"at batch {sizes[0]}"
-    later = start is not None and sum(size >= start for size in faster) == len(sizes)
-    return f"from batch {start:,} on" if later else f"at batch {', '.join(sizes)} only"
-
-
-def _doubt(series: pd.DataFrame, subject: str) -> str:
-    rows = series[series.subject.isin([subject, *TORCHVISION])]
-    return " (invalid series among them)" if (rows.verdict == INVALID).any() else ""
+        when = comparison.crossover_told(passes, series, subject, device)
+        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
 
 
 def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
@@ -196,8 +179,3 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
         names = "; ".join(f"{row.subject} at {row.batch_size:,} on {row.device}" for _, row in rows.iterrows())
         console.line(f"  {names}: {reason}", style="yellow")
-
-
-def _networks(series: pd.DataFrame) -> list[tuple[str, str]]:
-    rows = series[series.kind.isin(["matrix", "trial", "untrained", "own"])]
-    return sorted(set(zip(rows.subject, rows.device, strict=True)))

@@ -11,6 +11,7 @@ from analysis.timing.protocol import INVALID
 from analysis.timing.subjects import TORCHVISION
 
 CONFIDENCE = 0.95
+UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to its end
 SERIES = ["subject", "device", "batch_size"]
 QUALITY = ["share_95", "share_99"]
 KEPT = ["kind", "model", "trial", "images", "warm_up_passes", "first_call_sec", "max_difference", *QUALITY]
@@ -64,7 +65,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         for measure in ("device", "end_to_end")
         for side, share in (("lower", 0.25), ("upper", 0.75))
     }
-    return medians.join(pd.DataFrame({**spread, "passes": groups.size()})).join(groups[KEPT].last()).reset_index()
+    told = groups[KEPT].last()
+    told["verdict"] = told.verdict.fillna(UNJUDGED)
+    return medians.join(pd.DataFrame({**spread, "passes": groups.size()})).join(told).reset_index()
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:
@@ -155,6 +158,40 @@ def crossover(faster: dict[int, bool]) -> int | None:
     return found
 
 
+def networks(series: pd.DataFrame) -> list[tuple[str, str]]:
+    """Subject and device of everything that could replace the pipeline."""
+    rows = series[series.kind.isin(["matrix", "trial", "untrained", "own"])]
+    return sorted(set(zip(rows.subject, rows.device, strict=True)))
+
+
+def crossover_told(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:
+    """At which batch sizes a subject is faster than torchvision, in words, and whether that is in doubt."""
+    faster = faster_sizes(rows, series, subject, device)
+    both = series[series.subject.isin([subject, *TORCHVISION]) & (series.device == device)]
+    return _when(faster) + (" (invalid series among them)" if (both.verdict == INVALID).any() else "")
+
+
+def _when(faster: dict[int, bool]) -> str:
+    sizes = [f"{size:,}" for size, is_faster in faster.items() if is_faster]
+    start = crossover(faster)
+    if not faster:
+        return "unknown: no batch size at which both were measured"
+    if not sizes:
+        return "never"
+    if len(sizes) == len(faster):
+        return "at every batch size" if len(sizes) > 1 else f"at batch {sizes[0]}"
+    later = start is not None and sum(size >= start for size in faster) == len(sizes)
+    return f"from batch {start:,} on" if later else f"at batch {', '.join(sizes)} only"
+
+
+def last_session(timings: pd.DataFrame) -> int | None:
+    """The newest session that was measured to its end, else the newest with a pass; None without any."""
+    measured = timings[timings["pass"].notna()]
+    judged = measured[measured.verdict.notna()]
+    sessions = (judged if len(judged) else measured).session
+    return None if sessions.empty else int(sessions.max())
+
+
 def pareto(bests: pd.DataFrame) -> pd.Series:
     """Of the `best` rows, those that no other on the same device beats in quality and speed: bool.
 
@@ -165,9 +202,9 @@ def pareto(bests: pd.DataFrame) -> pd.Series:
 
 
 def _unbeaten(row: pd.Series, rows: pd.DataFrame) -> bool:
-    if row[QUALITY].isna().any() or row.verdict == INVALID:
+    if row[QUALITY].isna().any() or row.verdict in (INVALID, UNJUDGED):
         return False
-    others = rows[(rows.device == row.device) & (rows.verdict != INVALID)].dropna(subset=QUALITY)
+    others = rows[(rows.device == row.device) & ~rows.verdict.isin([INVALID, UNJUDGED])].dropna(subset=QUALITY)
     as_good = (others[QUALITY] >= row[QUALITY].astype(float)).all(axis=1) & (others.end_to_end_us <= row.end_to_end_us)
     better = (others[QUALITY] > row[QUALITY].astype(float)).any(axis=1) | (others.end_to_end_us < row.end_to_end_us)
     return not (as_good & better).any()

@@ -271,27 +271,23 @@ def test_names_with_signs_of_markdown_or_html_are_plain_text(name: str, tmp_path
         assert STRANGE in told(app)
 
 
-@pytest.mark.xfail(strict=True, reason="the heading is Markdown")
 def test_an_opened_trial_of_such_a_run_has_it_as_plain_text(tmp_path: Path) -> None:
     make_run(tmp_path, STRANGE, trials=1, epochs=1, tested=False)
     assert not raw(opened(tmp_path, "trials", trial=f"{STRANGE} / 0"))
 
 
-@pytest.mark.xfail(strict=True, reason="the heading of each section is Markdown")
 def test_data_of_such_a_name_is_plain_text(tmp_path: Path) -> None:
     make_run(tmp_path, "fc-1", data=STRANGE)
     make_run(tmp_path, "fc-2", data="other", validation_fingerprint="v", test_fingerprint="t")
     assert not raw(opened(tmp_path, "quality", runs=["fc-1", "fc-2"]))
 
 
-@pytest.mark.xfail(strict=True, reason="the path stands in Markdown as it is")
 def test_a_folder_with_signs_of_markdown_is_plain_text(tmp_path: Path) -> None:
     strange = tmp_path / "a*b*_c_"
     strange.mkdir()
     assert str(strange) not in opened(strange).info[0].value
 
 
-@pytest.mark.xfail(strict=True, reason="options of st.pills are Markdown")
 def test_data_with_signs_of_markdown_is_plain_text_in_the_filter(tmp_path: Path) -> None:
     for name, data in (("fc-1", "a*b*"), ("fc-2", "c")):
         make_run(tmp_path, name, data=data, validation_fingerprint=data, trials=1, epochs=1, tested=False)
@@ -319,7 +315,6 @@ def test_the_lines_that_load_a_finalist_load_it(tmp_path: Path) -> None:
     assert torch.equal(found["outputs"], network(images.float() / 255))
 
 
-@pytest.mark.xfail(strict=True, reason="the dropout stands there as np.float64(…)")
 @pytest.mark.parametrize("best", [True, False])
 def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) -> None:
     make_run(tmp_path, trials=4, tested=False)

@@ -65,10 +65,8 @@ def test_nothing_is_asked_of_any_other_host(seen: tuple[str, str, Visit]) -> Non
     assert visit.foreign == []
 
 
-def test_nothing_is_wider_than_the_window(seen: tuple[str, str, Visit], request: pytest.FixtureRequest) -> None:
-    name, size, visit = seen
-    if (name, size) == ("quality", "phone"):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the images are 720 pixels wide and don't scroll"))
+def test_nothing_is_wider_than_the_window(seen: tuple[str, str, Visit]) -> None:
+    _, _, visit = seen
     wide = "[document.documentElement, document.querySelector('[data-testid=stMain]')]"
     assert visit.page.evaluate(f"{wide}.map(one => one.scrollWidth - one.clientWidth)") == [0, 0]
 
@@ -97,7 +95,6 @@ def test_chosen_networks_and_runs_are_in_the_address(server: Dashboard, visit: V
     assert not pressed(pill(again, "cnn"))
 
 
-@pytest.mark.xfail(strict=True, reason="what is the default now is left out of the address, and another run's tomorrow")
 def test_the_newest_run_is_in_the_address_too(server: Dashboard, visit: Visitor) -> None:
     opened = visit(server.address)
     opened.text("2 running")
