@@ -12,8 +12,8 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
@@ -64,9 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
         return 1
     with suppress(KeyboardInterrupt):
-        server = _server(options.directory, listening.getsockname()[1], hosts, token)
-        _tell(console, options, listening.getsockname()[1], token)
-        server.run(sockets=[listening])
+        port = listening.getsockname()[1]
+        _serve(options.directory, listening, hosts, token, tell=lambda: _tell(console, options, port, token))
     return 0
 
 
@@ -121,8 +120,10 @@ def _tell(console: Console, options: argparse.Namespace, port: int, token: str |
     sys.stdout.flush()
 
 
-def _server(directory: str, port: int, hosts: list[str], token: str | None):  # type: ignore[no-untyped-def]
-    """The web server, ready to run; what is imported here takes 2 s and would be in the way of a mistake's answer."""
+def _serve(
+    directory: str, listening: socket.socket, hosts: list[str], token: str | None, tell: Callable[[], None]
+) -> None:
+    """Serve until Ctrl-C; `tell` is called when the page can be opened and Ctrl-C is waited for."""
     import streamlit as st
     import uvicorn
     from streamlit import config
@@ -131,6 +132,7 @@ def _server(directory: str, port: int, hosts: list[str], token: str | None):  # 
     from analysis.dashboard.store import STORAGE_VARIABLE
 
     os.environ[STORAGE_VARIABLE] = directory
+    port = listening.getsockname()[1]
     for name, value in {
         **SETTINGS,
         "server.port": port,
@@ -138,9 +140,16 @@ def _server(directory: str, port: int, hosts: list[str], token: str | None):  # 
         "server.allowedHosts": hosts,
     }.items():
         config.set_option(name, value)
-    app = st.App(SCRIPT, middleware=middleware(hosts, token))
+
+    @asynccontextmanager
+    async def told(_: object) -> AsyncIterator[None]:
+        tell()
+        yield
+
+    app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=told)
     threading.Thread(target=_warm_up, daemon=True).start()
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1))
+    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
+    uvicorn.Server(settings).run(sockets=[listening])
 
 
 def _warm_up() -> None:

@@ -97,7 +97,7 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
 
 def _over(shares: pd.DataFrame) -> str:
     told = ", ".join(f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items())
-    return f"Share of the variance of log loss that each explains alone (fANOVA over {told}; those stopped early too)."
+    return f"fANOVA: share of the variance of a forest fitted to log loss that each explains alone; {told}."
 
 
 def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from analysis.importance import importances
 from analysis.timing import comparison
 
 COLUMNS = 7
-DRAWN = 500  # trials in a chart
+DRAWN = 200  # trials in a chart
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ def _search(tables: Tables) -> dict[str, Figure]:
     }
     shares = importances(tables.trials)
     if not shares.empty:
-        caption = f"Share of the variance of log loss that each explains alone (fANOVA, {shares.trials.max()} trials)."
+        caption = (
+            f"fANOVA: share of the variance of a forest fitted to log loss of {shares.trials.max()} trials, each alone."
+        )
         found["importance"] = Figure(search.importance(shares), "Hyperparameter importance", caption)
     return found
 

@@ -32,7 +32,7 @@ def test_the_hyperparameter_that_decides_the_loss_has_the_largest_share(paramete
     found = shares(made.assign(best_validation_loss=DECIDES[parameter](made)))
     assert set(found) == set(DECIDES)
     assert found[parameter] > 0.8
-    assert sum(found.values()) == pytest.approx(1)
+    assert 0.8 < sum(found.values()) < 1 - 1e-6, "the rest is explained by several together"
 
 
 def test_every_series_has_shares_of_its_own() -> None:
@@ -74,8 +74,8 @@ def test_a_network_without_dropout_has_no_share_of_it() -> None:
         assert set(shares(made.assign(dropout=dropout).astype({"dropout": float}))) == {"learning_rate", "patience"}
 
 
-def test_identical_losses_are_no_error() -> None:
-    assert set(shares(trials().assign(best_validation_loss=0.1))) == set(DECIDES)
+def test_identical_losses_have_nothing_to_explain() -> None:
+    assert shares(trials().assign(best_validation_loss=0.1)) == {}
 
 
 def test_of_more_than_250_trials_250_are_taken() -> None:

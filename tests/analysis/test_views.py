@@ -255,12 +255,12 @@ def test_without_images_the_grid_is_empty() -> None:
     assert names == ["input", "pipeline"]
 
 
-def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_counts_as_invalid() -> None:
+def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_is_called_unfinished() -> None:
     _, series = compared([*series_rows("fc", 1, [1.0, 2.0, 3.0, 4.0, 5.0], verdict=None), *torchvision(1, [8.0] * 5)])
     whole, device = (views.measured(series, measure).set_index("subject") for measure in ("end_to_end", "device"))
     assert whole.loc["fc", ["us", "lower", "upper"]].tolist() == [3.0, 2.0, 4.0]
     assert device.loc["fc", ["us", "lower", "upper"]].tolist() == [1.5, 1.0, 2.0]
-    assert whole.verdict.to_dict() == {"fc": "invalid", "torchvision uint8": "valid"}
+    assert whole.verdict.to_dict() == {"fc": "unfinished", "torchvision uint8": "valid"}
 
 
 def test_a_series_without_the_measure_is_left_out() -> None:

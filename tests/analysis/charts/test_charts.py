@@ -160,7 +160,7 @@ SITUATIONS = {
     nothing_but_trials_before_their_first_epoch: {"timeline"},
     every_trial_failed_after_an_epoch: EARLY - {"compare"},
     a_single_trial_and_batch_size_without_repeats: ALL - {"importance"},
-    identical_losses: EARLY | {"importance"},
+    identical_losses: EARLY,
     a_network_without_dropout: (EARLY | {"importance"}) - {"slice dropout"},
 }
 

@@ -120,12 +120,13 @@ def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None
     app = opened(storage, runs=list(RUNS))
     assert figures(app)["Trials"] == ("96", "2 running")
     assert not {"Best loss", "Cosine ≥ 0.95"} & set(figures(app))
-    assert "These runs have 2 different sets of validation images, so each is a series." in told(app)
+    assert "There are 4 series: networks, losses, training or validation images differ." in told(app)
     series = {"cnn on cifar10", "fc on cifar10", "fc on photos", "separable on cifar10"}
     assert set(drawn(app, "Search history").series) == series
     assert set(app.dataframe[0].value.series) == series
     assert set(drawn(app, "Runs side by side").label) == {
-        "cnn-1 · cifar10", "fc-1 · cifar10", "fc-photos · photos", "separable-1 · cifar10"
+        "cnn-1 · cnn on cifar10", "fc-1 · fc on cifar10", "fc-photos · fc on photos",
+        "separable-1 · separable on cifar10"
     }  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_a_run_of_the_address_that_is_gone_is_no_error(storage: Path) -> None:
 def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
     app = opened(tmp_path)
     assert app.title[0].value == "No runs yet"
-    assert f"python -m tuner.run --storage {tmp_path}" in app.info[0].value
+    assert f"python -m tuner.run --storage {tmp_path}" in told(app)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,9 @@ def test_tables_of_the_first_version_are_shown(tmp_path: Path) -> None:
         old = arrow_schema(table).metadata | {b"schema_version": b"1"}
         pq.write_table(pq.read_table(path).drop_columns([column]).replace_schema_metadata(old), path)
     assert set(drawn(opened(tmp_path, "search"), "Search history").series) == {"fc"}
-    assert charts(opened(tmp_path, "quality", images="worst")) == ["Accuracy by threshold", "Images"]
+    app = opened(tmp_path, "quality", images="worst")
+    assert charts(app) == ["Accuracy by threshold"]
+    assert "Older runs: the worst, median and best of those that were kept." in told(app)
 
 
 def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
@@ -349,7 +352,7 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
         shown = drawn(app, "Time an image, CPU").set_index(["subject", "batch_size"])
         assert shown.passes.eq(10).all()
         assert shown.us.to_dict() == pytest.approx(medians.to_dict())
-    side_by_side = drawn(app, "Best time of each subject")
+    side_by_side = drawn(app, "Best time of each subject, CPU")
     assert not side_by_side.duplicated(["subject", "measurement"]).any()
     assert set(side_by_side.measurement) == set(labels)
     assert "3 measurements, on 2 different machines or settings; separate series, never pooled." in told(app)

@@ -99,7 +99,10 @@ def test_every_figure_on_the_page_is_the_one_that_was_saved_and_says_in_words_wh
 def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
     assert "99.00 % [98.79, 99.18] of 10,000 test images reach a cosine similarity of 0.95" in page.text
     assert "the best floor: 35.00 %, the ceiling: 100.00 %" in page.text
-    assert re.search(r"On the CPU it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as torchvision's best batch", page.text)
+    assert re.search(
+        r"On the CPU, at batch 1,000, it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as torchvision's best batch and",
+        page.text,
+    )
 
 
 def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, page: Page) -> None:
@@ -252,3 +255,40 @@ def test_two_losses_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_the_answer_without_any_trial_is_a_sentence() -> None:
     assert "nothing to report yet" in answer(run_row("r"), [], None, [])  # type: ignore[arg-type]
+
+
+def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    broken = [
+        row | {"verdict": None} for row in timing_rows("r", 2, cpu_model="the second machine") if row["pass"] == 1
+    ]
+    publish(tmp_path / "tables", "timings", "r", timing_rows("r", 1, cpu_model="the first machine") + broken)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
+    assert "the first machine" in text
+    assert "session 1 of 2" in text
+    assert "the second machine" not in text
+
+
+def test_a_best_trial_that_was_not_measured_does_not_lend_its_name_to_others_images(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=6, epochs=1)
+    rows = trial_frame(run_row("r"), 6, 1)
+    measured = set(rows.sort_values("best_validation_loss").trial.head(3))
+    late = next(trial for trial in rows.trial if trial not in measured)
+    rows.loc[rows.trial == late, "best_validation_loss"] = 1e-6
+    put(tmp_path / "tables", "trials", "r", rows)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
+    assert "its best trial has not been measured on the test images yet" in text
+    assert f"output of trial {late}:" not in text
+    assert "Images, worst." in text
+
+
+def test_a_large_run_has_a_page_below_a_megabyte_that_says_what_it_left_out(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=600, epochs=12)
+    assert main(["r", "--storage", str(tmp_path)]) == 0
+    path = tmp_path / "reports" / "r" / "report.html"
+    assert path.stat().st_size < 1_000_000
+    text = Page(path.read_text()).text
+    assert "the 100 best of 600 trials" in text
+    assert "the 200 best of 600 trials" in text
