@@ -54,8 +54,12 @@ def _begin_with_newest(options: list[str]) -> None:
 
     As a choice and not as a default: the address has only what was chosen, and tomorrow another run is the newest.
     """
-    chosen = st.session_state.get("runs", st.query_params.get_all("runs") or None)
-    if chosen is None or (chosen and not set(chosen) & set(options)):
+    if "runs" in st.session_state:
+        chosen = st.session_state["runs"]
+        if chosen and not set(chosen) & set(options):
+            st.session_state["runs"] = options[:1]
+    elif "runs" not in st.query_params and options:
+        st.query_params["runs"] = options[:1]  # the widget writes only what was chosen by hand
         st.session_state["runs"] = options[:1]
 
 
