@@ -9,7 +9,7 @@ import pytest
 
 from analysis.console import Console
 from analysis.tables import Row
-from analysis.timing import closing
+from analysis.timing import closing, comparison
 from analysis.timing.comparison import QUALITY
 from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
 
@@ -257,7 +257,7 @@ def test_programs_get_what_people_read() -> None:
     ],
 )
 def test_where_a_subject_is_faster_is_told_whole(faster: dict[int, bool], told: str) -> None:
-    assert closing._when(faster) == told
+    assert comparison._when(faster) == told
 
 
 def test_a_crossover_from_invalid_series_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from analysis.timing import subjects
 from analysis.timing.runners import ENGINES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
+from trainables import precision
 
 FINALISTS = [Finalist(3, "cnn", "a.safetensors"), Finalist(12, "cnn", "b.safetensors")]
 OWN = ["mine:fast", "mine:faster"]
@@ -21,7 +22,7 @@ def machine_with(monkeypatch: pytest.MonkeyPatch):
 
     def make(packages: Collection[str] = EVERYTHING, bfloat16: bool = True) -> None:
         monkeypatch.setattr(subjects, "find_spec", lambda name: "a module" if name in packages else None)
-        monkeypatch.setattr(subjects, "bfloat16_unit", lambda device: "a unit" if bfloat16 else None)
+        monkeypatch.setattr(precision, "bfloat16_unit", lambda device: "a unit" if bfloat16 else None)
 
     make()
     return make
