@@ -1,6 +1,6 @@
 # make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
 # make test    lint, types and tests
-# make bench   every benchmark, about 25 minutes; results are printed
+# make bench   every benchmark, more than half an hour; results are printed
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin

@@ -13,6 +13,7 @@ from analysis.timing.subjects import TORCHVISION
 
 CURVES = 100  # trials whose learning curves are drawn
 BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
 
 
@@ -82,6 +83,12 @@ def measured(series: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Rows of `comparison.summary` with `us`, `lower` and `upper` of one measure, `end_to_end` or `device`."""
     names = {f"{measure}_us": "us", f"{measure}_lower_us": "lower", f"{measure}_upper_us": "upper"}
     return series.rename(columns=names).dropna(subset="us")
+
+
+def fronted(series: pd.DataFrame) -> pd.DataFrame:
+    """Each subject of one device at its best batch size, with `us` and `unbeaten`, for the Pareto chart."""
+    bests = comparison.best(series)
+    return measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
 
 
 def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:

@@ -55,6 +55,6 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
         alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
         tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
-    pictures = base.mark_image(width=TILE, height=TILE, smooth=False, dy=0).encode(url=alt.Url("image:N"))
+    pictures = base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))
     notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text=alt.Text("note:N"))
     return (pictures + notes).properties(autosize="pad")  # of the size that the images have, labels beside it

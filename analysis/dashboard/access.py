@@ -1,11 +1,10 @@
-"""Who gets in: requests that name an allowed host, and with a token only those that know it."""
+"""Who gets in: requests that name an allowed host, from the page itself, and with a token only who knows it."""
 
 import hashlib
 import hmac
 import ipaddress
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
@@ -73,7 +72,7 @@ class TokenMiddleware:
         path = "/" + quote(connection.url.path.lstrip("/\\"))  # two slashes would lead to another host
         response = RedirectResponse(path + (f"?{query}" if query else ""), 303)
         response.set_cookie(self.cookie, self.digest, httponly=True, samesite="strict")
-        MutableHeaders(raw=response.raw_headers)["Referrer-Policy"] = "no-referrer"
+        response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
 

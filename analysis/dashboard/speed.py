@@ -12,7 +12,6 @@ from analysis.timing import comparison
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
 MEASUREMENTS = 6  # side by side
-DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 COLUMNS = ["subject", "batch_size", "us", "lower", "upper", "passes", "images", "verdict", "reason", "limit_share",
            "peak_mib", "max_difference", "share_95", "share_99", "first_call_sec"]  # fmt: skip
 NUMBER = st.column_config.NumberColumn
@@ -52,7 +51,7 @@ def show(selection: Selection) -> None:
 
 
 def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str) -> None:
-    name = DEVICES.get(device, device)
+    name = views.DEVICES[device]
     st.header(name, anchor=False)
     measured = views.measured(series, measure)
     _verdicts(series)
@@ -69,8 +68,7 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
                  charts.speedup(ratios), f"speedup {device}")  # fmt: skip
             _crossovers(passes, series, device)
     with right:
-        bests = comparison.best(series)
-        bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
+        bests = views.fronted(series)
         if not bests.empty:
             card("Quality and speed", "At its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time.",
                  charts.pareto(bests), f"pareto {device}")  # fmt: skip
@@ -110,6 +108,6 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     on = f"on {machines_} different machines or settings" if machines_ > 1 else "on one machine"
     st.header("Measurements side by side", anchor=False)
     for device, bests in pd.concat(drawn).groupby("device", sort=False):
-        name = DEVICES.get(str(device), str(device))
+        name = views.DEVICES[str(device)]
         card(f"Best time of each subject, {name}", f"{which} measurements, {on}; separate series, never pooled.",
              charts.measurements(bests), f"measurements {device}")  # fmt: skip

@@ -104,6 +104,7 @@ def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: P
     from analysis.ranking import ranked
     from analysis.report import facts
     from analysis.report.answer import answer, commands
+    from analysis.views import DEVICES
 
     trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
@@ -122,6 +123,7 @@ def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: P
         study=facts.study(content.timings, content.series) if devices else None,
         hardware=_measurement(content) if devices else "",
         drawn=drawn,
+        names=DEVICES,
         commands=commands(run, tables.parent, out),
     )
 

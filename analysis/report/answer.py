@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.charts.quality import HEADLINE
 from analysis.console import percent
-from analysis.report.facts import HEADLINE, with_interval
+from analysis.report.facts import with_interval
 from analysis.report.figures import Tables
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
+from analysis.views import DEVICES
 
 
 def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
@@ -69,8 +71,8 @@ def _on(tables: Tables, trial: int, device: str) -> str:
         parts.append(f"{one.times_single} times as fast as torchvision image by image on a CPU{_doubt(single)}")
     if not parts:
         return ""
-    place = "GPU" if device == "cuda" else "CPU"
-    return f"On the {place}, at batch {one.series.batch_size:,}{_doubt(one.series)}, it is {' and '.join(parts)}."
+    place, batch = DEVICES[device], f"{one.series.batch_size:,}{_doubt(one.series)}"
+    return f"On the {place}, at batch {batch}, it is {' and '.join(parts)}."
 
 
 def _doubt(series: pd.Series) -> str:

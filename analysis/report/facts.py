@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.charts.quality import HEADLINE
 from analysis.console import duration, hyperparameters, microseconds, percent
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
 
-HEADLINE, STRICT = 0.95, 0.99
+STRICT = 0.99
 Z95 = 1.959964  # of the normal distribution, two-sided
 
 

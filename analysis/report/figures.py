@@ -8,7 +8,6 @@ import pandas as pd
 from analysis import views
 from analysis.charts import quality, search, speed, trials
 from analysis.importance import importances
-from analysis.timing import comparison
 
 COLUMNS = 7
 DRAWN = 200  # trials in a chart
@@ -126,7 +125,7 @@ def _speed(tables: Tables, device: str) -> dict[str, Figure]:
     here = tables.series[tables.series.device == device]
     measured = views.measured(here, "end_to_end")
     passes = f"{here.passes.max()} passes"
-    name = {"cpu": "CPU", "cuda": "GPU"}.get(device, device)
+    name = views.DEVICES[device]
     found = {
         f"times-{device}": Figure(
             speed.times(measured, views.study_marks(tables.timings, device)),
@@ -134,8 +133,7 @@ def _speed(tables: Tables, device: str) -> dict[str, Figure]:
             f"End to end: median of {passes}, bars the quartiles; dashed the study's numbers, on its own machine.",
         )
     }
-    bests = comparison.best(here)
-    bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(subset="share_95")
+    bests = views.fronted(here)
     if not bests.empty:
         caption = "Each at its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time together."
         found[f"pareto-{device}"] = Figure(speed.pareto(bests), f"Quality and speed, {name}", caption)

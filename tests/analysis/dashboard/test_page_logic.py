@@ -1,6 +1,8 @@
 """What the pages say for tables in every state, without a browser."""
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ from trainables.weights import SavedNetwork, save_network
 
 SLICES = ("Learning rate", "Dropout", "Patience")
 STRANGE = "a*b*_[x](http:evil)`~<b>$1$:smile:"  # a run's name is a folder's: anything but a slash
+
+
+@pytest.fixture(scope="module", autouse=True)
+def main_module() -> Iterator[None]:
+    """AppTest puts the page in the place of `__main__`, which every process spawned later would then import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+        yield
 
 
 def page(storage: "Path", name: str) -> None:
