@@ -111,7 +111,7 @@ def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
         best = furthest([*copies, kept] if kept.files else copies)
     except ValueError as error:
         return Outcome(problems=(*problems, str(error)))
-    problems += [_nameless(copy, best) for copy in copies if best.identity and not copy.identity]
+    problems += [_nameless(copy, best) for copy in copies if copy is not best and best.identity and not copy.identity]
     wanted = {table: file.today() for table, file in best.files.items() if not file.problems}
     problems += kept.problems(but=wanted)
     new = {table: data for table, data in wanted.items() if table not in kept.files or kept.files[table].data != data}

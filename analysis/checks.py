@@ -15,6 +15,7 @@ from analysis.schema import KEYS, TABLES, VERSION, Column, arrow_schema, brought
 from analysis.tables import write_parquet
 
 Flags = npt.NDArray[np.bool_]
+NONE = np.zeros(0, bool)
 TODAY = {table: arrow_schema(table) for table in TABLES}
 
 
@@ -75,8 +76,7 @@ def _form(schema: pa.Schema, table: str) -> Iterator[str]:
 
 
 def _rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
-    for column in TABLES[table]:
-        values = content.column(column.name)
+    for column, values in zip(TABLES[table], content.columns, strict=True):
         for row, more in _first(_wrong(column, values, run)):
             yield f"column {column.name}, row {row + 1}: {_is_not(column, values[row].as_py(), run)}{more}"
     for row, more in _first(_repeated(content, KEYS[table])):
@@ -86,7 +86,7 @@ def _rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
 
 def _wrong(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
     """Per row whether the value may not be there; empty where that is plain without a look at the values."""
-    nulls, wrong = values.null_count, np.zeros(0, bool)
+    nulls, wrong = values.null_count, NONE
     if column.name == "run":
         wrong = pc.not_equal(values.cast(pa.string()), run).fill_null(True).to_numpy()
     elif column.range and nulls < len(values):
@@ -107,19 +107,18 @@ def _is_not(column: Column, value: object, run: str) -> str:
 
 
 def _repeated(content: pa.Table, key: tuple[str, ...]) -> Flags:
-    """Per row whether an earlier one has its key."""
-    repeated = np.ones(len(content), bool)
-    if not key:
-        repeated[:1] = False
-        return repeated
-    numbered = content.select(key).append_column("number", pa.array(np.arange(len(content))))
-    firsts = numbered.group_by(list(key), use_threads=False).aggregate([("number", "min")])
-    repeated[firsts.column("number_min").to_numpy()] = False
-    return repeated
+    """Per row whether an earlier one has its key; empty where none has."""
+    columns = [content.column(name) for name in key]
+    lists = [column.to_pylist() if column.null_count else column.to_numpy().tolist() for column in columns]
+    rows = list(zip(*lists, strict=True)) if key else [()] * len(content)
+    if len(set(rows)) == len(rows):
+        return NONE
+    firsts = {row: number for number, row in reversed(list(enumerate(rows)))}
+    return np.array([firsts[row] != number for number, row in enumerate(rows)])
 
 
 def _first(wrong: Flags) -> Iterator[tuple[int, str]]:
     """The first row that is wrong, if one is, and in words how many more are."""
-    rows = np.flatnonzero(wrong)
-    if len(rows):
+    if wrong.any():
+        rows = np.flatnonzero(wrong)
         yield int(rows[0]), {1: "", 2: "; so is 1 more row"}.get(len(rows), f"; so are {len(rows) - 1:,} more rows")

@@ -77,6 +77,8 @@ def furthest(copies: Sequence[Copy]) -> Copy:
 
     A copy that does not tell which run it is counts only where no other does.
     """
+    if len(copies) == 1:
+        return copies[0]
     telling = [copy for copy in copies if copy.identity]
     for other in telling:
         if other.identity != telling[0].identity:

@@ -5,7 +5,7 @@ its own too, so that a single file stands by itself.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ class Column:
     earlier: Any = None
     """What tables from before that are read as."""
 
-    @property
+    @cached_property
     def range(self) -> tuple[float, float] | None:
         """Between which values it lies, both included; None where any number can be right."""
         return {"share": (0.0, 1.0), "": None, "dB": None}.get(self.unit, (0.0, float("inf")))

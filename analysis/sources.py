@@ -92,4 +92,4 @@ def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, list[str]]:
 
 
 def _path(root: PurePosixPath, table: str, run: str) -> PurePosixPath:
-    return root / table / f"run={run}" / f"{table}.parquet"
+    return root / f"{table}/run={run}/{table}.parquet"

@@ -18,10 +18,9 @@ from typing import Any
 
 import psutil
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.schema import TABLES, arrow_schema
-from analysis.tables import table_path
+from analysis.tables import table_path, write_parquet
 from benchmarks.common import alternate, ratio, report
 
 TRIALS, EPOCHS = 100, 50
@@ -80,7 +79,8 @@ def make(storage: Path, runs: int) -> None:
             path.parent.mkdir(parents=True)
             named = pa.array([run] * len(content)).dictionary_encode()
             columns = [named, *content.columns]
-            pq.write_table(pa.table(columns, schema=arrow_schema(table)), path, compression="zstd")
+            with path.open("wb") as file:
+                write_parquet(pa.table(columns, schema=arrow_schema(table)), file)
 
 
 def cost(*arguments: str) -> tuple[float, float]:

@@ -140,18 +140,21 @@ def paper() -> alt.theme.ThemeConfig:
     return cast(alt.theme.ThemeConfig, {"config": config})
 
 
-def saved(chart: alt.TopLevelMixin, kind: str, width: int = 520) -> bytes:
-    """The figure as `svg`, `png` or `pdf`, in the theme for paper, without a browser."""
+def drawn(chart: alt.TopLevelMixin, width: int = 520) -> str:
+    """The figure as SVG, in the theme for paper, without a browser."""
     import vl_convert
 
     with alt.theme.enable("paper"), alt.data_transformers.enable("default", max_rows=None):
         sized = chart if getattr(chart, "width", alt.Undefined) is not alt.Undefined else chart.properties(width=width)
-        spec = sized.to_dict()
+        svg: str = vl_convert.vegalite_to_svg(sized.to_dict())
+    return svg
+
+
+def converted(svg: str, kind: str) -> bytes:
+    """A drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
+    import vl_convert
+
     if kind == "svg":
-        svg: str = vl_convert.vegalite_to_svg(spec)
         return svg.encode()
-    if kind == "png":
-        png: bytes = vl_convert.vegalite_to_png(spec, scale=2)
-        return png
-    pdf: bytes = vl_convert.vegalite_to_pdf(spec)
-    return pdf
+    made: bytes = vl_convert.svg_to_png(svg, scale=2) if kind == "png" else vl_convert.svg_to_pdf(svg)
+    return made

@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from analysis.charts.style import for_page, saved
+from analysis.charts.style import converted, drawn, for_page
 
 Figure = tuple[str, str, str]  # label, value, note
 
@@ -23,7 +23,7 @@ def picture(title: str, note: str, chart: alt.LayerChart, name: str) -> None:
     """Images under their title, drawn here and shrunk by the browser to the width that there is."""
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.image(saved(chart, "svg").decode(), width="content", alt=f"{title}. {note}")
+        st.image(drawn(chart), width="content", alt=f"{title}. {note}")
 
 
 def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
@@ -67,7 +67,7 @@ def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[n
 
 
 def _figure(chart: alt.TopLevelMixin, kind: str):  # type: ignore[no-untyped-def]  # drawn only when it is asked for
-    return lambda: saved(chart, kind)
+    return lambda: converted(drawn(chart), kind)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

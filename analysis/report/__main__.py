@@ -7,17 +7,15 @@ Exit status: 0, 1 when the files could not be written, 2 for a mistake on the co
 """
 
 import argparse
-import base64
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from analysis.console import Console, complain
-from analysis.report.figures import Figure, Tables, figures
-from analysis.tables import Row, read, rows_of, written_aside
+from analysis.tables import Row, rows_of
 
-PAGE = "report.html"
+SMALLEST = {"mark": "point", "data": {"values": []}}  # of all charts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,10 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or options.storage / "reports" / options.run
     try:
         run = _run(options.storage, options.run)
+        import vl_convert
+
+        # The engine that draws takes a second to start, on one core, while the other imports and reads
+        threading.Thread(target=vl_convert.vegalite_to_svg, args=(SMALLEST,), daemon=True).start()
+        from analysis.report.files import write
+
         with console:
             page = write(options.storage / "tables", run, out, console)
     except ValueError as error:
         complain(error)
+        return 2
+    except ImportError as error:
+        complain(f'a report needs {error.name}, which is not installed: pip install -e ".[dashboard]"')
         return 2
     except OSError as error:
         complain(f"the report could not be written ({error}): give another --out")
@@ -58,83 +65,6 @@ def _run(storage: Path, name: str) -> Row:
             f"{storage} has no run {name!r}: give one of {', '.join(known) or '(there is none)'}, or --storage"
         )
     return rows[0]
-
-
-def write(tables: Path, run: Row, out: Path, console: Console) -> Path:
-    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path."""
-    content = _read(tables, run)
-    drawn = {name: _draw(name, figure, out, console) for name, figure in figures(run["run"], content).items()}
-    path = out / PAGE
-    with written_aside(path) as file:
-        file.write(_page(tables, run, content, drawn, out).encode())
-    return path
-
-
-def _read(tables: Path, run: Row) -> Tables:
-    import pandas as pd
-
-    from analysis.labels import labelled
-    from analysis.timing import comparison
-
-    trials, epochs, accuracy, samples, timings = (
-        read(tables, table, run["run"]) for table in ("trials", "epochs", "accuracy", "samples", "timings")
-    )
-    session = comparison.last_session(timings)
-    passes = timings.head(0) if session is None else comparison.passes(timings, session)
-    series = comparison.summary(passes) if len(passes) else pd.DataFrame()
-    epochs = epochs.assign(run=epochs.run.astype(str))
-    return Tables(labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series)
-
-
-def _draw(name: str, figure: Figure, out: Path, console: Console) -> dict[str, str]:
-    from analysis.charts.style import saved
-
-    console.progress(f"drawing {name}")
-    for kind in ("pdf", "svg"):
-        drawn = saved(figure.chart, kind)
-        with written_aside(out / f"{name}.{kind}") as file:
-            file.write(drawn)
-    uri = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode()
-    return {"uri": uri, "title": figure.title, "caption": figure.caption}
-
-
-def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: Path) -> str:
-    import jinja2
-
-    from analysis.ranking import ranked
-    from analysis.report import facts
-    from analysis.report.answer import answer, commands
-    from analysis.views import DEVICES
-
-    trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
-    best = ranked(trials)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
-    devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
-    searched = sum(row["confirms"] is None for row in trials)
-    return template.render(
-        run=run,
-        answer=answer(run, accuracy, content, best),
-        asked=facts.asked(run, trials),
-        where=facts.where(run),
-        best=facts.best_trial(best[0], searched, run["validation_images"]) if best else [],
-        accuracy=facts.accuracy(accuracy),
-        speeds={device: facts.speed(content.passes, content.series, device) for device in devices},
-        study=facts.study(content.timings, content.series) if devices else None,
-        hardware=_measurement(content) if devices else "",
-        drawn=drawn,
-        names=DEVICES,
-        commands=commands(run, tables.parent, out),
-    )
-
-
-def _measurement(content: Tables) -> str:
-    """On what and when the times were measured, and that there are others."""
-    from analysis.labels import machines
-
-    (one,) = machines(content.passes).itertuples()
-    count = content.timings.session.nunique()
-    return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"
 
 
 if __name__ == "__main__":

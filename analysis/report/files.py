@@ -1,0 +1,82 @@
+"""Write a report: the page with its figures, and each figure as PDF and SVG."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from analysis.charts.style import converted, drawn
+from analysis.console import Console
+from analysis.labels import labelled, machines
+from analysis.ranking import ranked
+from analysis.report import facts
+from analysis.report.answer import answer, commands
+from analysis.report.figures import Figure, Tables, figures
+from analysis.tables import Row, read, rows_of, written_aside
+from analysis.timing import comparison
+from analysis.views import DEVICES
+
+PAGE = "report.html"
+
+
+def write(tables: Path, run: Row, out: Path, console: Console) -> Path:
+    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path."""
+    content = _read(tables, run)
+    drawn = {name: _draw(name, figure, out, console) for name, figure in figures(run["run"], content).items()}
+    path = out / PAGE
+    with written_aside(path) as file:
+        file.write(_page(tables, run, content, drawn, out).encode())
+    return path
+
+
+def _read(tables: Path, run: Row) -> Tables:
+    trials, epochs, accuracy, samples, timings = (
+        read(tables, table, run["run"]) for table in ("trials", "epochs", "accuracy", "samples", "timings")
+    )
+    session = comparison.last_session(timings)
+    passes = timings.head(0) if session is None else comparison.passes(timings, session)
+    series = comparison.summary(passes) if len(passes) else pd.DataFrame()
+    epochs = epochs.assign(run=epochs.run.astype(str))
+    return Tables(labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series)
+
+
+def _draw(name: str, figure: Figure, out: Path, console: Console) -> dict[str, str]:
+    console.progress(f"drawing {name}")
+    svg = drawn(figure.chart)
+    for kind in ("pdf", "svg"):
+        with written_aside(out / f"{name}.{kind}") as file:
+            file.write(converted(svg, kind))
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return {"uri": uri, "title": figure.title, "caption": figure.caption}
+
+
+def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: Path) -> str:
+    trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
+    best = ranked(trials)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
+    devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
+    searched = sum(row["confirms"] is None for row in trials)
+    return template.render(
+        run=run,
+        answer=answer(run, accuracy, content, best),
+        asked=facts.asked(run, trials),
+        where=facts.where(run),
+        best=facts.best_trial(best[0], searched, run["validation_images"]) if best else [],
+        accuracy=facts.accuracy(accuracy),
+        speeds={device: facts.speed(content.passes, content.series, device) for device in devices},
+        study=facts.study(content.timings, content.series) if devices else None,
+        hardware=_measurement(content) if devices else "",
+        drawn=drawn,
+        names=DEVICES,
+        commands=commands(run, tables.parent, out),
+    )
+
+
+def _measurement(content: Tables) -> str:
+    """On what and when the times were measured, and that there are others."""
+    (one,) = machines(content.passes).itertuples()
+    count = content.timings.session.nunique()
+    return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"
