@@ -1,4 +1,4 @@
-"""What every chart shares: colours, axes, tooltips, and how a figure is saved."""
+"""What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
 import re
 from collections.abc import Iterable
@@ -140,21 +140,9 @@ def paper() -> alt.theme.ThemeConfig:
     return cast(alt.theme.ThemeConfig, {"config": config})
 
 
-def drawn(chart: alt.TopLevelMixin, width: int = 520) -> str:
-    """The figure as SVG, in the theme for paper, without a browser."""
-    import vl_convert
-
+def specification(chart: alt.TopLevelMixin, width: int = 520) -> dict[str, Any]:
+    """The figure as Vega-Lite, in the theme for paper."""
     with alt.theme.enable("paper"), alt.data_transformers.enable("default", max_rows=None):
         sized = chart if getattr(chart, "width", alt.Undefined) is not alt.Undefined else chart.properties(width=width)
-        svg: str = vl_convert.vegalite_to_svg(sized.to_dict())
-    return svg
-
-
-def converted(svg: str, kind: str) -> bytes:
-    """A drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
-    import vl_convert
-
-    if kind == "svg":
-        return svg.encode()
-    made: bytes = vl_convert.svg_to_png(svg, scale=2) if kind == "png" else vl_convert.svg_to_pdf(svg)
-    return made
+        spec: dict[str, Any] = sized.to_dict()
+    return spec

@@ -7,7 +7,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from analysis.charts.style import converted, drawn, for_page
+from analysis.charts.drawing import converted, drawn
+from analysis.charts.style import for_page, specification
 
 Figure = tuple[str, str, str]  # label, value, note
 
@@ -23,7 +24,7 @@ def picture(title: str, note: str, chart: alt.LayerChart, name: str) -> None:
     """Images under their title, drawn here and shrunk by the browser to the width that there is."""
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.image(drawn(chart), width="content", alt=f"{title}. {note}")
+        st.image(drawn(specification(chart)), width="content", alt=f"{title}. {note}")
 
 
 def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
@@ -67,7 +68,7 @@ def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[n
 
 
 def _figure(chart: alt.TopLevelMixin, kind: str):  # type: ignore[no-untyped-def]  # drawn only when it is asked for
-    return lambda: converted(drawn(chart), kind)
+    return lambda: converted(drawn(specification(chart)), kind)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

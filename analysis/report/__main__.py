@@ -3,42 +3,52 @@
     python -m analysis.report RUN                  # results/reports/RUN/report.html
     python -m analysis.report RUN --storage DIR --out paper
 
-Exit status: 0, 1 when the files could not be written, 2 for a mistake on the command line.
+Exit status: 0, 1 when the files could not be written, 2 for a mistake on the command line,
+130 after Ctrl-C.
 """
 
 import argparse
+import signal
 import sys
-import threading
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from analysis.console import Console, complain
 from analysis.tables import Row, rows_of
 
-SMALLEST = {"mark": "point", "data": {"values": []}}  # of all charts
+CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = _parser().parse_args(arguments)
     console = Console()
+    tables = options.storage / "tables"
     out = options.out or options.storage / "reports" / options.run
     try:
         run = _run(options.storage, options.run)
-        import vl_convert
+        from analysis.charts.drawing import SMALLEST, drawn
 
-        # The engine that draws takes a second to start, on one core, while the other imports and reads
-        threading.Thread(target=vl_convert.vegalite_to_svg, args=(SMALLEST,), daemon=True).start()
-        from analysis.report.files import write
+        # Figures and importances are made in processes of their own, which start while this one imports and reads
+        with console, ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool:
+            pool.submit(drawn, SMALLEST)
+            from analysis.report.files import write
 
-        with console:
-            page = write(options.storage / "tables", run, out, console)
+            page = write(tables, run, out, pool, console)
     except ValueError as error:
         complain(error)
         return 2
     except ImportError as error:
         complain(f'a report needs {error.name}, which is not installed: pip install -e ".[dashboard]"')
         return 2
+    except BrokenExecutor:
+        complain("a process that draws figures was killed, most likely for want of memory: end others and try again")
+        return 1
+    except KeyboardInterrupt:
+        console.line("Interrupted; every file that was written is whole.")
+        return 130
     except OSError as error:
         complain(f"the report could not be written ({error}): give another --out")
         return 1

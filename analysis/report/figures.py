@@ -1,5 +1,7 @@
 """The figures of a report, each with its caption."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import altair as alt
@@ -7,7 +9,6 @@ import pandas as pd
 
 from analysis import views
 from analysis.charts import quality, search, speed, trials
-from analysis.importance import importances
 
 COLUMNS = 7
 DRAWN = 200  # trials in a chart
@@ -35,19 +36,19 @@ class Tables:
     series: pd.DataFrame
 
 
-def figures(run: str, tables: Tables) -> dict[str, Figure]:
-    """Every figure for which the run has numbers, by the name of its file."""
+def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> Iterator[tuple[str, Figure]]:
+    """Every figure for which the run has numbers, with the name of its file; `shares` are of `importances`."""
     best = views.bests(tables.trials)
-    found: dict[str, Figure] = {}
     if not best.empty:
-        found |= _learning(tables, best)
+        yield from _learning(tables, best).items()
     if not tables.accuracy.empty:
-        found |= _quality(run, tables)
-    if not best.empty:
-        found |= _search(tables)
+        yield from _quality(run, tables).items()
     for device in dict.fromkeys(tables.series.device) if len(tables.series) else ():
-        found |= _speed(tables, device)
-    return found
+        yield from _speed(tables, device).items()
+    if not best.empty:
+        yield from _search(tables)
+    if shares:
+        yield from _importance(shares.result())
 
 
 def _learning(tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
@@ -100,25 +101,21 @@ def _quality(run: str, tables: Tables) -> dict[str, Figure]:
     return found
 
 
-def _search(tables: Tables) -> dict[str, Figure]:
+def _search(tables: Tables) -> Iterator[tuple[str, Figure]]:
     drawn = views.foremost(tables.trials, DRAWN)
     every = f"{len(tables.trials)} trials"
     count = every if len(drawn) == len(tables.trials) else f"the {len(drawn)} best of {every}"
-    found = {
-        "history": Figure(
-            search.history(drawn, views.best_so_far(tables.trials)),
-            "Search history",
-            f"Lowest validation loss of each of {count} in their order; the steps are the best so far.",
-        ),
-        "parallel": Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}."),
-    }
-    shares = importances(tables.trials)
+    caption = f"Lowest validation loss of each of {count} in their order; the steps are the best so far."
+    yield "history", Figure(search.history(drawn, views.best_so_far(tables.trials)), "Search history", caption)
+    yield "parallel", Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}.")
+
+
+def _importance(shares: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     if not shares.empty:
         caption = (
             f"fANOVA: share of the variance of a forest fitted to log loss of {shares.trials.max()} trials, each alone."
         )
-        found["importance"] = Figure(search.importance(shares), "Hyperparameter importance", caption)
-    return found
+        yield "importance", Figure(search.importance(shares), "Hyperparameter importance", caption)
 
 
 def _speed(tables: Tables, device: str) -> dict[str, Figure]:

@@ -1,19 +1,22 @@
 """Write a report: the page with its figures, and each figure as PDF and SVG."""
 
 import base64
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from analysis.charts.style import converted, drawn
+from analysis.charts.drawing import for_paper
+from analysis.charts.style import specification
 from analysis.console import Console
+from analysis.importance import FEWEST_TRIALS, importances
 from analysis.labels import labelled, machines
 from analysis.ranking import ranked
 from analysis.report import facts
 from analysis.report.answer import answer, commands
-from analysis.report.figures import Figure, Tables, figures
+from analysis.report.figures import Tables, figures
 from analysis.tables import Row, read, rows_of, written_aside
 from analysis.timing import comparison
 from analysis.views import DEVICES
@@ -21,13 +24,31 @@ from analysis.views import DEVICES
 PAGE = "report.html"
 
 
-def write(tables: Path, run: Row, out: Path, console: Console) -> Path:
-    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path."""
+def write(tables: Path, run: Row, out: Path, pool: Executor, console: Console) -> Path:
+    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path.
+
+    The processes of `pool` draw the figures and compute the importances, whose packages take long to import.
+    Raises ValueError when a table can't be read, OSError when `out` does not take a file.
+    """
     content = _read(tables, run)
-    drawn = {name: _draw(name, figure, out, console) for name, figure in figures(run["run"], content).items()}
+    shares = pool.submit(importances, content.trials) if len(content.trials) >= FEWEST_TRIALS else None
+    drawn, pending = {}, {}
+    for name, figure in figures(run["run"], content, shares):
+        drawn[name] = {"title": figure.title, "caption": figure.caption}
+        pending[name] = pool.submit(for_paper, specification(figure.chart))
+    told = _told(tables, run, content, out)
+    for name, future in pending.items():
+        console.progress(f"drawing {name}")
+        made = future.result()
+        for kind, content_bytes in made.items():
+            with written_aside(out / f"{name}.{kind}") as file:
+                file.write(content_bytes)
+        drawn[name]["uri"] = "data:image/svg+xml;base64," + base64.b64encode(made["svg"]).decode()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     path = out / PAGE
     with written_aside(path) as file:
-        file.write(_page(tables, run, content, drawn, out).encode())
+        file.write(template.render(drawn=drawn, **told).encode())
     return path
 
 
@@ -42,37 +63,25 @@ def _read(tables: Path, run: Row) -> Tables:
     return Tables(labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series)
 
 
-def _draw(name: str, figure: Figure, out: Path, console: Console) -> dict[str, str]:
-    console.progress(f"drawing {name}")
-    svg = drawn(figure.chart)
-    for kind in ("pdf", "svg"):
-        with written_aside(out / f"{name}.{kind}") as file:
-            file.write(converted(svg, kind))
-    uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    return {"uri": uri, "title": figure.title, "caption": figure.caption}
-
-
-def _page(tables: Path, run: Row, content: Tables, drawn: dict[str, Any], out: Path) -> str:
+def _told(tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
+    """What the page says, by the names that the template has for it."""
     trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     searched = sum(row["confirms"] is None for row in trials)
-    return template.render(
-        run=run,
-        answer=answer(run, accuracy, content, best),
-        asked=facts.asked(run, trials),
-        where=facts.where(run),
-        best=facts.best_trial(best[0], searched, run["validation_images"]) if best else [],
-        accuracy=facts.accuracy(accuracy),
-        speeds={device: facts.speed(content.passes, content.series, device) for device in devices},
-        study=facts.study(content.timings, content.series) if devices else None,
-        hardware=_measurement(content) if devices else "",
-        drawn=drawn,
-        names=DEVICES,
-        commands=commands(run, tables.parent, out),
-    )
+    return {
+        "run": run,
+        "answer": answer(run, accuracy, content, best),
+        "asked": facts.asked(run, trials),
+        "where": facts.where(run),
+        "best": facts.best_trial(best[0], searched, run["validation_images"]) if best else [],
+        "accuracy": facts.accuracy(accuracy),
+        "speeds": {device: facts.speed(content.passes, content.series, device) for device in devices},
+        "study": facts.study(content.timings, content.series) if devices else None,
+        "hardware": _measurement(content) if devices else "",
+        "names": DEVICES,
+        "commands": commands(run, tables.parent, out),
+    }
 
 
 def _measurement(content: Tables) -> str:

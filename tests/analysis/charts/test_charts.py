@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 
 from analysis import views
-from analysis.charts import quality, search, speed, style
+from analysis.charts import drawing, quality, search, speed, style
 from analysis.charts import trials as curves
-from analysis.charts.style import drawn
 from analysis.dashboard.store import Store
 from analysis.importance import importances
 from analysis.labels import labelled, machines
@@ -86,6 +85,10 @@ def _of_speed(timings: pd.DataFrame) -> Charts:
         "pareto": speed.pareto(bests),
         "measurements": speed.measurements(pd.concat(side_by_side)),
     }
+
+
+def drawn(chart: alt.TopLevelMixin) -> str:
+    return drawing.drawn(style.specification(chart))
 
 
 def texts(svg: str) -> list[str]:
@@ -198,7 +201,7 @@ def test_every_chart_of_a_run_is_drawn(svg_of: Callable[[str], str], name: str) 
 @pytest.mark.parametrize("kind", ENDS)
 @pytest.mark.parametrize("name", sorted(ALL - {"slice dropout", "slice patience", "times device"}))
 def test_every_chart_is_saved_as_a_picture_and_a_page(svg_of: Callable[[str], str], name: str, kind: str) -> None:
-    content = style.converted(svg_of(name), kind)
+    content = drawing.converted(svg_of(name), kind)
     assert content.startswith(KINDS[kind])
     assert content.rstrip().endswith(ENDS[kind])
 
