@@ -8,6 +8,11 @@ from trainables.cache import CACHE_VARIABLE
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Searches first: they take longest, and processes that share the tests then end together."""
+    items.sort(key=lambda item: "tests/tuner/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """CIFAR-10 and VGG16 as files, where the repository lies beside them."""

@@ -147,13 +147,18 @@ def _serve(
         yield
 
     app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=told)
-    threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=_warm_up, args=(Path(directory),), daemon=True).start()
     settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
     uvicorn.Server(settings).run(sockets=[listening])
 
 
-def _warm_up() -> None:
-    """Import what the first page needs while nobody has asked for it yet."""
+def _warm_up(storage: Path) -> None:
+    """Read and import what the first page needs while nobody has asked for it yet."""
+    from analysis.dashboard.store import opened_store
+
+    store = opened_store(storage)
+    store.version()
+    store.frame("runs")
     for module in ("analysis.views", "altair", "optuna.importance", "sklearn.ensemble"):
         import_module(module)
 

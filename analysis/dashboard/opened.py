@@ -48,8 +48,8 @@ def _curve(selection: Selection, trial: pd.Series) -> None:
     if mine.empty:
         hint("No epoch of it has ended yet.")
     else:
-        card("Loss by epoch", "Dashed rule: the epoch whose weights are kept.", charts.training(mine, trial.best_epoch),
-             "training")  # fmt: skip
+        note = "Dashed rule: the epoch whose weights are kept."
+        card("Loss by epoch", note, "training", charts.training, mine, trial.best_epoch)
 
 
 def _images(selection: Selection, trial: pd.Series) -> None:
@@ -62,7 +62,7 @@ def _images(selection: Selection, trial: pd.Series) -> None:
     one = pd.DataFrame([trial[["run", "trial", "series"]]])
     cells, rows = views.image_grid(mine, one, "worst", trial.series, IMAGES, difference=True)
     note = f"Worst first{kept}: input, pipeline, output; red: too bright, blue: too dark."
-    picture("Its worst images", note, quality.images(cells, rows), "trial images")
+    picture("Its worst images", note, "trial images", quality.images, cells, rows)
 
 
 def _loading(selection: Selection, trial: pd.Series) -> None:

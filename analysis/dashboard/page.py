@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.dashboard import quality, search, speed, trials
 from analysis.dashboard.parts import hint
 from analysis.dashboard.selection import choose
-from analysis.dashboard.store import STORAGE_VARIABLE, Store
+from analysis.dashboard.store import STORAGE_VARIABLE, Store, opened_store
 
 POLL_SEC = 2
 MARK = (
@@ -21,14 +21,12 @@ LOGO = (
     "font-family='Source Sans, sans-serif' font-weight='600' fill='#2f2d2b'>transform-tuner</text></svg>"
 )
 
-opened = st.cache_resource(Store)
-
 
 def main(storage: Path) -> None:
     """Draw the page over the tables of `storage`."""
     st.set_page_config("transform-tuner", ICON, "wide")
     st.logo(LOGO, size="large")
-    store = opened(storage)
+    store = opened_store(storage)
     version = store.version()
     _watch(store, version)
     page = st.navigation(

@@ -1,7 +1,8 @@
 """Pieces that every page is made of: a chart in a card, a table, each with buttons that save it."""
 
 import io
-from collections.abc import Iterable
+import pickle
+from collections.abc import Callable, Iterable
 
 import altair as alt
 import pandas as pd
@@ -10,21 +11,22 @@ import streamlit as st
 from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import for_page, specification
 
+Chart = alt.Chart | alt.LayerChart
 Figure = tuple[str, str, str]  # label, value, note
 
 
-def card(title: str, note: str, chart: alt.Chart | alt.LayerChart, name: str) -> None:
-    """A chart under its title; `note` says what is drawn, for everybody and for screen readers."""
+def card(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:
+    """The chart of what is `given`, under its title; `note` says what is drawn, for screen readers too."""
     with st.container(border=True):
-        _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.altair_chart(for_page(chart), alt=f"{title}. {note}", key=name)
+        _heading(title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")})
+        _chart(name, f"{title}. {note}", given, chart)
 
 
-def picture(title: str, note: str, chart: alt.LayerChart, name: str) -> None:
+def picture(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:
     """Images under their title, drawn here and shrunk by the browser to the width that there is."""
     with st.container(border=True):
-        _heading(title, note, name, {kind: _figure(chart, kind) for kind in ("svg", "png")})
-        st.image(drawn(specification(chart)), width="content", alt=f"{title}. {note}")
+        _heading(title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")})
+        st.image(drawn(specification(chart(*given))), width="content", alt=f"{title}. {note}")
 
 
 def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
@@ -67,8 +69,14 @@ def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[n
             save.download_button(kind.upper(), make(), f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore")
 
 
-def _figure(chart: alt.TopLevelMixin, kind: str):  # type: ignore[no-untyped-def]  # drawn only when it is asked for
-    return lambda: converted(drawn(specification(chart)), kind)
+# Altair takes 0.1 s for a chart, and most reruns have the same data; `name` tells which function draws it
+@st.cache_data(max_entries=100, show_spinner=False, hash_funcs={pd.DataFrame: pickle.dumps})
+def _chart(name: str, alt_text: str, given: tuple[object, ...], _chart: Callable[..., Chart]) -> None:
+    st.altair_chart(for_page(_chart(*given)), alt=alt_text, key=name)
+
+
+def _figure(kind: str, chart: Callable[..., Chart], given: tuple[object, ...]):  # type: ignore[no-untyped-def]
+    return lambda: converted(drawn(specification(chart(*given))), kind)  # only when it is asked for
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

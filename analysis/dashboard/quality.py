@@ -53,7 +53,7 @@ def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame,
     note = (
         f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
     )
-    card("Accuracy by threshold", note, charts.thresholds(networks, baselines), f"thresholds {number}")
+    card("Accuracy by threshold", note, f"thresholds {number}", charts.thresholds, networks, baselines)
     _images(samples, best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
 
@@ -76,7 +76,7 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
         note += " Older runs: the worst, median and best of those that were kept."
     if difference:
         note += " Difference: red where it is too bright, blue where too dark."
-    picture("Images", note, charts.images(cells, rows), f"images {number}")
+    picture("Images", note, f"images {number}", charts.images, cells, rows)
 
 
 def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:

@@ -39,7 +39,7 @@ def show(selection: Selection) -> None:
         _runs(best, trials)
     drawn = views.foremost(trials, DRAWN)
     card("Search history", f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far.",
-         charts.history(drawn, best[best.run.isin(drawn.run)]), "history")  # fmt: skip
+         "history", charts.history, drawn, best[best.run.isin(drawn.run)])  # fmt: skip
     _hyperparameters(drawn, trials)
 
 
@@ -73,7 +73,7 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     shown = shown.assign(label=shown.run + " · " + shown.series)
     total = trials.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
-    card("Runs side by side", f"{which} lowest validation loss after each trial.", charts.compare(shown), "runs")
+    card("Runs side by side", f"{which} lowest validation loss after each trial.", "runs", charts.compare, shown)
 
 
 def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
@@ -81,18 +81,18 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     left, right = st.columns([2, 1]) if one else (st.container(), st.container())
     with left:
         note = f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within its series."
-        card("Parallel coordinates", note, charts.parallel(drawn), "parallel")
+        card("Parallel coordinates", note, "parallel", charts.parallel, drawn)
     searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
-            card(charts.PARAMETERS[name], "Each trial's lowest loss.", charts.slices(drawn, name), f"slice {name}")
+            card(charts.PARAMETERS[name], "Each trial's lowest loss.", f"slice {name}", charts.slices, drawn, name)
     with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
             hint(f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch.")
         else:
             note = _over(shares)
-            card("Hyperparameter importance", note, charts.importance(shares), "importance")
+            card("Hyperparameter importance", note, "importance", charts.importance, shares)
 
 
 def _over(shares: pd.DataFrame) -> str:

@@ -57,7 +57,7 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
     _verdicts(series)
     count = f"{series.passes.max():,} passes"
     note = f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
-    card(f"Time an image, {name}", note, charts.times(measured, views.study_marks(rows, device)), f"times {device}")
+    card(f"Time an image, {name}", note, f"times {device}", charts.times, measured, views.study_marks(rows, device))
     ratios = views.speedups(passes, series, device)
     left, right = st.columns(2)
     with left:
@@ -65,13 +65,13 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
             hint("No torchvision series in this measurement, so nothing to compare with.")
         else:
             card("Times as fast as torchvision", f"At the same batch size, by pairs of {count}, 95 % interval.",
-                 charts.speedup(ratios), f"speedup {device}")  # fmt: skip
+                 f"speedup {device}", charts.speedup, ratios)  # fmt: skip
             _crossovers(passes, series, device)
     with right:
         bests = views.fronted(series)
         if not bests.empty:
             card("Quality and speed", "At its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time.",
-                 charts.pareto(bests), f"pareto {device}")  # fmt: skip
+                 f"pareto {device}", charts.pareto, bests)  # fmt: skip
     table(f"Every series, {name}", "µs an image: median and quartiles.", measured.sort_values("us"), f"series {device}",
           column_order=COLUMNS, column_config=CONFIG)  # fmt: skip
 
@@ -110,4 +110,4 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     for device, bests in pd.concat(drawn).groupby("device", sort=False):
         name = views.DEVICES[str(device)]
         card(f"Best time of each subject, {name}", f"{which} measurements, {on}; separate series, never pooled.",
-             charts.measurements(bests), f"measurements {device}")  # fmt: skip
+             f"measurements {device}", charts.measurements, bests)  # fmt: skip

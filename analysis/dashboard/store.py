@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -81,6 +81,12 @@ class Store:
         if table in KEPT:
             self._kept[table, run] = (stamp, content)
         return content
+
+
+@cache
+def opened_store(storage: Path) -> Store:
+    """The one store of a storage, for every session of the page."""
+    return Store(storage)
 
 
 def _stamps(directory: Path, table: str) -> dict[str, Stamp]:

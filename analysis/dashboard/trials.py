@@ -55,7 +55,7 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
         return
     count = f"the {len(drawn)} best of {len(trials):,} trials" if len(drawn) < len(trials) else f"{len(drawn)} trials"
     note = f"Validation loss of {count} by epoch; the best trial of each network stands out, its training loss dashed."
-    card("Learning curves", note, charts.curves(rows, views.bests(drawn)), "curves")
+    card("Learning curves", note, "curves", charts.curves, rows, views.bests(drawn))
 
 
 def _timeline(trials: pd.DataFrame) -> None:
@@ -64,4 +64,4 @@ def _timeline(trials: pd.DataFrame) -> None:
     now = trials.ended_at.max() if (trials.state != "running").all() else pd.Timestamp.now("UTC")
     which = f" of the newest run, {runs[0]}" if len(runs) > 1 else ""
     note = f"When each trial{which} ran and what ended it."
-    card("Timeline", note, charts.timeline(shown, now), "timeline")
+    card("Timeline", note, "timeline", charts.timeline, shown, now)
