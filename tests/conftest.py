@@ -9,8 +9,11 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Searches first: they take longest, and processes that share the tests then end together."""
+    """For two processes that share the tests: searches first, one after the other, and no file is divided."""
     items.sort(key=lambda item: "tests/tuner/" not in item.nodeid)
+    for item in items:
+        is_search = "tests/tuner/" in item.nodeid
+        item.add_marker(pytest.mark.xdist_group("searches" if is_search else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+from contextlib import suppress
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.middleware import Middleware
@@ -10,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnected
 
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
 CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
@@ -33,7 +35,8 @@ class OriginMiddleware:
         if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
             await send({"type": "websocket.close", "code": CLOSE_POLICY})
         else:
-            await self.app(scope, receive, send)
+            with suppress(WebSocketDisconnected):  # Streamlit closes a socket twice whose browser leaves as it ends
+                await self.app(scope, receive, send)
 
 
 class TokenMiddleware:

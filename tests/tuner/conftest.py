@@ -55,7 +55,7 @@ class Command:
         )
 
 
-def until(true: Callable[[], bool], timeout: float = 90) -> None:
+def until(true: Callable[[], bool], timeout: float = 180) -> None:
     end = time.monotonic() + timeout
     while not true():
         if time.monotonic() > end:

@@ -1,5 +1,6 @@
 """Who gets in: allowed hosts only, with a token only those that know it, and nobody from another page."""
 
+import asyncio
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -7,8 +8,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
-from analysis.dashboard.access import allowed_hosts, cookie
+from analysis.dashboard.access import OriginMiddleware, allowed_hosts, cookie
 from tests.analysis.dashboard.conftest import Dashboard, Visitor, dashboard
 
 TOKEN = "known+to/few="  # as openssl rand -base64 makes them
@@ -177,3 +182,28 @@ def test_a_token_is_made_up_that_opens_the_page_once_entered(storage: Path, visi
         stranger.wait().page.get_by_role("heading", name="Trials").wait_for()
         assert not stranger.foreign
         assert opened.errors == []
+
+
+def test_a_socket_that_is_closed_twice_makes_no_traceback() -> None:
+    ended = []
+
+    async def closes_twice(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+        ended.append(True)
+        await socket.close()
+
+    messages: Iterator[Message] = iter([{"type": "websocket.connect"}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    server = OriginMiddleware(Starlette(routes=[WebSocketRoute("/", closes_twice)]))
+    scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [], "subprotocols": []}
+    asyncio.run(server(scope, receive, send))
+    assert ended
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
