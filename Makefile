@@ -16,7 +16,7 @@ test: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 bench: .venv/installed
-	for name in epoch cnn_step search timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
+	for name in epoch cnn_step search driver timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
 
 # Made anew when a version changes; the stamp comes last, so that a broken-off installation starts again
 .venv/installed: pyproject.toml constraints.txt

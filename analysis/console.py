@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 120  # columns of a table that goes into a file
+LIVE_PROGRESS_SEC = 0.2  # between those that `progress_is_due` asks for
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
 
 
@@ -22,7 +23,7 @@ class Console:
         if not self._rich.is_terminal:
             self._rich.width = PLAIN_WIDTH
         self._live: Live | None = None
-        self._next_plain = 0.0
+        self._next_progress = 0.0
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line above the progress line."""
@@ -32,7 +33,7 @@ class Console:
         if self._rich.is_terminal:
             self._live = Live(Text(), console=self._rich, auto_refresh=False, transient=True)
             self._live.start()
-        self._next_plain = time.monotonic() + PLAIN_PROGRESS_SEC
+        self._next_progress = 0.0 if self._live else time.monotonic() + PLAIN_PROGRESS_SEC
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,12 +41,18 @@ class Console:
             self._live.stop()
             self._live = None
 
+    @property
+    def progress_is_due(self) -> bool:
+        """Whether a progress line is worth making, for callers to which it is work."""
+        return time.monotonic() >= self._next_progress
+
     def progress(self, text: str) -> None:
         """Replace the progress line; into a file, print one now and then."""
         if self._live:
+            self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
-        elif time.monotonic() >= self._next_plain:
-            self._next_plain = time.monotonic() + PLAIN_PROGRESS_SEC
+        elif self.progress_is_due:
+            self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC
             self.line(text)
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

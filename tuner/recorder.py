@@ -161,7 +161,9 @@ class Recorder(tune.Callback):
         self._trials.publish()
 
     def show_progress(self) -> None:
-        """Trials done, the best so far, and the time."""
+        """Trials done, the best so far, and the time; not for each report, since it looks at every trial."""
+        if not self._console.progress_is_due:
+            return
         rows = [row for row in self._by_number.values() if row["confirms"] is None]
         done = sum(row["stop_reason"] is not None for row in rows)
         elapsed = (datetime.now(UTC) - self._started).total_seconds()

@@ -55,6 +55,18 @@ def test_progress_into_a_file_is_a_line_now_and_then(
     assert capsys.readouterr().out == "1/2 done\n2/2 done\n"
 
 
+def test_a_progress_line_is_due_again_when_its_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with Console() as one:
+        due = [one.progress_is_due]
+        now += console.PLAIN_PROGRESS_SEC
+        due.append(one.progress_is_due)
+        one.progress("1/2 done")
+        due.append(one.progress_is_due)
+    assert due == [False, True, False]
+
+
 IN_A_TERMINAL = """
 from analysis.console import Console
 with Console() as console:
