@@ -46,13 +46,13 @@ class Place:
 def open_place(source: str) -> Place:
     """The runs of a storage directory, or of its directory `tables`. Raises ValueError when there are none."""
     try:
-        name, files, path = _resolved(source)
+        name, files, path = resolved(source)
         for root in (path / "tables", path):
             if runs := _runs(files, root):
                 return Place(name, files, root, runs)
         is_there = files.get_file_info(str(path)).type == FileType.Directory
     except (ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{source} can't be opened: {_reason(error, source)}") from error
+        raise ValueError(f"{source} can't be opened: {reason(error, source)}") from error
     what = "has no tables" if is_there else "doesn't exist"
     raise ValueError(f"{source} {what}: a source is a storage directory, in which {LAYOUT} lies")
 
@@ -63,7 +63,8 @@ def open_out(directory: Path) -> Place:
     return Place(str(directory), files, root, _runs(files, root))
 
 
-def _resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
+def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
+    """Its name for sentences, its file system, and its path there. Raises ValueError and what pyarrow raises."""
     if source.startswith(BUCKET):
         if source == BUCKET:
             raise ValueError("it names no bucket")
@@ -74,11 +75,12 @@ def _resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
     return source, LocalFileSystem(), PurePosixPath(Path(source))
 
 
-def _reason(error: Exception, source: str) -> str:
-    reason = str(error).partition("\n")[0]
+def reason(error: Exception, source: str) -> str:
+    """Why a source can't be opened, and what to check."""
+    told = str(error).partition("\n")[0]
     if isinstance(error, OSError) and source.startswith(BUCKET):
-        return f"{reason}; check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
-    return reason
+        return f"{told}; check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+    return told
 
 
 def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, list[str]]:

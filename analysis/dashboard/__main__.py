@@ -18,7 +18,9 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
+from analysis.bucket import follow
 from analysis.console import Console, complain
+from analysis.sources import BUCKET
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from analysis.dashboard.access import allowed_hosts
 
         hosts = allowed_hosts(options.address, options.allow_host)
+        storage = follow(options.directory)
     except ValueError as error:
         complain(error)
         return 2
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     with suppress(KeyboardInterrupt):
         port = listening.getsockname()[1]
-        _serve(options.directory, listening, hosts, token, tell=lambda: _tell(console, options, port, token))
+        _serve(storage, listening, hosts, token, tell=lambda: _tell(console, options, port, token))
     return 0
 
 
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m analysis.dashboard", description="Show a storage's tables in a browser."
     )
     parser.add_argument("directory", nargs="?", default="results", metavar="DIR",
-                        help="where runs are kept, as given to --storage (default: results)")  # fmt: skip
+                        help="where runs are kept, as given to --storage, s3:// too (default: results)")  # fmt: skip
     parser.add_argument("--address", default="127.0.0.1", help="to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8501, help="(default: 8501; 0: any that is free)")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
@@ -85,10 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if "://" in options.directory:
-        command = f"python -m analysis.aggregate {options.directory} --out DIR"
-        raise ValueError(f"{options.directory}: bring the tables here first: {command}")
-    if not Path(options.directory).is_dir():
+    if not options.directory.startswith(BUCKET) and not Path(options.directory).is_dir():
         raise ValueError(
             f"{options.directory} is no directory: give the one that --storage named, or start a search first"
         )
@@ -111,7 +111,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 def _tell(console: Console, options: argparse.Namespace, port: int, token: str | None) -> None:
     host = f"[{options.address}]" if ":" in options.address else options.address
-    console.line(f"Tables   {Path(options.directory) / 'tables'}")
+    console.line(f"Tables   {options.directory.partition('?')[0].rstrip('/')}/tables")
     query = f"?token={quote(token, safe='')}" if token else ""
     console.line(f"Address  http://{host}:{port}/{query}")
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
@@ -121,7 +121,7 @@ def _tell(console: Console, options: argparse.Namespace, port: int, token: str |
 
 
 def _serve(
-    directory: str, listening: socket.socket, hosts: list[str], token: str | None, tell: Callable[[], None]
+    storage: Path, listening: socket.socket, hosts: list[str], token: str | None, tell: Callable[[], None]
 ) -> None:
     """Serve until Ctrl-C; `tell` is called when the page can be opened and Ctrl-C is waited for."""
     import streamlit as st
@@ -131,7 +131,7 @@ def _serve(
     from analysis.dashboard.access import middleware
     from analysis.dashboard.store import STORAGE_VARIABLE
 
-    os.environ[STORAGE_VARIABLE] = directory
+    os.environ[STORAGE_VARIABLE] = str(storage)
     port = listening.getsockname()[1]
     for name, value in {
         **SETTINGS,
@@ -147,7 +147,7 @@ def _serve(
         yield
 
     app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=told)
-    threading.Thread(target=_warm_up, args=(Path(directory),), daemon=True).start()
+    threading.Thread(target=_warm_up, args=(storage,), daemon=True).start()
     settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
     uvicorn.Server(settings).run(sockets=[listening])
 

@@ -15,7 +15,9 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from analysis.bucket import local_directory
 from analysis.console import Console, complain
+from analysis.sources import BUCKET
 from analysis.tables import Row, rows_of
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
@@ -25,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = _parser().parse_args(arguments)
     console = Console()
-    tables = options.storage / "tables"
-    out = options.out or options.storage / "reports" / options.run
+    is_bucket = options.storage.startswith(BUCKET)
+    out = options.out or Path("results" if is_bucket else options.storage) / "reports" / options.run
     try:
-        run = _run(options.storage, options.run)
+        tables = local_directory(options.storage) / "tables"
+        run = _run(options.storage, tables, options.run)
         from analysis.charts.drawing import SMALLEST, drawn
 
         # Figures and importances are made in processes of their own, which start while this one imports and reads
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool.submit(drawn, SMALLEST)
             from analysis.report.files import write
 
-            page = write(tables, run, out, pool, console)
+            page = write(options.storage, tables, run, out, pool, console)
     except ValueError as error:
         complain(error)
         return 2
@@ -62,15 +65,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m analysis.report", description="One run as a page that can be cited."
     )
     parser.add_argument("run", metavar="RUN", help="name of the run")
-    parser.add_argument("--storage", type=Path, default=Path("results"), help="where runs are kept (default: results)")
-    parser.add_argument("--out", type=Path, help="directory to write to (default: STORAGE/reports/RUN)")
+    parser.add_argument(
+        "--storage", default="results", help="where runs are kept, s3://BUCKET/PATH too (default: results)"
+    )
+    parser.add_argument("--out", type=Path, help="directory to write to (default: STORAGE/reports/RUN, or for a bucket"
+                        " results/reports/RUN)")  # fmt: skip
     return parser
 
 
-def _run(storage: Path, name: str) -> Row:
-    rows = rows_of(storage / "tables", "runs", name) if name not in ("", ".", "..") and "/" not in name else []
+def _run(storage: str, tables: Path, name: str) -> Row:
+    rows = rows_of(tables, "runs", name) if name not in ("", ".", "..") and "/" not in name else []
     if not rows:
-        known = sorted(path.name[4:] for path in (storage / "tables" / "runs").glob("run=*"))
+        known = sorted(path.name[4:] for path in (tables / "runs").glob("run=*"))
         raise ValueError(
             f"{storage} has no run {name!r}: give one of {', '.join(known) or '(there is none)'}, or --storage"
         )

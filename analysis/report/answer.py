@@ -34,10 +34,10 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
     return f"{text} {_speed(tables, best[0]['trial'])}"
 
 
-def commands(run: Row, storage: Path, out: Path) -> str:
+def commands(run: Row, storage: str, out: Path) -> str:
     """What to type to get the run, its timings and this report again."""
     checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
-    storage_flag = f" --storage {shlex.quote(str(storage))}" if str(storage) != "results" else ""
+    storage_flag = f" --storage {shlex.quote(storage)}" if storage != "results" else ""
     name = shlex.quote(run["run"])
     return "\n".join(
         [

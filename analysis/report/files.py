@@ -24,7 +24,7 @@ from analysis.views import DEVICES
 PAGE = "report.html"
 
 
-def write(tables: Path, run: Row, out: Path, pool: Executor, console: Console) -> Path:
+def write(storage: str, tables: Path, run: Row, out: Path, pool: Executor, console: Console) -> Path:
     """Write the page and its figures to `out`, each file whole or not at all; returns the page's path.
 
     The processes of `pool` draw the figures and compute the importances, whose packages take long to import.
@@ -36,7 +36,7 @@ def write(tables: Path, run: Row, out: Path, pool: Executor, console: Console) -
     for name, figure in figures(run["run"], content, shares):
         drawn[name] = {"title": figure.title, "caption": figure.caption}
         pending[name] = pool.submit(for_paper, specification(figure.chart))
-    told = _told(tables, run, content, out)
+    told = _told(storage, tables, run, content, out)
     for name, future in pending.items():
         console.progress(f"drawing {name}")
         made = future.result()
@@ -63,7 +63,7 @@ def _read(tables: Path, run: Row) -> Tables:
     return Tables(labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series)
 
 
-def _told(tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
+def _told(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
     """What the page says, by the names that the template has for it."""
     trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
@@ -80,7 +80,7 @@ def _told(tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
         "study": facts.study(content.timings, content.series) if devices else None,
         "hardware": _measurement(content) if devices else "",
         "names": DEVICES,
-        "commands": commands(run, tables.parent, out),
+        "commands": commands(run, storage, out),
     }
 
 

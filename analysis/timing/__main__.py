@@ -11,8 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
+from analysis.bucket import local_directory, sending
 from analysis.console import Console, complain
 from analysis.tables import rows_of
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from analysis.timing.conductor import conduct
 
         config = _config(options)
-        with console:
+        with console, sending(options.storage, config.run, console):
             rows = conduct(config, config.subjects, console)
     except ValueError as error:
         complain(error)
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run", metavar="NAME", help="a search: its finalists are timed, on its test images")
     parser.add_argument("--data", metavar="SOURCE", help="without --run: as for tuner.run (default: auto)")
-    parser.add_argument("--storage", default="results", help="where runs are kept (default: results)")
+    parser.add_argument("--storage", default="results", help="where runs are kept, s3:// too (default: results)")
     parser.add_argument("--subject", metavar="package.module:function", action="append", default=[], help="your own")
     parser.add_argument("--only", metavar="PATTERN", nargs="+", default=[], help="subjects by name, as in a shell")
     parser.add_argument("--devices", nargs="+", default=[], help="cpu, cuda (default: all there are)")
@@ -65,13 +65,14 @@ def _config(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # its
 
     if options.run and options.data:
         raise ValueError("--data goes without --run: a run is timed on its own test images")
-    images = test_images(options.storage, options.run, options.data or "auto")
+    storage = local_directory(options.storage)
+    images = test_images(str(storage), options.run, options.data or "auto")
     given = {name: getattr(options, name) for name in ("passes", "series_sec", "threads")}
     return TimingConfig(
         run=options.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}",
-        storage=options.storage,
+        storage=str(storage),
         images=images.first(min(IMAGES, len(images)) if options.images is None else options.images),
-        finalists=finalists(Path(options.storage), options.run) if options.run else (),
+        finalists=finalists(storage, options.run) if options.run else (),
         own=tuple(options.subject),
         only=tuple(options.only),
         devices=tuple(options.devices),

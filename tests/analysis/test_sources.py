@@ -1,48 +1,16 @@
 """Runs are collected from directories and from buckets; what is neither is told."""
 
-import itertools
 import threading
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
 from analysis.aggregate import main
 from analysis.sources import open_place
 from tests.analysis.collecting import contents, count, search, spoil, state
-
-NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A bucket service on this machine, as options of an address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in (("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")):
-            patch.setenv(name, text)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        host, port = server.get_host_and_port()
-        yield f"scheme=http&endpoint_override={host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str) -> tuple[FileSystem, str]:
-    """A bucket of the test's own: how to write into it, and its name."""
-    name = f"runs-{next(NUMBERS)}"
-    files, _ = FileSystem.from_uri(f"s3://{name}?{endpoint}&allow_bucket_creation=true")
-    files.create_dir(name)
-    return files, name
-
-
-def put(files: FileSystem, key: str, data: bytes) -> None:
-    with files.open_output_stream(key) as file:
-        file.write(data)
+from tests.analysis.conftest import put
 
 
 def upload(bucket: tuple[FileSystem, str], storage: Path, folder: str) -> None:

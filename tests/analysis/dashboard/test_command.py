@@ -26,7 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["{}/nothing"], "nothing is no directory: give the one that --storage named"),
         (["{}/file"], "file is no directory"),
-        (["s3://bucket/results"], "python -m analysis.aggregate s3://bucket/results --out DIR"),
+        (["s3://KEY:SECRET@bucket/results"], "a bucket's keys belong into AWS_ACCESS_KEY_ID"),
         (["{}", "--port", "65536"], "--port 65536: give one from 0 to 65535"),
         (["{}", "--port", "-1"], "--port -1"),
         (["{}", "--allow-host", "*"], "--allow-host *: give a host's name without port or path"),
