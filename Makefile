@@ -1,11 +1,12 @@
 # make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
 # make test    lint, types and tests
+# make test-cluster   three hosts on this machine, brought up with `ray up`; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
 
-.PHONY: run test bench
+.PHONY: run test test-cluster bench
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
@@ -13,7 +14,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore tests/cluster/test_up.py $(ARGS)
+
+test-cluster: .venv/installed
+	$(BIN)/pytest tests/cluster -rs $(ARGS)
 
 bench: .venv/installed
 	for name in epoch cnn_step search driver timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done

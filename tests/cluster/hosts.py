@@ -1,0 +1,181 @@
+"""Several hosts on this one machine, for the real `ray up`.
+
+Each has an address, processes, a name, sshd, /root, /tmp, /run and /dev/shm of its own, and /srv is one directory that
+all of them share; the rest of the file system is this machine's. Nothing leads out of their network. All of that lies
+in namespaces that end with their last process, except a bridge between the hosts.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+ROOT = Path(__file__).parents[2]
+DEBIAN_PACKAGES = {"sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync", "ip": "iproute2"}
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+OWN = ("/root", "/tmp")
+SHARED = Path("/srv")
+
+SSHD_CONFIG = """
+HostKey /root/.ssh/id
+AuthorizedKeysFile /root/.ssh/id.pub
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UsePAM no
+StrictModes no
+"""
+
+
+def missing() -> str | None:
+    """Why there can be no such hosts here; None if there can."""
+    if not shutil.which("unshare") or subprocess.call("unshare --net --pid --mount --uts true 2>/dev/null", shell=True):
+        return "needs Linux, root, and the right to make namespaces"
+    path = f"{os.environ['PATH']}:{SYSTEM_PATH}"
+    packages = [package for program, package in DEBIAN_PACKAGES.items() if not shutil.which(program, path=path)]
+    return f"needs Debian's {', '.join(packages)}" if packages else None
+
+
+@dataclass(frozen=True)
+class Host:
+    """One of them; `init` is its first process, with which everything in it ends."""
+
+    address: str
+    directory: Path
+    init: int
+    network: int
+
+    @property
+    def home(self) -> Path:
+        """What is /root there, as it is seen from here."""
+        return self.directory / "root"
+
+    def run(self, command: str, timeout: float = 60) -> tuple[int, str]:
+        """Run a shell command there in the checkout; its exit status and output."""
+        enter = ["nsenter", f"--target={self.init}", "--net", "--pid", "--mount", "--uts"]
+        there = ["env", "-i", "HOME=/root", f"PATH={sys.prefix}/bin:{SYSTEM_PATH}", "bash", "-c"]
+        output = self.directory / "output"
+        with output.open("w") as file:  # not a pipe: connections that ssh keeps open would hold it
+            done = subprocess.run(
+                [*enter, *there, f"cd {quote(str(ROOT))} && {command}"],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                timeout=timeout,
+            )
+        return done.returncode, output.read_text()
+
+    def processes(self) -> list[str]:
+        """The command line of everything that runs there, but the host's own two."""
+        lines = [_command_line(number) for number in _numbers() if _network(number) == self.network]
+        return [line for line in lines if line and "/usr/sbin/sshd" not in line and "sshd:" not in line]
+
+
+@contextmanager
+def fake_hosts(directory: Path, count: int) -> Iterator[list[Host]]:
+    """So many hosts with the same ssh key, one set at a time; they and everything in them are gone afterwards."""
+    number = os.getpid()
+    with ExitStack() as stack:
+        bridge = f"tt{number}"
+        _ip(f"link add {bridge} type bridge")
+        stack.callback(_ip, f"link delete {bridge}")
+        _ip(f"link set {bridge} up")
+        (directory / "shared").mkdir(parents=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "id"], check=True)
+        yield [
+            stack.enter_context(_host(directory, f"h{place}", f"10.78.{number % 256}.{place}", bridge))
+            for place in range(1, count + 1)
+        ]
+
+
+@contextmanager
+def _host(directory: Path, name: str, address: str, bridge: str) -> Iterator[Host]:
+    own = directory / name
+    keys = own / "root" / ".ssh"
+    keys.mkdir(parents=True)
+    (own / "tmp").mkdir()
+    (own / "root" / ".bashrc").touch()
+    (keys / "sshd_config").write_text(SSHD_CONFIG)
+    for file in ("id", "id.pub"):
+        shutil.copy(directory / file, keys)
+    namespaces = "setpriv --pdeathsig=KILL unshare --net --pid --fork --mount --uts --kill-child"  # ends with us
+    with (own / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*namespaces.split(), "bash", "-euc", _boot(own, name, address, directory / "shared")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={"HOME": "/root", "PATH": SYSTEM_PATH},
+        )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until(lambda: children.read_text(), f"{name} does not start")
+    init = int(children.read_text())
+    host = Host(address, own, init, os.stat(f"/proc/{init}/ns/net").st_ino)
+    card = f"{bridge}{name}"
+    try:
+        _ip(f"link add {card} master {bridge} type veth peer name eth0 netns {host.init}")
+        _ip(f"link set {card} up")
+        until(lambda: "Server listening" in (own / "log").read_text(), f"{name} has no sshd")
+        yield host
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(host.init, signal.SIGKILL)
+        process.wait()
+        until(lambda: host.network not in map(_network, _numbers()), f"{name} has processes that do not end")
+        until(lambda: not Path(f"/sys/class/net/{card}").exists(), f"{name} leaves its network card behind")
+
+
+def _boot(own: Path, name: str, address: str, shared: Path) -> str:
+    """What the first process does: the host's own directories, the network, sshd."""
+    needed = {Path(sys.base_prefix), Path(sys.prefix), ROOT}
+    lines = ["mount --make-rprivate /", "mount -t proc proc /proc", f"hostname {name}"]
+    for hidden in OWN:
+        new = own / hidden.strip("/")
+        for path in sorted(path for path in needed if path.is_relative_to(hidden)):
+            place = quote(str(new / path.relative_to(hidden)))
+            lines += [f"mkdir -p {place}", f"mount --rbind {quote(str(path))} {place}"]
+    lines += [f"mount --bind {quote(str(shared))} {SHARED}"]
+    lines += [f"mount --rbind {quote(str(own / hidden.strip('/')))} {hidden}" for hidden in OWN]
+    lines += ["mount -t tmpfs tmpfs /dev/shm", "mount -t tmpfs tmpfs /run", "mkdir /run/sshd"]
+    lines += ["until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done", "ip link set lo up"]
+    # The default route leads nowhere; Ray finds out its address by it
+    lines += [f"ip address add {address}/24 dev eth0", "ip link set eth0 up", "ip route add default dev eth0"]
+    return "\n".join([*lines, "exec /usr/sbin/sshd -D -e -f /root/.ssh/sshd_config"])
+
+
+def until(true: Callable[[], object], otherwise: str, timeout: float = 20) -> None:
+    """Wait until it is true. Raises TimeoutError with the sentence when that takes too long."""
+    end = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError(otherwise)
+        time.sleep(0.05)
+
+
+def _ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True, env={"PATH": SYSTEM_PATH})
+
+
+def _numbers() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _network(process: int) -> int | None:
+    """Which network a process is in; None when it is gone."""
+    try:
+        return os.stat(f"/proc/{process}/ns/net").st_ino
+    except OSError:
+        return None
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return ""
