@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = 2
-"""2 added `trials.loss` and `samples.rank`."""
+VERSION = 3
+"""2 added `trials.loss` and `samples.rank`, 3 `trials.damaged_checkpoint`."""
 
 TEXT = pa.string()
 SECONDS = pa.float64()
@@ -112,6 +112,13 @@ TRIALS = (
     Column("started_at", MOMENT, "first start"),
     Column("ended_at", MOMENT, "end", nullable=True),
     Column("checkpoint", TEXT, "directory of its last checkpoint", nullable=True),
+    Column(
+        "damaged_checkpoint",
+        TEXT,
+        "directory of the last checkpoint that was found damaged: the one before it was used",
+        nullable=True,
+        since=3,
+    ),
 )
 
 EPOCHS = (

@@ -69,6 +69,8 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
     add("--workers-per-trial", type=int, help="data-parallel workers of each trial (default: 1)")
     add("--concurrency", type=int, help="trials at a time (default: as many as fit)")
     add("--address", help="a running Ray cluster, as `auto` or host:port (default: start one here)")
+    add("--wait-for-nodes", type=int, metavar="N", help="start when so many nodes that can train are up")
+    add("--wait-sec", type=float, metavar="SEC", help="how long to wait for them (default: 900)")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

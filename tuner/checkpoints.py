@@ -1,8 +1,11 @@
-"""Checkpoints of trials: where they lie, and the newest that can still be read."""
+"""Checkpoints of trials: written with a checksum, found again, and the newest that is still as it was written."""
 
+import hashlib
+import io
 import pickle
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,18 @@ import torch
 
 STATE_FILE = "state.pt"
 NUMBER = re.compile(r"(\d+)")
+ZIP_END, ZIP_END_BYTES = b"PK\x05\x06", 22  # of an archive without a comment, which PyTorch writes
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What is left of a trial's checkpoints."""
+
+    state: dict[str, Any] | None
+    """Of the newest that is whole; None when there is none."""
+    damaged: str | None
+    """The newest directory that was passed over for it, or for none; None when the newest one is whole."""
 
 
 def trial_directory(number: int) -> str:
@@ -29,15 +44,39 @@ def _age(checkpoint: Path) -> list[tuple[int, ...]]:
     return [tuple(int(part) for part in NUMBER.findall(text)) for text in (session, name)]
 
 
-def newest(checkpoints: Iterable[str | Path]) -> dict[str, Any] | None:
-    """The state in the first of `checkpoints` that can be read; None when there is none.
+def save(directory: Path, state: dict[str, Any]) -> None:
+    """Write a state with its SHA-256 behind it, where `torch.load` does not mind it.
 
-    A torn file is passed over: the one before it is at most one epoch older.
+    PyTorch itself notices a torn file, but not a flipped bit in a tensor.
     """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    (directory / STATE_FILE).write_bytes(content + hashlib.sha256(content).digest())
+
+
+def newest(checkpoints: Iterable[str | Path]) -> Restored:
+    """The state in the first of `checkpoints` that is as it was written.
+
+    A damaged one is passed over, and so is one that holds more than data: the one before it is at most one epoch
+    older.
+    """
+    damaged = None
     for checkpoint in checkpoints:
         try:
-            state: dict[str, Any] = torch.load(Path(checkpoint) / STATE_FILE, map_location="cpu", weights_only=True)
+            return Restored(_load(Path(checkpoint) / STATE_FILE), damaged)
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
-            continue
-        return state
-    return None
+            damaged = damaged or str(checkpoint)
+    return Restored(None, damaged)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Raises ValueError when the file is not what was written, and what `torch.load` does for what is no state."""
+    whole = path.read_bytes()
+    content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
+    if whole[-ZIP_END_BYTES:].startswith(ZIP_END):  # as older versions wrote it: without a checksum
+        content = whole
+    elif hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged: it does not match its SHA-256")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state

@@ -2,10 +2,17 @@
 
 import logging
 import os
+import time
 import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import psutil
+import yaml
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is silent at verbose=0; the newer one is not
@@ -23,16 +30,28 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a resumed search is rebuilt from the tables, not from Ray's snapshots
 }
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.air", "ray.data")
-JOIN_SEC = 20
+ANSWER_SEC = 60.0  # for a task on every node, the start of its process included
+HEAD = "node:__internal_head__"
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of the cluster offers."""
+    """What one machine of the cluster offers, or will when it is started."""
 
     cpus: float
     gpus: float
     memory_gib: float
+    name: str = ""
+    """The name that it was started with, else its address."""
+    id: str = ""
+    """Ray's own, in hex."""
+    head: bool = False
+
+    @classmethod
+    def of(cls, resources: dict[str, float], name: str = "", id: str = "") -> "Node":
+        """The node with these resources, as Ray names them."""
+        gib = round(resources.get("memory", 0.0) / 2**30, 2)
+        return cls(resources.get("CPU", 0.0), resources.get("GPU", 0.0), gib, name, id, HEAD in resources)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,29 @@ class Share:
         by_gpu = int(node.gpus) * per_gpu if per_gpu else None
         limits = [int(has / asks + 1e-9) for has, asks in pairs if asks]
         return min([*limits, by_gpu] if by_gpu is not None else limits)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How far an autoscaler may let the cluster grow; not at all without one."""
+
+    nodes: tuple[Node, ...] = ()
+    """As many of each node type as there may be, whether they are up or not."""
+    limit: int = 0
+    """How many of them may be up at once."""
+
+    def beside(self, up: list[Node], share: Share) -> list[Node]:
+        """The nodes that may still join those that are up, as suits workers of that share best."""
+        workers = [node for node in up if not node.head]
+        started = Counter((node.cpus, node.gpus) for node in workers)  # a node does not say of which type it is
+        more = []
+        for node in self.nodes:
+            kind = (node.cpus, node.gpus)
+            started[kind] -= 1
+            if started[kind] < 0:
+                more.append(node)
+        more.sort(key=lambda node: (share.fits(node), node.gpus, node.cpus, node.memory_gib), reverse=True)
+        return more[: max(0, self.limit - len(workers))]
 
 
 def prepare_environment(verbose: bool) -> None:
@@ -101,8 +143,74 @@ def nodes() -> list[Node]:
     """The machines that are up."""
     import ray
 
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(r.get("CPU", 0.0), r.get("GPU", 0.0), round(r.get("memory", 0.0) / 2**30, 2)) for r in resources]
+    return [Node.of(n["Resources"], n["NodeName"], n["NodeID"]) for n in ray.nodes() if n["Alive"]]
+
+
+def growth() -> Growth:
+    """How far the cluster may grow: what its autoscaler reads, where `ray up` gave it a file.
+
+    Ray itself does not tell node types: its cluster configuration stays empty. Raises ValueError when the head
+    does not answer.
+    """
+    config = on_each([node for node in nodes() if node.head], _autoscaling_config)[0]
+    if isinstance(config, Exception):
+        raise ValueError(f"the head of the cluster does not answer ({cause(config)}): type `ray status` there")
+    kinds = [kind for name, kind in config.get("available_node_types", {}).items() if name != config["head_node_type"]]
+    possible = [Node.of(kind["resources"]) for kind in kinds for _ in range(kind["max_workers"])]
+    return Growth(tuple(possible), config.get("max_workers", 0))
+
+
+def this_node() -> str:
+    """The id of the node that this process runs on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def ask_for(share: Share, workers: int) -> None:
+    """Have the autoscaler start nodes for so many workers at once, until it is asked for another number."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[share.resources] * workers)
+
+
+def on_each(nodes: Sequence[Node], function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What a function returns on each of these nodes, or the error of one that does not answer."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0)(function)
+    pins = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
+    references = [task.options(scheduling_strategy=pin).remote(*arguments) for pin in pins]
+    until = time.monotonic() + ANSWER_SEC
+    return [_answer(reference, until) for reference in references]
+
+
+def cause(error: Exception) -> str:
+    """What went wrong on a node, without the way there."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+
+def _answer(reference: Any, until: float) -> Any:
+    import ray
+
+    try:
+        return ray.get(reference, timeout=max(0.0, until - time.monotonic()))
+    except ray.exceptions.RayError as error:
+        return error
+
+
+def _autoscaling_config() -> dict[str, Any]:
+    """On the head: what this cluster's autoscaler reads; empty when there is no file."""
+    import ray
+
+    gcs = ray.get_runtime_context().gcs_address
+    for process in psutil.process_iter(["cmdline"]):
+        flags = dict(part.partition("=")[::2] for part in process.info["cmdline"] or ())
+        if flags.get("--gcs-address") == gcs and "--autoscaling-config" in flags:
+            config: dict[str, Any] = yaml.safe_load(Path(flags["--autoscaling-config"]).expanduser().read_text())
+            return config
+    return {}
 
 
 def gpu_model() -> str | None:

@@ -20,7 +20,18 @@ TIMINGS = ("short", "none")
 HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-CHANGEABLE_ON_RESUME = ("address", "concurrency", "resume", "storage", "timeout", "timing", "verbose", "wandb")
+CHANGEABLE_ON_RESUME = (
+    "address",
+    "concurrency",
+    "resume",
+    "storage",
+    "timeout",
+    "timing",
+    "verbose",
+    "wait_for_nodes",
+    "wait_sec",
+    "wandb",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +90,10 @@ class SearchConfig:
     """Directory for tables, checkpoints and networks."""
     address: str | None = None
     """A running Ray cluster; None starts one on this machine."""
+    wait_for_nodes: int | None = None
+    """How many nodes that can train must be up before the search starts; None waits for none."""
+    wait_sec: float = 900.0
+    """Seconds to wait for them."""
     resume: str | None = None
     """Name of the run to go on with."""
     wandb: str = "offline"
@@ -125,6 +140,7 @@ class SearchConfig:
             "batch_size": 1,
             "workers_per_trial": 1,
             "concurrency": 1,
+            "wait_for_nodes": 1,
             "finalists": 1,
             "confirm_seeds": 0,
             "seed": 0,
@@ -135,7 +151,7 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not (value >= lowest and math.isfinite(value)):
                 raise ValueError(f"{flag(name)} ≥ {lowest} must hold, but got {value}")
-        for name in ("cpus_per_trial", "timeout"):
+        for name in ("cpus_per_trial", "timeout", "wait_sec"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{flag(name)} > 0 must hold, but got {value}")

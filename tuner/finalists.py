@@ -100,7 +100,7 @@ def best_weights(experiment: Path, number: int) -> dict[str, torch.Tensor]:
 
     Raises OSError when no checkpoint of it can be read.
     """
-    state = checkpoints.newest(checkpoints.find(experiment, number))
+    state = checkpoints.newest(checkpoints.find(experiment, number)).state
     if state is None:
         raise OSError(f"no checkpoint of trial {number} in {experiment} can be read")
     best: dict[str, torch.Tensor] | None = state["best_weights"]

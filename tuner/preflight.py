@@ -2,17 +2,25 @@
 
 import netrc
 import os
+import shutil
 import tempfile
+import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from analysis.console import Console, duration
 from analysis.tables import rows_of
-from tuner.cluster import Node, Share
+from tuner import cluster
+from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
 WANDB_HOST = "api.wandb.ai"
+POLL_SEC = 0.5
+DRIVER = "driver"  # whose marker that is
 
 
 def check_storage(config: SearchConfig) -> None:
@@ -55,6 +63,100 @@ def check_wandb(config: SearchConfig) -> None:
         known = None
     if known is None:
         raise ValueError("--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline")
+
+
+def check_waiting(config: SearchConfig) -> None:
+    """There is a cluster whose nodes can be waited for. Raises ValueError otherwise."""
+    if config.wait_for_nodes and config.address is None:
+        raise ValueError(
+            f"--wait-for-nodes {config.wait_for_nodes}: without --address there is one node; "
+            f"leave --wait-for-nodes out, or give --address"
+        )
+
+
+def wait_for_nodes(config: SearchConfig, growth: Growth, console: Console) -> None:
+    """Until as many nodes that can train are up as --wait-for-nodes asks.
+
+    Raises ValueError when they have not come within --wait-sec.
+    """
+    wanted = config.wait_for_nodes
+    if wanted is None:
+        return
+    nodes = cluster.nodes()
+    share = trial_share(config, [*nodes, *growth.nodes])
+    roomiest = sorted((share.fits(node) for node in [*nodes, *growth.beside(nodes, share)]), reverse=True)
+    cluster.ask_for(share, sum(roomiest[:wanted]))  # an autoscaler starts nodes only for what waits for them
+    try:
+        _wait(config, wanted, growth, console)
+    finally:
+        cluster.ask_for(share, 0)
+
+
+def _wait(config: SearchConfig, wanted: int, growth: Growth, console: Console) -> None:
+    until = time.monotonic() + config.wait_sec
+    with console:
+        while (up := _able_now(config, growth)) < wanted:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ValueError(
+                    f"--wait-for-nodes {wanted}: {up} that can train came within {config.wait_sec:g} s; "
+                    f"give a longer --wait-sec or another --wait-for-nodes, or leave it out"
+                )
+            console.progress(f"{up} of {wanted} nodes that can train are up; waits {duration(left)} more")
+            time.sleep(POLL_SEC)
+
+
+def _able_now(config: SearchConfig, growth: Growth) -> int:
+    nodes = cluster.nodes()
+    return len(able(nodes, trial_share(config, [*nodes, *growth.nodes])))  # the first GPU changes the share
+
+
+def able(nodes: list[Node], share: Share) -> list[Node]:
+    """The nodes that can train: a head may have nothing for trials."""
+    return [node for node in nodes if share.fits(node)]
+
+
+def check_shared(storage: str, nodes: list[Node]) -> None:
+    """Every one of `nodes` reads what this process writes to the storage, and this process what they write.
+
+    Tables, checkpoints and networks go that way. Images do not: Ray's object store brings them to each node.
+    Raises ValueError with the name of a node that does not share the storage.
+    """
+    directory = Path(storage).absolute() / f".shared-{uuid.uuid4().hex}"
+    directory.mkdir()
+    try:
+        (directory / DRIVER).write_text(directory.name)
+        answers = cluster.on_each(nodes, _answer_marker, directory)
+        for node, answer in zip(nodes, answers, strict=True):
+            problem = _problem(answer) or _unread(directory / node.id, directory.name)
+            if problem:
+                raise ValueError(
+                    f"--storage {storage}: the node {node.name} does not share it ({problem}); "
+                    f"give a directory that all nodes share"
+                )
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _problem(answer: Any) -> str | None:
+    return f"it does not answer: {cluster.cause(answer)}" if isinstance(answer, Exception) else answer
+
+
+def _answer_marker(directory: Path) -> str | None:
+    """On a node: read the driver's marker, then write one; what went wrong, if anything."""
+    try:
+        text = (directory / DRIVER).read_text()
+        (directory / cluster.this_node()).write_text(text)
+    except OSError as error:
+        return f"{error.strerror}: {error.filename}"
+    return None
+
+
+def _unread(marker: Path, text: str) -> str | None:
+    try:
+        return None if marker.read_text() == text else f"{marker} was altered"
+    except OSError:
+        return "what it writes there does not arrive here"
 
 
 def trial_share(config: SearchConfig, nodes: list[Node]) -> Share:

@@ -28,7 +28,7 @@ EPOCH_COLUMNS = (
     "validation_sec",
     "images_per_sec",
 )
-FACTS = ("device", "precision", "threads", "host", "start_sec", "reused_process")
+FACTS = ("device", "precision", "threads", "host", "start_sec", "reused_process", "damaged_checkpoint")
 FINISHED = frozenset({"max_epochs", "early_stopping", "asha", "diverged"})
 
 
@@ -97,6 +97,7 @@ class Recorder(tune.Callback):
         """An epoch is done, or the trial says why it can't go on."""
         number = trial.config["number"]
         self._last_reason[number] = result["stop_reason"]
+        self._tell_damage(self._by_number[number], result)
         row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
         if "train_loss" in result:
             epoch = {k: result[k] for k in EPOCH_COLUMNS} | {
@@ -226,6 +227,14 @@ class Recorder(tune.Callback):
         self._tracker.finish(number, row)
         self._console.line(f"trial {number:>3}  {_ending(row)}", style="" if row["error"] is None else "red")
         self.show_progress()
+
+    def _tell_damage(self, row: Row, result: dict[str, Any]) -> None:
+        damaged = result.get("damaged_checkpoint", row["damaged_checkpoint"])
+        if damaged != row["damaged_checkpoint"]:
+            self._console.line(
+                f"trial {row['trial']:>3}  passes over {damaged}: it is damaged; goes on with epoch {result['epoch']}",
+                style="yellow",
+            )
 
     def _tell_precision(self, result: dict[str, Any]) -> None:
         if not self._told_precision:

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: float) -> Callable[[], int]:
     """Everything that may turn out to be impossible. Raises ValueError with the sentence to print."""
     preflight.check_wandb(config)
+    preflight.check_waiting(config)
     preflight.check_storage(config)
     stack.enter_context(preflight.lock_run(config))
     cluster.prepare_environment(config.verbose)
@@ -54,7 +55,9 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     signal.signal(signal.SIGTERM, _as_interrupt)  # Tune saves its state on SIGINT only
     from tuner import session
 
-    plan = session.plan(config, loading.result(), cluster.nodes())
+    growth = cluster.growth() if config.address else cluster.Growth()
+    preflight.wait_for_nodes(config, growth, console)
+    plan = session.plan(config, loading.result(), cluster.nodes(), growth)
     return lambda: session.run(plan, console, started)
 
 

@@ -13,7 +13,7 @@ from analysis.ranking import ranked
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
 from tuner import closing, preflight, provenance
-from tuner.cluster import Node, Share
+from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 from tuner.data import Data
 from tuner.finalists import evaluate_finalists
@@ -35,13 +35,15 @@ class Plan:
     share: Share
     fits: int
     nodes: list[Node]
+    """Those that are up, and those that the cluster may grow by."""
     earlier: Row | None
     """The runs table's row of the session before, when this one resumes."""
 
 
-def plan(config: SearchConfig, data: Data, nodes: list[Node]) -> Plan:
-    """Fit the search to the machine and the images. Raises ValueError where it does not fit."""
-    share = preflight.trial_share(config, nodes)
+def plan(config: SearchConfig, data: Data, up: list[Node], growth: Growth) -> Plan:
+    """Fit the search to the cluster, grown as far as it may, and to the images. Raises ValueError where it does not."""
+    share = preflight.trial_share(config, [*up, *growth.nodes])
+    nodes = [*up, *growth.beside(up, share)]
     fits = preflight.trials_at_once(config, share, nodes)
     complete = config.completed(
         gpus=sum(node.gpus for node in nodes),
@@ -55,6 +57,8 @@ def plan(config: SearchConfig, data: Data, nodes: list[Node]) -> Plan:
             f"--resume {config.name}: {config.data} now holds other images than when the run was started: "
             f"bring those back, or start a new run without --resume"
         )
+    if len(up) > 1:
+        preflight.check_shared(config.storage, preflight.able(up, share))
     return Plan(complete, used, share, fits, nodes, earlier)
 
 

@@ -105,7 +105,8 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         **shared.training,
     )
     training = Training(config, train, validation, device=device, workers=session.workers)
-    unheard = _load_newest(training, session.checkpoints(), proposal)
+    restored = checkpoints.newest(session.checkpoints(shared.experiment, proposal))
+    unheard = _load(training, restored.state, proposal, restarted=session.restarted)
     session.facts = {
         "device": _device_name(device),
         "precision": training.precision.name,
@@ -116,24 +117,26 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         "reused_process": _process["trials"] > 0,
         "process": os.getpid(),
     }
+    if restored.damaged:  # otherwise the table keeps what it says of an earlier start
+        session.facts["damaged_checkpoint"] = restored.damaged
     for record in unheard:
         session.report(record, training)
     for record in training.epochs():
         session.report(record, training)
 
 
-def _load_newest(training: Training, restored: list[str], proposal: Proposal) -> list[EpochRecord]:
-    """Load the newest readable checkpoint; the epochs in it that the search may not have heard of.
+def _load(
+    training: Training, state: dict[str, Any] | None, proposal: Proposal, *, restarted: bool
+) -> list[EpochRecord]:
+    """Go on from a state; the epochs in it that the search may not have heard of.
 
-    `restored` comes from Ray after this trial's process died, the proposal's from earlier sessions. The
-    last epoch is always told again, since it may have been the one that ended the trial.
+    The last epoch is always told again, since it may have been the one that ended the trial.
     """
-    state = checkpoints.newest([*restored, *proposal["checkpoints"]])
     if state is None:
         return []
     training.load_state_dict(state)
     last = len(training.history) - 1
-    return training.history[last if restored else min(proposal["known_epochs"], last) :]
+    return training.history[last if restarted else min(proposal["known_epochs"], last) :]
 
 
 class Session:
@@ -150,6 +153,8 @@ class Session:
         else:
             context = ray.train.get_context()
             self.workers = Workers(context.get_world_rank(), context.get_world_size())
+        # Ray gives a checkpoint to a trial whose process died and that it has started again
+        self.restarted = (tune if alone else ray.train).get_checkpoint() is not None
 
     def prepare_device(self) -> torch.device:
         """This worker's device, limited to its share: threads on a CPU, memory on a GPU."""
@@ -163,10 +168,15 @@ class Session:
         torch.cuda.reset_peak_memory_stats(device)
         return device
 
-    def checkpoints(self) -> list[str]:
-        """The checkpoint that Ray gives back after this trial's process died; empty at a first start."""
-        checkpoint = tune.get_checkpoint() if self.alone else ray.train.get_checkpoint()
-        return [checkpoint.path] if checkpoint else []
+    def checkpoints(self, experiment: str, proposal: Proposal) -> list[str]:
+        """Directories of this trial's checkpoints, newest first.
+
+        After a restart Ray offers only the last one, which may be the one that was being written: those of this
+        session are looked up, so that there is one before it.
+        """
+        if not self.restarted:
+            return list(proposal["checkpoints"])
+        return [str(path) for path in checkpoints.find(Path(experiment).parent, proposal["number"])]
 
     def report(self, record: EpochRecord, training: Training) -> None:
         """Tell the search of an epoch, with the state after it. Never returns once ASHA has said stop."""
@@ -181,7 +191,7 @@ class Session:
         }
         with tempfile.TemporaryDirectory() as directory:
             if self.workers.rank == 0:
-                torch.save(training.state_dict(), Path(directory) / checkpoints.STATE_FILE)
+                checkpoints.save(Path(directory), training.state_dict())
             self._send(metrics, directory if self.workers.rank == 0 else None)
 
     def report_failure(self, stop_reason: str, error: str) -> None:

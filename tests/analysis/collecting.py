@@ -39,7 +39,10 @@ def file_of(storage: Path, table: str, run: str = "fc") -> Path:
     return table_path(storage / "tables", table, run)
 
 
-def older(table: str, run: str = "fc", without: tuple[str, ...] = ("loss", "rank")) -> pa.Table:
+NEWER = ("loss", "rank", "damaged_checkpoint")  # columns that version 1 did not have
+
+
+def older(table: str, run: str = "fc", without: tuple[str, ...] = NEWER) -> pa.Table:
     """A row as version 1 of the schema wrote it."""
     fields = [field for field in arrow_schema(table) if field.name not in without]
     return pa.Table.from_pylist([row(table, run)], pa.schema(fields, {"table": table, "schema_version": "1"}))

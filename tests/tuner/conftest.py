@@ -25,11 +25,11 @@ class Command:
         self.storage = storage
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, cwd: Path = ROOT) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tuner.run", "--storage", str(self.storage), *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -138,6 +138,8 @@ def test_what_does_not_change_the_search_may_change(storage: Path) -> None:
     config = resume(storage, *split("--concurrency 3 --address auto --timeout 5 --wandb online --verbose"))
     assert (config.concurrency, config.address, config.timeout, config.wandb) == (3, "auto", 5.0, "online")
     assert config.verbose
+    waiting = resume(storage, *split("--wait-for-nodes 2 --wait-sec 9.5"))
+    assert (waiting.wait_for_nodes, waiting.wait_sec) == (2, 9.5)
     assert (config.model, config.samples) == ("cnn", 7)
 
 

@@ -1,4 +1,4 @@
-"""Where checkpoints lie, and which of them can still be read."""
+"""Where checkpoints lie, and which of them are still as they were written."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from tuner.checkpoints import STATE_FILE, find, newest, trial_directory
+from tuner import checkpoints
+from tuner.checkpoints import STATE_FILE, Restored, find, newest, trial_directory
 
 
 def save(directory: Path, epoch: int) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    torch.save({"epoch": epoch, "weights": {"w": torch.full((1000,), float(epoch))}}, directory / STATE_FILE)
+    checkpoints.save(directory, {"epoch": epoch, "weights": {"w": torch.full((1000,), float(epoch))}})
     return directory
 
 
@@ -40,12 +41,16 @@ def test_only_checkpoints_of_that_trial_with_a_state_are_found(tmp_path: Path) -
     assert find(tmp_path / "nowhere", 7) == []
 
 
-def test_the_first_readable_state_is_taken(tmp_path: Path) -> None:
+def test_the_first_whole_state_is_taken(tmp_path: Path) -> None:
     first, second = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
-    state = newest([first, str(second)])
+    state = newest([first, str(second)]).state
     assert state is not None
     assert state["epoch"] == 2
     assert torch.equal(state["weights"]["w"], torch.full((1000,), 2.0))
+
+
+def flipped(whole: bytes, position: int) -> bytes:
+    return whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +61,57 @@ def test_the_first_readable_state_is_taken(tmp_path: Path) -> None:
         pytest.param(lambda whole: whole[:100], id="a start"),
         pytest.param(lambda whole: whole[: len(whole) // 2], id="half"),
         pytest.param(lambda whole: whole[:-1], id="all but a byte"),
+        pytest.param(lambda whole: whole[:-32], id="all but the checksum"),
         pytest.param(lambda whole: bytes(len(whole)), id="zeros"),
         pytest.param(lambda whole: whole[: len(whole) // 2] + bytes(len(whole) // 2), id="half zeros"),
         pytest.param(lambda whole: b"garbage" * 100, id="garbage"),
         pytest.param(lambda whole: whole.replace(b"epoch", b"\xff\xff\xff\xff\xff"), id="bytes within"),
+        pytest.param(lambda whole: flipped(whole, whole.index(bytes(torch.full((9,), 2.0).numpy()))), id="a weight"),
+        pytest.param(lambda whole: flipped(whole, len(whole) - 1), id="the checksum"),
     ],
 )
-def test_a_torn_file_is_passed_over(tmp_path: Path, spoil: Any) -> None:
-    torn, sound = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
-    path = torn / STATE_FILE
+def test_a_damaged_file_is_passed_over_and_named(tmp_path: Path, spoil: Any) -> None:
+    damaged, sound = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
+    path = damaged / STATE_FILE
     path.write_bytes(spoil(path.read_bytes()))
-    state = newest([torn, sound])
-    assert state is not None
-    assert state["epoch"] == 1
-    assert newest([torn]) is None
+    restored = newest([damaged, sound])
+    assert restored.state is not None
+    assert restored.state["epoch"] == 1
+    assert restored.damaged == str(damaged)
+    assert newest([damaged]) == Restored(None, str(damaged))
+    assert newest([sound, damaged]).damaged is None
+
+
+class Payload:
+    """What a pickle of it runs."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.made,)
+
+
+def test_a_file_that_would_run_code_is_passed_over_like_a_damaged_one_even_with_the_right_checksum(
+    tmp_path: Path,
+) -> None:
+    evil, sound = tmp_path / "2", save(tmp_path / "1", 1)
+    evil.mkdir()
+    checkpoints.save(evil, {"epoch": 2, "weights": Payload(tmp_path / "ran")})
+    restored = newest([evil, sound])
+    assert restored.damaged == str(evil)
+    assert restored.state is not None
+    assert restored.state["epoch"] == 1
+    assert not (tmp_path / "ran").exists()
+    torch.load(evil / STATE_FILE, weights_only=False)
+    assert (tmp_path / "ran").exists()
+
+
+def test_plain_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:
+    state = torch.load(save(tmp_path / "2", 2) / STATE_FILE, weights_only=True)
+    assert state["epoch"] == 2
 
 
 def test_without_checkpoints_there_is_no_state(tmp_path: Path) -> None:
-    assert newest([]) is None
-    assert newest([tmp_path / "gone"]) is None
+    assert newest([]) == Restored(None, None)
+    assert newest([tmp_path / "gone"]).state is None

@@ -29,6 +29,8 @@ RANGE = "LOW HIGH: LOW"
         ("grace_epochs", 0, "--grace-epochs ≥ 1 must hold, but got 0"),
         ("batch_size", 0, "--batch-size ≥ 1 must hold, but got 0"),
         ("workers_per_trial", 0, "--workers-per-trial ≥ 1 must hold, but got 0"),
+        ("wait_for_nodes", 0, "--wait-for-nodes ≥ 1 must hold, but got 0"),
+        ("wait_sec", 0.0, "--wait-sec > 0 must hold, but got 0.0"),
         ("concurrency", 0, "--concurrency ≥ 1 must hold, but got 0"),
         ("finalists", 0, "--finalists ≥ 1 must hold, but got 0"),
         ("confirm_seeds", -1, "--confirm-seeds ≥ 0 must hold, but got -1"),

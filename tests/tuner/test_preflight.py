@@ -126,6 +126,13 @@ def test_a_key_in_the_environment_or_in_netrc_will_do(
     preflight.check_wandb(config(tmp_path, wandb="online"))
 
 
+def test_waiting_for_nodes_without_a_cluster_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--wait-for-nodes 2: without --address there is one node; leave"):
+        preflight.check_waiting(config(tmp_path, wait_for_nodes=2))
+    preflight.check_waiting(config(tmp_path, wait_for_nodes=2, address="auto"))
+    preflight.check_waiting(config(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("asked", "nodes", "gpus"),
     [(None, [CPU_NODE], 0), (None, [CPU_NODE, GPU_NODE], 0.25), (0.0, [GPU_NODE], 0), (2.0, [GPU_NODE], 2)],

@@ -1,8 +1,10 @@
 import signal
+from pathlib import Path
 
 import pandas as pd
 
 from tests.tuner.conftest import TINY, Command, trial_processes
+from tuner.checkpoints import STATE_FILE, find
 
 # One trial at a time: with two, which one ASHA stops depends on which is first
 SEARCH = ("--model", "fc", "--samples", "4", "--max-epochs", "6", "--concurrency", "1", "--finalists", "1", *TINY)
@@ -74,3 +76,34 @@ def test_a_run_that_another_process_searches_is_refused(command: Command) -> Non
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130, output
     assert command.table("runs", "run").status.tolist() == ["interrupted"]
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    """In the middle of the file, where the weights are."""
+    content = bytearray((checkpoint / STATE_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (checkpoint / STATE_FILE).write_bytes(content)
+
+
+def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(command: Command) -> None:
+    search = ("--model", "fc", "--samples", "1", "--max-epochs", "16", "--patience", "16", "16", *TINY)
+    driver = command.start("--name", "run", *search)
+    damaged = []
+    for rows, also in ((3, None), (6, driver)):
+        command.wait_for_epochs("run", rows)
+        process = trial_processes(driver)[0]
+        process.suspend()
+        damaged.append(find(command.storage / "experiments" / "run", 0)[0])
+        flip_a_bit(damaged[-1])
+        if also:
+            also.kill()
+        process.kill()
+    first, _ = driver.communicate(timeout=60)
+    assert command.table("trials", "run").damaged_checkpoint.tolist() == [str(damaged[0])]
+    code, second = command.run("--resume", "run")
+    assert code == 0, second
+    assert command.table("trials", "run").damaged_checkpoint.tolist() == [str(damaged[1])]
+    assert sorted(command.table("epochs", "run").epoch) == list(range(1, 17))
+    for checkpoint, output in zip(damaged, (first, second), strict=True):
+        assert f"trial   0  passes over {checkpoint}: it is damaged; goes on with epoch " in output
+    assert f"goes on with epoch {int(damaged[0].name[-6:])}\n" in first  # numbered from 0: the one before it
