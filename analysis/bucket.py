@@ -17,7 +17,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileType
 from analysis.console import Console
 from analysis.sources import BUCKET, READINGS, reason, resolved
 from analysis.tables import written_aside
-from trainables.cache import cache_directory
+from trainables.places import cache_directory
 
 KEPT = re.compile(r"(tables/[a-z]+|networks)/run=(?P<run>[^/]+)/(?P<name>[^/]+)")
 THREADS = 16  # a request is waiting, mostly
@@ -28,13 +28,25 @@ YOUNG_SEC = 5.0  # a bucket tells whole seconds, within which one object may rep
 Synced = dict[str, list[int]]  # by path: the object's time and size, and the time of the file here
 
 
+def copy_of(address: str) -> Path:
+    """Where the copy of a bucket's storage lies."""
+    return cache_directory() / "buckets" / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def check_address(address: str) -> None:
+    """Raises ValueError when it is none of a bucket, or holds what tables and logs would tell to everybody."""
+    if not address.startswith(BUCKET):
+        raise ValueError(f"{address}: give a directory, which may be a mounted one, or {BUCKET}BUCKET/PATH")
+    if "@" in address:
+        raise ValueError("a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address")
+
+
 class Bucket:
     """A storage in a bucket. What a run writes is sent by the one process that has the run."""
 
     def __init__(self, address: str) -> None:
         """Raises ValueError when the address names no bucket that can be reached."""
-        if "@" in address:
-            raise ValueError("a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address")
+        check_address(address)
         try:
             self.name, self._files, self._root = resolved(address)
             bucket = self._root.parts[0]
@@ -44,7 +56,7 @@ class Bucket:
                 )
         except (ArrowException, OSError, ValueError) as error:
             raise ValueError(f"{address} can't be opened: {reason(error, address)}") from error
-        self.copy = cache_directory() / "buckets" / hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.copy = copy_of(address)
         self.copy.mkdir(parents=True, exist_ok=True)
 
     def fetch(self, run: str | None = None) -> int:
@@ -54,7 +66,7 @@ class Bucket:
         """
         with self._synced() as synced, ThreadPoolExecutor(THREADS) as pool:
             changed = [info for info in self._objects(run) if self._is_new(info, synced)]
-            for info, young in pool.map(self._bring, changed):
+            for info, young in filter(None, pool.map(self._bring, changed)):
                 path = self._relative(info)
                 known = [0, 0] if young else [info.mtime_ns, info.size]
                 synced[path] = [*known, (self.copy / path).stat().st_mtime_ns]
@@ -74,6 +86,14 @@ class Bucket:
                     sent += 1
         return sent
 
+    def try_writing(self, run: str) -> None:
+        """Write an object and take it away, then fetch the run. Raises OSError when the bucket does not allow that."""
+        path = str(self._root / f".trying-{run}")
+        with self._files.open_output_stream(path) as file:
+            file.write(b"")
+        self._files.delete_file(path)
+        self.fetch(run)
+
     def _objects(self, run: str | None) -> Iterator[FileInfo]:
         for folder in ("tables", "networks"):
             selector = FileSelector(str(self._root / folder), recursive=True, allow_not_found=True)
@@ -89,16 +109,25 @@ class Bucket:
         path = self._relative(info)
         return not (self.copy / path).exists() or synced.get(path, [])[:2] != [info.mtime_ns, info.size]
 
-    def _bring(self, info: FileInfo) -> tuple[FileInfo, bool]:
-        for _ in range(READINGS):  # the length is told before the bytes, and a writer may come in between
-            with self._files.open_input_stream(info.path, compression=None) as stream:
+    def _bring(self, info: FileInfo) -> tuple[FileInfo, bool] | None:
+        """Fetch an object; what it was then, and whether it was young. None while its writer is busy with it.
+
+        A bucket tells the length before the bytes: of an object that is replaced in between the end would be missing.
+        """
+        for _ in range(READINGS):
+            data = b""
+            with (
+                suppress(OSError),  # it is shorter now: if the bucket is away, the next line says so
+                self._files.open_input_stream(info.path, compression=None) as stream,
+            ):
                 data = stream.read()
-            if len(data) == info.size:
-                break
-            (info,) = self._files.get_file_info([info.path])
-        with written_aside(self.copy / self._relative(info)) as file:
-            file.write(data)
-        return info, time.time() - info.mtime_ns / 1e9 < YOUNG_SEC
+            (after,) = self._files.get_file_info([info.path])
+            if (after.mtime_ns, after.size) == (info.mtime_ns, info.size) and len(data) == info.size:
+                with written_aside(self.copy / self._relative(info)) as file:
+                    file.write(data)
+                return info, time.time() - info.mtime_ns / 1e9 < YOUNG_SEC
+            info = after
+        return None
 
     def _written(self, run: str) -> Iterator[str]:
         for pattern in (f"tables/*/run={run}/[!.]*", f"networks/run={run}/[!.]*"):
@@ -165,8 +194,8 @@ def sending(storage: str, run: str, console: Console) -> AbstractContextManager[
     return Sending(Bucket(storage), run, console) if storage.startswith(BUCKET) else nullcontext()
 
 
-def local_directory(storage: str) -> Path:
-    """The directory of a storage: itself, or a bucket's copy, fetched.
+def local_directory(storage: str, run: str | None = None) -> Path:
+    """The directory of a storage: itself, or a bucket's copy, with one run or all of them fetched.
 
     Raises ValueError when the bucket can't be read.
     """
@@ -174,7 +203,7 @@ def local_directory(storage: str) -> Path:
         return Path(storage)
     bucket = Bucket(storage)
     try:
-        bucket.fetch()
+        bucket.fetch(run)
     except OSError as error:
         raise ValueError(f"{bucket.name} can't be read: {reason(error, storage)}") from error
     return bucket.copy

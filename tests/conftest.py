@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.cache import CACHE_VARIABLE
+from trainables.places import CACHE_VARIABLE
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -8,20 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-CACHE_VARIABLE = "TRANSFORM_TUNER_CACHE"
+from trainables.places import cache_directory
 
 Decoded = tuple[Tensor, Tensor]
-
-
-def cache_directory() -> Path:
-    """Where downloads and decoded images lie: $TRANSFORM_TUNER_CACHE, or the platform's own place."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("transform-tuner"))
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.cache import cache_directory, decoded_once, new_directory
+from trainables.cache import decoded_once, new_directory
+from trainables.places import cache_directory
 
 CONNECT_SEC = 10.0
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from analysis.bucket import local_directory
 from analysis.tables import rows_of
 from trainables.early_stopping import CRITERIA
 from trainables.registry import NETWORKS
@@ -77,7 +78,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the run")
     add = group.add_argument
     add("--name", help="of the run (default: model, date and time)")
-    add("--storage", metavar="DIR", help="for tables, checkpoints and networks (default: results)")
+    add("--storage", metavar="DIR", help="for tables, checkpoints, networks; s3://BUCKET/PATH too (default: results)")
     add("--resume", metavar="NAME", help="go on with a run that was interrupted")
     add("--timeout", type=float, metavar="SEC", help="end the search after this long with what it has")
     add("--wandb", help=f"{', '.join(WANDB_MODES)} (default: offline)")
@@ -104,6 +105,7 @@ def from_command_line(arguments: Sequence[str]) -> SearchConfig:
 def _resumed(given: dict[str, Any]) -> SearchConfig:
     asked = SearchConfig(**given)  # reports what makes no sense by itself
     name = asked.resume or ""
+    local_directory(asked.storage, name)
     rows = rows_of(asked.tables, "runs", name)
     if not rows:
         raise ValueError(f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(asked.tables)}")

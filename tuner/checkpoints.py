@@ -1,9 +1,8 @@
-"""Checkpoints of trials: written with a checksum, found again, and the newest that is still as it was written."""
+"""Checkpoints of trials: written with a checksum, and the newest that is still as it was written."""
 
 import hashlib
 import io
 import pickle
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import torch
 
-STATE_FILE = "state.pt"
-NUMBER = re.compile(r"(\d+)")
+from tuner.experiment import STATE_FILE, Experiment
+
 ZIP_END, ZIP_END_BYTES = b"PK\x05\x06", 22  # of an archive without a comment, which PyTorch writes
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -27,23 +26,6 @@ class Restored:
     """The newest directory that was passed over for it, or for none; None when the newest one is whole."""
 
 
-def trial_directory(number: int) -> str:
-    """The name of a trial's directory within a session."""
-    return f"trial-{number:04d}"
-
-
-def find(experiment: Path, number: int) -> list[Path]:
-    """A trial's checkpoint directories over all sessions of its run, newest first."""
-    found = experiment.glob(f"session-*/{trial_directory(number)}/checkpoint_*/{STATE_FILE}")
-    return sorted((path.parent for path in found), key=_age, reverse=True)
-
-
-def _age(checkpoint: Path) -> list[tuple[int, ...]]:
-    """Session, then the checkpoint's own number or time stamp."""
-    session, name = checkpoint.parents[1].name, checkpoint.name
-    return [tuple(int(part) for part in NUMBER.findall(text)) for text in (session, name)]
-
-
 def save(directory: Path, state: dict[str, Any]) -> None:
     """Write a state with its SHA-256 behind it, where `torch.load` does not mind it.
 
@@ -55,8 +37,8 @@ def save(directory: Path, state: dict[str, Any]) -> None:
     (directory / STATE_FILE).write_bytes(content + hashlib.sha256(content).digest())
 
 
-def newest(checkpoints: Iterable[str | Path]) -> Restored:
-    """The state in the first of `checkpoints` that is as it was written.
+def newest(experiment: Experiment, checkpoints: Iterable[str]) -> Restored:
+    """The state in the first of an experiment's `checkpoints` that is as it was written.
 
     A damaged one is passed over, and so is one that holds more than data: the one before it is at most one epoch
     older.
@@ -64,19 +46,18 @@ def newest(checkpoints: Iterable[str | Path]) -> Restored:
     damaged = None
     for checkpoint in checkpoints:
         try:
-            return Restored(_load(Path(checkpoint) / STATE_FILE), damaged)
+            return Restored(_state(experiment.read(checkpoint)), damaged)
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
-            damaged = damaged or str(checkpoint)
+            damaged = damaged or checkpoint
     return Restored(None, damaged)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Raises ValueError when the file is not what was written, and what `torch.load` does for what is no state."""
-    whole = path.read_bytes()
+def _state(whole: bytes) -> dict[str, Any]:
+    """Raises ValueError when that is not what was written, and what `torch.load` does for what is no state."""
     content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
     if whole[-ZIP_END_BYTES:].startswith(ZIP_END):  # as older versions wrote it: without a checksum
         content = whole
     elif hashlib.sha256(content).digest() != digest:
-        raise ValueError(f"{path} is damaged: it does not match its SHA-256")
+        raise ValueError("it does not match its SHA-256")
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state

@@ -1,5 +1,7 @@
 """The closing lines of a search: the answer, where it lies, and what to type next."""
 
+import shlex
+
 from analysis.console import Console, hyperparameters, percent
 from analysis.ranking import ranked
 from analysis.tables import Row
@@ -31,8 +33,9 @@ def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: li
 def point_onward(console: Console, config: SearchConfig) -> None:
     """Print where everything lies, and what to type next."""
     console.line()
-    console.line(f"Tables    {config.tables}/*/run={config.name}/")
-    console.line(f"Network   {config.networks / BEST_FILE}")
+    place = config.storage.partition("?")[0].rstrip("/")
+    console.line(f"Tables    {place}/tables/*/run={config.name}/")
+    console.line(f"Network   {place}/networks/run={config.name}/{BEST_FILE}")
     console.line(f"Look      python -m analysis.dashboard{_directory(config)}")
     console.line(f"Report    python -m analysis.report {config.name}{_storage(config)}")
     console.line(f"Timing    python -m analysis.timing --run {config.name}{_storage(config)}")
@@ -54,11 +57,11 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
 
 
 def _storage(config: SearchConfig) -> str:
-    return "" if config.storage == "results" else f" --storage {config.storage}"
+    return "" if config.storage == "results" else f" --storage {shlex.quote(config.storage)}"
 
 
 def _directory(config: SearchConfig) -> str:
-    return "" if config.storage == "results" else f" {config.storage}"
+    return "" if config.storage == "results" else f" {shlex.quote(config.storage)}"
 
 
 def _table(console: Console, config: SearchConfig, accuracy: list[Row]) -> None:

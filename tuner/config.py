@@ -4,11 +4,14 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.bucket import check_address, copy_of
 from trainables.early_stopping import CRITERIA
 from trainables.registry import check_name, find
+from tuner.experiment import Experiment
 
 if TYPE_CHECKING:
     from trainables.network import Budget
@@ -87,7 +90,7 @@ class SearchConfig:
     name: str = ""
     """Name of the run; empty makes one from the model and the time."""
     storage: str = "results"
-    """Directory for tables, checkpoints and networks."""
+    """For tables, checkpoints and networks: a directory, or s3://BUCKET/PATH."""
     address: str | None = None
     """A running Ray cluster; None starts one on this machine."""
     wait_for_nodes: int | None = None
@@ -117,7 +120,7 @@ class SearchConfig:
                     f"at most 64, but got {name!r}"
                 )
         if "://" in self.storage:
-            raise ValueError(f"--storage {self.storage}: give a directory; it may be a mounted one")
+            check_address(self.storage)
 
     def _check_choices(self) -> None:
         choices = {
@@ -221,19 +224,24 @@ class SearchConfig:
         return cls(**settings)
 
     @property
-    def tables(self) -> Path:
-        """Directory of the parquet tables."""
-        return Path(self.storage) / "tables"
+    def directory(self) -> Path:
+        """The storage, or the copy here of one in a bucket."""
+        return copy_of(self.storage) if "://" in self.storage else Path(self.storage)
 
     @property
-    def experiment(self) -> Path:
-        """Directory of Ray's state and the checkpoints of this run."""
-        return Path(self.storage) / "experiments" / self.name
+    def tables(self) -> Path:
+        """Directory of the parquet tables."""
+        return self.directory / "tables"
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Where Ray's state and the checkpoints of this run lie."""
+        return Experiment.of(self.storage, self.name)
 
     @property
     def networks(self) -> Path:
         """Directory of the finalists' weights."""
-        return Path(self.storage) / "networks" / f"run={self.name}"
+        return self.directory / "networks" / f"run={self.name}"
 
 
 def flag(name: str) -> str:

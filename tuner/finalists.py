@@ -20,14 +20,16 @@ from trainables.weights import SavedNetwork, save_network
 from tuner import checkpoints
 from tuner.cluster import Share
 from tuner.config import SearchConfig
+from tuner.experiment import Experiment, trial_directory
 
 BEST_FILE = "best.safetensors"
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the test split says of one trial."""
+    """What the test split says of one trial, and its weights."""
 
+    weights: dict[str, torch.Tensor]
     accuracy: list[Row]
     samples: list[Row]
 
@@ -44,6 +46,8 @@ def evaluate_finalists(
     repeats = [row for row in trials if row["confirms"] in numbers]
     rows = _baselines(train_targets, test)
     evaluated = _evaluate_all(config, best + repeats, share, test)
+    for row, one in zip(best + repeats, evaluated, strict=True):
+        _save(config, row, one.weights)
     accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
     publish(config.tables, "accuracy", config.name, [{"run": config.name, **row} for row in accuracy + rows])
     samples = [row for one in evaluated for row in one.samples]
@@ -68,7 +72,7 @@ def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) 
 
 
 def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
-    """Load a trial's best weights, measure them on the test split, and save them as safetensors."""
+    """Load a trial's best weights and measure them on the test split."""
     weights = best_weights(config.experiment, row["trial"])
     network = build(config.model, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
@@ -86,23 +90,24 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
         return outputs
 
     rows, cosines = evaluate(subject, run, "test", test)
+    return Evaluated(weights, rows, sample_rows(subject, run, test, cosines))
+
+
+def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> None:
+    """As safetensors, by the driver: where a trial was evaluated may be another machine."""
     facts = {name: row[name] for name in ("trial", "seed", "best_epoch", "best_validation_loss")}
-    save_network(
-        weights_path(config, row["trial"]),
-        weights,
-        SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts}),
-    )
-    return Evaluated(rows, sample_rows(subject, run, test, cosines))
+    saved = SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts})
+    save_network(weights_path(config, row["trial"]), weights, saved)
 
 
-def best_weights(experiment: Path, number: int) -> dict[str, torch.Tensor]:
+def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:
     """The weights of a trial's best epoch, from its newest checkpoint.
 
     Raises OSError when no checkpoint of it can be read.
     """
-    state = checkpoints.newest(checkpoints.find(experiment, number)).state
+    state = checkpoints.newest(experiment, experiment.checkpoints(number)).state
     if state is None:
-        raise OSError(f"no checkpoint of trial {number} in {experiment} can be read")
+        raise OSError(f"no checkpoint of trial {number} in {experiment.root} can be read")
     best: dict[str, torch.Tensor] | None = state["best_weights"]
     weights: dict[str, torch.Tensor] = state["weights"] if best is None else best
     return weights
@@ -110,7 +115,7 @@ def best_weights(experiment: Path, number: int) -> dict[str, torch.Tensor]:
 
 def weights_path(config: SearchConfig, number: int) -> Path:
     """Where a finalist's weights lie."""
-    return config.networks / f"{checkpoints.trial_directory(number)}.safetensors"
+    return config.networks / f"{trial_directory(number)}.safetensors"
 
 
 def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:

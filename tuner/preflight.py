@@ -2,16 +2,19 @@
 
 import netrc
 import os
-import shutil
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pyarrow.fs import FileSystem
 
+from analysis.bucket import Bucket
 from analysis.console import Console, duration
+from analysis.sources import BUCKET, resolved
 from analysis.tables import rows_of
 from tuner import cluster
 from tuner.cluster import Growth, Node, Share
@@ -25,25 +28,28 @@ DRIVER = "driver"  # whose marker that is
 
 def check_storage(config: SearchConfig) -> None:
     """The storage takes files, and the run's name is free. Raises ValueError otherwise."""
-    storage = Path(config.storage)
     try:
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage) as file:
+        if config.experiment.is_in_bucket:
+            Bucket(config.storage).try_writing(config.name)
+        config.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.directory) as file:
             file.write(b"\0" * 4096)
             file.flush()
     except OSError as error:
-        raise ValueError(f"--storage {storage} can't be written ({error.strerror}): give another directory") from error
-    if config.resume is None and (config.experiment.exists() or rows_of(config.tables, "runs", config.name)):
+        reason = error.strerror or str(error).partition("\n")[0]
+        raise ValueError(f"--storage {config.storage} can't be written ({reason}): give another one") from error
+    if config.resume is None and (config.experiment.sessions() or rows_of(config.tables, "runs", config.name)):
         raise ValueError(
-            f"--name {config.name}: {storage} already has a run of that name; "
+            f"--name {config.name}: {config.storage} already has a run of that name; "
             f"give another one, or go on with it: --resume {config.name}"
         )
 
 
 def lock_run(config: SearchConfig) -> FileLock:
     """Hold the run for this process until it ends. Raises ValueError when another process has it."""
-    config.experiment.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(config.experiment.with_name(f".{config.name}.lock"))
+    locks = config.directory / "experiments"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f".{config.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -122,41 +128,54 @@ def check_shared(storage: str, nodes: list[Node]) -> None:
     Tables, checkpoints and networks go that way. Images do not: Ray's object store brings them to each node.
     Raises ValueError with the name of a node that does not share the storage.
     """
-    directory = Path(storage).absolute() / f".shared-{uuid.uuid4().hex}"
-    directory.mkdir()
+    _, files, path = resolved(storage)
+    within = path if storage.startswith(BUCKET) else Path(storage).absolute()
+    directory = f"{within}/.shared-{uuid.uuid4().hex}"
     try:
-        (directory / DRIVER).write_text(directory.name)
-        answers = cluster.on_each(nodes, _answer_marker, directory)
+        files.create_dir(directory)
+        _write(files, f"{directory}/{DRIVER}", directory)
+        answers = cluster.on_each(nodes, _answer_marker, files, directory)
         for node, answer in zip(nodes, answers, strict=True):
-            problem = _problem(answer) or _unread(directory / node.id, directory.name)
+            problem = _problem(answer) or _unread(files, f"{directory}/{node.id}", directory)
             if problem:
                 raise ValueError(
                     f"--storage {storage}: the node {node.name} does not share it ({problem}); "
-                    f"give a directory that all nodes share"
+                    f"give a directory that all nodes share, or a bucket that all may write to"
                 )
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            files.delete_dir(directory)
 
 
 def _problem(answer: Any) -> str | None:
     return f"it does not answer: {cluster.cause(answer)}" if isinstance(answer, Exception) else answer
 
 
-def _answer_marker(directory: Path) -> str | None:
+def _answer_marker(files: FileSystem, directory: str) -> str | None:
     """On a node: read the driver's marker, then write one; what went wrong, if anything."""
     try:
-        text = (directory / DRIVER).read_text()
-        (directory / cluster.this_node()).write_text(text)
+        _write(files, f"{directory}/{cluster.this_node()}", _read(files, f"{directory}/{DRIVER}"))
     except OSError as error:
-        return f"{error.strerror}: {error.filename}"
+        return str(error).partition("\n")[0]
     return None
 
 
-def _unread(marker: Path, text: str) -> str | None:
+def _unread(files: FileSystem, marker: str, text: str) -> str | None:
     try:
-        return None if marker.read_text() == text else f"{marker} was altered"
+        return None if _read(files, marker) == text else f"{marker} was altered"
     except OSError:
         return "what it writes there does not arrive here"
+
+
+def _write(files: FileSystem, path: str, text: str) -> None:
+    with files.open_output_stream(path) as file:
+        file.write(text.encode())
+
+
+def _read(files: FileSystem, path: str) -> str:
+    with files.open_input_file(path) as file:
+        text: str = file.read().decode()
+    return text
 
 
 def trial_share(config: SearchConfig, nodes: list[Node]) -> Share:

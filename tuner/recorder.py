@@ -111,14 +111,17 @@ class Recorder(tune.Callback):
             self._tracker.log(number, {k: result[k] for k in EPOCH_COLUMNS})
         else:
             row["error"] = result["error"]
-        row["checkpoint"] = result.get("checkpoint_path", row["checkpoint"])
+        if "checkpoint_path" in result:
+            row["checkpoint"] = self._config.experiment.address(result["checkpoint_path"])
         self._put(self._summed_up(row))
         self._publish_if_due()
         self.show_progress()
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         """Ray has kept a checkpoint."""
-        self._put({**self._by_number[trial.config["number"]], "checkpoint": checkpoint.path})
+        self._put(
+            {**self._by_number[trial.config["number"]], "checkpoint": self._config.experiment.address(checkpoint.path)}
+        )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended by itself, or ASHA has stopped it."""

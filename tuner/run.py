@@ -8,6 +8,7 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from analysis.bucket import sending
 from analysis.console import Console, complain
 from tuner import cluster, preflight
 from tuner.arguments import from_command_line
@@ -70,9 +72,10 @@ def _load(config: SearchConfig) -> "Data":
 def _run(session: Callable[[], int], config: SearchConfig, console: Console) -> int:
     resume = f"python -m tuner.run --resume {config.name}"
     if config.storage != "results":
-        resume += f" --storage {config.storage}"
+        resume += f" --storage {shlex.quote(config.storage)}"
     try:
-        return session()
+        with sending(config.storage, config.name, console):
+            return session()
     except KeyboardInterrupt:
         console.line(f"Interrupted. What is finished is kept; go on with: {resume}")
         return 130

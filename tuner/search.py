@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +11,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from analysis.tables import Row
-from tuner import checkpoints
 from tuner.cluster import Share
 from tuner.config import SearchConfig
+from tuner.experiment import trial_directory
 from tuner.proposals import Proposals, proposal, tpe
 from tuner.recorder import FINISHED, Recorder
 from tuner.space import Space
@@ -141,7 +140,7 @@ def go_on(config: SearchConfig, row: Row) -> Proposal:
         {name: row[name] for name in HYPERPARAMETERS},
         row["seed"],
         confirms=row["confirms"],
-        checkpoints=[str(path) for path in checkpoints.find(config.experiment, row["trial"])],
+        checkpoints=config.experiment.checkpoints(row["trial"]),
         known_epochs=row["epochs"],
     )
 
@@ -159,7 +158,6 @@ def run_trials(
 ) -> None:
     """Run the proposed trials, `count` in all, as many at once as fit; returns early when interrupted."""
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency or fits)  # a searcher of ours gets 1 otherwise
-    session = Path(shared.experiment)
     bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, shared=shared), bundle),
@@ -168,11 +166,11 @@ def run_trials(
             search_alg=proposals,
             scheduler=scheduler or FIFOScheduler(),
             reuse_actors=shared.workers == 1,
-            trial_dirname_creator=lambda trial: checkpoints.trial_directory(trial.config["number"]),
+            trial_dirname_creator=lambda trial: trial_directory(trial.config["number"]),
         ),
         run_config=tune.RunConfig(
-            name=session.name,
-            storage_path=str(session.parent),
+            name=shared.session,
+            **shared.experiment.location(),
             verbose=1 if config.verbose else 0,
             stop=deadline,
             callbacks=[recorder],
@@ -184,9 +182,3 @@ def run_trials(
         tuner.fit()
     finally:
         recorder.close()
-
-
-def new_session(config: SearchConfig) -> str:
-    """The directory of the next session of this run."""
-    sessions = len(list(config.experiment.glob("session-*")))
-    return str((config.experiment / f"session-{sessions + 1:03d}").resolve())

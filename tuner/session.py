@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,7 +18,7 @@ from tuner.data import Data
 from tuner.finalists import evaluate_finalists
 from tuner.proposals import Proposals, proposal
 from tuner.recorder import FINISHED, Recorder
-from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, new_session, run_trials, searched_trials
+from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, run_trials, searched_trials
 from tuner.space import Space, trial_seed
 from tuner.timing import time_best
 from tuner.tracking import Tracker, tracker
@@ -71,7 +70,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
     row = provenance.runs_row(config, plan.data, plan.earlier)
     publish(config.tables, "runs", config.name, [row])
     _introduce(console, plan)
-    tracking = tracker(config.wandb, config.name, Path(config.storage))
+    tracking = tracker(config.wandb, config.name, config.directory)
     status = "failed"
     try:
         code = _search_and_evaluate(plan, console, tracking, started)
@@ -162,7 +161,8 @@ class Searching:
             },
             workers=config.workers_per_trial,
             worker_resources=share.resources,
-            experiment=new_session(config),
+            experiment=config.experiment,
+            session=config.experiment.next_session(),
         )
         run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count, self.plan.fits)
         done = proposals.finished and not self.recorder.interrupted()

@@ -15,7 +15,7 @@ def time_best(config: SearchConfig, best: Row, images: ImageSet, console: Consol
     """Measure and tell; the search is complete, so what goes wrong here is told and no more."""
     network = Finalist(best["trial"], config.model, str(weights_path(config, best["trial"])))
     try:
-        timing = short_form(config.name, config.storage, images, network, config.seed)
+        timing = short_form(config.name, str(config.directory), images, network, config.seed)
         with console:
             rows = conduct(timing, timing.subjects, console)
     except KeyboardInterrupt:

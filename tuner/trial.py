@@ -23,6 +23,7 @@ from ray import tune
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints
+from tuner.experiment import Experiment, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 2  # restarts of a trial whose process died
@@ -42,8 +43,9 @@ class Shared:
     """Settings of TrainingConfig that are not searched."""
     workers: int
     worker_resources: dict[str, float]
-    experiment: str
-    """Directory of the session that runs."""
+    experiment: Experiment
+    session: str
+    """The name of the one that runs."""
 
 
 def run_trial(config: Proposal, shared: Shared) -> None:
@@ -67,8 +69,8 @@ def run_trial(config: Proposal, shared: Shared) -> None:
             resources_per_worker=shared.worker_resources,
         ),
         run_config=ray.train.RunConfig(
-            name=checkpoints.trial_directory(config["number"]),  # the same after a restart: it resumes by it
-            storage_path=shared.experiment,
+            name=trial_directory(config["number"]),  # the same after a restart: it resumes by it
+            **shared.experiment.location(shared.session),
             callbacks=[report_to_tune],
             failure_config=ray.train.FailureConfig(max_failures=FAILURE_RETRIES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
@@ -80,7 +82,7 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     """Train one trial in this process, reporting each epoch with a checkpoint."""
     proposal: Proposal = loop_config["proposal"]
     shared: Shared = loop_config["shared"]
-    session = Session(alone=shared.workers == 1, share=shared.worker_resources)
+    session = Session(shared.experiment, alone=shared.workers == 1, share=shared.worker_resources)
     try:
         _train(session, proposal, shared)
     except Exception as error:
@@ -105,7 +107,7 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         **shared.training,
     )
     training = Training(config, train, validation, device=device, workers=session.workers)
-    restored = checkpoints.newest(session.checkpoints(shared.experiment, proposal))
+    restored = checkpoints.newest(shared.experiment, session.checkpoints(proposal))
     unheard = _load(training, restored.state, proposal, restarted=session.restarted)
     session.facts = {
         "device": _device_name(device),
@@ -142,7 +144,8 @@ def _load(
 class Session:
     """What differs between a trial that trains alone in its process and a worker of a group."""
 
-    def __init__(self, *, alone: bool, share: dict[str, float]) -> None:
+    def __init__(self, experiment: Experiment, *, alone: bool, share: dict[str, float]) -> None:
+        self.experiment = experiment
         self.alone = alone
         self.share = share
         self.facts: dict[str, Any] = {}
@@ -168,7 +171,7 @@ class Session:
         torch.cuda.reset_peak_memory_stats(device)
         return device
 
-    def checkpoints(self, experiment: str, proposal: Proposal) -> list[str]:
+    def checkpoints(self, proposal: Proposal) -> list[str]:
         """Directories of this trial's checkpoints, newest first.
 
         After a restart Ray offers only the last one, which may be the one that was being written: those of this
@@ -176,7 +179,7 @@ class Session:
         """
         if not self.restarted:
             return list(proposal["checkpoints"])
-        return [str(path) for path in checkpoints.find(Path(experiment).parent, proposal["number"])]
+        return self.experiment.patiently(lambda: self.experiment.checkpoints(proposal["number"]))
 
     def report(self, record: EpochRecord, training: Training) -> None:
         """Tell the search of an epoch, with the state after it. Never returns once ASHA has said stop."""
@@ -201,7 +204,8 @@ class Session:
 
     def _send(self, metrics: dict[str, Any], directory: str | None) -> None:
         checkpoint = tune.Checkpoint.from_directory(directory) if directory else None
-        (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint)
+        # Ray writes the checkpoint to the storage before it does anything else
+        self.experiment.patiently(lambda: (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint))
 
     def _peak(self, device: torch.device) -> float:
         """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""

@@ -23,8 +23,8 @@ from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Checked, Pass, SubjectError
-from trainables.cache import cache_directory
 from trainables.pipelines import make_targets, reference
+from trainables.places import cache_directory
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 

@@ -1,5 +1,7 @@
 """A bucket and its copy here are kept in step, whichever side changes, and through a bucket's absence."""
 
+import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from analysis.tables import publish, rows_of
 from tests.analysis.collecting import count, epochs, search
 from tests.analysis.conftest import put
 from tests.analysis.made_runs import make_run
-from trainables.cache import CACHE_VARIABLE
+from trainables.places import CACHE_VARIABLE
 
 Remote = tuple[FileSystem, str]
 
@@ -167,6 +169,32 @@ def test_a_bucket_that_stays_away_is_told_with_where_everything_lies(
     monkeypatch.setattr(here, "send", refuse)
     with pytest.raises(OSError, match=f"takes nothing; all of it lies in {here.copy}"), Sending(here, "fc", Console()):
         pass
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_arrives_whole(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = Bucket(address), elsewhere(address, tmp_path, monkeypatch)
+    versions = {bytes([size % 251]) * size for size in (1_000, 20_000, 300_000)}
+    over = threading.Event()
+
+    def write() -> None:
+        for version in itertools.cycle(versions):
+            network(writer.copy, version)
+            writer.send("fc")
+            if over.is_set():
+                return
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        until(lambda: reader.fetch() > 0)
+        for _ in range(100):
+            reader.fetch()
+            assert kept(reader.copy)["networks/run=fc/best.safetensors"] in versions
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_no_key_leads_out_of_the_copy(address: str, bucket: Remote) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainables.cache import CACHE_VARIABLE, Decoded, cache_directory, decoded_once, new_directory
+from trainables.cache import Decoded, decoded_once, new_directory
+from trainables.places import CACHE_VARIABLE, cache_directory
 
 
 class Decoder:

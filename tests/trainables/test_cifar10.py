@@ -17,7 +17,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from trainables import cifar10, images
-from trainables.cache import CACHE_VARIABLE
+from trainables.places import CACHE_VARIABLE
 
 IMAGES_PER_FILE = 4
 BATCHES = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]

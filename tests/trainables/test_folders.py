@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from trainables import folders, images
-from trainables.cache import CACHE_VARIABLE
+from trainables.places import CACHE_VARIABLE
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

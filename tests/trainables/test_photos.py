@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from trainables import photos
-from trainables.cache import CACHE_VARIABLE
 from trainables.images import Splits
+from trainables.places import CACHE_VARIABLE
 
 STEREO = ("_left", "_right")
 

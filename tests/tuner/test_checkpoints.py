@@ -5,9 +5,19 @@ from typing import Any
 
 import pytest
 import torch
+from pyarrow.fs import LocalFileSystem
 
 from tuner import checkpoints
-from tuner.checkpoints import STATE_FILE, Restored, find, newest, trial_directory
+from tuner.checkpoints import Restored
+from tuner.experiment import STATE_FILE, Experiment, trial_directory
+
+
+def find(root: Path, number: int) -> list[Path]:
+    return [Path(path) for path in Experiment(LocalFileSystem(), str(root)).checkpoints(number)]
+
+
+def newest(paths: list[Path]) -> Restored:
+    return checkpoints.newest(Experiment(LocalFileSystem(), "/"), map(str, paths))
 
 
 def save(directory: Path, epoch: int) -> Path:
@@ -43,7 +53,7 @@ def test_only_checkpoints_of_that_trial_with_a_state_are_found(tmp_path: Path) -
 
 def test_the_first_whole_state_is_taken(tmp_path: Path) -> None:
     first, second = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
-    state = newest([first, str(second)]).state
+    state = newest([first, second]).state
     assert state is not None
     assert state["epoch"] == 2
     assert torch.equal(state["weights"]["w"], torch.full((1000,), 2.0))
@@ -61,7 +71,7 @@ def flipped(whole: bytes, position: int) -> bytes:
         pytest.param(lambda whole: whole[:100], id="a start"),
         pytest.param(lambda whole: whole[: len(whole) // 2], id="half"),
         pytest.param(lambda whole: whole[:-1], id="all but a byte"),
-        pytest.param(lambda whole: whole[:-32], id="all but the checksum"),
+        pytest.param(lambda whole: whole[:-33], id="all but the checksum and a byte"),
         pytest.param(lambda whole: bytes(len(whole)), id="zeros"),
         pytest.param(lambda whole: whole[: len(whole) // 2] + bytes(len(whole) // 2), id="half zeros"),
         pytest.param(lambda whole: b"garbage" * 100, id="garbage"),
@@ -115,3 +125,8 @@ def test_plain_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:
 def test_without_checkpoints_there_is_no_state(tmp_path: Path) -> None:
     assert newest([]) == Restored(None, None)
     assert newest([tmp_path / "gone"]).state is None
+
+
+def test_a_checkpoint_of_an_older_version_has_no_checksum_and_is_read(tmp_path: Path) -> None:
+    torch.save({"epoch": 5}, tmp_path / STATE_FILE)
+    assert newest([tmp_path]) == Restored({"epoch": 5}, None)

@@ -51,7 +51,12 @@ RANGE = "LOW HIGH: LOW"
         ("dropout", (0.0, 1.0), "--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got (0.0, 1.0)"),
         ("patience", (5, 2), f"--patience {RANGE} ≤ HIGH must hold, but got 5 2"),
         ("patience", (0, 2), f"--patience {RANGE} ≥ 1 must hold, but got 0"),
-        ("storage", "s3://bucket/x", "--storage s3://bucket/x: give a directory"),
+        (
+            "storage",
+            "gs://bucket/x",
+            "gs://bucket/x: give a directory, which may be a mounted one, or s3://BUCKET/PATH",
+        ),
+        ("storage", "s3://KEY:SECRET@bucket/x", "keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_told_with_its_flag_and_value(setting: str, value: Any, told: str) -> None:
@@ -139,5 +144,5 @@ def test_dropout_for_a_network_without_it_is_refused() -> None:
 def test_everything_of_a_run_lies_below_its_storage() -> None:
     config = SearchConfig(name="x", storage="/s")
     assert config.tables == Path("/s/tables")
-    assert config.experiment == Path("/s/experiments/x")
+    assert config.experiment.root == "/s/experiments/x"
     assert config.networks == Path("/s/networks/run=x")

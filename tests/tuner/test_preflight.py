@@ -51,7 +51,7 @@ preflight.check_storage(SearchConfig(name="r", storage={str(tmp_path)!r}))
 @pytest.mark.parametrize("where", ["experiments", "tables"])
 def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) -> None:
     if where == "experiments":
-        config(tmp_path).experiment.mkdir(parents=True)
+        (tmp_path / "experiments" / "r" / "session-001").mkdir(parents=True)
     else:
         store(tmp_path, config(tmp_path))
     with pytest.raises(ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.tuner.conftest import TINY, Command, trial_processes
-from tuner.checkpoints import STATE_FILE, find
+from tuner.experiment import STATE_FILE, Experiment
 
 # One trial at a time: with two, which one ASHA stops depends on which is first
 SEARCH = ("--model", "fc", "--samples", "4", "--max-epochs", "6", "--concurrency", "1", "--finalists", "1", *TINY)
@@ -93,7 +93,7 @@ def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(comm
         command.wait_for_epochs("run", rows)
         process = trial_processes(driver)[0]
         process.suspend()
-        damaged.append(find(command.storage / "experiments" / "run", 0)[0])
+        damaged.append(Path(Experiment.of(str(command.storage), "run").checkpoints(0)[0]))
         flip_a_bit(damaged[-1])
         if also:
             also.kill()

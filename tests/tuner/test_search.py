@@ -11,10 +11,10 @@ import pytest
 import torch
 from ray.tune.schedulers import ASHAScheduler
 
-from tuner.checkpoints import STATE_FILE, trial_directory
 from tuner.config import SearchConfig
+from tuner.experiment import STATE_FILE, trial_directory
 from tuner.proposals import Proposals
-from tuner.search import Deadline, Rungs, new_session, searched_trials
+from tuner.search import Deadline, Rungs, searched_trials
 from tuner.space import Space
 from tuner.trial import OBJECTIVE
 
@@ -173,7 +173,7 @@ def ask(searcher: Proposals, most: int = 100) -> list[Any]:
 
 def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_path: Path) -> None:
     config = SearchConfig(name="r", storage=str(tmp_path), samples=9, max_epochs=9)
-    checkpoint = config.experiment / "session-001" / trial_directory(2) / "checkpoint_000003"
+    checkpoint = Path(config.experiment.root) / "session-001" / trial_directory(2) / "checkpoint_000003"
     checkpoint.mkdir(parents=True)
     torch.save({}, checkpoint / STATE_FILE)
     ends = ["max_epochs", "asha", "interrupted", None, "diverged", "error", "early_stopping"]
@@ -222,6 +222,6 @@ def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:
 def test_sessions_are_numbered(tmp_path: Path) -> None:
     config = SearchConfig(name="r", storage=str(tmp_path))
     for number in range(1, 4):
-        session = Path(new_session(config))
-        assert session == config.experiment.resolve() / f"session-{number:03d}"
-        session.mkdir(parents=True)
+        session = config.experiment.next_session()
+        assert session == f"session-{number:03d}"
+        Path(config.experiment.root, session).mkdir(parents=True)

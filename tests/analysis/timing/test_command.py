@@ -22,7 +22,7 @@ from analysis.tables import publish, read
 from analysis.timing.__main__ import main
 from analysis.timing.protocol import INVALID_IQR, relative_iqr
 from analysis.timing.record import STUDY_SEC
-from trainables.cache import cache_directory
+from trainables.places import cache_directory
 
 ROOT = Path(__file__).parents[3]
 OWN = "tests.analysis.timing.own_subjects"

@@ -14,8 +14,8 @@ from analysis.schema import TABLES
 from analysis.tables import publish
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
-from trainables.cache import CACHE_VARIABLE
 from trainables.images import load
+from trainables.places import CACHE_VARIABLE
 from trainables.registry import build
 from trainables.weights import SavedNetwork, save_network
 

@@ -1,0 +1,137 @@
+"""A search whose storage is a bucket: tables, networks and checkpoints go there, and it goes on from there."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow.fs import FileSystem
+
+from analysis.bucket import Bucket, local_directory
+from analysis.tables import read
+from trainables.places import CACHE_VARIABLE
+from trainables.weights import read_header
+from tuner import preflight
+from tuner.config import SearchConfig
+from tuner.experiment import Experiment
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "30",
+         "--grace-epochs", "30", "--patience", "30", "30", "--wandb", "disabled", "--timing", "none")  # fmt: skip
+
+
+class Service:
+    """A bucket service that can be away for a while."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.start()
+        self.options = f"scheme=http&endpoint_override=127.0.0.1:{self.port}"
+        files, _ = FileSystem.from_uri(f"s3://searches?{self.options}&allow_bucket_creation=true")
+        files.create_dir("searches")
+
+    def start(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
+        self._server.start()
+        self.port = self._server.get_host_and_port()[1]
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        service = Service()
+        yield service
+        service.stop()
+
+
+def start(storage: str, cache: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command on a machine with that cache."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuner.run", "--storage", storage, *arguments],
+        cwd=ROOT, env={**os.environ, CACHE_VARIABLE: str(cache)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def table(storage: str, name: str) -> pd.DataFrame:
+    """As the bucket has it."""
+    return read(local_directory(storage) / "tables", name)
+
+
+def until(true: Callable[[], bool], sec: float = 180) -> None:
+    end = time.monotonic() + sec
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(service: Service, tmp_path: Path) -> None:
+    storage = f"s3://searches/killed?{service.options}"
+    driver = start(storage, tmp_path / "one", "--name", "run", *SMALL)
+    until(lambda: len(table(storage, "epochs")) >= 6)
+    driver.kill()
+    driver.communicate()
+    known = table(storage, "trials").epochs
+    resumed = start(storage, tmp_path / "other", "--resume", "run")
+    output, _ = resumed.communicate(timeout=250)
+    assert resumed.returncode == 0, output
+    assert f"goes on   after epoch {known[0]}" in output
+    trials, epochs = table(storage, "trials"), table(storage, "epochs")
+    assert trials.stop_reason.tolist() == ["max_epochs", "max_epochs"]
+    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 31))] * 2
+    assert table(storage, "runs").status.tolist() == ["finished"]
+    assert trials.checkpoint.str.startswith("s3://searches/killed/experiments/run/session-").all()
+    best = local_directory(storage) / "networks" / "run=run" / "best.safetensors"
+    assert read_header(best).facts["run"] == "run"
+
+
+def test_a_search_waits_for_a_bucket_that_is_away_and_no_trial_fails(service: Service, tmp_path: Path) -> None:
+    storage = f"s3://searches/away?{service.options}"
+    driver = start(storage, tmp_path / "one", "--name", "run", *SMALL)
+    until(lambda: len(table(storage, "epochs")) >= 4)
+    service.stop()
+    time.sleep(15)  # longer than the client's own retries
+    service.start()
+    output, _ = driver.communicate(timeout=250)
+    assert driver.returncode == 0, output
+    trials, epochs = table(storage, "trials"), table(storage, "epochs")
+    assert trials.stop_reason.tolist() == ["max_epochs", "max_epochs"]
+    assert trials.restarts.tolist() == [0, 0]
+    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 31))] * 2
+
+
+def test_a_bucket_that_refuses_is_told_before_anything_starts(service: Service, tmp_path: Path) -> None:
+    refused = start(f"s3://no-such-bucket/x?{service.options}", tmp_path, "--name", "run", *SMALL)
+    output, _ = refused.communicate(timeout=60)
+    assert refused.returncode == 2
+    assert output.startswith("error: s3://no-such-bucket/x")
+    assert "there is no bucket no-such-bucket: make it first" in output
+
+
+def test_a_name_that_another_machine_took_is_taken(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SearchConfig(name="run", storage=f"s3://searches/taken?{service.options}")
+    preflight.check_storage(config)
+    config.experiment.files.create_dir(f"{config.experiment.root}/session-001")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    with pytest.raises(ValueError, match=r"--name run: .* already has a run of that name"):
+        preflight.check_storage(config)
+
+
+def test_trying_a_bucket_leaves_nothing_there(service: Service) -> None:
+    config = SearchConfig(name="run", storage=f"s3://searches/tried?{service.options}")
+    preflight.check_storage(config)
+    assert not Bucket(config.storage).fetch()
+    assert Experiment.of(config.storage, "run").sessions() == []
