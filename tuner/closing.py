@@ -33,7 +33,7 @@ def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: li
 def point_onward(console: Console, config: SearchConfig) -> None:
     """Print where everything lies, and what to type next."""
     console.line()
-    place = config.storage.partition("?")[0].rstrip("/")
+    place = config.storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     console.line(f"Tables    {place}/tables/*/run={config.name}/")
     console.line(f"Network   {place}/networks/run={config.name}/{BEST_FILE}")
     console.line(f"Look      python -m analysis.dashboard{_directory(config)}")
