@@ -37,7 +37,8 @@ def check_storage(config: SearchConfig) -> None:
             file.flush()
     except OSError as error:
         reason = error.strerror or str(error).partition("\n")[0]
-        raise ValueError(f"--storage {config.storage} can't be written ({reason}): give another one") from error
+        kind = "bucket" if config.experiment.is_in_bucket else "directory"
+        raise ValueError(f"--storage {config.storage} can't be written ({reason}): give another {kind}") from error
     if config.resume is None and (config.experiment.sessions() or rows_of(config.tables, "runs", config.name)):
         raise ValueError(
             f"--name {config.name}: {config.storage} already has a run of that name; "

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
@@ -204,6 +205,7 @@ def test_a_socket_that_is_closed_twice_makes_no_traceback() -> None:
 
     server = OriginMiddleware(Starlette(routes=[WebSocketRoute("/", closes_twice)]))
     scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [], "subprotocols": []}
-    asyncio.run(server(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # in this one the browser of other tests has its own loop
+        thread.submit(lambda: asyncio.run(server(scope, receive, send))).result()
     assert ended
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
