@@ -24,6 +24,7 @@ THREADS = 16  # a request is waiting, mostly
 SEND_SEC, FETCH_SEC = 1.0, 2.0
 CLOSE_SEC = 300.0  # for a bucket that is away when a run ends
 YOUNG_SEC = 5.0  # a bucket tells whole seconds, within which one object may replace another of its size
+YOUNG = [0, 0]  # in place of such an object's time and size
 
 Synced = dict[str, list[int]]  # by path: the object's time and size, and the time of the file here
 
@@ -68,7 +69,7 @@ class Bucket:
             changed = [info for info in self._objects(run) if self._is_new(info, synced)]
             for info, young in filter(None, pool.map(self._bring, changed)):
                 path = self._relative(info)
-                known = [0, 0] if young else [info.mtime_ns, info.size]
+                known = YOUNG if young else [info.mtime_ns, info.size]
                 synced[path] = [*known, (self.copy / path).stat().st_mtime_ns]
         return len(changed)
 
@@ -107,7 +108,13 @@ class Bucket:
 
     def _is_new(self, info: FileInfo, synced: Synced) -> bool:
         path = self._relative(info)
-        return not (self.copy / path).exists() or synced.get(path, [])[:2] != [info.mtime_ns, info.size]
+        here = self.copy / path
+        if not here.exists() or path not in synced:
+            return True
+        *known, stamp = synced[path]
+        if known == YOUNG:  # whether it changed there is not known: what was written here since then stays
+            return here.stat().st_mtime_ns == stamp
+        return known != [info.mtime_ns, info.size]
 
     def _bring(self, info: FileInfo) -> tuple[FileInfo, bool] | None:
         """Fetch an object; what it was then, and whether it was young. None while its writer is busy with it.

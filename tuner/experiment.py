@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from analysis.sources import BUCKET, resolved
+from analysis.sources import BUCKET, reason, resolved
 
 STATE_FILE = "state.pt"
 SESSION = "session-"
@@ -36,7 +37,10 @@ class Experiment:
     @classmethod
     def of(cls, storage: str, run: str) -> "Experiment":
         """A run's within a storage. Raises ValueError for an address that is none."""
-        _, files, path = resolved(storage)
+        try:
+            _, files, path = resolved(storage)
+        except (ArrowException, OSError, ValueError) as error:
+            raise ValueError(f"--storage {storage} can't be opened: {reason(error, storage)}") from error
         if isinstance(files, LocalFileSystem):
             path = PurePosixPath(Path(storage).resolve())
         return cls(files, str(path / "experiments" / run))

@@ -120,6 +120,20 @@ def test_what_was_not_sent_yet_survives_a_fetch(address: str, bucket: Remote) ->
     assert kept(here.copy) == objects(bucket)
 
 
+def test_what_was_not_sent_yet_survives_a_fetch_of_young_objects_too(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "YOUNG_SEC", 3600.0)
+    here = Bucket(address)
+    search(here.copy)
+    here.send("fc")
+    there = elsewhere(address, tmp_path, monkeypatch)
+    there.fetch()
+    publish(there.copy / "tables", "epochs", "fc", epochs(9))
+    there.fetch()
+    assert count(there.copy) == 9
+
+
 def test_what_changed_on_both_sides_is_the_buckets(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
