@@ -69,7 +69,9 @@ class Simulation:
 
     def start(self, number: int) -> Any:
         """The next trial."""
-        trial = SimpleNamespace(config=self.proposals.suggest(str(number)), trial_id=str(number), error_file=None)
+        alive = SimpleNamespace(num_failures=0)
+        config = self.proposals.suggest(str(number))
+        trial = SimpleNamespace(config=config, trial_id=str(number), error_file=None, run_metadata=alive)
         self.rungs.on_trial_add(None, trial)
         self.recorder.on_trial_start(0, [], trial)
         return trial

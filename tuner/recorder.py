@@ -17,6 +17,7 @@ from analysis.schema import TABLES
 from analysis.tables import GrowingTable, Row
 from tuner.config import SearchConfig
 from tuner.tracking import Tracker
+from tuner.trial import FAILURE_RETRIES
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -100,6 +101,8 @@ class Recorder(tune.Callback):
         self._tell_damage(self._by_number[number], result)
         row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
         if "train_loss" in result:
+            if result["epoch"] not in self._curves[number]:
+                trial.run_metadata.num_failures = 0  # Ray's own count is over the whole life of a trial
             epoch = {k: result[k] for k in EPOCH_COLUMNS} | {
                 "trial": number,
                 "reported_at": datetime.now(UTC),
@@ -128,12 +131,18 @@ class Recorder(tune.Callback):
         number = trial.config["number"]
         self.end(number, self._last_reason.get(number) or "asha")
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died, or the node under it; it waits to be started again."""
+        row = self._by_number.get(trial.config["number"])  # none when it died before it was started
+        if row is not None:
+            self._console.line(f"trial {row['trial']:>3}  was killed after epoch {row['epochs']}", style="yellow")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died more often than it is started again."""
-        row = self._by_number[trial.config["number"]]
-        error = f"its process died {row['restarts'] + 1} times"
+        """A trial's process died again and again without getting through an epoch."""
+        row = self._by_number.get(trial.config["number"]) or self._new_row(trial.config)
+        error = f"its process died {FAILURE_RETRIES + 1} times in a row, without getting through an epoch"
         if trial.error_file and Path(trial.error_file).exists():
-            error += "\n" + Path(trial.error_file).read_text()
+            error = f"{Path(trial.error_file).read_text().strip()}\n{error}"
         self._put({**row, "error": error})
         self.end(row["trial"], "error")
 

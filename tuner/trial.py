@@ -26,7 +26,7 @@ from tuner import checkpoints
 from tuner.experiment import Experiment, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
-FAILURE_RETRIES = 2  # restarts of a trial whose process died
+FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
 
 Proposal = dict[str, Any]
 

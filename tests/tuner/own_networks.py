@@ -1,5 +1,10 @@
 """Networks that live outside the project, for tests of `--model package.module:Class`."""
 
+import os
+import signal
+
+from torch import Tensor
+
 from trainables.fc import FC
 from trainables.separable import Separable
 
@@ -15,3 +20,12 @@ class Picky(FC):
         if dropout > 0.25:
             raise RuntimeError("this network does not like dropout")
         super().__init__(dropout)
+
+
+class Deadly(Separable):
+    """Kills the process that trains it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)

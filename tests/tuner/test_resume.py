@@ -56,6 +56,8 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
     trial_processes(driver)[0].kill()
     output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 0, output
+    assert "trial   0  was killed after epoch" in output
+    assert "Traceback" not in output
     after = command.table("epochs", "run")
     assert sorted(after.epoch) == list(range(1, 41))
     kept = after[after.epoch < before.epoch.max()]

@@ -151,6 +151,16 @@ def test_a_trial_that_raises_leaves_the_others_alone(command: Command) -> None:
     assert "trials failed" in output
 
 
+def test_a_trial_whose_process_dies_again_and_again_is_given_up(command: Command) -> None:
+    deadly = ("--model", "own_networks:Deadly", "--samples", "1", "--max-epochs", "1")
+    code, output = command.run("--name", "run", *deadly, *TINY)
+    assert code == 1
+    assert "error     its process died 6 times in a row, without getting through an epoch" in output
+    trials = command.table("trials", "run")
+    assert trials.stop_reason.tolist() == ["error"]
+    assert trials.restarts.tolist() == [5]
+
+
 def test_two_workers_train_as_one_does_with_the_same_batches(command: Command) -> None:
     fixed = ("--model", "own_networks:Mine", "--samples", "1", "--max-epochs", "2", "--finalists", "1", *TINY)
     for workers in ("1", "2"):
