@@ -48,33 +48,59 @@ class Host:
 
     address: str
     directory: Path
+    card: str
+    """Its end of the bridge."""
     init: int
     network: int
+
+    @property
+    def name(self) -> str:
+        """As it calls itself."""
+        return self.directory.name
 
     @property
     def home(self) -> Path:
         """What is /root there, as it is seen from here."""
         return self.directory / "root"
 
-    def run(self, command: str, timeout: float = 60) -> tuple[int, str]:
-        """Run a shell command there in the checkout; its exit status and output."""
+    def start(self, command: str, output: Path) -> subprocess.Popen[bytes]:
+        """Start a shell command there in the checkout, its output in a file: connections of ssh would hold a pipe."""
         enter = ["nsenter", f"--target={self.init}", "--net", "--pid", "--mount", "--uts"]
         there = ["env", "-i", "HOME=/root", f"PATH={sys.prefix}/bin:{SYSTEM_PATH}", "bash", "-c"]
+        line = [*enter, *there, f"cd {quote(str(ROOT))} && {command}"]
+        with output.open("w") as file:
+            return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+    def run(self, command: str, timeout: float = 60) -> tuple[int, str]:
+        """Run a shell command there in the checkout; its exit status and output."""
         output = self.directory / "output"
-        with output.open("w") as file:  # not a pipe: connections that ssh keeps open would hold it
-            done = subprocess.run(
-                [*enter, *there, f"cd {quote(str(ROOT))} && {command}"],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                timeout=timeout,
-            )
-        return done.returncode, output.read_text()
+        process = self.start(command, output)
+        try:
+            return process.wait(timeout), output.read_text()
+        finally:
+            process.kill()
+
+    def cut(self) -> None:
+        """Take the cable out."""
+        _ip(f"link set {self.card} down")
+
+    def join(self) -> None:
+        """Put the cable in."""
+        _ip(f"link set {self.card} up")
+
+    def kill_everything(self) -> None:
+        """As when a spot instance is taken away and a new one comes under the same address."""
+        for number in self._running():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def processes(self) -> list[str]:
         """The command line of everything that runs there, but the host's own two."""
-        lines = [_command_line(number) for number in _numbers() if _network(number) == self.network]
-        return [line for line in lines if line and "/usr/sbin/sshd" not in line and "sshd:" not in line]
+        return [line for line in map(_command_line, self._running()) if line]
+
+    def _running(self) -> list[int]:
+        inside = [number for number in _numbers() if _network(number) == self.network]
+        return [n for n in inside if not any(own in _command_line(n) for own in ("/usr/sbin/sshd", "sshd:"))]
 
 
 @contextmanager
@@ -116,8 +142,8 @@ def _host(directory: Path, name: str, address: str, bridge: str) -> Iterator[Hos
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     until(lambda: children.read_text(), f"{name} does not start")
     init = int(children.read_text())
-    host = Host(address, own, init, os.stat(f"/proc/{init}/ns/net").st_ino)
     card = f"{bridge}{name}"
+    host = Host(address, own, card, init, os.stat(f"/proc/{init}/ns/net").st_ino)
     try:
         _ip(f"link add {card} master {bridge} type veth peer name eth0 netns {host.init}")
         _ip(f"link set {card} up")

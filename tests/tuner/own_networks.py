@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 from torch import Tensor
 
@@ -28,4 +29,13 @@ class Deadly(Separable):
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+
+class Slow(Separable):
+    """Takes 0.1 s for a batch and no processor for it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(0.1)
         return super().forward(images)

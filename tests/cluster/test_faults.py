@@ -1,0 +1,85 @@
+"""What breaks on a cluster, one thing after the other in one search: a cable, half the workers, the head."""
+
+import subprocess
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from analysis.tables import read
+from tests.cluster.conftest import FILE, Cluster, succeeds
+from tests.cluster.hosts import SHARED, Host, missing, until
+
+MISSING = missing()
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+
+TRIALS, EPOCHS = 16, 10  # an epoch takes a second
+SEARCH = (
+    f"--model own_networks:Slow --data photos --images 2000 --samples {TRIALS} --max-epochs {EPOCHS} --patience 99 99 "
+    f"--grace-epochs {EPOCHS} --concurrency 2 --wait-for-nodes 2 --finalists 1 --timing none --wandb disabled"
+)
+
+
+class Search:
+    """A search that a person has started on the head."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.output = cluster.person.directory / "search"
+        self.process = self._start(f"--name long {SEARCH}")
+
+    def resume(self) -> None:
+        self.process = self._start("--resume long")
+
+    def _start(self, flags: str) -> subprocess.Popen[bytes]:
+        search = f"python -m tuner.run --address auto --storage {SHARED} {flags}"
+        return self.cluster.person.start(f"ray exec {FILE} 'cd transform-tuner && {search}'", self.output)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """As anybody can read it at any time; empty before there is one."""
+        tables = self.cluster.shared / "tables"
+        return read(tables, name, "long") if (tables / name / "run=long").exists() else pd.DataFrame({"trial": []})
+
+    def running_at(self, host: Host) -> set[int]:
+        trials = self.table("trials")
+        if "host" not in trials:
+            return set()
+        return set(trials[(trials.host == host.name) & trials.stop_reason.isna()].trial)
+
+    def waits_for(self, true: Callable[[], object], otherwise: str, timeout: float = 60) -> None:
+        until(true, f"{otherwise}: {self.output.read_text()}", timeout)
+
+
+def test_a_search_outlives_a_cut_cable_half_its_workers_and_the_head(cluster: Cluster) -> None:
+    first, second = cluster.workers
+    search = Search(cluster)
+    search.waits_for(lambda: search.running_at(first) and search.running_at(second), "trials do not spread", 120)
+
+    cut = search.running_at(first)
+    first.cut()
+    search.waits_for(lambda: cut <= search.running_at(second) | _done(search), "trials do not leave a lost node")
+    first.join()
+    search.waits_for(lambda: search.running_at(first), "a node that is back gets no work", 90)
+
+    taken = search.running_at(second)
+    second.kill_everything()
+    search.waits_for(lambda: taken <= search.running_at(first) | _done(search), "trials do not leave a taken node")
+
+    cluster.head.kill_everything()
+    assert search.process.wait(60) != 0
+    before = search.table("epochs")
+    succeeds(cluster.person, f"ray up -y {FILE}", timeout=150)
+    search.resume()
+    assert search.process.wait(180) == 0, search.output.read_text()
+
+    trials, epochs = search.table("trials"), search.table("epochs")
+    assert trials.stop_reason.tolist() == ["max_epochs"] * TRIALS
+    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, EPOCHS + 1))] * TRIALS
+    kept = epochs.merge(before, on=["trial", "epoch", "reported_at"])
+    assert len(kept) >= len(before) - 2  # what is written again is the last epoch of the two that ran
+    assert "error" not in search.output.read_text().lower()
+
+
+def _done(search: Search) -> set[int]:
+    trials = search.table("trials")
+    return set(trials[trials.stop_reason.notna()].trial)
