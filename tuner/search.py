@@ -25,7 +25,27 @@ HYPERPARAMETERS = ("learning_rate", "dropout", "patience")
 DRIVER_OF_A_GROUP = {"node:__internal_head__": 0.001}
 
 
-class Rungs(ASHAScheduler):
+class InOrder(FIFOScheduler):
+    """Whatever waits for a place gets one in the order of the trials' numbers.
+
+    Tune would let a trial whose process died wait behind those that have not begun. What waits, and for which trial,
+    is known only to Tune's own controller.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The one to ask for a place next; Tune calls this before it gives away those that are free."""
+        controller = tune_controller._tune_controller
+        for waiting in controller._actor_manager._resource_request_to_pending_actors.values():
+            waiting.sort(key=lambda actor: _number(controller._actor_to_trial[actor]))
+        return min(controller._pending_trials, key=_number, default=None)
+
+
+def _number(trial: Any) -> int:
+    number: int = trial.config["number"]
+    return number
+
+
+class Rungs(InOrder, ASHAScheduler):
     """Ray's ASHA with trials known by their numbers, so that its rungs can be rebuilt from the tables.
 
     A trial that diverged or failed reports NaN and ends itself: it never enters a rung.
@@ -43,13 +63,13 @@ class Rungs(ASHAScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial exists."""
-        super().on_trial_add(tune_controller, _numbered(trial.config["number"]))
+        super().on_trial_add(tune_controller, _numbered(_number(trial)))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
         if math.isnan(result[OBJECTIVE]):
             return str(TrialScheduler.CONTINUE)
-        return str(super().on_trial_result(tune_controller, _numbered(trial.config["number"]), result))
+        return str(super().on_trial_result(tune_controller, _numbered(_number(trial)), result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A trial has ended by itself; its results are in the rungs already."""
@@ -57,7 +77,7 @@ class Rungs(ASHAScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial is gone; its results stay in the rungs."""
-        super().on_trial_remove(tune_controller, _numbered(trial.config["number"]))
+        super().on_trial_remove(tune_controller, _numbered(_number(trial)))
 
     def replay(self, epochs: Iterable[Row]) -> set[int]:
         """Enter the rows of an epochs table in their order; the numbers of the trials that ASHA stopped."""
@@ -164,7 +184,7 @@ def run_trials(
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=proposals,
-            scheduler=scheduler or FIFOScheduler(),
+            scheduler=scheduler or InOrder(),  # type: ignore[no-untyped-call]
             reuse_actors=shared.workers == 1,
             trial_dirname_creator=lambda trial: trial_directory(trial.config["number"]),
         ),

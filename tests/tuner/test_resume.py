@@ -1,3 +1,4 @@
+import os
 import signal
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
     )  # measured once: these epochs were not trained again
     assert command.table("trials", "run").restarts.tolist() == [1]
     assert "goes on" in output
+
+
+def test_a_killed_trial_goes_on_before_others_begin(command: Command) -> None:
+    every_core = ("--cpus-per-trial", str(os.cpu_count()))  # so that there is one place, and trial 1 waits for it
+    search = ("--model", "separable", "--samples", "2", "--max-epochs", "40", "--patience", "40", "40", *every_core)
+    driver = command.start("--name", "run", *search, "--grace-epochs", "40", *TINY)
+    command.wait_for_epochs("run", 3)
+    trial_processes(driver)[0].kill()
+    output, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, output
+    assert "trial   0  goes on" in output.partition("trial   1  starts")[0]
 
 
 def test_a_run_that_another_process_searches_is_refused(command: Command) -> None:
