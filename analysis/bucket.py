@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,10 @@ YOUNG_SEC = 5.0  # a bucket tells whole seconds, within which one object may rep
 YOUNG = [0, 0]  # in place of such an object's time and size
 
 Synced = dict[str, list[int]]  # by path: the object's time and size, and the time of the file here
+
+
+class TakenError(Exception):
+    """Another process has the run now: nothing of this one may be sent any more."""
 
 
 def copy_of(address: str) -> Path:
@@ -73,13 +77,18 @@ class Bucket:
                 synced[path] = [*known, (self.copy / path).stat().st_mtime_ns]
         return len(changed)
 
-    def send(self, run: str) -> int:
-        """Bring there what has changed here of one run; the number of files. Raises OSError."""
+    def send(self, run: str, confirm: Callable[[], None] = lambda: None) -> int:
+        """Bring there what has changed here of one run; the number of files.
+
+        Raises OSError, and what `confirm` does, which is called before the first file.
+        """
         sent = 0
         with self._synced() as synced:
             for path in self._written(run):
                 stamp = (self.copy / path).stat().st_mtime_ns
                 if path not in synced or synced[path][2] != stamp:
+                    if not sent:
+                        confirm()
                     with self._files.open_output_stream(str(self._root / path)) as file:
                         file.write((self.copy / path).read_bytes())
                     (info,) = self._files.get_file_info([str(self._root / path)])
@@ -158,8 +167,9 @@ class Bucket:
 class Sending:
     """Sends what a run writes to its bucket a second later, and all of it before it ends; nothing waits for it."""
 
-    def __init__(self, bucket: Bucket, run: str, console: Console) -> None:
-        self._bucket, self._run, self._console = bucket, run, console
+    def __init__(self, bucket: Bucket, run: str, console: Console, confirm: Callable[[], None] = lambda: None) -> None:
+        """`confirm` raises TakenError, or OSError while it can't be known whether the run is still this process's."""
+        self._bucket, self._run, self._console, self._confirm = bucket, run, console, confirm
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._send_on, daemon=True)
 
@@ -168,13 +178,13 @@ class Sending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Raises OSError when the bucket takes nothing for CLOSE_SEC."""
+        """Raises OSError when the bucket takes nothing for CLOSE_SEC, and TakenError."""
         self._over.set()
         self._thread.join()
         end = time.monotonic() + CLOSE_SEC
         while True:
             try:
-                self._bucket.send(self._run)
+                self._bucket.send(self._run, self._confirm)
                 return
             except OSError as error:
                 if time.monotonic() > end:
@@ -188,17 +198,21 @@ class Sending:
         told = False
         while not self._over.wait(SEND_SEC):
             try:
-                self._bucket.send(self._run)
+                self._bucket.send(self._run, self._confirm)
                 told = False
+            except TakenError:
+                return
             except OSError as error:
                 if not told:
                     self._console.line(f"{self._bucket.name} takes nothing ({error}): trying on", style="yellow")
                 told = True
 
 
-def sending(storage: str, run: str, console: Console) -> AbstractContextManager[object]:
+def sending(
+    storage: str, run: str, console: Console, confirm: Callable[[], None] = lambda: None
+) -> AbstractContextManager[object]:
     """`Sending` to a bucket; nothing for a directory. Raises ValueError when the bucket can't be reached."""
-    return Sending(Bucket(storage), run, console) if storage.startswith(BUCKET) else nullcontext()
+    return Sending(Bucket(storage), run, console, confirm) if storage.startswith(BUCKET) else nullcontext()
 
 
 def local_directory(storage: str, run: str | None = None) -> Path:

@@ -60,7 +60,7 @@ class Simulation:
         from tuner.tracking import Tracker
 
         config = SearchConfig(model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs)
-        self.proposals = Proposals([], space=Space.of(config), seed=0, next_number=0, samples=trials)
+        self.proposals = Proposals([], space=Space.of(config), seed=0, numbers=range(trials))
         self.rungs = Rungs(config)
         self.recorder = Recorder(config, Console(), Tracker())
         self.random = random.Random(0)

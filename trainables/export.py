@@ -2,6 +2,7 @@
 
     python -m trainables.export RUN --to onnx
     python -m trainables.export results/networks/run=RUN/trial-0003.safetensors --to torch --out net.pt2
+    python -m trainables.export RUN --storage s3://BUCKET/PATH     # RUN.onnx in the current directory
 
 The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28) float32 in
 [0, 1], for any N. It is checked against the network itself before it gets its name. Exit status: 0, 1 when
@@ -12,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,9 +21,11 @@ from torch import Tensor, nn
 
 from trainables.pipelines import IMAGE_SHAPE, as_float
 from trainables.registry import find
+from trainables.remote import BEST, BUCKET, fetch_best
 from trainables.weights import load_network
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+WEIGHTS = ".safetensors"
 TOLERANCE = 1e-4  # of outputs in [0, 1]: three orders above what reordered float32 sums differ by
 CHECKED_COUNTS = (1, 2, 61)
 
@@ -127,11 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        weights = _weights(options.run, Path(options.storage))
-        network = load_network(weights, find(options.model) if options.model else None)
-        path = Path(options.out) if options.out else weights.with_suffix(ENDINGS[options.to])
-        if path.suffix != ENDINGS[options.to]:
-            raise ValueError(f"--out {path}: give a name that ends with {ENDINGS[options.to]} for --to {options.to}")
+        with TemporaryDirectory() as fetched:
+            weights = _weights(options.run, options.storage, Path(fetched))
+            path = _out(options, weights)
+            network = load_network(weights, find(options.model) if options.model else None)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -148,21 +151,44 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainables.export", description="Export a trained network.")
     parser.add_argument("run", metavar="RUN", help="name of a search, whose best network is taken, or a weights file")
     parser.add_argument("--to", choices=sorted(ENDINGS), default="onnx", help="file format (default: onnx)")
-    parser.add_argument("--out", metavar="FILE", help="where to write it (default: beside the weights)")
-    parser.add_argument("--storage", default="results", help="where searches are kept (default: results)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where to write it (default: beside the weights; of a bucket, here)"
+    )
+    parser.add_argument(
+        "--storage", default="results", help="where searches are kept; s3://BUCKET/PATH too (default: results)"
+    )
     parser.add_argument("--model", metavar="package.module:Class", help="the class of a network of your own")
     return parser
 
 
-def _weights(run: str, storage: Path) -> Path:
-    if run.endswith(".safetensors"):
+def _weights(run: str, storage: str, fetched: Path) -> Path:
+    """The weights file that is meant; of a bucket, brought into the directory `fetched`."""
+    if run.endswith(WEIGHTS):
         return Path(run)
-    networks = storage / "networks"
-    path = networks / f"run={run}" / "best.safetensors"
+    if storage.startswith(BUCKET):
+        return fetch_best(storage, run, fetched)
+    if "://" in storage:
+        raise ValueError(f"--storage {storage}: give a directory or {BUCKET}BUCKET/PATH")
+    networks = Path(storage) / "networks"
+    path = networks / f"run={run}" / BEST
     if not path.is_file():
-        known = ", ".join(sorted(found.parent.name[4:] for found in networks.glob("run=*/best.safetensors")))
+        known = ", ".join(sorted(found.parent.name[4:] for found in networks.glob(f"run=*/{BEST}")))
         raise ValueError(f"{storage} has no finished run {run!r}: give one of {known or '(there is none)'}, or a file")
     return path
+
+
+def _out(options: argparse.Namespace, weights: Path) -> Path:
+    """Where the export goes: beside the weights, or into the current directory for a run in a bucket.
+
+    Raises ValueError for a name with another ending.
+    """
+    ending = ENDINGS[options.to]
+    if options.out is None:
+        is_fetched = options.storage.startswith(BUCKET) and not options.run.endswith(WEIGHTS)
+        return Path(f"{options.run}{ending}") if is_fetched else weights.with_suffix(ending)
+    if Path(options.out).suffix != ending:
+        raise ValueError(f"--out {options.out}: give a name that ends with {ending} for --to {options.to}")
+    return Path(options.out)
 
 
 if __name__ == "__main__":

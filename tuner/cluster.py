@@ -31,6 +31,7 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a resumed search is rebuilt from the tables, not from Ray's snapshots
 }
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.air", "ray.data")
+TOLD_ANYWAY = ("ray.tune.execution.experiment_state",)  # with a traceback, that a storage can't be written
 ANSWER_SEC = 60.0  # for a task on every node, the start of its process included
 HEAD = "node:__internal_head__"
 
@@ -119,6 +120,8 @@ def start(address: str | None, *, dashboard: bool, verbose: bool) -> None:
         warnings.filterwarnings("ignore", module=r"ray\b")
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
+        for name in TOLD_ANYWAY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     if address is None:
         ray.init(address="local", include_dashboard=dashboard, **quiet)

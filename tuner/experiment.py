@@ -1,5 +1,6 @@
 """Where a run's sessions and checkpoints lie: below a directory that all nodes share, or in a bucket."""
 
+import errno
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ STATE_FILE = "state.pt"
 SESSION = "session-"
 STATE = re.compile(rf"/checkpoint_[^/]+/{re.escape(STATE_FILE)}")
 NUMBER = re.compile(r"(\d+)")
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # what is so for every trial alike
 PATIENCE_SEC, RETRY_SEC = 300.0, 1.0
 
 Result = TypeVar("Result")

@@ -20,7 +20,7 @@ def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: A
 
 
 class Proposals(Searcher):
-    """First the trials that are given, then new ones up to `samples`, drawn at random or by TPE.
+    """First the trials that are given, then new ones with these `numbers`, drawn at random or by TPE.
 
     A trial's number is fixed when it is proposed. With random search its hyperparameters follow from the
     number alone. `live_limit` bounds how many proposed trials may be unfinished.
@@ -32,8 +32,7 @@ class Proposals(Searcher):
         *,
         space: Space,
         seed: int,
-        next_number: int,
-        samples: int,
+        numbers: Iterable[int],
         live_limit: int | None = None,
         tpe: OptunaSearch | None = None,
     ) -> None:
@@ -41,8 +40,7 @@ class Proposals(Searcher):
         self._given = deque(given)
         self._space = space
         self._seed = seed
-        self._next_number = next_number
-        self._samples = samples
+        self._numbers = deque(numbers)
         self._live_limit = live_limit
         self._live: set[str] = set()
         self._tpe = tpe
@@ -55,7 +53,7 @@ class Proposals(Searcher):
     @property
     def finished(self) -> bool:
         """Whether every trial has been proposed."""
-        return not self._given and self._next_number >= self._samples
+        return not self._given and not self._numbers
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked later, or FINISHED."""
@@ -67,7 +65,7 @@ class Proposals(Searcher):
         return self._given.popleft() if self._given else self._new(trial_id)
 
     def _new(self, trial_id: str) -> Proposal:
-        number, self._next_number = self._next_number, self._next_number + 1
+        number = self._numbers.popleft()
         if self._tpe is None:
             drawn = self._space.draw(self._seed, number)
         else:

@@ -7,6 +7,7 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 130 after Ctrl-C.
 """
 
+import errno
 import os
 import shlex
 import signal
@@ -17,11 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from analysis.bucket import sending
+from analysis.bucket import TakenError, sending
 from analysis.console import Console, complain
 from tuner import cluster, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
+from tuner.experiment import UNWRITABLE
+from tuner.lease import Lease
 
 if TYPE_CHECKING:
     from tuner.data import Data
@@ -31,36 +34,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     started = time.monotonic()
     console = Console()
-    with ExitStack() as stack:
-        try:
-            config = from_command_line(sys.argv[1:] if arguments is None else arguments)
-            session = _prepare(config, console, stack, started)
-        except ValueError as error:
-            complain(error)
-            return 2
-        except KeyboardInterrupt:
-            return 130
-        return _run(session, config, console)
+    try:
+        config = from_command_line(sys.argv[1:] if arguments is None else arguments)
+    except ValueError as error:
+        complain(error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    try:
+        with ExitStack() as stack:
+            return _search(config, console, stack, started)
+    except TakenError as taken:
+        complain(f"{taken}; when that search has ended, type {_resume(config)}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _search(config: SearchConfig, console: Console, stack: ExitStack, started: float) -> int:
+    try:
+        search = _prepare(config, console, stack, started)
+    except ValueError as error:
+        complain(error)
+        return 2
+    try:
+        return search()
+    except KeyboardInterrupt:
+        console.line(f"Interrupted. What is finished is kept; go on with: {_resume(config)}")
+        return 130
+    except (OSError, EOFError) as error:
+        complain(_broken_off(error, config))
+        return 1
 
 
 def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: float) -> Callable[[], int]:
     """Everything that may turn out to be impossible. Raises ValueError with the sentence to print."""
     preflight.check_wandb(config)
     preflight.check_waiting(config)
-    preflight.check_storage(config)
-    stack.enter_context(preflight.lock_run(config))
+    confirm = _take_run(config, console, stack)
     cluster.prepare_environment(config.verbose)
     background = stack.enter_context(ThreadPoolExecutor(1))
     loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
     cluster.start(config.address, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
-    signal.signal(signal.SIGTERM, _as_interrupt)  # Tune saves its state on SIGINT only
+    signal.signal(signal.SIGTERM, _as_interrupt)  # Ray sets its own; Tune saves its state on SIGINT only
     from tuner import session
 
     growth = cluster.growth() if config.address else cluster.Growth()
     preflight.wait_for_nodes(config, growth, console)
     plan = session.plan(config, loading.result(), cluster.nodes(), growth)
-    return lambda: session.run(plan, console, started)
+
+    def search() -> int:
+        with sending(config.storage, config.name, console, confirm):
+            return session.run(plan, console, started)
+
+    return search
+
+
+def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Callable[[], None]:
+    """Hold the run until `stack` ends; what raises TakenError once another machine has it. Raises ValueError."""
+    preflight.check_storage(config)
+    stack.enter_context(preflight.lock_run(config))
+    if not config.experiment.is_in_bucket:
+        return lambda: None
+    signal.signal(signal.SIGTERM, _as_interrupt)  # so that the lease is given back
+    lease = stack.enter_context(Lease(config, console))
+    preflight.check_storage(config)  # again, with what the one that had the run has sent since
+    return lease.confirm
 
 
 def _load(config: SearchConfig) -> "Data":
@@ -69,19 +109,20 @@ def _load(config: SearchConfig) -> "Data":
     return data.load(config.data)
 
 
-def _run(session: Callable[[], int], config: SearchConfig, console: Console) -> int:
-    resume = f"python -m tuner.run --resume {config.name}"
-    if config.storage != "results":
-        resume += f" --storage {shlex.quote(config.storage)}"
-    try:
-        with sending(config.storage, config.name, console):
-            return session()
-    except KeyboardInterrupt:
-        console.line(f"Interrupted. What is finished is kept; go on with: {resume}")
-        return 130
-    except (OSError, EOFError) as error:
-        complain(f"the search can't go on ({error}); when that is mended, type {resume}")
-        return 1
+def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code not in UNWRITABLE:
+        return f"the search can't go on ({error}); when that is mended, type {_resume(config)}"
+    cure = "make it writable again" if code == errno.EROFS else "make room there"
+    return (
+        f"the search can't go on, since --storage {config.storage} can't be written ({os.strerror(code)}): "
+        f"{cure}, then type {_resume(config)}"
+    )
+
+
+def _resume(config: SearchConfig) -> str:
+    command = f"python -m tuner.run --resume {config.name}"
+    return command if config.storage == "results" else f"{command} --storage {shlex.quote(config.storage)}"
 
 
 def _as_interrupt(*_: object) -> None:

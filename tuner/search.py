@@ -9,6 +9,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.stopper import CombinedStopper
 
 from analysis.tables import Row
 from tuner.cluster import Share
@@ -117,6 +118,27 @@ class Deadline(tune.Stopper):
         return self.passed
 
 
+class Unwritable(tune.Stopper):
+    """Ends the search when a storage takes no checkpoint any more: every trial would fail in turn."""
+
+    def __init__(self) -> None:
+        self._errno: int | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tune asks for every result."""
+        self._errno = self._errno or result.get("storage_errno")
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks after every event."""
+        return self._errno is not None
+
+    def check(self) -> None:
+        """Raises OSError when that has happened."""
+        if self._errno is not None:
+            raise OSError(self._errno, os.strerror(self._errno))
+
+
 def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int], fits: int) -> Proposals:
     """The trials of the search that are still to do: unfinished ones of earlier sessions, then new ones.
 
@@ -127,15 +149,15 @@ def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int],
     finished = [row for row in of_search if row["stop_reason"] in FINISHED or row["trial"] in stopped]
     searcher = None
     if config.search == "tpe":
-        known = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
-        searcher = tpe(space, config.seed, known)
+        found = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
+        searcher = tpe(space, config.seed, found)
     done = {row["trial"] for row in finished}
+    known = {row["trial"] for row in of_search}  # a killed search may have started a trial before the one before it
     return Proposals(
         [go_on(config, row) for row in of_search if row["trial"] not in done],
         space=space,
         seed=config.seed,
-        next_number=max((row["trial"] + 1 for row in of_search), default=0),
-        samples=config.samples or 0,
+        numbers=[number for number in range(config.samples or 0) if number not in known],
         live_limit=_live_limit(config, fits),
         tpe=searcher,
     )
@@ -176,9 +198,13 @@ def run_trials(
     count: int,
     fits: int,
 ) -> None:
-    """Run the proposed trials, `count` in all, as many at once as fit; returns early when interrupted."""
+    """Run the proposed trials, `count` in all, as many at once as fit; returns early when interrupted.
+
+    Raises OSError when the storage is full or read-only.
+    """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency or fits)  # a searcher of ours gets 1 otherwise
     bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
+    unwritable = Unwritable()
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, shared=shared), bundle),
         tune_config=tune.TuneConfig(
@@ -192,7 +218,7 @@ def run_trials(
             name=shared.session,
             **shared.experiment.location(),
             verbose=1 if config.verbose else 0,
-            stop=deadline,
+            stop=CombinedStopper(deadline, unwritable),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=FAILURE_RETRIES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
@@ -202,3 +228,4 @@ def run_trials(
         tuner.fit()
     finally:
         recorder.close()
+        unwritable.check()

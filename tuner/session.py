@@ -143,7 +143,7 @@ class Searching:
                 given.append(_repeat(config, number, finalist, repeat))
             elif row["stop_reason"] not in FINISHED:
                 given.append(go_on(config, row))
-        fixed = Proposals(given, space=Space.of(config), seed=config.seed, next_number=0, samples=0)
+        fixed = Proposals(given, space=Space.of(config), seed=config.seed, numbers=())
         self._run(fixed, None, len(given))
 
     def _run(self, proposals: Proposals, scheduler: Any, count: int) -> None:

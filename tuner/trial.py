@@ -23,7 +23,7 @@ from ray import tune
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints
-from tuner.experiment import Experiment, trial_directory
+from tuner.experiment import UNWRITABLE, Experiment, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
@@ -48,6 +48,10 @@ class Shared:
     """The name of the one that runs."""
 
 
+class UnwritableError(Exception):
+    """The storage is full or read-only, with the errno that says so: the whole search can't go on."""
+
+
 def run_trial(config: Proposal, shared: Shared) -> None:
     """The function that Ray Tune runs."""
     from ray.train.torch import TorchTrainer
@@ -60,7 +64,7 @@ def run_trial(config: Proposal, shared: Shared) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     report_to_tune: Any = TuneReportCallback()
-    TorchTrainer(
+    group = TorchTrainer(
         train_loop,
         train_loop_config=loop_config,
         scaling_config=ray.train.ScalingConfig(
@@ -75,7 +79,19 @@ def run_trial(config: Proposal, shared: Shared) -> None:
             failure_config=ray.train.FailureConfig(max_failures=FAILURE_RETRIES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
-    ).fit()
+    )
+    try:
+        group.fit()
+    except ray.train.TrainingFailedError as error:  # of a worker, or of Train's own writing
+        code = next((code for code in UNWRITABLE if f"[Errno {code}]" in str(error)), None)
+        if code is None:
+            raise
+        tune.report({**_failed(1, "interrupted", None), "storage_errno": code})
+
+
+def _failed(epoch: int, stop_reason: str, error: str | None) -> dict[str, Any]:
+    """What the search is told of a trial that can't go on."""
+    return {"epoch": max(1, epoch), "stop_reason": stop_reason, "error": error, OBJECTIVE: float("nan")}
 
 
 def train_loop(loop_config: dict[str, Any]) -> None:
@@ -88,6 +104,9 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     except Exception as error:
         if not session.alone:
             raise  # the other workers wait for this one: the whole group must end
+        if isinstance(error, UnwritableError):
+            session.report_failure("interrupted", None, storage_errno=error.args[0])
+            return
         out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
         session.report_failure("out_of_memory" if out_of_memory else "error", traceback.format_exc())
     finally:
@@ -197,15 +216,21 @@ class Session:
                 checkpoints.save(Path(directory), training.state_dict())
             self._send(metrics, directory if self.workers.rank == 0 else None)
 
-    def report_failure(self, stop_reason: str, error: str) -> None:
+    def report_failure(self, stop_reason: str, error: str | None, **more: Any) -> None:
         """Tell the search that the trial can't go on. Its other trials are not touched."""
-        failed = {"epoch": max(1, self._epoch), "stop_reason": stop_reason, "error": error}
-        self._send({**failed, **self.facts, OBJECTIVE: float("nan")}, None)
+        self._send({**self.facts, **_failed(self._epoch, stop_reason, error), **more}, None)
 
     def _send(self, metrics: dict[str, Any], directory: str | None) -> None:
         checkpoint = tune.Checkpoint.from_directory(directory) if directory else None
         # Ray writes the checkpoint to the storage before it does anything else
-        self.experiment.patiently(lambda: (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint))
+        try:
+            self.experiment.patiently(
+                lambda: (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint)
+            )
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            raise UnwritableError(error.errno) from error
 
     def _peak(self, device: torch.device) -> float:
         """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""

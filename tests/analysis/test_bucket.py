@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from analysis import bucket as buckets
-from analysis.bucket import Bucket, Sending, follow, local_directory
+from analysis.bucket import Bucket, Sending, TakenError, follow, local_directory
 from analysis.console import Console
 from analysis.report.__main__ import main as report
 from analysis.tables import publish, rows_of
@@ -171,13 +172,25 @@ def test_a_bucket_that_is_away_for_a_while_gets_everything_when_it_is_back(
     assert count(there.copy) == 9
 
 
+def test_nothing_is_sent_once_another_process_has_the_run(address: str, bucket: Remote) -> None:
+    here = Bucket(address)
+    search(here.copy)
+
+    def taken() -> None:
+        raise TakenError("by another")
+
+    with pytest.raises(TakenError, match="by another"), Sending(here, "fc", Console(), taken):
+        pass
+    assert objects(bucket) == {}
+
+
 def test_a_bucket_that_stays_away_is_told_with_where_everything_lies(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buckets, "CLOSE_SEC", 0.0)
     here = Bucket(address)
 
-    def refuse(run: str) -> int:
+    def refuse(run: str, confirm: Callable[[], None]) -> int:
         raise OSError("503")
 
     monkeypatch.setattr(here, "send", refuse)

@@ -7,12 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import psutil
 import pytest
 
 from analysis.tables import read
+
+if TYPE_CHECKING:
+    from tests.tuner.bucket_service import Service
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--data", "photos", "--images", "2000", "--timing", "none", "--wandb", "disabled")
@@ -76,3 +80,16 @@ def command(tmp_path: Path) -> Iterator[Command]:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator["Service"]:
+    from tests.tuner.bucket_service import Service
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        service = Service()
+        yield service
+        service.stop()

@@ -1,67 +1,23 @@
 """A search whose storage is a bucket: tables, networks and checkpoints go there, and it goes on from there."""
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
-from pyarrow.fs import FileSystem
 
 from analysis.bucket import Bucket, local_directory
 from analysis.tables import read
+from tests.tuner.bucket_service import Service, start
 from trainables.places import CACHE_VARIABLE
 from trainables.weights import read_header
 from tuner import preflight
 from tuner.config import SearchConfig
 from tuner.experiment import Experiment
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "90",
          "--grace-epochs", "90", "--patience", "90", "90", "--wandb", "disabled", "--timing", "none")  # fmt: skip
-
-
-class Service:
-    """A bucket service that can be away for a while."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.start()
-        self.options = f"scheme=http&endpoint_override=127.0.0.1:{self.port}"
-        files, _ = FileSystem.from_uri(f"s3://searches?{self.options}&allow_bucket_creation=true")
-        files.create_dir("searches")
-
-    def start(self) -> None:
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self._server.start()
-        self.port = self._server.get_host_and_port()[1]
-
-    def stop(self) -> None:
-        self._server.stop()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        service = Service()
-        yield service
-        service.stop()
-
-
-def start(storage: str, cache: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command on a machine with that cache."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner.run", "--storage", storage, *arguments],
-        cwd=ROOT, env={**os.environ, CACHE_VARIABLE: str(cache)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
 
 
 def table(storage: str, name: str) -> pd.DataFrame:

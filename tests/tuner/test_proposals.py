@@ -14,8 +14,8 @@ from tuner.trial import OBJECTIVE
 SPACE = Space(learning_rate=(1e-4, 1e-1), dropout=(0.0, 0.5), patience=(2, 10))
 
 
-def proposals(*given: Any, **more: Any) -> Proposals:
-    return Proposals(given, **{"space": SPACE, "seed": 0, "next_number": 0, "samples": 12, **more})
+def proposals(*given: Any, next_number: int = 0, samples: int = 12, **more: Any) -> Proposals:
+    return Proposals(given, **{"space": SPACE, "seed": 0, "numbers": range(next_number, samples), **more})
 
 
 def all_of(searcher: Proposals, luck: random.Random, loss: Any = lambda config: 0.5) -> list[dict[str, Any]]:

@@ -188,6 +188,14 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
     assert configs[2:] == fresh[7:]
 
 
+def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost() -> None:
+    config = SearchConfig(name="r", samples=4, max_epochs=9)
+    configs = ask(searched_trials(config, [row(1, None), row(2, "max_epochs")], set(), fits=4))
+    assert [c["number"] for c in configs] == [1, 0, 3]
+    fresh = ask(searched_trials(config, [], set(), fits=4))
+    assert configs[1:] == [fresh[0], fresh[3]]
+
+
 @pytest.mark.parametrize(
     ("search", "concurrency", "live"),
     [("random", None, 20), ("random", 4, 20), ("random", 2, 2), ("tpe", None, 5), ("tpe", 4, 5), ("tpe", 2, 2)],

@@ -1,0 +1,43 @@
+"""The best network of a run in a bucket (s3://…), fetched."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+BUCKET = "s3://"
+BEST = "best.safetensors"
+
+
+def fetch_best(storage: str, run: str, directory: Path) -> Path:
+    """Bring a run's best weights into `directory`. Raises ValueError when the bucket or the run is not there."""
+    from pyarrow import ArrowException  # here: what lies on this machine does not need it
+    from pyarrow.fs import FileSystem, FileType
+
+    try:
+        files, root = FileSystem.from_uri(storage)
+        weights = f"{root}/networks/run={run}/{BEST}"
+        (info,) = files.get_file_info([weights])
+        if info.type == FileType.File:
+            return _copied(files, weights, directory / BEST)
+        known = ", ".join(_runs(files, f"{root}/networks")) or "(there is none)"
+    except (ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"--storage {storage} can't be read ({reason}): "
+            f"check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+        ) from error
+    raise ValueError(f"{BUCKET}{root} has no finished run {run!r}: give one of {known}, or a file")
+
+
+def _copied(files: Any, source: str, path: Path) -> Path:
+    with files.open_input_stream(source, compression=None) as file:
+        path.write_bytes(file.read())
+    return path
+
+
+def _runs(files: Any, networks: str) -> list[str]:
+    """Of which there are best weights."""
+    from pyarrow.fs import FileSelector
+
+    found = files.get_file_info(FileSelector(networks, recursive=True, allow_not_found=True))
+    paths = (PurePosixPath(info.path) for info in found)
+    return sorted(path.parent.name.removeprefix("run=") for path in paths if path.name == BEST)
