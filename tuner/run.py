@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from analysis.bucket import sending
 from analysis.console import Console, complain
-from tuner import cluster, preflight
+from tuner import cluster, joining, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
 
@@ -50,9 +50,11 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     preflight.check_storage(config)
     stack.enter_context(preflight.lock_run(config))
     cluster.prepare_environment(config.verbose)
+    if config.address:
+        joining.knock(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
     loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
-    cluster.start(config.address, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
+    cluster.start(config.address, model=config.model, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
     signal.signal(signal.SIGTERM, _as_interrupt)  # Tune saves its state on SIGINT only
     from tuner import session

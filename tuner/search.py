@@ -125,10 +125,10 @@ def _live_limit(config: SearchConfig, fits: int) -> int | None:
     """How many trials may be proposed and unfinished.
 
     Where resources hold the number down anyway, one more may wait: Tune keeps a process for the next
-    trial only if that trial is there when the last one ends.
+    trial only if that trial is there when the last one ends. What drives a worker group holds none.
     """
     concurrency = config.concurrency or fits
-    if concurrency < fits:
+    if concurrency < fits or config.workers_per_trial > 1:
         return concurrency
     return concurrency + 1 if config.search == "tpe" else None
 
