@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import yaml
 
+from tuner.joining import join
+
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is silent at verbose=0; the newer one is not
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -109,10 +111,10 @@ def prepare_environment(verbose: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-def start(address: str | None, *, dashboard: bool, verbose: bool) -> None:
-    """Join the cluster at `address`, or start one on this machine.
+def start(address: str | None, *, model: str, dashboard: bool, verbose: bool) -> None:
+    """Join the cluster at `address` with what trials of `model` need, or start one on this machine.
 
-    Raises ValueError when there is no cluster at that address.
+    Raises ValueError when the one at that address can't be joined.
     """
     import ray
 
@@ -125,14 +127,8 @@ def start(address: str | None, *, dashboard: bool, verbose: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     if address is None:
         ray.init(address="local", include_dashboard=dashboard, **quiet)
-        return
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"--address {address}: no Ray cluster answers there with this token "
-            f"({_first_line(error)}); leave --address out to start one on this machine"
-        ) from error
+    else:
+        join(address, model, **quiet)
 
 
 def stop() -> None:
@@ -169,6 +165,11 @@ def this_node() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
+
+
+def this_nodes_name() -> str:
+    """As `nodes` gives it."""
+    return next((node.name for node in nodes() if node.id == this_node()), os.uname().nodename)
 
 
 def ask_for(share: Share, workers: int) -> None:
@@ -224,7 +225,3 @@ def gpu_model() -> str | None:
     prefix = "accelerator_type:"
     kinds = [name.removeprefix(prefix) for name in ray.cluster_resources() if name.startswith(prefix)]
     return ", ".join(sorted(kinds)) or None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,6 +15,7 @@ from analysis.sources import BUCKET, reason, resolved
 
 STATE_FILE = "state.pt"
 SESSION = "session-"
+MARKER = ".shared"
 STATE = re.compile(rf"/checkpoint_[^/]+/{re.escape(STATE_FILE)}")
 NUMBER = re.compile(r"(\d+)")
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # what is so for every trial alike
@@ -69,6 +70,20 @@ class Experiment:
     def next_session(self) -> str:
         """A name for one more."""
         return f"{SESSION}{len(self.sessions()) + 1:03d}"
+
+    def mark(self, session: str) -> None:
+        """Leave in a session's directory what a node that shares the storage finds there. Raises OSError."""
+
+        def attempt() -> None:
+            self.files.create_dir(f"{self.root}/{session}")
+            with self.files.open_output_stream(f"{self.root}/{session}/{MARKER}") as file:
+                file.write(session.encode())
+
+        self.patiently(attempt)
+
+    def find_mark(self, session: str) -> None:
+        """Raises OSError where a session's directory is not the one that was marked."""
+        self.patiently(lambda: self.files.open_input_file(f"{self.root}/{session}/{MARKER}").close())
 
     def checkpoints(self, number: int) -> list[str]:
         """Paths of a trial's checkpoints over all sessions, newest first."""

@@ -23,6 +23,7 @@ from tuner.config import SearchConfig
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
 WANDB_HOST = "api.wandb.ai"
 POLL_SEC = 0.5
+DASHBOARD_SEC = 20
 DRIVER = "driver"  # whose marker that is
 
 
@@ -146,6 +147,28 @@ def check_shared(storage: str, nodes: list[Node]) -> None:
     finally:
         with suppress(OSError):
             files.delete_dir(directory)
+
+
+def check_groups(config: SearchConfig, nodes: list[Node]) -> None:
+    """Worker groups can be cleared away: Ray asks its dashboard, from the head, which of them are still in use.
+
+    Raises ValueError otherwise: each group that ASHA stops would hold its cores for ever.
+    """
+    if config.workers_per_trial == 1 or config.address is None:
+        return
+    answers = cluster.on_each([node for node in nodes if node.head], _ask_dashboard)
+    if any(isinstance(answer, Exception) for answer in answers):
+        raise ValueError(
+            f"--workers-per-trial {config.workers_per_trial}: Ray's dashboard does not answer on the head, and without "
+            f"it stopped trials keep their cores; start the head with `ray start --head --include-dashboard=true`, "
+            f"or leave --workers-per-trial out"
+        )
+
+
+def _ask_dashboard() -> None:
+    from ray.util.state import list_nodes
+
+    list_nodes(limit=1, timeout=DASHBOARD_SEC)
 
 
 def _problem(answer: Any) -> str | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from analysis.bucket import TakenError, sending
 from analysis.console import Console, complain
-from tuner import cluster, preflight
+from tuner import cluster, joining, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
 from tuner.experiment import UNWRITABLE
@@ -73,9 +73,11 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     preflight.check_waiting(config)
     confirm = _take_run(config, console, stack)
     cluster.prepare_environment(config.verbose)
+    if config.address:
+        joining.knock(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
     loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
-    cluster.start(config.address, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
+    cluster.start(config.address, model=config.model, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
     signal.signal(signal.SIGTERM, _as_interrupt)  # Ray sets its own; Tune saves its state on SIGINT only
     from tuner import session

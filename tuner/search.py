@@ -36,9 +36,22 @@ class InOrder(FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The one to ask for a place next; Tune calls this before it gives away those that are free."""
         controller = tune_controller._tune_controller
-        for waiting in controller._actor_manager._resource_request_to_pending_actors.values():
-            waiting.sort(key=lambda actor: _number(controller._actor_to_trial[actor]))
+        if "_try_start_actors" not in vars(controller._actor_manager):
+            _start_in_order(controller)
         return min(controller._pending_trials, key=_number, default=None)
+
+
+def _start_in_order(controller: Any) -> None:
+    """From now on, whenever places are free. Ordering what waits at another moment may come too late."""
+    manager = controller._actor_manager
+    start = manager._try_start_actors
+
+    def ordered(max_actors: int | None = None) -> Any:
+        for waiting in manager._resource_request_to_pending_actors.values():
+            waiting.sort(key=lambda actor: _number(controller._actor_to_trial[actor]))
+        return start(max_actors)
+
+    manager._try_start_actors = ordered
 
 
 def _number(trial: Any) -> int:
@@ -167,10 +180,10 @@ def _live_limit(config: SearchConfig, fits: int) -> int | None:
     """How many trials may be proposed and unfinished.
 
     Where resources hold the number down anyway, one more may wait: Tune keeps a process for the next
-    trial only if that trial is there when the last one ends.
+    trial only if that trial is there when the last one ends. What drives a worker group holds none.
     """
     concurrency = config.concurrency or fits
-    if concurrency < fits:
+    if concurrency < fits or config.workers_per_trial > 1:
         return concurrency
     return concurrency + 1 if config.search == "tpe" else None
 

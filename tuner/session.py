@@ -58,6 +58,7 @@ def plan(config: SearchConfig, data: Data, up: list[Node], growth: Growth) -> Pl
         )
     if len(up) > 1:
         preflight.check_shared(config.storage, preflight.able(up, share))
+    preflight.check_groups(config, up)
     return Plan(complete, used, share, fits, nodes, earlier)
 
 
@@ -164,6 +165,7 @@ class Searching:
             experiment=config.experiment,
             session=config.experiment.next_session(),
         )
+        config.experiment.mark(shared.session)
         run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count, self.plan.fits)
         done = proposals.finished and not self.recorder.interrupted()
         if not done and not self.deadline.passed:

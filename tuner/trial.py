@@ -22,8 +22,8 @@ from ray import tune
 
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
-from tuner import checkpoints
-from tuner.experiment import UNWRITABLE, Experiment, trial_directory
+from tuner import checkpoints, cluster
+from tuner.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
@@ -100,6 +100,7 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     shared: Shared = loop_config["shared"]
     session = Session(shared.experiment, alone=shared.workers == 1, share=shared.worker_resources)
     try:
+        _find_storage(shared)
         _train(session, proposal, shared)
     except Exception as error:
         if not session.alone:
@@ -112,6 +113,18 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     finally:
         _process["trials"] += 1
         _process["free_since"] = time.time()
+
+
+def _find_storage(shared: Shared) -> None:
+    """Raises OSError on a node that does not share the storage: it may have joined after all nodes were asked."""
+    try:
+        shared.experiment.find_mark(shared.session)
+    except OSError as error:
+        node, root = cluster.this_nodes_name(), shared.experiment.address(shared.experiment.root)
+        raise OSError(
+            f"the node {node} does not share {root} (it can't read {shared.session}/{MARKER} there); "
+            f"mount it there, or give --storage a bucket that all may write to"
+        ) from error
 
 
 def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:

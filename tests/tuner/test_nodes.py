@@ -1,23 +1,16 @@
 """Several nodes on one machine, made by `ray start`: what the command waits for, counts and proves before a search."""
 
 import json
-import os
-import secrets
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.tuner.conftest import ROOT, TINY, Command
+from tests.tuner.conftest import TINY, Command
+from tests.tuner.nodes import free_port, head, own_token, ray_start
 from tuner.cluster import Growth, Node, Share
 
-RAY = Path(sys.executable).with_name("ray")
 # What `ray up` writes for a head without CPUs and two kinds of workers; these start on this machine
 AUTOSCALED = {
     "cluster_name": "fake",
@@ -42,59 +35,8 @@ AUTOSCALED = {
 
 @pytest.fixture(scope="module", autouse=True)
 def token() -> Iterator[None]:
-    """A token of its own, so that no other cluster of this machine is met."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_FAKE_CLUSTER": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        }.items():
-            patch.setenv(name, value)
+    with own_token(RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1"):
         yield
-
-
-@contextmanager
-def ray_start(*flags: str, cwd: Path = ROOT) -> Iterator[None]:
-    """A node, and whatever it starts, until the end."""
-    process = subprocess.Popen(
-        [RAY, "start", "--block", "--disable-usage-stats", *flags],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        told = []
-        for line in process.stdout:
-            told.append(line)
-            if "Ray runtime started" in line:
-                break
-        assert process.poll() is None, "".join(told)
-        yield
-    finally:
-        started = [*psutil.Process(process.pid).children(recursive=True), process]
-        for one in started:
-            one.kill()
-        process.communicate()
-
-
-@contextmanager
-def head(*flags: str, port: int, cwd: Path = ROOT) -> Iterator[str]:
-    """The head of a cluster; its address."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:  # short: sockets lie in it
-        own = (f"--port={port}", f"--temp-dir={directory}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-        with ray_start("--head", *own, *flags, cwd=cwd):
-            yield f"127.0.0.1:{port}"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -109,20 +51,20 @@ def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_what_no_node_type_has_is_refused_at_once(autoscaled: str, command: Command) -> None:
-    code, output = command.run("--address", autoscaled, "--cpus-per-trial", "3", *TINY, timeout=60)
+    code, output = command.run("--address", autoscaled, "--cpus-per-trial", "3", *TINY, timeout=150)
     assert code == 2
     assert output == "error: --cpus-per-trial 3: no node has more than 2 CPUs; give at most --cpus-per-trial 2\n"
 
 
 def test_trials_at_once_count_what_the_cluster_may_grow_to(autoscaled: str, command: Command) -> None:
-    code, output = command.run("--address", autoscaled, "--concurrency", "5", *TINY, timeout=60)
+    code, output = command.run("--address", autoscaled, "--concurrency", "5", *TINY, timeout=150)
     assert code == 2
     assert "--concurrency 5: 4 trials fit at once; give at most --concurrency 4" in output
 
 
 def test_nodes_that_do_not_come_in_time_are_told(autoscaled: str, command: Command) -> None:
     waiting = ("--wait-for-nodes", "3", "--wait-sec", "0.1", "--cpus-per-trial", "2")
-    code, output = command.run("--address", autoscaled, *waiting, *TINY, timeout=60)
+    code, output = command.run("--address", autoscaled, *waiting, *TINY, timeout=150)
     assert code == 2
     assert output.startswith("error: --wait-for-nodes 3: 0 that can train came within 0.1 s; give a longer --wait-sec")
     assert output.count("\n") == 1

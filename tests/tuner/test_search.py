@@ -207,6 +207,11 @@ def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
     assert len(ask(searched_trials(config, [], set(), fits=4))) == live
 
 
+def test_no_more_worker_groups_are_driven_than_fit() -> None:
+    config = SearchConfig(workers_per_trial=2, samples=20, max_epochs=3)
+    assert len(ask(searched_trials(config, [], set(), fits=4))) == 4
+
+
 def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
     config = SearchConfig(search="tpe", samples=40, max_epochs=3)
     fresh = ask(searched_trials(config, [], set(), fits=20))

@@ -1,0 +1,100 @@
+"""Several nodes on one machine, made by `ray start`, each with the flags that its test needs."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from shlex import quote
+
+import psutil
+import pytest
+
+from tests.tuner.conftest import ROOT
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+@contextmanager
+def own_token(**more: str) -> Iterator[str]:
+    """A token of one's own in the environment, so that no other cluster of this machine is met."""
+    token = secrets.token_hex(32)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            **more,
+        }.items():
+            patch.setenv(name, value)
+        yield token
+
+
+@contextmanager
+def ray_start(*flags: str, cwd: Path = ROOT, within: tuple[str, ...] = ()) -> Iterator[None]:
+    """A node, and whatever it starts, until the end; `within` is a command that runs the one behind it."""
+    process = subprocess.Popen(
+        [*within, RAY, "start", "--block", "--disable-usage-stats", *flags],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if "Ray runtime started" in line:
+                break
+        assert process.poll() is None, "".join(told)
+        yield
+    finally:
+        started = [*psutil.Process(process.pid).children(recursive=True), process]
+        for one in started:
+            one.kill()
+        process.communicate()
+
+
+@contextmanager
+def head(*flags: str, port: int, cwd: Path = ROOT, page: int | None = None) -> Iterator[str]:
+    """The head of a cluster, with Ray's own page on a port where one is given; its address."""
+    with ExitStack() as stack:
+        own = (f"--port={port}", f"--temp-dir={stack.enter_context(short_directory())}", "--node-ip-address=127.0.0.1")
+        shown = ["--include-dashboard=false"]
+        if page is not None:  # the agent takes the jobs; its usual port belongs to another node of this machine
+            shown = [f"--dashboard-port={page}", f"--dashboard-agent-listen-port={free_port()}"]
+        stack.enter_context(ray_start("--head", *own, *shown, *flags, cwd=cwd))
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def short_directory() -> Iterator[str]:
+    """For sockets, whose paths may not be long."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        yield directory
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def cannot_hide() -> str | None:
+    """Why no directory can be hidden from a process here; None if it can."""
+    if shutil.which("unshare") and not subprocess.call("unshare --mount true 2>/dev/null", shell=True):
+        return None
+    return "needs Linux, root, and the right to make namespaces"
+
+
+def without(*directories: Path, empty: Path) -> tuple[str, ...]:
+    """A command for whose processes these directories are empty."""
+    mounts = " && ".join(f"mount --bind {quote(str(empty))} {quote(str(one))}" for one in directories)
+    return ("unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
