@@ -131,25 +131,25 @@ class Deadline(tune.Stopper):
         return self.passed
 
 
-class Unwritable(tune.Stopper):
-    """Ends the search when a storage takes no checkpoint any more: every trial would fail in turn."""
+class StorageGone(tune.Stopper):
+    """Ends the search when a trial can't use the storage: all others would fail in turn."""
 
     def __init__(self) -> None:
-        self._errno: int | None = None
+        self._problem: tuple[Any, ...] = ()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Tune asks for every result."""
-        self._errno = self._errno or result.get("storage_errno")
+        self._problem = self._problem or result.get("storage_problem", ())
         return False
 
     def stop_all(self) -> bool:
         """Tune asks after every event."""
-        return self._errno is not None
+        return bool(self._problem)
 
     def check(self) -> None:
         """Raises OSError when that has happened."""
-        if self._errno is not None:
-            raise OSError(self._errno, os.strerror(self._errno))
+        if self._problem:
+            raise OSError(*self._problem)
 
 
 def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int], fits: int) -> Proposals:
@@ -213,11 +213,11 @@ def run_trials(
 ) -> None:
     """Run the proposed trials, `count` in all, as many at once as fit; returns early when interrupted.
 
-    Raises OSError when the storage is full or read-only.
+    Raises OSError when the storage is full or read-only, or not there on a node.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(config.concurrency or fits)  # a searcher of ours gets 1 otherwise
     bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
-    unwritable = Unwritable()
+    storage_gone = StorageGone()
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, shared=shared), bundle),
         tune_config=tune.TuneConfig(
@@ -231,7 +231,7 @@ def run_trials(
             name=shared.session,
             **shared.experiment.location(),
             verbose=1 if config.verbose else 0,
-            stop=CombinedStopper(deadline, unwritable),
+            stop=CombinedStopper(deadline, storage_gone),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=FAILURE_RETRIES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
@@ -241,4 +241,4 @@ def run_trials(
         tuner.fit()
     finally:
         recorder.close()
-        unwritable.check()
+        storage_gone.check()

@@ -48,8 +48,8 @@ class Shared:
     """The name of the one that runs."""
 
 
-class UnwritableError(Exception):
-    """The storage is full or read-only, with the errno that says so: the whole search can't go on."""
+class StorageGoneError(Exception):
+    """The storage is full, read-only or not there, so that no search can go on; with what OSError takes."""
 
 
 def run_trial(config: Proposal, shared: Shared) -> None:
@@ -86,7 +86,7 @@ def run_trial(config: Proposal, shared: Shared) -> None:
         code = next((code for code in UNWRITABLE if f"[Errno {code}]" in str(error)), None)
         if code is None:
             raise
-        tune.report({**_failed(1, "interrupted", None), "storage_errno": code})
+        tune.report({**_failed(1, "interrupted", None), "storage_problem": (code, os.strerror(code))})
 
 
 def _failed(epoch: int, stop_reason: str, error: str | None) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     except Exception as error:
         if not session.alone:
             raise  # the other workers wait for this one: the whole group must end
-        if isinstance(error, UnwritableError):
-            session.report_failure("interrupted", None, storage_errno=error.args[0])
+        if isinstance(error, StorageGoneError):
+            session.report_failure("interrupted", None, storage_problem=error.args)
             return
         out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
         session.report_failure("out_of_memory" if out_of_memory else "error", traceback.format_exc())
@@ -116,12 +116,12 @@ def train_loop(loop_config: dict[str, Any]) -> None:
 
 
 def _find_storage(shared: Shared) -> None:
-    """Raises OSError on a node that does not share the storage: it may have joined after all nodes were asked."""
+    """Raises StorageGoneError on a node that does not share it: it may have joined after all nodes were asked."""
     try:
         shared.experiment.find_mark(shared.session)
     except OSError as error:
         node, root = cluster.this_nodes_name(), shared.experiment.address(shared.experiment.root)
-        raise OSError(
+        raise StorageGoneError(
             f"the node {node} does not share {root} (it can't read {shared.session}/{MARKER} there); "
             f"mount it there, or give --storage a bucket that all may write to"
         ) from error
@@ -243,7 +243,7 @@ class Session:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            raise UnwritableError(error.errno) from error
+            raise StorageGoneError(error.errno, error.strerror) from error
 
     def _peak(self, device: torch.device) -> float:
         """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""
