@@ -1,10 +1,11 @@
 # make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
-# make test    lint, types and tests
-# make test-cluster   three hosts on this machine, brought up with `ray up`; needs root and a few Debian packages
+# make test    lint, types and tests, but those of tests/cluster
+# make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
+SHARED_OUT := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test test-cluster bench
 run: .venv/installed
@@ -14,10 +15,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore tests/cluster/test_up.py $(ARGS)
+	$(BIN)/pytest $(SHARED_OUT) --ignore tests/cluster $(ARGS)
 
 test-cluster: .venv/installed
-	$(BIN)/pytest tests/cluster -rs $(ARGS)
+	$(BIN)/pytest $(SHARED_OUT) tests/cluster -rs $(ARGS)
 
 bench: .venv/installed
 	for name in epoch cnn_step search storage driver timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done

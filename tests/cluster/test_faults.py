@@ -1,5 +1,6 @@
 """What breaks on a cluster, one thing after the other in one search: a cable, half the workers, the head."""
 
+import os
 import subprocess
 from collections.abc import Callable
 
@@ -13,10 +14,11 @@ from tests.cluster.hosts import SHARED, Host, missing, until
 MISSING = missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
-TRIALS, EPOCHS = 16, 10  # an epoch takes a second
+TRIALS, EPOCHS = 22, 5  # an epoch takes a second
 SEARCH = (
     f"--model own_networks:Slow --data photos --images 2000 --samples {TRIALS} --max-epochs {EPOCHS} --patience 99 99 "
-    f"--grace-epochs {EPOCHS} --concurrency 2 --wait-for-nodes 2 --finalists 1 --timing none --wandb disabled"
+    f"--grace-epochs {EPOCHS} --cpus-per-trial {os.cpu_count()} --wait-for-nodes 2 --finalists 1 --timing none "
+    "--wandb disabled"
 )
 
 
