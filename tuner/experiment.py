@@ -24,6 +24,11 @@ PATIENCE_SEC, RETRY_SEC = 300.0, 1.0
 Result = TypeVar("Result")
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether a bucket's service says that these keys may not do that, which waiting does not change."""
+    return "ACCESS_DENIED" in str(error)
+
+
 def trial_directory(number: int) -> str:
     """The name of a trial's directory within a session."""
     return f"trial-{number:04d}"
@@ -81,9 +86,16 @@ class Experiment:
 
         self.patiently(attempt)
 
-    def find_mark(self, session: str) -> None:
-        """Raises OSError where a session's directory is not the one that was marked."""
-        self.patiently(lambda: self.files.open_input_file(f"{self.root}/{session}/{MARKER}").close())
+    def prove(self, session: str, node: str) -> None:
+        """On a node: read what was left there, and leave something too. Raises OSError where that can't be done."""
+        directory = f"{self.root}/{session}"
+
+        def attempt() -> None:
+            self.files.open_input_file(f"{directory}/{MARKER}").close()
+            with self.files.open_output_stream(f"{directory}/{MARKER}-{node}") as file:
+                file.write(b"")
+
+        self.patiently(attempt)
 
     def checkpoints(self, number: int) -> list[str]:
         """Paths of a trial's checkpoints over all sessions, newest first."""
@@ -113,8 +125,8 @@ class Experiment:
                 return attempt()
             except FileNotFoundError:
                 raise
-            except OSError:
-                if not self.is_in_bucket or time.monotonic() > end:
+            except OSError as error:
+                if not self.is_in_bucket or is_refusal(error) or time.monotonic() > end:
                     raise
             time.sleep(RETRY_SEC)
 

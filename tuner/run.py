@@ -128,6 +128,9 @@ def _resume(config: SearchConfig) -> str:
 
 
 def _as_interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind `&` in a script
+        raise KeyboardInterrupt
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what it starts, its jobs too
     os.kill(os.getpid(), signal.SIGINT)
 
 

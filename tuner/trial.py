@@ -23,7 +23,7 @@ from ray import tune
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints, cluster
-from tuner.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
+from tuner.experiment import MARKER, UNWRITABLE, Experiment, is_refusal, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
@@ -76,22 +76,45 @@ def run_trial(config: Proposal, shared: Shared) -> None:
             name=trial_directory(config["number"]),  # the same after a restart: it resumes by it
             **shared.experiment.location(shared.session),
             callbacks=[report_to_tune],
-            failure_config=ray.train.FailureConfig(max_failures=FAILURE_RETRIES),
+            failure_config=ray.train.FailureConfig(max_failures=0),  # Tune starts it again, and counts
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
     try:
         group.fit()
-    except ray.train.TrainingFailedError as error:  # of a worker, or of Train's own writing
-        code = next((code for code in UNWRITABLE if f"[Errno {code}]" in str(error)), None)
-        if code is None:
-            raise
-        tune.report({**_failed(1, "interrupted", None), "storage_problem": (code, os.strerror(code))})
+    except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
+        cause = _cause(error)
+        if cause is None:
+            raise  # a process or a node died: Tune starts the trial again
+        tune.report(_failure(cause, 1, str(error)))
 
 
-def _failed(epoch: int, stop_reason: str, error: str | None) -> dict[str, Any]:
-    """What the search is told of a trial that can't go on."""
-    return {"epoch": max(1, epoch), "stop_reason": stop_reason, "error": error, OBJECTIVE: float("nan")}
+def _cause(error: Any) -> BaseException | None:
+    """What a group's training raised by itself; None when the group lost one of its processes."""
+    if isinstance(error, ray.train.ControllerError):
+        failure = error.controller_failure
+        if isinstance(failure, OSError) and failure.errno in UNWRITABLE:
+            return StorageGoneError(failure.errno, failure.strerror)
+        return None
+    raised = list(error.worker_failures.values())
+    if any(type(one).__module__.startswith("ray.") for one in raised):
+        return None
+    return next((one for one in raised if not _is_of_another(one)), None)
+
+
+def _is_of_another(error: BaseException) -> bool:
+    """Whether a worker failed only because another one of its group was gone."""
+    return isinstance(error, torch.distributed.DistBackendError) or "gloo" in str(error)
+
+
+def _failure(error: BaseException, epoch: int, text: str) -> dict[str, Any]:
+    """What the search is told of a trial that raised, after so many epochs."""
+    told = {"epoch": max(1, epoch), "stop_reason": "error", "error": text, OBJECTIVE: float("nan")}
+    if isinstance(error, StorageGoneError):
+        return {**told, "stop_reason": "interrupted", "error": None, "storage_problem": error.args}
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        told["stop_reason"] = "out_of_memory"
+    return told
 
 
 def train_loop(loop_config: dict[str, Any]) -> None:
@@ -100,30 +123,31 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     shared: Shared = loop_config["shared"]
     session = Session(shared.experiment, alone=shared.workers == 1, share=shared.worker_resources)
     try:
-        _find_storage(shared)
+        _prove_storage(shared)
         _train(session, proposal, shared)
     except Exception as error:
         if not session.alone:
             raise  # the other workers wait for this one: the whole group must end
-        if isinstance(error, StorageGoneError):
-            session.report_failure("interrupted", None, storage_problem=error.args)
-            return
-        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
-        session.report_failure("out_of_memory" if out_of_memory else "error", traceback.format_exc())
+        session.report_failure(error)
     finally:
         _process["trials"] += 1
         _process["free_since"] = time.time()
 
 
-def _find_storage(shared: Shared) -> None:
+def _prove_storage(shared: Shared) -> None:
     """Raises StorageGoneError on a node that does not share it: it may have joined after all nodes were asked."""
+    if _process["trials"]:
+        return
     try:
-        shared.experiment.find_mark(shared.session)
+        shared.experiment.prove(shared.session, cluster.this_node())
     except OSError as error:
+        if not isinstance(error, FileNotFoundError | PermissionError) and not is_refusal(error):
+            raise  # it may be there for the next trial
         node, root = cluster.this_nodes_name(), shared.experiment.address(shared.experiment.root)
+        reason = f"no {shared.session}/{MARKER} there" if isinstance(error, FileNotFoundError) else error
         raise StorageGoneError(
-            f"the node {node} does not share {root} (it can't read {shared.session}/{MARKER} there); "
-            f"mount it there, or give --storage a bucket that all may write to"
+            f"the node {node} does not share {root} ({reason}); "
+            f"mount it there for writing, or give --storage a bucket that all may write to"
         ) from error
 
 
@@ -229,9 +253,9 @@ class Session:
                 checkpoints.save(Path(directory), training.state_dict())
             self._send(metrics, directory if self.workers.rank == 0 else None)
 
-    def report_failure(self, stop_reason: str, error: str | None, **more: Any) -> None:
-        """Tell the search that the trial can't go on. Its other trials are not touched."""
-        self._send({**self.facts, **_failed(self._epoch, stop_reason, error), **more}, None)
+    def report_failure(self, error: Exception) -> None:
+        """Tell the search that the trial can't go on. Its other trials are not touched, if its storage is there."""
+        self._send({**self.facts, **_failure(error, self._epoch, traceback.format_exc())}, None)
 
     def _send(self, metrics: dict[str, Any], directory: str | None) -> None:
         checkpoint = tune.Checkpoint.from_directory(directory) if directory else None

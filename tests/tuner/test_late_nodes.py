@@ -35,8 +35,8 @@ def test_a_late_node_that_does_not_share_the_storage_ends_the_search_before_it_t
     assert process.returncode == 1, output
     experiment = command.storage / "experiments" / "run"
     assert (
-        f"error: the search can't go on (the node late does not share {experiment} (it can't read session-001/.shared "
-        f"there); mount it there, or give --storage a bucket that all may write to); when that is mended, type "
+        f"error: the search can't go on (the node late does not share {experiment} (no session-001/.shared there); "
+        f"mount it there for writing, or give --storage a bucket that all may write to); when that is mended, type "
         f"python -m tuner.run --resume run"
     ) in output
     trials = command.table("trials", "run").sort_values("trial")

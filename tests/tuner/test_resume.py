@@ -80,8 +80,14 @@ def test_a_killed_trial_goes_on_before_others_begin(command: Command) -> None:
     assert "trial   0  goes on" in output.partition("trial   1  starts")[0]
 
 
-def test_a_run_that_another_process_searches_is_refused(command: Command) -> None:
-    driver = command.start("--name", "run", *SEARCH)
+def test_a_run_that_is_searched_is_refused_and_sigterm_ends_that_search_even_where_sigint_is_blocked(
+    command: Command,
+) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as it is in Ray's jobs; processes inherit it
+    try:
+        driver = command.start("--name", "run", *SEARCH)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     command.wait_for_epochs("run", 1)
     code, output = command.run("--resume", "run")
     assert code == 2
