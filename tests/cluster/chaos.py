@@ -31,6 +31,7 @@ EPOCHS = 24  # of each trial: so many rows are written between two kills, or mor
 ROWS_PER_KILL = 3
 QUICK_SEC = 3.0  # how soon a hasty kill follows
 END_SEC = 120.0  # for a driver to end
+FINISH_SEC = 600.0  # for a search that nobody disturbs
 STILL_SEC = 180.0  # without a new row, while nothing is killed
 OF_NO_CONSEQUENCE = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
 OUTCOME = ["trial", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs", "best_validation_loss"]
@@ -85,11 +86,13 @@ class Search:
         return found
 
     def kill(self, victim: str, chance: random.Random) -> bool:
-        """Whether there was anything to kill."""
+        """Whether there was anything to kill. Raises TimeoutError when a driver does not end."""
+        if self.driver.poll() is not None:
+            return False
         try:
             if victim.startswith("SIG"):
                 self.driver.send_signal(signal.Signals[victim])
-                self.driver.wait(END_SEC)
+                wait(lambda: self.driver.poll() is not None, END_SEC, f"the driver does not end after {victim}")
             else:
                 chance.choice(self.processes(victim)).kill()
         except (IndexError, psutil.Error):
@@ -132,11 +135,13 @@ def wait(true: Callable[[], object], sec: float, otherwise: str) -> None:
         time.sleep(0.05)
 
 
-def torment(search: Search, kills: int, chance: random.Random) -> Counter[str]:
+def torment(search: Search, kills: int, chance: random.Random, until: float) -> Counter[str]:
     """So many kills, spread over the search; how many of each kind. Raises TimeoutError when it goes no further."""
     done: Counter[str] = Counter()
     total = len_of(search)
     for number in range(kills):
+        if time.monotonic() > until:
+            raise TimeoutError(f"only {number} kills in the time that there was")
         if number % 4 != 3:
             goal = total * number * 0.95 / kills + chance.random()
 
@@ -162,10 +167,11 @@ def len_of(search: Search) -> int:
 def finish(search: Search) -> None:
     """To its own end, without more trouble."""
     for _ in range(5):
-        if search.driver.wait(20 * 60) == 0:
+        wait(lambda: search.driver.poll() is not None, FINISH_SEC, "the search does not end")
+        if search.driver.poll() == 0:
             return
         search.go_on()
-    raise TimeoutError(f"the search ends with status {search.driver.wait()} again and again")
+    raise TimeoutError(f"the search ends with status {search.driver.poll()} again and again")
 
 
 def differences(troubled: Search, calm: Search) -> list[str]:
@@ -190,16 +196,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.chaos", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
+    parser.add_argument("--limit-min", type=float, default=40, help="minutes after which no further kill is made")
     parser.add_argument("--out", type=Path, help="keep both storages and logs here; default: a temporary directory")
     options = parser.parse_args(arguments)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
-        return compare(out, options.kills, random.Random(options.seed))
+        return compare(out, options.kills, random.Random(options.seed), 60 * options.limit_min)
 
 
-def compare(out: Path, kills: int, chance: random.Random) -> int:
+def compare(out: Path, kills: int, chance: random.Random, limit_sec: float) -> int:
     """An undisturbed search, then one with so many kills; the exit status."""
     trials = max(2, -(-kills * ROWS_PER_KILL // EPOCHS))
     started = time.monotonic()
@@ -212,7 +219,7 @@ def compare(out: Path, kills: int, chance: random.Random) -> int:
     reader.start()
     problems = []
     try:
-        done = torment(troubled, kills, chance)
+        done = torment(troubled, kills, chance, started + limit_sec)
         finish(troubled)
         problems = differences(troubled, calm)
     except TimeoutError as error:

@@ -45,7 +45,7 @@ def succeeds(host: Host, command: str, timeout: float = 60) -> str:
     return output
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("hosts")
     with fake_hosts(directory, 4) as (person, head, *workers):
