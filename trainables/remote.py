@@ -12,6 +12,10 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
     from pyarrow import ArrowException  # here: what lies on this machine does not need it
     from pyarrow.fs import FileSystem, FileType
 
+    if "@" in storage:  # not told back: screens and logs are read by others
+        raise ValueError(
+            "--storage: a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address"
+        )
     try:
         files, root = FileSystem.from_uri(storage)
         weights = f"{root}/networks/run={run}/{BEST}"

@@ -38,17 +38,31 @@ def join(address: str, model: str, **quiet: Any) -> None:
     Raises ValueError when that can't be done.
     """
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RuntimeEnvSetupError
 
     # Without it a node's processes ask any cluster of their machine for the state of a trial, when there are several
     named = {"env_vars": {"RAY_ADDRESS": _head(address)}}
     try:
         ray.init(address=address, runtime_env={**runtime_environment(model), **named}, **quiet)
+    except RuntimeEnvSetupError as error:
+        raise ValueError(_not_sent(model, error)) from error
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise ValueError(
             f"--address {address}: this machine can't join the cluster there ({_first_line(error)}); "
             f"type the command on its head, or {ALONE}"
         ) from error
+
+
+def _not_sent(model: str, error: Exception) -> str:
+    """What is wrong with the code for the nodes; Ray's own advice names settings that this command does not have."""
+    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
+
+    reason = str(error).splitlines()[-1].partition(". ")[0]  # the first line only says that it failed
+    return (
+        f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages below "
+        f"{GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the package, "
+        f"or into a directory `data` in it, which stays here"
+    )
 
 
 def _other_token() -> str:
@@ -70,9 +84,11 @@ def _no_answer(error: Any) -> str:
 
 
 def _head(address: str) -> str:
-    """HOST:PORT of the head. Raises ValueError when `auto` finds none here."""
+    """HOST:PORT of the head. Raises ValueError when `auto` finds none here, and for Ray's `local`, which has none."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
+    if address == "local":
+        raise ValueError(f"--address local: it names no cluster that runs; give its head as HOST:PORT, or {ALONE}")
     try:
         head: str = canonicalize_bootstrap_address_or_die(address)
     except (ConnectionError, OSError, ValueError) as error:

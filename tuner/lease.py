@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from pyarrow import ArrowException
 
 from analysis.bucket import TakenError
 from analysis.console import Console, duration
@@ -68,16 +69,11 @@ class Lease:
             raise ValueError(
                 f"--storage {self._storage} can't be used ({reason}): try again, or another one"
             ) from error
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give it back. Raises TakenError when another process has the run by now."""
-        self._over.set()
-        self._thread.join()
-        with suppress(OSError):  # of a bucket that is away: it runs out by itself
-            self.confirm()
-            self._files.delete_file(self._path)
+        self._give_back()
 
     def confirm(self) -> None:
         """Raises TakenError when another process has the run by now, and OSError when the bucket does not say."""
@@ -96,10 +92,25 @@ class Lease:
         earlier = self._other()
         if earlier is not None and not earlier.has_died:
             self._outwait(earlier)
-        self._write()
-        time.sleep(SETTLE_SEC)
-        if (winner := self._other()) is not None:
-            raise ValueError(self._refusal(winner))
+        try:
+            self._write()
+            time.sleep(SETTLE_SEC)
+            if (winner := self._other()) is not None:
+                raise ValueError(self._refusal(winner))
+            self._thread.start()
+        except BaseException:  # Ctrl-C as well: `__exit__` is not called for what ends `__enter__`
+            with suppress(TakenError):
+                self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        """Raises TakenError when another process has the run by now."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(OSError, ArrowException):  # of a bucket that is away: it runs out by itself
+            self.confirm()
+            self._files.delete_file(self._path)
 
     def _outwait(self, owner: Owner) -> None:
         """Until it is given back, or was not renewed for LEASE_SEC. Raises ValueError when it is renewed."""
@@ -129,7 +140,7 @@ class Lease:
             except TakenError:
                 os.kill(os.getpid(), signal.SIGINT)  # ends whatever is under way as Ctrl-C does; `__exit__` says why
                 return
-            except OSError:  # a bucket that is away for a while ends no search
+            except Exception:  # a bucket that is away for a while ends no search, whatever is said of it
                 continue
 
     def _write(self) -> None:

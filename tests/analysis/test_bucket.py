@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from analysis.tables import publish, rows_of
 from tests.analysis.collecting import count, epochs, search
 from tests.analysis.conftest import put
 from tests.analysis.made_runs import make_run
+from tests.waiting import until
 from trainables.places import CACHE_VARIABLE
 
 Remote = tuple[FileSystem, str]
@@ -268,10 +268,3 @@ def test_a_report_is_made_from_a_bucket_and_names_it(
     page = (tmp_path / "out" / "report.html").read_text()
     assert f"--storage &#39;{address.partition('?')[0]}" in page
     assert str(here.copy) not in page
-
-
-def until(true: object, sec: float = 60.0) -> None:
-    end = time.monotonic() + sec
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -9,7 +9,8 @@ from shlex import quote
 import pytest
 import yaml
 
-from tests.cluster.hosts import ROOT, Host, fake_hosts, until
+from tests.cluster.hosts import ROOT, Host, fake_hosts
+from tests.waiting import until
 
 FILE = "~/onprem.yaml"
 SSH = "ssh -i ~/.ssh/id -o StrictHostKeyChecking=accept-new"

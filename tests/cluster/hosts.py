@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 DEBIAN_PACKAGES = {"sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync", "ip": "iproute2"}
@@ -173,15 +174,6 @@ def _boot(own: Path, name: str, address: str, shared: Path) -> str:
     # The default route leads nowhere; Ray finds out its address by it
     lines += [f"ip address add {address}/24 dev eth0", "ip link set eth0 up", "ip route add default dev eth0"]
     return "\n".join([*lines, "exec /usr/sbin/sshd -D -e -f /root/.ssh/sshd_config"])
-
-
-def until(true: Callable[[], object], otherwise: str, timeout: float = 20) -> None:
-    """Wait until it is true. Raises TimeoutError with the sentence when that takes too long."""
-    end = time.monotonic() + timeout
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError(otherwise)
-        time.sleep(0.05)
 
 
 def _ip(arguments: str) -> None:

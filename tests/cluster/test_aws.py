@@ -13,7 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.cluster.hosts import ROOT, SYSTEM_PATH, missing, until
+from tests.cluster.hosts import ROOT, SYSTEM_PATH, missing
+from tests.waiting import until
 
 MISSING = missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -27,7 +28,7 @@ LAUNCH_SEC = 60
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What AWS has after the launch, and what `ray up` told until then."""
+    """What AWS has after the launch."""
     home = tmp_path_factory.mktemp("home")
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("0" * 64)
@@ -93,13 +94,14 @@ def launch() -> dict[str, Any]:
         up = subprocess.Popen([BIN / "ray", "up", "-y", "cluster.yaml"], stdout=file, stderr=file)
     ec2 = boto3.client("ec2", region_name=REGION)
     until(lambda: instances(ec2) or up.poll() is not None, "there is no head", LAUNCH_SEC)
+    if not instances(ec2):
+        sys.exit(f"`ray up` ended with status {up.poll()} before it launched a head:\n{log.read_text()}")
     groups = [group for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"]
     return {
         "instances": instances(ec2),
         "groups": groups,
         "keys": {path.name: path.stat().st_mode & 0o777 for path in (Path.home() / ".ssh").glob("*.pem")},
         "outside": reached(OUTSIDE),
-        "told": log.read_text(),
     }
 
 

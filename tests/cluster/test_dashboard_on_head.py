@@ -5,7 +5,8 @@ from shlex import quote
 
 import pytest
 
-from tests.cluster.hosts import SHARED, Host, fake_hosts, missing, until
+from tests.cluster.hosts import SHARED, Host, fake_hosts, missing
+from tests.waiting import until
 
 MISSING = missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -24,11 +25,26 @@ except urllib.error.URLError as error:
 """
 
 
+SIGN_IN = """
+import sys, urllib.request
+opened = urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open
+pages = [opened(address, timeout=20) for address in sys.argv[1:]]
+print("pages:", *(f"{page.status} {page.url}" for page in pages), sep="\\n")
+"""
+
+
 def ask(host: Host, address: str, *headers: str) -> str:
     """The status of a page, or why there is no answer."""
     code, output = host.run(f"python -c {quote(ASK)} {quote(address)} {' '.join(headers)}")
     assert code == 0, output
     return output.partition("status: ")[2].strip()
+
+
+def sign_in(host: Host, *addresses: str) -> list[str]:
+    """What a browser, which keeps cookies, gets from one address after the other."""
+    code, output = host.run(f"python -c {quote(SIGN_IN)} {' '.join(map(quote, addresses))}")
+    assert code == 0, output
+    return output.partition("pages:\n")[2].splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +78,5 @@ def test_only_who_has_the_token_is_let_in_where_one_is_asked_for(hosts: list[Hos
     assert ask(hosts[0], page) == ask(hosts[0], f"{page}?token=guessed") == "401"
     assert ask(hosts[0], f"{page}_stcore/health") == "401"
     assert ask(hosts[0], f"{page}?token={TOKEN}", "Host=evil.example") == "400"
+    let_in = sign_in(hosts[0], f"{page}?token={TOKEN}", f"{page}_stcore/health")
+    assert let_in == [f"200 {page}", f"200 {page}_stcore/health"]

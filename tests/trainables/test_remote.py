@@ -88,6 +88,15 @@ def test_what_a_bucket_does_not_have_is_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_an_address_with_keys_in_it_is_refused_and_not_told_back(
+    storage: str, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sep", "--storage", storage.replace("s3://", "s3://key:secret@")]) == 2
+    assert capsys.readouterr().err == (
+        "error: --storage: a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address\n"
+    )
+
+
 def test_an_export_of_a_run_here_imports_nothing_for_buckets(tmp_path: Path) -> None:
     save_network(
         tmp_path / "networks" / "run=sep" / "best.safetensors",

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from analysis.tables import read
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.tuner.bucket_service import Service
@@ -57,14 +57,6 @@ class Command:
         return (self.storage / "tables" / table / f"run={run}").exists() and any(
             (self.storage / "tables" / table / f"run={run}").glob("[!.]*.parquet")
         )
-
-
-def until(true: Callable[[], bool], timeout: float = 180) -> None:
-    end = time.monotonic() + timeout
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError("it did not happen")
-        time.sleep(0.05)
 
 
 def trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:

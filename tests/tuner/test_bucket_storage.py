@@ -1,7 +1,6 @@
 """A search whose storage is a bucket: tables, networks and checkpoints go there, and it goes on from there."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from analysis.bucket import Bucket, local_directory
 from analysis.tables import read
 from tests.tuner.bucket_service import Service, start
+from tests.waiting import until
 from trainables.places import CACHE_VARIABLE
 from trainables.weights import read_header
 from tuner import preflight
@@ -23,13 +23,6 @@ SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samp
 def table(storage: str, name: str) -> pd.DataFrame:
     """As the bucket has it."""
     return read(local_directory(storage) / "tables", name)
-
-
-def until(true: Callable[[], bool], sec: float = 180) -> None:
-    end = time.monotonic() + sec
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(service: Service, tmp_path: Path) -> None:

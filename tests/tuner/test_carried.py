@@ -30,6 +30,24 @@ def test_a_module_of_ones_own_is_sent_as_its_file_and_a_package_as_its_directory
     assert runtime_environment("of_many.nets:Mine")["py_modules"] == [*OURS, str(tmp_path / "of_many")]
 
 
+def test_data_results_and_environments_in_a_package_stay_and_subpackages_of_those_names_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "with_much"
+    for data in ("data", "wandb", "a/results", "a [0]*/data", "results/data"):
+        (package / data / "deeper" / "results").mkdir(parents=True)
+    for code in (".", "a", "a/data", "results", "venv"):
+        (package / code).mkdir(parents=True, exist_ok=True)
+        (package / code / "__init__.py").touch()
+    for environment in ("own env", "report"):  # the project has a package of the second name
+        (package / environment).mkdir()
+        (package / environment / "pyvenv.cfg").touch()
+    assert runtime_environment("with_much:Mine")["excludes"] == [
+        *LEFT_OUT, *sorted(["/a/results", r"/a\ \[0]\*/data", r"/own\ env", "/data", "/results/data", "/wandb"]),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("of_job", "added"),
     [

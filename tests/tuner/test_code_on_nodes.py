@@ -19,6 +19,7 @@ CANNOT_HIDE = cannot_hide()
 pytestmark = pytest.mark.skipif(CANNOT_HIDE is not None, reason=CANNOT_HIDE or "")
 
 NETWORK = "from trainables.separable import Separable\n\n\nclass Mine(Separable):\n    pass\n"
+STAYS = (".venv", "env", ".git", "__pycache__", "data", "wandb", "deep/results")
 SEARCH = ("--samples", "2", "--max-epochs", "1", "--finalists", "1", *TINY)
 
 
@@ -51,10 +52,14 @@ def fill(checkout: Path) -> None:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".gitignore", checkout)
     (checkout / "mine.py").write_text(NETWORK)
-    for name in (".venv", ".git", "data", "results", "wandb", "nets/.venv", "nets/__pycache__", "nets/results"):
+    for name in (".venv", ".git", "data", "results", "wandb", *(f"nets/{name}" for name in STAYS)):
         (checkout / name).mkdir(parents=True)
         (checkout / name / "large").write_text("not for other machines")
-    (checkout / "nets" / "small.py").write_text(NETWORK)
+    (checkout / "nets" / "env" / "pyvenv.cfg").touch()
+    (checkout / "nets" / "small.py").write_text("from nets.results.kept import Mine\n")
+    (checkout / "nets" / "results").mkdir()
+    (checkout / "nets" / "results" / "__init__.py").touch()
+    (checkout / "nets" / "results" / "kept.py").write_text(NETWORK)
     (checkout / "nets" / "weights.bin").write_text("a network may read what lies beside it")
 
 
@@ -93,8 +98,9 @@ def test_a_network_of_ones_own_is_searched_on_a_bare_node(bare: Bare, command: C
 def test_the_bare_node_was_sent_the_code_and_nothing_else(bare: Bare) -> None:
     files = unpacked(bare, "py_modules_files")
     assert {parts[0] for parts in files} == {*PACKAGES, "mine.py", "nets"}
-    assert {("nets", "small.py"), ("nets", "weights.bin")} <= files
-    assert not {"large", ".venv", "results"} & {part for parts in files for part in parts}
+    of_network = {parts[1:] for parts in files if parts[0] == "nets"}
+    assert of_network == {("small.py",), ("weights.bin",), ("results", "__init__.py"), ("results", "kept.py")}
+    assert not {"large", "pyvenv.cfg"} & {part for parts in files for part in parts}
 
 
 def test_a_job_brings_the_checkout_without_data_results_and_environments(bare: Bare, command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token, ray_start
 
-FIXED = ("--model", "own_networks:Mine", "--samples", "1", "--max-epochs", "2", "--finalists", "1", *TINY)
+FIXED = ("--model", "own_networks:Witness", "--samples", "1", "--max-epochs", "2", "--finalists", "1", *TINY)
 THINNED = ("--model", "separable", "--samples", "3", "--max-epochs", "3", "--finalists", "1", *TINY)
 
 
@@ -20,7 +21,16 @@ def token() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[str]:
+def witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where nodes that are started after it leave a file when they train."""
+    with pytest.MonkeyPatch.context() as patch:
+        directory = tmp_path_factory.mktemp("witnesses")
+        patch.setenv("WITNESSES", str(directory))
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def two_nodes(witnesses: Path) -> Iterator[str]:
     """The address of a head that trains nothing, beside two nodes of one core."""
     with ExitStack() as stack:
         address = stack.enter_context(head("--num-cpus=0", port=free_port(), page=free_port()))
@@ -29,13 +39,25 @@ def two_nodes() -> Iterator[str]:
         yield address
 
 
-def test_two_workers_on_two_nodes_train_as_one_does_with_the_same_batches(two_nodes: str, command: Command) -> None:
-    for workers in ("1", "2"):
+def test_two_workers_on_two_nodes_train_as_one_does_with_the_same_batches(
+    two_nodes: str, witnesses: Path, command: Command
+) -> None:
+    for workers, by_node in (("1", ["0 of 1"]), ("2", ["0 of 2", "1 of 2"])):
         search = ("--name", f"w{workers}", "--workers-per-trial", workers, "--address", two_nodes, *FIXED)
         code, output = command.run(*search)
         assert code == 0, output
+        assert sorted(left_by_each(witnesses)) == by_node
     one, two = (command.table("epochs", f"w{workers}") for workers in ("1", "2"))
     pd.testing.assert_series_equal(one.validation_loss, two.validation_loss, rtol=1e-3)
+
+
+def left_by_each(witnesses: Path) -> list[str]:
+    """What each node's file says; they are gone then."""
+    files = list(witnesses.iterdir())
+    told = [file.read_text() for file in files]
+    for file in files:
+        file.unlink()
+    return told
 
 
 def test_a_group_on_two_nodes_that_asha_stops_makes_room_for_the_next(two_nodes: str, command: Command) -> None:

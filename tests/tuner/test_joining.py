@@ -72,6 +72,32 @@ def test_what_is_no_address_is_told(command: Command) -> None:
     assert refused(command, "somewhere").startswith("there is no such cluster (Invalid address format: somewhere); ")
 
 
+@pytest.mark.usefixtures("address")
+def test_rays_word_for_a_cluster_of_ones_own_is_told_before_any_other_is_met(command: Command) -> None:
+    assert refused(command, "local") == (
+        "it names no cluster that runs; give its head as HOST:PORT, "
+        "or leave --address out to start one on this machine\n"
+    )
+
+
+def test_a_package_that_is_too_large_for_ray_is_told_with_the_limit_and_the_way_out(
+    address: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "heavy"
+    package.mkdir()
+    (package / "__init__.py").write_text("from trainables.separable import Separable as Mine\n")
+    (package / "weights.bin").write_bytes(os.urandom(5 * 2**20))
+    monkeypatch.setenv("RAY_max_grpc_message_size", str(4 * 2**20))
+    process = command.start("--address", address, "--model", "heavy:Mine", *TINY, cwd=tmp_path)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2, output
+    assert output == (
+        f"error: --model heavy:Mine: its code can't be sent to the nodes (Failed to upload module {package} to the "
+        f"Ray cluster: Package size (5.00MiB) exceeds the maximum size of 4.00MiB); Ray takes packages below 4 MiB: "
+        f"move large files out of the package, or into a directory `data` in it, which stays here\n"
+    )
+
+
 def test_asking_takes_none_of_rays_patience(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for there, mode in ((address, "disabled"), (NOTHING_THERE, "token")):
         monkeypatch.setenv("RAY_AUTH_MODE", mode)

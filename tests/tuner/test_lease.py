@@ -15,8 +15,8 @@ from pyarrow.fs import FileType
 from analysis.bucket import TakenError
 from analysis.console import Console
 from tests.tuner.bucket_service import Service, start
-from tests.tuner.conftest import until
 from tests.tuner.test_bucket_storage import SMALL, table
+from tests.waiting import until
 from tuner import lease
 from tuner.config import SearchConfig
 from tuner.lease import Lease
@@ -134,6 +134,7 @@ def test_a_lease_that_can_not_be_read_is_told_with_its_address(config: SearchCon
 
 def test_of_several_that_come_at_once_one_has_the_run(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SETTLE_SEC", 1.5)
+    monkeypatch.setattr(lease, "LEASE_SEC", 600.0)  # nobody is taken for dead, however slow this machine is
     together, taken, refused = threading.Barrier(4), [], []
 
     def come() -> None:
@@ -152,6 +153,56 @@ def test_of_several_that_come_at_once_one_has_the_run(config: SearchConfig, monk
     assert len(taken) == 1
     assert len(refused) == 3
     taken[0].__exit__()
+
+
+@pytest.mark.parametrize("at", ["_write", "_other"])
+def test_a_search_that_is_interrupted_while_it_takes_the_run_leaves_no_lease(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    mine, calls = Lease(config, Console()), []
+    real = getattr(mine, at)
+
+    def interrupted() -> object:
+        calls.append(real())
+        if len(calls) == (1 if at == "_write" else 2):  # before the writing nothing is there to be left
+            assert is_there(config)
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(mine, at, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mine.__enter__()
+    assert not is_there(config)
+
+
+def test_a_search_that_is_interrupted_when_another_took_the_run_leaves_that_ones_lease(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(sec: float) -> None:
+        take_over(config)
+        raise KeyboardInterrupt
+
+    mine = Lease(config, Console())
+    monkeypatch.setattr(lease.time, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mine.__enter__()
+    assert owner(config)["host"] == "elsewhere"
+
+
+def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lease(config, Console()) as mine:
+        failures, real = iter([ValueError("of pyarrow"), RuntimeError("of whatever else")]), mine._write
+
+        def failing() -> None:
+            for failure in failures:
+                raise failure
+            real()
+
+        before = owner(config)["renewal"]
+        monkeypatch.setattr(mine, "_write", failing)
+        until(lambda: owner(config)["renewal"] != before, timeout=30)
 
 
 def test_a_bucket_that_is_away_for_longer_than_a_lease_leaves_it_with_its_owner(
