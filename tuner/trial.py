@@ -94,7 +94,7 @@ def _cause(error: Any) -> BaseException | None:
     if isinstance(error, ray.train.ControllerError):
         failure = error.controller_failure
         if isinstance(failure, OSError) and failure.errno in UNWRITABLE:
-            return StorageGoneError(failure.errno, failure.strerror)
+            return StorageGoneError(*failure.args)
         return None
     raised = list(error.worker_failures.values())
     if any(type(one).__module__.startswith("ray.") for one in raised):
@@ -265,9 +265,9 @@ class Session:
                 lambda: (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint)
             )
         except OSError as error:
-            if error.errno not in UNWRITABLE:
+            if error.errno not in UNWRITABLE and not is_refusal(error):
                 raise
-            raise StorageGoneError(error.errno, error.strerror) from error
+            raise StorageGoneError(*error.args) from error
 
     def _peak(self, device: torch.device) -> float:
         """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""

@@ -10,7 +10,8 @@ import pytest
 
 from analysis.tables import read
 from tests.cluster.conftest import FILE, Cluster, succeeds
-from tests.cluster.hosts import SHARED, Host, missing, until
+from tests.cluster.hosts import SHARED, Host, missing
+from tests.waiting import until
 
 MISSING = missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
