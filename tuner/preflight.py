@@ -4,17 +4,11 @@ import netrc
 import os
 import tempfile
 import time
-import uuid
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
-from pyarrow.fs import FileSystem
 
 from analysis.bucket import Bucket
 from analysis.console import Console, duration
-from analysis.sources import BUCKET, resolved
 from analysis.tables import rows_of
 from tuner import cluster
 from tuner.cluster import Growth, Node, Share
@@ -24,7 +18,6 @@ DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU b
 WANDB_HOST = "api.wandb.ai"
 POLL_SEC = 0.5
 DASHBOARD_SEC = 20
-DRIVER = "driver"  # whose marker that is
 
 
 def check_storage(config: SearchConfig) -> None:
@@ -124,31 +117,6 @@ def able(nodes: list[Node], share: Share) -> list[Node]:
     return [node for node in nodes if share.fits(node)]
 
 
-def check_shared(storage: str, nodes: list[Node]) -> None:
-    """Every one of `nodes` reads what this process writes to the storage, and this process what they write.
-
-    Tables, checkpoints and networks go that way. Images do not: Ray's object store brings them to each node.
-    Raises ValueError with the name of a node that does not share the storage.
-    """
-    _, files, path = resolved(storage)
-    within = path if storage.startswith(BUCKET) else Path(storage).absolute()
-    directory = f"{within}/.shared-{uuid.uuid4().hex}"
-    try:
-        files.create_dir(directory)
-        _write(files, f"{directory}/{DRIVER}", directory)
-        answers = cluster.on_each(nodes, _answer_marker, files, directory)
-        for node, answer in zip(nodes, answers, strict=True):
-            problem = _problem(answer) or _unread(files, f"{directory}/{node.id}", directory)
-            if problem:
-                raise ValueError(
-                    f"--storage {storage}: the node {node.name} does not share it ({problem}); "
-                    f"give a directory that all nodes share, or a bucket that all may write to"
-                )
-    finally:
-        with suppress(OSError):
-            files.delete_dir(directory)
-
-
 def check_groups(config: SearchConfig, nodes: list[Node]) -> None:
     """Worker groups can be cleared away: Ray asks its dashboard, from the head, which of them are still in use.
 
@@ -169,37 +137,6 @@ def _ask_dashboard() -> None:
     from ray.util.state import list_nodes
 
     list_nodes(limit=1, timeout=DASHBOARD_SEC)
-
-
-def _problem(answer: Any) -> str | None:
-    return f"it does not answer: {cluster.cause(answer)}" if isinstance(answer, Exception) else answer
-
-
-def _answer_marker(files: FileSystem, directory: str) -> str | None:
-    """On a node: read the driver's marker, then write one; what went wrong, if anything."""
-    try:
-        _write(files, f"{directory}/{cluster.this_node()}", _read(files, f"{directory}/{DRIVER}"))
-    except OSError as error:
-        return str(error).partition("\n")[0]
-    return None
-
-
-def _unread(files: FileSystem, marker: str, text: str) -> str | None:
-    try:
-        return None if _read(files, marker) == text else f"{marker} was altered"
-    except OSError:
-        return "what it writes there does not arrive here"
-
-
-def _write(files: FileSystem, path: str, text: str) -> None:
-    with files.open_output_stream(path) as file:
-        file.write(text.encode())
-
-
-def _read(files: FileSystem, path: str) -> str:
-    with files.open_input_file(path) as file:
-        text: str = file.read().decode()
-    return text
 
 
 def trial_share(config: SearchConfig, nodes: list[Node]) -> Share:

@@ -19,6 +19,7 @@ from tuner.finalists import evaluate_finalists
 from tuner.proposals import Proposals, proposal
 from tuner.recorder import FINISHED, Recorder
 from tuner.search import HYPERPARAMETERS, Deadline, Rungs, go_on, run_trials, searched_trials
+from tuner.sharing import check_shared
 from tuner.space import Space, trial_seed
 from tuner.timing import time_best
 from tuner.tracking import Tracker, tracker
@@ -57,7 +58,7 @@ def plan(config: SearchConfig, data: Data, up: list[Node], growth: Growth) -> Pl
             f"bring those back, or start a new run without --resume"
         )
     if len(up) > 1:
-        preflight.check_shared(config.storage, preflight.able(up, share))
+        check_shared(config.storage, preflight.able(up, share))
     preflight.check_groups(config, up)
     return Plan(complete, used, share, fits, nodes, earlier)
 
