@@ -27,6 +27,7 @@ QUIET = {
 }
 SETTINGS = {
     "RAY_AUTH_MODE": "token",  # Ray listens on every interface
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # a driver whose head is gone ends after that; 60 s by default
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group's reports wait for it; 2 s by default
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less per worker group
     "RAY_USAGE_STATS_ENABLED": "0",
