@@ -27,8 +27,8 @@ from analysis.console import duration
 from analysis.tables import read
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 24  # of each trial: so many rows are written between two kills, or more
-ROWS_PER_KILL = 3
+EPOCHS = 24  # of each trial
+ROWS_PER_KILL = 8  # about what is written in the second or two between kills
 QUICK_SEC = 3.0  # how soon a hasty kill follows
 END_SEC = 120.0  # for a driver to end
 FINISH_SEC = 600.0  # for a search that nobody disturbs
@@ -43,7 +43,7 @@ class Search:
 
     def __init__(self, storage: Path, name: str, trials: int) -> None:
         self.storage, self.name = storage, name
-        self.flags = ["--model", "fc", "--data", "photos", "--images", "1000", "--samples", str(trials)]
+        self.flags = ["--model", "fc", "--data", "photos", "--images", "2000", "--samples", str(trials)]
         self.flags += ["--max-epochs", str(EPOCHS), "--grace-epochs", str(EPOCHS), "--patience", str(EPOCHS)]
         self.flags += [str(EPOCHS), "--timing", "none", "--wandb", "disabled", "--finalists", "1"]
         self.starts = 0
@@ -154,8 +154,10 @@ def torment(search: Search, kills: int, chance: random.Random, until: float) -> 
         search.go_on()
         kinds = chance.choices(list(VICTIMS), list(VICTIMS.values()), k=20)
         victim = next((kind for kind in kinds if search.kill(kind, chance)), None)
-        done[victim or "nobody"] += 1
-        print(f"{number + 1:>4}  {victim or 'nobody':<10}  {search.rows()} of {total} epochs", flush=True)
+        if victim is None:
+            raise TimeoutError(f"the search was over after {number} kills")
+        done[victim] += 1
+        print(f"{number + 1:>4}  {victim:<10}  {search.rows()} of {total} epochs", flush=True)
     return done
 
 
