@@ -8,6 +8,7 @@ from trainables.places import CACHE_VARIABLE
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For two processes that share the tests: searches first, one after the other, and no file is divided."""
     items.sort(key=lambda item: "tests/tuner/" not in item.nodeid)
