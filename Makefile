@@ -5,7 +5,7 @@
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
-SHARED_OUT := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+SHARED_OUT := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-cluster bench
 run: .venv/installed

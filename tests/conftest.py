@@ -5,16 +5,13 @@ import pytest
 
 from trainables.places import CACHE_VARIABLE
 
+LONG = ("tests/tuner/", "tests/cluster/test_faults.py")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two processes that share the tests: searches first, one after the other, and no file is divided."""
-    items.sort(key=lambda item: "tests/tuner/" not in item.nodeid)
-    for item in items:
-        is_search = "tests/tuner/" in item.nodeid
-        item.add_marker(pytest.mark.xdist_group("searches" if is_search else item.nodeid.partition("::")[0]))
+    """The longest first, for two processes that share the files."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
 
 
 @pytest.fixture(scope="session")
