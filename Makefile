@@ -5,7 +5,6 @@
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
-SHARED_OUT := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-cluster bench
 run: .venv/installed
@@ -15,10 +14,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(SHARED_OUT) --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/cluster $(ARGS)
 
 test-cluster: .venv/installed
-	$(BIN)/pytest $(SHARED_OUT) tests/cluster -rs $(ARGS)
+	$(BIN)/pytest tests/cluster -rs $(ARGS)
 
 bench: .venv/installed
 	for name in epoch cnn_step search storage nodes driver timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
