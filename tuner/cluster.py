@@ -34,7 +34,8 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a resumed search is rebuilt from the tables, not from Ray's snapshots
 }
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.air", "ray.data")
-TOLD_ANYWAY = ("ray.tune.execution.experiment_state",)  # with a traceback, that a storage can't be written
+# With a traceback, that a storage can't be written
+TOLD_ANYWAY = ("ray.tune.execution.experiment_state", "ray.train._internal.storage")
 ANSWER_SEC = 60.0  # for a task on every node, the start of its process included
 HEAD = "node:__internal_head__"
 

@@ -10,7 +10,6 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 import errno
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from analysis.bucket import TakenError, sending
 from analysis.console import Console, complain
-from tuner import cluster, joining, preflight
+from tuner import cluster, interrupts, joining, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
 from tuner.experiment import UNWRITABLE
@@ -33,22 +32,26 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     started = time.monotonic()
+    try:
+        with interrupts.noted():
+            return _run(sys.argv[1:] if arguments is None else arguments, started)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: Sequence[str], started: float) -> int:
     console = Console()
     try:
-        config = from_command_line(sys.argv[1:] if arguments is None else arguments)
+        config = from_command_line(arguments)
     except ValueError as error:
         complain(error)
         return 2
-    except KeyboardInterrupt:
-        return 130
     try:
         with ExitStack() as stack:
             return _search(config, console, stack, started)
     except TakenError as taken:
         complain(f"{taken}; when that search has ended, type {_resume(config)}")
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 def _search(config: SearchConfig, console: Console, stack: ExitStack, started: float) -> int:
@@ -79,7 +82,8 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
     cluster.start(config.address, model=config.model, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
-    signal.signal(signal.SIGTERM, _as_interrupt)  # Ray sets its own; Tune saves its state on SIGINT only
+    interrupts.take_sigterm()
+    interrupts.check()
     from tuner import session
 
     growth = cluster.growth() if config.address else cluster.Growth()
@@ -99,7 +103,7 @@ def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Calla
     stack.enter_context(preflight.lock_run(config))
     if not config.experiment.is_in_bucket:
         return lambda: None
-    signal.signal(signal.SIGTERM, _as_interrupt)  # so that the lease is given back
+    interrupts.take_sigterm()  # so that the lease is given back
     lease = stack.enter_context(Lease(config, console))
     preflight.check_storage(config)  # again, with what the one that had the run has sent since
     return lease.confirm
@@ -125,13 +129,6 @@ def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:
 def _resume(config: SearchConfig) -> str:
     command = f"python -m tuner.run --resume {config.name}"
     return command if config.storage == "results" else f"{command} --storage {shlex.quote(config.storage)}"
-
-
-def _as_interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind `&` in a script
-        raise KeyboardInterrupt
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what it starts, its jobs too
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

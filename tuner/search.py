@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import CombinedStopper
 
 from analysis.tables import Row
+from tuner import interrupts
 from tuner.cluster import Share
 from tuner.config import SearchConfig
 from tuner.experiment import trial_directory
@@ -238,7 +239,8 @@ def run_trials(
         ),
     )
     try:
-        tuner.fit()
+        with interrupts.left_to_tune():
+            tuner.fit()
     finally:
         recorder.close()
         storage_gone.check()

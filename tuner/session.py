@@ -11,7 +11,7 @@ from analysis.console import Console
 from analysis.ranking import ranked
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
-from tuner import closing, preflight, provenance
+from tuner import closing, interrupts, preflight, provenance
 from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 from tuner.data import Data
@@ -150,6 +150,7 @@ class Searching:
 
     def _run(self, proposals: Proposals, scheduler: Any, count: int) -> None:
         config, share = self.plan.config, self.plan.share
+        interrupts.check()
         if self.deadline.passed or proposals.finished:
             return
         shared = Shared(
@@ -168,6 +169,7 @@ class Searching:
         )
         config.experiment.mark(shared.session)
         run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count, self.plan.fits)
+        interrupts.check()
         done = proposals.finished and not self.recorder.interrupted()
         if not done and not self.deadline.passed:
             raise KeyboardInterrupt  # Tune returns as if all were well

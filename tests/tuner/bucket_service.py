@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
@@ -11,13 +13,15 @@ from pyarrow.fs import FileSystem
 from trainables.places import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
 class Service:
-    """A bucket service that can be away for a while."""
+    """A bucket service that can be away for a while, and can refuse keys as Amazon's does."""
 
     def __init__(self) -> None:
         self.port = 0
+        self.refused_keys: set[str] = set()
         self.start()
         self.options = f"scheme=http&endpoint_override=127.0.0.1:{self.port}"
         files, _ = FileSystem.from_uri(f"s3://searches?{self.options}&allow_bucket_creation=true")
@@ -27,6 +31,18 @@ class Service:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
         self._server.start()
         self.port = self._server.get_host_and_port()[1]
+        http: Any = self._server._server
+        http.app = self._guard(http.app)
+
+    def _guard(self, serve: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        def answer(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            _, _, key = request.get("HTTP_AUTHORIZATION", "").partition("Credential=")
+            if key.partition("/")[0] not in self.refused_keys:
+                return serve(request, start_response)
+            start_response("403 Forbidden", [("Content-Type", "application/xml")])
+            return [DENIED]
+
+        return answer
 
     def stop(self) -> None:
         self._server.stop()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
@@ -36,12 +36,17 @@ def own_token(**more: str) -> Iterator[str]:
 
 
 @contextmanager
-def ray_start(*flags: str, cwd: Path = ROOT, within: tuple[str, ...] = ()) -> Iterator[None]:
-    """A node, and whatever it starts, until the end; `within` is a command that runs the one behind it."""
+def ray_start(
+    *flags: str, cwd: Path = ROOT, within: tuple[str, ...] = (), more: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """A node, and whatever it starts, until the end.
+
+    `within` is a command that runs the one behind it, and `more` is added to the environment.
+    """
     process = subprocess.Popen(
         [*within, RAY, "start", "--block", "--disable-usage-stats", *flags],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(more or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

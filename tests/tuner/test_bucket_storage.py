@@ -60,6 +60,30 @@ def test_a_search_waits_for_a_bucket_that_is_away_and_no_trial_fails(service: Se
     assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 91))] * 2
 
 
+def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_with_a_sentence(
+    service: Service, tmp_path: Path
+) -> None:
+    storage = f"s3://searches/refused?{service.options}"
+    driver = start(storage, tmp_path / "one", "--name", "run", *SMALL)
+    until(lambda: len(table(storage, "epochs")) >= 3)
+    known = len(table(storage, "epochs"))
+    service.refused_keys.add("key")
+    try:
+        output, _ = driver.communicate(timeout=100)
+    finally:
+        service.refused_keys.clear()
+    assert driver.returncode == 1, output
+    assert "ACCESS_DENIED" in output.splitlines()[-1]
+    assert output.endswith(f"when that is mended, type python -m tuner.run --resume run --storage '{storage}'\n")
+    assert "Traceback" not in output
+    resumed = start(storage, tmp_path / "one", "--resume", "run")
+    output, _ = resumed.communicate(timeout=250)
+    assert resumed.returncode == 0, output
+    assert table(storage, "trials").stop_reason.tolist() == ["max_epochs", "max_epochs"]
+    epochs = table(storage, "epochs")
+    assert len(epochs) == 180 >= known
+
+
 def test_a_bucket_that_refuses_is_told_before_anything_starts(service: Service, tmp_path: Path) -> None:
     refused = start(f"s3://no-such-bucket/x?{service.options}", tmp_path, "--name", "run", *SMALL)
     output, _ = refused.communicate(timeout=60)

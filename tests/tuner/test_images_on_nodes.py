@@ -46,7 +46,9 @@ def bytes_of_images() -> int:
 
 def test_the_images_of_four_trials_in_two_processes_arrive_once(address: str, command: Command) -> None:
     before = bytes_received(address)
-    search = ("--model", "separable", "--samples", "4", "--max-epochs", "2", "--finalists", "1", *TINY)
+    # Long enough for the second process to start before the first has trained them all
+    epochs = ("--max-epochs", "60", "--grace-epochs", "60", "--patience", "60", "60")
+    search = ("--model", "separable", "--samples", "4", *epochs, "--finalists", "1", *TINY)
     code, output = command.run("--name", "run", "--address", address, *search)
     assert code == 0, output
     trials = command.table("trials", "run")

@@ -1,0 +1,82 @@
+"""Ctrl-C and SIGTERM, none of which is lost.
+
+A KeyboardInterrupt that Python raises while it imports something, or while logging is held for a fork, may leave that
+locked for good, so that the next one waits for ever: it is raised once that is over, unless there is a second Ctrl-C.
+One that is raised in a callback is dropped, and Ray Tune drops one as it ends: it is noted, and asked for later.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+AGAIN_SEC = 0.05  # until it is looked again whether that is over
+HOLDING_LOCKS = ("<frozen importlib._bootstrap>", logging.__file__)
+
+_asked = threading.Event()
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Note every Ctrl-C until the end, unless the command was started to ignore it, as behind `&` in a script."""
+    _asked.clear()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
+    if before[signal.SIGINT] is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def take_sigterm() -> None:
+    """Let SIGTERM end the search as Ctrl-C does. Ray sets its own handler, and Tune saves its state on SIGINT only."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+
+
+def check() -> None:
+    """Raises KeyboardInterrupt when somebody has asked for the end."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def left_to_tune() -> Iterator[None]:
+    """While Tune runs, which takes Ctrl-C for itself and keeps it, unless there was one."""
+    ours = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+        if signal.getsignal(signal.SIGINT) is ours:
+            _asked.set()
+    finally:
+        signal.signal(signal.SIGINT, ours)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    first = not _asked.is_set() or number == signal.SIGALRM
+    _asked.set()
+    if first and _holds_locks(frame):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SEC)
+        return
+    raise KeyboardInterrupt
+
+
+def _holds_locks(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename in HOLDING_LOCKS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _as_interrupt(*_: object) -> None:
+    _asked.set()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what it starts, its jobs too
+    os.kill(os.getpid(), signal.SIGINT)
