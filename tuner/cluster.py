@@ -128,9 +128,18 @@ def start(address: str | None, *, model: str, dashboard: bool, verbose: bool) ->
             logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     if address is None:
-        ray.init(address="local", include_dashboard=dashboard, **quiet)
+        # With the dashboard, since only worker groups need both
+        named = {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"} if dashboard else {}
+        ray.init(address="local", include_dashboard=dashboard, runtime_env=named, **quiet)
     else:
         join(address, model, **quiet)
+
+
+def name_this_cluster() -> None:
+    """In a process of it: ask no other cluster of this machine for the state of a trial, where there are several."""
+    import ray
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
 
 
 def stop() -> None:

@@ -65,6 +65,20 @@ def test_a_search_ends_with_a_sentence_and_goes_on_when_the_storage_is_mended(
     assert disk.table("runs", "run").status.tolist() == ["finished"]
 
 
+def test_a_trial_of_two_workers_ends_with_the_same_sentence_when_the_disk_is_full(disk: SmallDisk) -> None:
+    epochs = ("--max-epochs", "400", "--patience", "400", "400")
+    group = ("--model", "separable", "--workers-per-trial", "2", "--samples", "1", "--finalists", "1", *epochs, *TINY)
+    driver = disk.start("--name", "run", *group)
+    disk.wait_for_epochs("run", 3)
+    disk.fill()
+    output, _ = driver.communicate(timeout=90)
+    assert driver.returncode == 1, output
+    assert "can't be written (No space left on device): make room there, then type" in output.splitlines()[-1]
+    assert "Traceback" not in output
+    assert disk.table("trials", "run").error.isna().all()
+    assert len(disk.table("epochs", "run")) >= 3
+
+
 def test_a_storage_that_is_read_only_from_the_start_is_told_in_seconds(disk: SmallDisk) -> None:
     disk.storage.mkdir()
     disk.protect()
