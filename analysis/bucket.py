@@ -15,7 +15,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileType
 
 from analysis.console import Console
-from analysis.sources import BUCKET, READINGS, reason, resolved
+from analysis.sources import BUCKET, READINGS, is_refusal, reason, resolved
 from analysis.tables import written_aside
 from trainables.places import cache_directory
 
@@ -178,7 +178,7 @@ class Sending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Raises OSError when the bucket takes nothing for CLOSE_SEC, and TakenError."""
+        """Raises OSError when the bucket refuses, or takes nothing for CLOSE_SEC, and TakenError."""
         self._over.set()
         self._thread.join()
         end = time.monotonic() + CLOSE_SEC
@@ -187,9 +187,9 @@ class Sending:
                 self._bucket.send(self._run, self._confirm)
                 return
             except OSError as error:
-                if time.monotonic() > end:
+                if is_refusal(error) or time.monotonic() > end:
                     raise OSError(
-                        f"{self._bucket.name} takes nothing; all of it lies in {self._bucket.copy}"
+                        f"{self._bucket.name} takes nothing ({error}); all of it lies in {self._bucket.copy}"
                     ) from error
             self._console.progress(f"waiting for {self._bucket.name}")
             time.sleep(SEND_SEC)

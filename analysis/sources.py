@@ -83,6 +83,11 @@ def reason(error: Exception, source: str) -> str:
     return told
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether a bucket's service says that these keys may not do that, which waiting does not change."""
+    return "ACCESS_DENIED" in str(error)
+
+
 def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, list[str]]:
     runs: dict[str, list[str]] = {}
     for table in TABLES:

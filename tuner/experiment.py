@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from analysis.sources import BUCKET, reason, resolved
+from analysis.sources import BUCKET, is_refusal, reason, resolved
 
 STATE_FILE = "state.pt"
 SESSION = "session-"
@@ -22,11 +22,6 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # what is so 
 PATIENCE_SEC, RETRY_SEC = 300.0, 1.0
 
 Result = TypeVar("Result")
-
-
-def is_refusal(error: OSError) -> bool:
-    """Whether a bucket's service says that these keys may not do that, which waiting does not change."""
-    return "ACCESS_DENIED" in str(error)
 
 
 def trial_directory(number: int) -> str:

@@ -20,10 +20,11 @@ import ray.train
 import torch
 from ray import tune
 
+from analysis.sources import is_refusal
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints, cluster
-from tuner.experiment import MARKER, UNWRITABLE, Experiment, is_refusal, trial_directory
+from tuner.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
 
 OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between

@@ -16,8 +16,8 @@ from tuner import preflight
 from tuner.config import SearchConfig
 from tuner.experiment import Experiment
 
-SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "90",
-         "--grace-epochs", "90", "--patience", "90", "90", "--wandb", "disabled", "--timing", "none")  # fmt: skip
+SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "60",
+         "--grace-epochs", "60", "--patience", "60", "60", "--wandb", "disabled", "--timing", "none")  # fmt: skip
 
 
 def table(storage: str, name: str) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(ser
     assert f"goes on   after epoch {known[0]}" in output
     trials, epochs = table(storage, "trials"), table(storage, "epochs")
     assert trials.stop_reason.tolist() == ["max_epochs", "max_epochs"]
-    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 91))] * 2
+    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 61))] * 2
     assert table(storage, "runs").status.tolist() == ["finished"]
     assert trials.checkpoint.str.startswith("s3://searches/killed/experiments/run/session-").all()
     best = local_directory(storage) / "networks" / "run=run" / "best.safetensors"
@@ -57,7 +57,7 @@ def test_a_search_waits_for_a_bucket_that_is_away_and_no_trial_fails(service: Se
     trials, epochs = table(storage, "trials"), table(storage, "epochs")
     assert trials.stop_reason.tolist() == ["max_epochs", "max_epochs"]
     assert trials.restarts.tolist() == [0, 0]
-    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 91))] * 2
+    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, 61))] * 2
 
 
 def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_with_a_sentence(
@@ -81,7 +81,7 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_with_a_senten
     assert resumed.returncode == 0, output
     assert table(storage, "trials").stop_reason.tolist() == ["max_epochs", "max_epochs"]
     epochs = table(storage, "epochs")
-    assert len(epochs) == 180 >= known
+    assert len(epochs) == 120 >= known
 
 
 def test_a_bucket_that_refuses_is_told_before_anything_starts(service: Service, tmp_path: Path) -> None:
