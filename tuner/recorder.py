@@ -1,5 +1,6 @@
 """From Ray Tune's callbacks to the tables, the console and the tracker: the one writer of a run's rows."""
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
@@ -50,10 +51,12 @@ class Recorder(tune.Callback):
         self._tracker = tracker
         self._trials = GrowingTable(config.tables, "trials", config.name, trials)
         self._epochs = GrowingTable(config.tables, "epochs", config.name, epochs)
-        self._by_number: dict[int, Row] = {row["trial"]: row for row in self._trials.rows}
+        self._by_number: dict[int, Row] = {}
         self._curves: dict[int, dict[int, Row]] = defaultdict(dict)
         for row in self._epochs.rows:
             self._curves[row["trial"]][row["epoch"]] = row
+        for row in self._trials.rows:
+            self._put(self._less_what_is_lost(row))
         self._last_reason: dict[int, str] = {}
         self._running: set[int] = set()
         self._started = datetime.now(UTC)
@@ -203,6 +206,12 @@ class Recorder(tune.Callback):
             "restarts": 0,
             "started_at": datetime.now(UTC),
         }
+
+    def _less_what_is_lost(self, row: Row) -> Row:
+        """A driver that was killed may have written of a trial what its epochs table did not have yet."""
+        curve = self._curves[row["trial"]]
+        kept = next(epoch for epoch in itertools.count() if epoch + 1 not in curve)
+        return row if kept >= row["epochs"] else {**row, "epochs": kept, "stop_reason": "interrupted"}
 
     def _put(self, row: Row) -> None:
         self._by_number[row["trial"]] = row

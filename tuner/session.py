@@ -95,7 +95,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
     searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
     with console:
-        searching.search(trials, epochs)
+        searching.search(recorder.trials, epochs)
         best = ranked(recorder.trials)
         if best and config.confirm_seeds:
             searching.confirm(best[: config.finalists])

@@ -239,7 +239,10 @@ class Session:
         return self.experiment.patiently(lambda: self.experiment.checkpoints(proposal["number"]))
 
     def report(self, record: EpochRecord, training: Training) -> None:
-        """Tell the search of an epoch, with the state after it. Never returns once ASHA has said stop."""
+        """Tell the search of an epoch, with the state after it. Never returns once ASHA has said stop.
+
+        What is told late comes without, but for the last: a trial that dies in between begins to tell anew.
+        """
         self._epoch = record.epoch
         finite = [r.validation_loss for r in training.history[: record.epoch] if r.stop_reason != "diverged"]
         objective = float("nan") if record.stop_reason == "diverged" else min(finite)
@@ -249,10 +252,12 @@ class Session:
             "peak_mib": self._peak(training.device),
             OBJECTIVE: objective,
         }
+        if self.workers.rank > 0 or record.epoch < len(training.history):
+            self._send(metrics, None)
+            return
         with tempfile.TemporaryDirectory() as directory:
-            if self.workers.rank == 0:
-                checkpoints.save(Path(directory), training.state_dict())
-            self._send(metrics, directory if self.workers.rank == 0 else None)
+            checkpoints.save(Path(directory), training.state_dict())
+            self._send(metrics, directory)
 
     def report_failure(self, error: Exception) -> None:
         """Tell the search that the trial can't go on. Its other trials are not touched, if its storage is there."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.tables import publish
 from tests.tuner.conftest import TINY, Command, trial_processes
 from tuner.experiment import STATE_FILE, Experiment
 
@@ -47,6 +48,22 @@ def test_killed_drivers_and_killed_trials_change_nothing_in_the_tables(command: 
     assert (command.table("trials", "troubled").restarts > 0).any()
     runs = command.table("runs", "troubled").iloc[0]
     assert (runs.status, runs.sessions) == ("finished", 3)
+
+
+def test_epochs_that_a_killed_driver_had_not_written_yet_come_from_the_checkpoint(command: Command) -> None:
+    epochs = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")
+    code, output = command.run("--name", "run", "--model", "separable", "--samples", "2", *epochs, *TINY)
+    assert code == 0, output
+    curve, outcome = curves(command, "run"), outcomes(command, "run")
+    table = command.table("epochs", "run")
+    written = table[(table.trial == 0) | (table.epoch < 4)]  # the trials table was written later, and knows of six
+    publish(command.storage / "tables", "epochs", "run", written.to_dict("records"))
+    code, output = command.run("--resume", "run")
+    assert code == 0, output
+    assert "trial   1  goes on   after epoch 3" in output
+    pd.testing.assert_frame_equal(curves(command, "run"), curve)
+    pd.testing.assert_frame_equal(outcomes(command, "run"), outcome)
+    assert command.table("trials", "run").restarts.tolist() == [0, 1]
 
 
 def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
