@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainables.places import cache_directory
+
+CONNECT_SEC = 10.0
 
 Decoded = tuple[Tensor, Tensor]
 
@@ -35,6 +38,17 @@ def new_directory(target: Path) -> Iterator[Path | None]:
             aside.replace(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def connect_timeout() -> Iterator[None]:
+    """A network that swallows packets must not hold a search up for minutes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(CONNECT_SEC)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:

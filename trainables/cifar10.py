@@ -1,20 +1,15 @@
 """CIFAR-10 from torchvision, fetched once into the cache: lock, look again, verify, rename last."""
 
 import pickle
-import socket
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from trainables.cache import decoded_once, new_directory
+from trainables.cache import connect_timeout, decoded_once, new_directory
 from trainables.places import cache_directory
-
-CONNECT_SEC = 10.0
 
 
 def load() -> tuple[Tensor, Tensor]:
@@ -31,7 +26,7 @@ def load() -> tuple[Tensor, Tensor]:
 def _fetch(root: Path) -> None:
     from torchvision.datasets import CIFAR10  # 2.5 s, and only for the first use
 
-    with new_directory(root) as aside, _connect_timeout():
+    with new_directory(root) as aside, connect_timeout():
         if aside is None:
             return
         try:
@@ -48,14 +43,3 @@ def _read(root: Path, train: bool) -> Tensor:
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise OSError(f"CIFAR-10 in {root} is damaged: delete that directory to fetch it again") from error
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-@contextmanager
-def _connect_timeout() -> Iterator[None]:
-    """A network that swallows packets must not hold a search up for minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_SEC)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -6,22 +6,24 @@ generator's insides, and a resumed training gives the numbers of one that was ne
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from trainables import early_stopping
 from trainables.adam import Adam
+from trainables.losses import LOSSES, Perceptual
 from trainables.metrics import THRESHOLD, cosine_similarity
 from trainables.parallel import Workers
+from trainables.perceptual import PerceptualLoss, squared_error
 from trainables.pipelines import as_float
 from trainables.precision import Precision, choose
 from trainables.registry import build, find
 from trainables.seeds import derive_seed
+from trainables.vgg16 import Vgg16
 
 VALIDATION_BATCH = 1000
 
@@ -43,6 +45,10 @@ class TrainingConfig:
     batch_size: int = 256
     """Over all workers together."""
     precision: str = "auto"
+    loss: str = "mse"
+    """One of `losses.LOSSES`."""
+    perceptual: Perceptual = field(default_factory=Perceptual)
+    """What the perceptual loss is made of, where that is the loss."""
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
@@ -55,6 +61,8 @@ class TrainingConfig:
         if self.early_stopping not in early_stopping.CRITERIA:
             names = ", ".join(early_stopping.CRITERIA)
             raise ValueError(f"early_stopping must be one of {names}, but got {self.early_stopping!r}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, but got {self.loss!r}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch gave. The loss is the mean squared error over all pixels."""
+    """What one epoch gave. The losses are those that the configuration names, means over the images."""
 
     epoch: int  # from 1
     train_loss: float
@@ -88,7 +96,10 @@ class EpochRecord:
 
 
 class Training:
-    """One network's training, which can be saved after any epoch and loaded into a new object."""
+    """One network's training, which can be saved after any epoch and loaded into a new object.
+
+    Raises ValueError where the loss is perceptual and `vgg` is missing, or ends before a layer that is asked for.
+    """
 
     def __init__(
         self,
@@ -98,6 +109,7 @@ class Training:
         *,
         device: torch.device,
         workers: Workers | None = None,
+        vgg: Vgg16 | None = None,
     ) -> None:
         self.config = config
         self.device = device
@@ -110,11 +122,18 @@ class Training:
         self.precision: Precision = choose(
             config.precision, pays=find(config.model).defaults.reduced_precision, device=device
         )
+        self.perceptual = _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
+        self.loss: Callable[[Tensor, Tensor], Tensor] = self.perceptual or squared_error
         torch.manual_seed(config.seed)
         network = build(config.model, dropout=config.dropout).to(device)
         self.network = network.to(memory_format=self.precision.memory_format)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
+
+    @property
+    def perceptual_batch(self) -> int | None:
+        """Images of one pass through VGG16, after what was halved for want of memory; None without VGG16."""
+        return None if self.perceptual is None else self.perceptual.batch
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
@@ -165,7 +184,7 @@ class Training:
         images = images.contiguous(memory_format=self.precision.memory_format)
         with self.precision.autocast(self.device):
             outputs = self.network(images)
-        loss = mse_loss(outputs.float(), targets, reduction="sum") / (batch_size * targets[0].numel())
+        loss = self.loss(outputs.float(), targets) / batch_size
         gradients = torch.autograd.grad(loss, self.parameters)
         self.optimizer.step(self.workers.add_up(list(gradients)))
         return loss.detach()
@@ -183,7 +202,7 @@ class Training:
                 outputs = self.network(images.contiguous(memory_format=self.precision.memory_format))
             outputs = outputs.float()
             cosines = cosine_similarity(outputs, targets)
-            sums[0] += mse_loss(outputs, targets) * len(batch)
+            sums[0] += self.loss(outputs, targets)
             sums[1] += (cosines >= THRESHOLD).sum()
             sums[2] += cosines.sum()
         (sums,) = self.workers.add_up([sums])
@@ -213,6 +232,7 @@ class Training:
             "history": [asdict(record) for record in self.history],
             "best_epoch": self.best_epoch,
             "best_weights": None if last_is_best else self.best_weights,
+            "perceptual_batch": self.perceptual_batch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -223,3 +243,12 @@ class Training:
         self.best_epoch = state["best_epoch"]
         best = state["weights"] if state["best_weights"] is None else state["best_weights"]
         self.best_weights = {k: v.to(self.device) for k, v in best.items()}
+        if self.perceptual is not None:  # sums are rounded by how they are divided into passes
+            self.perceptual.batch = state["perceptual_batch"]
+
+
+def _perceptual_loss(config: TrainingConfig, vgg: Vgg16 | None, device: torch.device) -> PerceptualLoss:
+    if vgg is None:
+        raise ValueError("the perceptual loss needs VGG16's weights: pass vgg=trainables.vgg16.load(...)")
+    precision = choose(config.precision, pays=True, device=device)
+    return PerceptualLoss(config.perceptual, vgg, precision=precision, device=device)

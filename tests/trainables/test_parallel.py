@@ -12,17 +12,21 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
+from tests.trainables import made_up
 from trainables import photos
+from trainables.losses import Perceptual
 from trainables.parallel import Workers
 from trainables.pipelines import make_targets, reference
 from trainables.training import Examples, Training, TrainingConfig
 
+ROOT = Path(__file__).parents[2]
 FIELDS = ("train_loss", "validation_loss", "validation_cosine", "validation_accuracy")
 EPOCHS = 2
 CASES = {
     "fc": {"model": "fc", "train": 104, "validation": 33, "batch_size": 32},
     "odd batches": {"model": "separable", "train": 101, "validation": 32, "batch_size": 33},
     "bfloat16": {"model": "cnn", "train": 4, "validation": 2, "batch_size": 4, "precision": "bfloat16"},
+    "perceptual": {"model": "separable", "train": 11, "validation": 3, "batch_size": 6, "loss": "perceptual"},
     "batch of one": {"model": "separable", "train": 33, "validation": 32, "batch_size": 32},
     "validation of one": {"model": "separable", "train": 32, "validation": 1, "batch_size": 32},
 }
@@ -31,9 +35,12 @@ CASES = {
 def records_of(workers: Workers, model: str, train: int, validation: int, **settings: Any) -> list[dict[str, Any]]:
     splits = photos.load()
     images = splits.train.images[:train], splits.validation.images[:validation]
-    config = TrainingConfig(model=model, learning_rate=1e-3, max_epochs=EPOCHS, seed=0, **settings)
+    perceptual = Perceptual(layers=(0, 2), layer_weights=(1.0, 0.5), size=32)
+    config = TrainingConfig(
+        model=model, learning_rate=1e-3, max_epochs=EPOCHS, seed=0, perceptual=perceptual, **settings
+    )
     examples = [Examples(part, make_targets(reference, part)) for part in images]
-    training = Training(config, *examples, device=torch.device("cpu"), workers=workers)
+    training = Training(config, *examples, device=torch.device("cpu"), workers=workers, vgg=made_up.vgg16(2))
     return [asdict(record) for record in training.epochs()]
 
 
@@ -42,8 +49,8 @@ def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[A
     """What each case gave on the two workers: a list of records per worker, or the error."""
     directory = tmp_path_factory.mktemp("workers")
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-    commands = [[sys.executable, __file__, str(rank), str(directory)] for rank in range(2)]
-    processes = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands]
+    commands = [[sys.executable, "-m", __name__, str(rank), str(directory)] for rank in range(2)]
+    processes = [subprocess.Popen(c, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for c in commands]
     answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
     return {name: [answer[name] for answer in answers] for name in CASES}
 
@@ -68,6 +75,7 @@ def run_all_cases(rank: int, directory: Path) -> None:
         "fc",
         "odd batches",
         "bfloat16",
+        "perceptual",
         "batch of one",
         "validation of one",
     ],

@@ -6,18 +6,31 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from tests.trainables import made_up
+from trainables.losses import Perceptual
 from trainables.metrics import cosine_accuracy, cosine_similarity
 from trainables.parallel import Workers
+from trainables.perceptual import PerceptualLoss
 from trainables.pipelines import as_float
+from trainables.precision import Precision
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
+from trainables.vgg16 import Vgg16
 
 CPU = torch.device("cpu")
 TIMINGS = {"train_sec", "validation_sec", "images_per_sec"}
 FC = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=3, seed=5, batch_size=64)
 SEPARABLE = replace(FC, model="separable", learning_rate=1e-2)
+PERCEPTUAL = replace(
+    SEPARABLE,
+    learning_rate=0.1,
+    max_epochs=4,
+    batch_size=16,
+    loss="perceptual",
+    perceptual=Perceptual(layers=(0, 2), layer_weights=(1.0, 0.5), size=32),
+)
 STANDSTILL = replace(SEPARABLE, learning_rate=1e-12, max_epochs=9, patience=3)
 
 
@@ -35,9 +48,20 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.fixture(scope="module")
+def vgg() -> Vgg16:
+    return made_up.vgg16(2)
+
+
 @pytest.fixture
-def start(train: Examples, validation: Examples):
-    return lambda config: Training(config, train, validation, device=CPU)
+def start(train: Examples, validation: Examples, vgg: Vgg16):
+    few = [Examples(e.images[:40], e.targets[:40]) for e in (train, validation)]  # VGG16 is slow
+
+    def start(config: TrainingConfig) -> Training:
+        examples = few if config.loss == "perceptual" else [train, validation]
+        return Training(config, *examples, device=CPU, vgg=vgg)
+
+    return start
 
 
 def test_a_training_gives_a_record_per_epoch_and_a_reason_with_the_last(start) -> None:
@@ -96,8 +120,9 @@ def test_dropout_is_drawn_anew_for_every_epoch_and_worker(train: Examples, valid
         replace(SEPARABLE, learning_rate=0.1, max_epochs=4),
         STANDSTILL,
         replace(STANDSTILL, early_stopping="window"),
+        PERCEPTUAL,
     ],
-    ids=["dropout-best", "dropout-window", "separable", "standstill-best", "standstill-window"],
+    ids=["dropout-best", "dropout-window", "separable", "standstill-best", "standstill-window", "perceptual"],
 )
 def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(start, config: TrainingConfig) -> None:
     whole = start(config)
@@ -191,6 +216,68 @@ def test_the_records_hold_the_means_over_all_images_though_the_last_batch_is_sma
     assert record.validation_accuracy == cosine_accuracy(cosines)
 
 
+def test_a_perceptual_training_records_the_perceptual_loss_and_the_usual_accuracy(start, vgg: Vgg16) -> None:
+    config = replace(PERCEPTUAL, learning_rate=1e-12, max_epochs=1, batch_size=15)
+    training = start(config)
+    (record,) = training.epochs()
+    loss = PerceptualLoss(config.perceptual, vgg, precision=Precision("float32", ""), device=CPU)
+    for examples, recorded in ((training.train, record.train_loss), (training.validation, record.validation_loss)):
+        outputs = training.network(as_float(examples.images))
+        assert recorded == pytest.approx(loss(outputs, examples.targets).item() / len(examples), rel=1e-4)
+    cosines = cosine_similarity(outputs, training.validation.targets)
+    assert record.validation_cosine == pytest.approx(cosines.mean().item(), rel=1e-5)
+    assert record.validation_accuracy == cosine_accuracy(cosines)
+
+
+def test_a_perceptual_training_lowers_the_perceptual_loss(start) -> None:
+    first, *_, last = start(replace(PERCEPTUAL, learning_rate=1e-2)).epochs()
+    assert last.train_loss < 0.9 * first.train_loss
+
+
+def operations(network: nn.Module, images: Tensor) -> list[str]:
+    with torch.no_grad(), torch.autograd.profiler.profile() as profiler:
+        network(images)
+    return [event.name for event in profiler.function_events]
+
+
+def test_the_loss_costs_nothing_once_the_network_is_trained(start) -> None:
+    trainings = [start(replace(PERCEPTUAL, loss=loss, max_epochs=1)) for loss in ("mse", "perceptual")]
+    for training in trainings:
+        next(training.epochs())
+    plain, perceptual = trainings
+    assert perceptual.best_weights.keys() == plain.best_weights.keys() == plain.network.state_dict().keys()
+    shapes = [{name: v.shape for name, v in t.network.state_dict().items()} for t in trainings]
+    assert shapes[0] == shapes[1]
+    assert len(perceptual.parameters) == len(plain.parameters)
+    images = as_float(plain.validation.images)
+    ran = [operations(training.network, images) for training in trainings]
+    assert ran[0] == ran[1] != []
+
+
+def test_vgg16_is_no_part_of_the_state(start, vgg: Vgg16) -> None:
+    training = start(PERCEPTUAL)
+    next(training.epochs())
+    file = io.BytesIO()
+    torch.save(training.state_dict(), file)
+    assert len(file.getvalue()) < vgg.tensors["features.2.weight"].nbytes
+
+
+def test_images_of_a_pass_through_vgg16_are_kept_in_the_state(start) -> None:
+    assert start(SEPARABLE).perceptual_batch is None
+    training = start(PERCEPTUAL)
+    assert training.perceptual_batch > 5
+    training.perceptual.batch = 5
+    next(training.epochs())
+    resumed = start(PERCEPTUAL)
+    resumed.load_state_dict(through_a_file(training.state_dict()))
+    assert resumed.perceptual_batch == 5
+
+
+def test_the_perceptual_loss_without_weights_is_refused(train: Examples, validation: Examples) -> None:
+    with pytest.raises(ValueError, match=r"the perceptual loss needs VGG16's weights: pass vgg="):
+        Training(PERCEPTUAL, train, validation, device=CPU)
+
+
 @pytest.mark.parametrize("batch_size", [1, 256, 1000])
 def test_every_batch_size_trains(start, validation: Examples, batch_size: int) -> None:
     config = replace(SEPARABLE, batch_size=batch_size, max_epochs=1)
@@ -237,6 +324,7 @@ def test_bfloat16_comes_close_to_float32(
         ("patience", 0),
         ("batch_size", 0),
         ("early_stopping", "never"),
+        ("loss", "mae"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(setting: str, value: object) -> None:

@@ -1,0 +1,195 @@
+"""The losses, computed: the mean squared error, and the distances between VGG16's activations beside it.
+
+Each gives the sum over images, so that a worker's share can be divided by the size of the whole batch.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
+
+from trainables.losses import Perceptual
+from trainables.precision import Precision
+from trainables.vgg16 import CONVOLUTIONS, POOLED, Normalisation, Vgg16
+
+PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
+SHORT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive")  # as a CPU's kernels say it
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum over images (N, 1, 28, 28) of each one's mean squared error."""
+    return mse_loss(outputs, targets, reduction="sum") / targets[0].numel()
+
+
+class PerceptualLoss:
+    """The sum over images of `mse_weight` × squared error + Σ weight × |activations' difference|² / C·H·W.
+
+    Raises ValueError where the weights end before the last layer that is asked for.
+    """
+
+    def __init__(self, settings: Perceptual, vgg: Vgg16, *, precision: Precision, device: torch.device) -> None:
+        self.settings = settings
+        self.precision = precision
+        self.batch = max(1, PASS_PIXELS.get(device.type, PASS_PIXELS["cuda"]) // settings.size**2)
+        """Images of one pass through VGG16; halved for good whenever memory runs out."""
+        weights = {layer: w for layer, w in zip(settings.layers, settings.layer_weights, strict=True) if w > 0}
+        self._convolutions = _convolutions(vgg, weights, precision, device)
+        self._centre = sum(vgg.normalisation.mean) / 3
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """A number in float32 from (N, 1, 28, 28) float32 each; differentiable once, towards the outputs."""
+        targets = targets.detach()
+        loss = self.settings.mse_weight * squared_error(outputs, targets)
+        if self._convolutions:
+            loss = loss + _InPasses.apply(outputs, targets, self)
+        return loss
+
+    def in_passes(self, outputs: Tensor, targets: Tensor, *, differentiate: bool) -> tuple[Tensor, Tensor | None]:
+        """The activations' part of the loss, and its gradient towards the outputs if asked for.
+
+        Each pass gives its gradient before the next one starts, so that one pass's activations are in memory.
+        """
+        while True:
+            try:
+                pairs = zip(outputs.split(self.batch), targets.split(self.batch), strict=True)
+                passes = [self._one_pass(*pair, differentiate=differentiate) for pair in pairs]
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _is_short_of_memory(error) or min(self.batch, len(outputs)) == 1:
+                    raise
+            # here and not above, where the error still holds what the pass had in memory
+            self.batch = min(self.batch, len(outputs)) // 2
+        gradients = [gradient for _, gradient in passes if gradient is not None]
+        return torch.stack([value for value, _ in passes]).sum(), torch.cat(gradients) if gradients else None
+
+    def _one_pass(self, outputs: Tensor, targets: Tensor, *, differentiate: bool) -> tuple[Tensor, Tensor | None]:
+        with torch.set_grad_enabled(differentiate):
+            outputs = outputs.detach().requires_grad_(differentiate)
+            distance = self._distance(outputs, targets)
+        gradient = torch.autograd.grad(distance, outputs)[0] if differentiate else None
+        return distance.detach(), gradient
+
+    def _distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Both go through a layer before the next one, so that no more than one of the targets' is in memory."""
+        total = torch.zeros((), device=outputs.device)
+        output, target = self._prepared(outputs), self._prepared(targets)
+        for convolution in self._convolutions:
+            output = convolution(output)
+            with torch.no_grad():
+                target = convolution(target)
+            if convolution.weight:
+                total = total + _SquaredDistance.apply(output, target, convolution.weight / output[0].numel())
+            # in place, though autograd is at work: neither a convolution nor a difference needs its result again
+            output, target = output.relu_(), target.relu_()
+        return total
+
+    def _prepared(self, grey: Tensor) -> Tensor:
+        """Enlarged, (N, 2, size, size): the grey channel, centred, and the one that says where the image is."""
+        side = self.settings.size
+        enlarged = interpolate(grey - self._centre, (side, side), mode="bilinear", align_corners=False)
+        prepared = torch.cat([enlarged, torch.ones_like(enlarged)], dim=1)
+        return prepared.to(self._convolutions[0].kernel.dtype, memory_format=torch.channels_last)
+
+
+class _InPasses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, targets: Tensor, loss: PerceptualLoss) -> Tensor:
+        value, gradient = loss.in_passes(outputs, targets, differentiate=ctx.needs_input_grad[0])
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * factor, None, None
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """A float32 sum whatever the activations' format; its factor is not rounded to that format either."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, target: Tensor, factor: float) -> Tensor:
+        difference = output - target
+        ctx.save_for_backward(difference)
+        ctx.factor = factor
+        return difference.square().sum(dtype=torch.float32) * factor
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """`gradient` is 1, since the sum of these distances is what is differentiated."""
+        (difference,) = ctx.saved_tensors
+        return difference * (2 * ctx.factor), None, None
+
+
+@dataclass(frozen=True, eq=False)
+class _Convolution:
+    """One layer, with the pooling before it; frozen, since its tensors ask for no gradients."""
+
+    kernel: Tensor  # (out, in, 3, 3)
+    bias: Tensor
+    dtype: torch.dtype
+    """Of what it gives."""
+    pooled: bool
+    weight: float
+    """Of its term in the loss; 0 for none."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        images = max_pool2d(images, 2) if self.pooled else images
+        return conv2d(images, self.kernel, self.bias, padding=1).to(self.dtype)
+
+
+def _convolutions(
+    vgg: Vgg16, weights: dict[int, float], precision: Precision, device: torch.device
+) -> list[_Convolution]:
+    """The layers up to the last that has a weight."""
+    dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
+    tensors = dict(vgg.tensors)
+    layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
+    missing = [layer for layer in layers if f"features.{layer}.weight" not in tensors]
+    if missing:
+        raise ValueError(
+            f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded without layer "
+            f"{missing[0]}: load them with through={layers[-1]}"
+        )
+    if layers:
+        tensors["features.0.weight"] = _for_grey(tensors["features.0.weight"], vgg.normalisation)
+
+    def placed(layer: int, kind: str, memory_format: torch.memory_format) -> Tensor:
+        # the first layer, 0.6 % of the work, in float32: it looks for small differences of large greys
+        return tensors[f"features.{layer}.{kind}"].to(
+            device, dtype if layer else torch.float32, memory_format=memory_format
+        )
+
+    return [
+        _Convolution(
+            kernel=placed(layer, "weight", torch.channels_last),
+            bias=placed(layer, "bias", torch.contiguous_format),
+            dtype=dtype,
+            pooled=layer in POOLED,
+            weight=weights.get(layer, 0.0),
+        )
+        for layer in layers
+    ]
+
+
+def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:
+    """The first kernel for a grey channel less the mean of `normalisation.mean`, and a channel of ones.
+
+    Copying grey three times and normalising are affine, so they go into the weights. Their constant part is the
+    channel of ones: PyTorch pads both with zeros, which is what a normalised image is padded with.
+    Greys are centred since bfloat16 has few digits.
+    """
+    mean = torch.tensor(normalisation.mean, dtype=torch.float64)
+    scaled = kernel.double() / torch.tensor(normalisation.std, dtype=torch.float64).view(3, 1, 1)
+    constant = scaled * (mean.mean() - mean).view(3, 1, 1)
+    return torch.stack([scaled.sum(dim=1), constant.sum(dim=1)], dim=1).float()
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in SHORT_OF_MEMORY)
