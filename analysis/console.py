@@ -70,12 +70,24 @@ def complain(error: object) -> None:
     print(f"error: {error}", file=sys.stderr)
 
 
-def hyperparameters(row: dict[str, Any]) -> str:
-    """A trial's hyperparameters as they are printed everywhere."""
-    parts = [f"lr {row['learning_rate']:.2e}"]
+def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:
+    """A trial's hyperparameters as they are printed everywhere; `loss`: it is one of them."""
+    parts = [f"{row['loss']} loss"] if loss else []
+    parts.append(f"lr {row['learning_rate']:.2e}")
     if row["dropout"] is not None:
         parts.append(f"dropout {row['dropout']:.3f}")
     return ", ".join([*parts, f"patience {row['patience']}"])
+
+
+def perceptual(config: dict[str, Any]) -> str:
+    """A run's perceptual loss, from its configuration."""
+    layers = ", ".join(str(layer) for layer in config["perceptual_layers"])
+    weights = ", ".join(f"{weight:g}" for weight in config["perceptual_weights"])
+    size = config["perceptual_size"]
+    return (
+        f"{config['mse_weight']:g} × MSE, and layers {layers} of VGG16 ({config['vgg_weights']}, "
+        f"{size} × {size} pixels) weighted {weights}"
+    )
 
 
 def duration(sec: float) -> str:

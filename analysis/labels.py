@@ -67,12 +67,15 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
-    """`cnn`, or `cnn, perceptual` for another loss than the mean squared error; of a class path its class if unique."""
+    """`cnn`; `cnn, perceptual` for another loss than the mean squared error, and beside that `cnn, mse`.
+
+    Of a class path its class if unique.
+    """
     classes = {model: model.rpartition(":")[2] for model in models.astype(str).unique()}
     sharing = Counter(classes.values())
     names = {model: name if sharing[name] == 1 else model for model, name in classes.items()}
-    added = {loss: "" if loss == "mse" else f", {loss}" for loss in losses.unique()}
-    return models.astype(str).map(names).astype(object) + losses.map(added).astype(object)
+    plain = (losses == "mse") & (losses.groupby(models.astype(str)).transform("nunique") == 1)
+    return models.astype(str).map(names).astype(object) + (", " + losses.astype(object)).where(~plain, "")
 
 
 def _training_images(runs: pd.DataFrame) -> dict[str, str]:

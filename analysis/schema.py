@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = 3
-"""2 added `trials.loss` and `samples.rank`, 3 `trials.damaged_checkpoint`."""
+VERSION = 4
+"""2 added `trials.loss` and `samples.rank`, 3 `trials.damaged_checkpoint`, 4 `trials.best_validation_cosine`."""
 
 TEXT = pa.string()
 SECONDS = pa.float64()
@@ -98,6 +98,7 @@ TRIALS = (
     Column("best_epoch", pa.int32(), "epoch of the lowest validation loss", nullable=True),
     Column("best_validation_loss", pa.float64(), "loss on the validation images at that epoch", nullable=True),
     share("best_validation_accuracy", "cosine accuracy at 0.95 at that epoch", nullable=True),
+    Column("best_validation_cosine", pa.float64(), "mean cosine similarity at that epoch", nullable=True, since=4),
     Column("start_sec", SECONDS, "process free (or created) to first batch", "s", nullable=True),
     Column("reused_process", pa.bool_(), "whether the process had run a trial before", nullable=True),
     Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
@@ -125,8 +126,8 @@ EPOCHS = (
     RUN,
     TRIAL,
     Column("epoch", pa.int32(), "from 1"),
-    Column("train_loss", pa.float64(), "mean squared error over the epoch"),
-    Column("validation_loss", pa.float64(), "mean squared error after the epoch"),
+    Column("train_loss", pa.float64(), "the trial's loss over the epoch"),
+    Column("validation_loss", pa.float64(), "the trial's loss after the epoch"),
     share("validation_accuracy", "share of validation images at cosine ≥ 0.95"),
     Column("validation_cosine", pa.float64(), "mean cosine similarity"),
     Column("train_sec", SECONDS, "training", "s"),

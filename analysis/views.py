@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from analysis.ranking import ranked_frame
+from analysis.ranking import frame_objective, ranked_frame
 from analysis.timing import comparison
 from analysis.timing.subjects import TORCHVISION
 
@@ -28,16 +28,19 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([changes, ends]).drop_duplicates().sort_values([*by, "trial"], ignore_index=True)
 
 
-def bests(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best trial of each series."""
-    return ranked_frame(trials).drop_duplicates("series")
+def bests(trials: pd.DataFrame, among: pd.Series | None = None) -> pd.DataFrame:
+    """The best trial of each series, the best of all first; `among`: where that is true."""
+    ranking = ranked_frame(trials)
+    if among is not None:
+        ranking = ranking[among[ranking.index]]
+    return ranking.drop_duplicates("series")
 
 
 def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most `count` trials, or one of each series: the best of every series in turn, those without a loss last."""
     if len(trials) <= count:
         return trials
-    places = trials.groupby("series").best_validation_loss.rank(method="first", na_option="bottom")
+    places = frame_objective(trials).groupby(trials.series).rank(method="first", na_option="bottom")
     return trials.loc[places.sort_values(kind="stable").index[: max(count, trials.series.nunique())]]
 
 

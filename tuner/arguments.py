@@ -10,8 +10,11 @@ from typing import Any
 from analysis.bucket import local_directory
 from analysis.tables import rows_of
 from trainables.early_stopping import CRITERIA
+from trainables.losses import LOSSES
 from trainables.registry import NETWORKS
+from trainables.vgg16 import NORMALISATIONS, PUBLISHED
 from tuner.config import CHANGEABLE_ON_RESUME, PRECISIONS, SEARCHES, TIMINGS, WANDB_MODES, SearchConfig, flag
+from tuner.losses import DEFAULT_WEIGHTS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "  python -m tuner.run --resume fc-20260101-120000",
     )
     _add_what(parser)
+    _add_loss(parser)
     _add_space(parser)
     _add_resources(parser)
     _add_run(parser)
@@ -51,6 +55,22 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="from which every trial's own seed is derived (default: 0)")
     add("--finalists", type=int, help="best trials to evaluate on the test split (default: 3)")
     add("--confirm-seeds", type=int, help="train each finalist this many times more (default: 0)")
+
+
+def _add_loss(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the loss")
+    add = group.add_argument
+    add("--loss", help=f"{' or '.join(LOSSES)}; {','.join(LOSSES)} searches it too (default: mse)")
+    add("--perceptual-layers", type=int, nargs="+", metavar="N", help="of VGG16 (default: 2 7 14 21 28)")
+    add("--perceptual-weights", type=float, nargs="+", metavar="W", help="one for each of them (default: 1 each)")
+    add("--mse-weight", type=float, metavar="W", help="of the mean squared error beside them (default: 1)")
+    add("--perceptual-size", type=int, metavar="PIXELS", help="side of the images that VGG16 sees (default: 224)")
+    add(
+        "--vgg-weights",
+        metavar="WEIGHTS",
+        help=f"{', '.join(PUBLISHED)} (fetched once), or a file (default: {DEFAULT_WEIGHTS})",
+    )
+    add("--vgg-normalisation", help=f"{' or '.join(NORMALISATIONS)}, for a file that does not say which it expects")
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import shlex
 
 from analysis.console import Console, hyperparameters, percent
-from analysis.ranking import ranked
+from analysis.ranking import ranked, several_losses, told
 from analysis.tables import Row
 from trainables.metrics import THRESHOLD
 from trainables.pipelines import factors, reference
@@ -21,13 +21,22 @@ def tell(console: Console, config: SearchConfig, trials: list[Row], accuracy: li
     best = ranked(trials)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
+    several = several_losses(trials)
     console.line(
-        f"Best: trial {best['trial']} ({hyperparameters(best)}), epoch {best['best_epoch']}, "
-        f"validation loss {best['best_validation_loss']:.2e}",
+        f"Best: trial {best['trial']} ({hyperparameters(best, loss=several)}), epoch {best['best_epoch']}, "
+        f"validation {_reached(best, several)}",
         style="bold",
     )
-    _table(console, config, accuracy)
+    _table(console, config, accuracy, {row["trial"]: row["loss"] for row in trials} if several else {})
     _sight(console, config)
+
+
+def _reached(best: Row, several: bool) -> str:
+    """What it was the best by."""
+    if not several:
+        return f"loss {best['best_validation_loss']:.2e}"
+    accuracy, cosine = percent(best["best_validation_accuracy"]), best["best_validation_cosine"]
+    return f"{accuracy} at cosine ≥ 0.95, mean cosine {cosine:.4f} ({told(several)})"
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -64,7 +73,7 @@ def _directory(config: SearchConfig) -> str:
     return "" if config.storage == "results" else f" {shlex.quote(config.storage)}"
 
 
-def _table(console: Console, config: SearchConfig, accuracy: list[Row]) -> None:
+def _table(console: Console, config: SearchConfig, accuracy: list[Row], losses: dict[int, str]) -> None:
     headline = [row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None]
     strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT}
     columns = [f"≥ {THRESHOLD}", f"≥ {STRICT}", "mean cosine", "parameters"]
@@ -72,7 +81,8 @@ def _table(console: Console, config: SearchConfig, accuracy: list[Row]) -> None:
         columns.insert(1, f"{config.confirm_seeds + 1} seeds, mean ± sd")
     rows = []
     for row in headline:
-        name = row["subject"] if row["kind"] == "trial" else f"{row['subject']} ({row['kind']})"
+        more = losses.get(row["trial"]) if row["kind"] == "trial" else row["kind"]
+        name = row["subject"] + (f" ({more})" if more else "")
         parameters = f"{row['parameters']:,}" if row["parameters"] else ""
         cells = [percent(row["share"]), percent(strict[row["subject"]]), f"{row['cosine_mean']:.4f}", parameters]
         if config.confirm_seeds:

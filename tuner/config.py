@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.bucket import check_address, copy_of
 from trainables.early_stopping import CRITERIA
 from trainables.registry import check_name, find
+from tuner import losses
 from tuner.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -68,6 +69,20 @@ class SearchConfig:
     """Lowest and highest early-stopping patience, instead of the network's own range."""
     early_stopping: str = "best"
     """best or window."""
+    loss: str = "mse"
+    """mse, perceptual, or both with a comma between them: then it is searched."""
+    perceptual_layers: tuple[int, ...] | None = None
+    """Layers of VGG16 whose activations the perceptual loss compares."""
+    perceptual_weights: tuple[float, ...] | None = None
+    """What each of them weighs."""
+    mse_weight: float | None = None
+    """What the mean squared error weighs beside them."""
+    perceptual_size: int | None = None
+    """Pixels of a side to which VGG16's input is scaled."""
+    vgg_weights: str | None = None
+    """IMAGENET1K_V1, IMAGENET1K_FEATURES or a file."""
+    vgg_normalisation: str | None = None
+    """imagenet or features: what a file of weights expects that does not say so itself."""
     batch_size: int | None = None
     """Images per update, over all workers of a trial."""
     precision: str = "auto"
@@ -113,6 +128,7 @@ class SearchConfig:
         self._check_choices()
         self._check_ranges()
         self._check_numbers()
+        losses.check(self)
         for name in (self.name or None, self.resume):
             if name is not None and not NAME.fullmatch(name):
                 raise ValueError(
@@ -206,6 +222,7 @@ class SearchConfig:
             samples=self.samples or budget.samples,
             max_epochs=max_epochs,
             batch_size=self.batch_size or find(self.model).defaults.batch_size,
+            **losses.settled(self),
         )
 
     def to_json(self) -> str:
@@ -222,6 +239,16 @@ class SearchConfig:
             raise ValueError(f"the run was made by another version: it has the settings {', '.join(unknown)}")
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**settings)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What trials may minimise; with more than one that is a hyperparameter."""
+        return tuple(self.loss.split(","))
+
+    @property
+    def several_losses(self) -> bool:
+        """Whether trials are compared by what `analysis.ranking` has for losses of different kinds."""
+        return len(self.losses) > 1
 
     @property
     def directory(self) -> Path:

@@ -9,7 +9,7 @@ import ray
 import torch
 
 from analysis.accuracy import Subject, evaluate, sample_rows, with_repeats
-from analysis.ranking import ranked
+from analysis.ranking import finalists
 from analysis.tables import Row, publish
 from trainables.baselines import ceiling, floors
 from trainables.network import parameter_count
@@ -41,7 +41,7 @@ def evaluate_finalists(
 
     Returns the rows of the accuracy table, best finalist first.
     """
-    best = ranked(trials)[: config.finalists]
+    best = finalists(trials, config.finalists)
     numbers = {row["trial"] for row in best}
     repeats = [row for row in trials if row["confirms"] in numbers]
     rows = _baselines(train_targets, test)
@@ -95,7 +95,7 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
 
 def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> None:
     """As safetensors, by the driver: where a trial was evaluated may be another machine."""
-    facts = {name: row[name] for name in ("trial", "seed", "best_epoch", "best_validation_loss")}
+    facts = {name: row[name] for name in ("trial", "seed", "loss", "best_epoch", "best_validation_loss")}
     saved = SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts})
     save_network(weights_path(config, row["trial"]), weights, saved)
 

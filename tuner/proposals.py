@@ -72,6 +72,7 @@ class Proposals(Searcher):
             self._of_tpe.add(trial_id)
             suggested = self._tpe.suggest(trial_id) or {}
             drawn = {name: suggested.get(name) for name in ("learning_rate", "dropout", "patience")}
+            drawn["loss"] = suggested.get("loss", self._space.losses[0])
         return proposal(number, drawn, trial_seed(self._seed, drawn))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -102,9 +103,9 @@ def tpe(space: Space, seed: int, finished: Iterable[tuple[Hyperparameters, float
     finished = list(finished)
     # Another seed after a resume, or TPE would begin with the random trials that it began with before
     sampler_seed = derive_seed(seed, len(finished))
-    search = OptunaSearch(space.distributions(), metric=OBJECTIVE, mode="min", seed=sampler_seed)
-    for hyperparameters, loss in finished:
-        known = {k: v for k, v in hyperparameters.items() if v is not None}
-        if math.isfinite(loss):
-            search.add_evaluated_point(known, loss)
+    searched = space.distributions()
+    search = OptunaSearch(searched, metric=OBJECTIVE, mode="min", seed=sampler_seed)
+    for hyperparameters, value in finished:
+        if math.isfinite(value):
+            search.add_evaluated_point({name: hyperparameters[name] for name in searched}, value)
     return search

@@ -1,7 +1,6 @@
 """From Ray Tune's callbacks to the tables, the console and the tracker: the one writer of a run's rows."""
 
 import itertools
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from typing import Any
 from ray import tune
 
 from analysis.console import Console, duration, hyperparameters, percent
-from analysis.ranking import ranked
+from analysis.ranking import best_epoch, ranked
 from analysis.schema import TABLES
 from analysis.tables import GrowingTable, Row
 from tuner.config import SearchConfig
@@ -80,7 +79,8 @@ class Recorder(tune.Callback):
         row = self._by_number.get(number)
         if row is None:
             row = self._new_row(proposal)
-            self._console.line(f"trial {number:>3}  starts    {hyperparameters(row)}")
+            told = hyperparameters(row, loss=self._config.several_losses)
+            self._console.line(f"trial {number:>3}  starts    {told}")
         else:
             row = {
                 **row,
@@ -199,8 +199,7 @@ class Recorder(tune.Callback):
             "trial": proposal["number"],
             "confirms": proposal["confirms"],
             "model": self._config.model,
-            "loss": "mse",
-            **{name: proposal[name] for name in ("learning_rate", "dropout", "patience", "seed")},
+            **{name: proposal[name] for name in ("loss", "learning_rate", "dropout", "patience", "seed")},
             "epochs": 0,
             "train_sec": 0.0,
             "restarts": 0,
@@ -229,13 +228,13 @@ class Recorder(tune.Callback):
             "epoch_sec": statistics.median(seconds),
             "images_per_sec": statistics.median(e["images_per_sec"] for e in epochs),
         }
-        finite = [e for e in epochs if math.isfinite(e["validation_loss"]) and math.isfinite(e["train_loss"])]
-        if finite:
-            best = min(finite, key=lambda e: (e["validation_loss"], e["epoch"]))
+        best = best_epoch(epochs)
+        if best:
             summary |= {
                 "best_epoch": best["epoch"],
                 "best_validation_loss": best["validation_loss"],
                 "best_validation_accuracy": best["validation_accuracy"],
+                "best_validation_cosine": best["validation_cosine"],
             }
         return {**row, **summary}
 

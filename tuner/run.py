@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 
 from analysis.bucket import TakenError, sending
 from analysis.console import Console, complain
-from tuner import cluster, interrupts, joining, preflight
+from tuner import cluster, interrupts, joining, losses, preflight
 from tuner.arguments import from_command_line
 from tuner.config import SearchConfig
 from tuner.experiment import UNWRITABLE
 from tuner.lease import Lease
 
 if TYPE_CHECKING:
+    from trainables.vgg16 import Vgg16
     from tuner.data import Data
 
 
@@ -79,7 +80,7 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     if config.address:
         joining.knock(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
-    loading = background.submit(_load, config)  # PyTorch and the images, while Ray's processes start
+    loading = background.submit(_load, config)  # PyTorch, images and VGG16, while Ray's processes start
     cluster.start(config.address, model=config.model, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     stack.callback(cluster.stop)
     interrupts.take_sigterm()
@@ -109,10 +110,11 @@ def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Calla
     return lease.confirm
 
 
-def _load(config: SearchConfig) -> "Data":
+def _load(config: SearchConfig) -> "tuple[Data, Vgg16 | None]":
     from tuner import data
 
-    return data.load(config.data)
+    vgg = losses.weights(config)  # first, since it takes less time to say that there is none
+    return data.load(config.data), vgg
 
 
 def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:

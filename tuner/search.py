@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import CombinedStopper
 
+from analysis.ranking import best_epoch, objective
 from analysis.tables import Row
 from tuner import interrupts
 from tuner.cluster import Share
@@ -21,7 +22,7 @@ from tuner.recorder import FINISHED, Recorder
 from tuner.space import Space
 from tuner.trial import FAILURE_RETRIES, OBJECTIVE, Proposal, Shared, run_trial
 
-HYPERPARAMETERS = ("learning_rate", "dropout", "patience")
+HYPERPARAMETERS = ("learning_rate", "dropout", "patience", "loss")
 # A worker group holds its own resources; the function that drives it must hold next to none. Ray rejects
 # {"CPU": 0}, and {"CPU": 0.01} spoils exact fits.
 DRIVER_OF_A_GROUP = {"node:__internal_head__": 0.001}
@@ -67,6 +68,7 @@ class Rungs(InOrder, ASHAScheduler):
     """
 
     def __init__(self, config: SearchConfig) -> None:
+        self._several = config.several_losses
         super().__init__(
             time_attr="epoch",
             metric=OBJECTIVE,
@@ -96,16 +98,17 @@ class Rungs(InOrder, ASHAScheduler):
 
     def replay(self, epochs: Iterable[Row]) -> set[int]:
         """Enter the rows of an epochs table in their order; the numbers of the trials that ASHA stopped."""
-        lowest: dict[int, float] = {}
+        best: dict[int, Row | None] = {}
         stopped = set()
         for row in epochs:
-            number, loss = row["trial"], row["validation_loss"]
+            number = row["trial"]
             trial = SimpleNamespace(config={"number": number})
-            if number not in lowest:
+            if number not in best:
                 self.on_trial_add(None, trial)
-            diverged = not (math.isfinite(loss) and math.isfinite(row["train_loss"]))
-            lowest[number] = math.nan if diverged else min(lowest.get(number, math.inf), loss)
-            result = {"epoch": row["epoch"], OBJECTIVE: lowest[number]}
+            best[number] = best_epoch(filter(None, (best.get(number), row)))
+            diverged = best_epoch([row]) is None
+            value = math.nan if diverged else objective(best[number], several=self._several)
+            result = {"epoch": row["epoch"], OBJECTIVE: value}
             if self.on_trial_result(None, trial, result) == TrialScheduler.STOP and row["epoch"] < self._max_t:
                 stopped.add(number)
         return stopped
@@ -163,7 +166,7 @@ def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int],
     finished = [row for row in of_search if row["stop_reason"] in FINISHED or row["trial"] in stopped]
     searcher = None
     if config.search == "tpe":
-        found = [({k: row[k] for k in HYPERPARAMETERS}, row["best_validation_loss"] or math.nan) for row in finished]
+        found = [({k: row[k] for k in HYPERPARAMETERS}, _reached(config, row)) for row in finished]
         searcher = tpe(space, config.seed, found)
     done = {row["trial"] for row in finished}
     known = {row["trial"] for row in of_search}  # a killed search may have started a trial before the one before it
@@ -175,6 +178,13 @@ def searched_trials(config: SearchConfig, earlier: list[Row], stopped: set[int],
         live_limit=_live_limit(config, fits),
         tpe=searcher,
     )
+
+
+def _reached(config: SearchConfig, row: Row) -> float:
+    """What a trial's last report told TPE; NaN where it got through no epoch."""
+    if row["best_validation_loss"] is None:
+        return math.nan
+    return float(objective(row, several=config.several_losses, of="best_"))
 
 
 def _live_limit(config: SearchConfig, fits: int) -> int | None:

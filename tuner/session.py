@@ -1,17 +1,18 @@
 """One session of a run, first or resumed: search, confirm, evaluate, tell."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import ray
 
-from analysis.console import Console
-from analysis.ranking import ranked
+from analysis.console import Console, perceptual
+from analysis.ranking import finalists, told
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
-from tuner import closing, interrupts, preflight, provenance
+from trainables.vgg16 import Vgg16
+from tuner import closing, interrupts, losses, preflight, provenance
 from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 from tuner.data import Data
@@ -24,6 +25,8 @@ from tuner.space import Space, trial_seed
 from tuner.timing import time_best
 from tuner.tracking import Tracker, tracker
 from tuner.trial import Proposal, Shared
+
+SMALL_SIZE = 64  # pixels, at which VGG16 is bearable without a GPU
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class Plan:
     """Those that are up, and those that the cluster may grow by."""
     earlier: Row | None
     """The runs table's row of the session before, when this one resumes."""
+    vgg: Vgg16 | None
+    """What the perceptual loss needs."""
 
 
-def plan(config: SearchConfig, data: Data, up: list[Node], growth: Growth) -> Plan:
+def plan(config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node], growth: Growth) -> Plan:
     """Fit the search to the cluster, grown as far as it may, and to the images. Raises ValueError where it does not."""
+    data, vgg = loaded
     share = preflight.trial_share(config, [*up, *growth.nodes])
     nodes = [*up, *growth.beside(up, share)]
     fits = preflight.trials_at_once(config, share, nodes)
@@ -60,7 +66,7 @@ def plan(config: SearchConfig, data: Data, up: list[Node], growth: Growth) -> Pl
     if len(up) > 1:
         check_shared(config.storage, preflight.able(up, share))
     preflight.check_groups(config, up)
-    return Plan(complete, used, share, fits, nodes, earlier)
+    return Plan(complete, used, share, fits, nodes, earlier, vgg)
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -96,9 +102,9 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
     with console:
         searching.search(recorder.trials, epochs)
-        best = ranked(recorder.trials)
+        best = finalists(recorder.trials, config.finalists)
         if best and config.confirm_seeds:
-            searching.confirm(best[: config.finalists])
+            searching.confirm(best)
         if not best:
             return _no_best(console, recorder.trials)
         console.progress("evaluating the finalists on the test split")
@@ -122,6 +128,7 @@ class Searching:
         arrays = (train.images, train.targets, validation.images, validation.targets)
         # NumPy arrays lie in the object store once per node; tensors would be copied into every process
         self._references = tuple(ray.put(array.numpy()) for array in arrays)
+        self._vgg = losses.share(plan.vgg)
 
     def search(self, trials: list[Row], epochs: list[Row]) -> None:
         """What is left of the search, with ASHA's rungs as they were."""
@@ -161,11 +168,14 @@ class Searching:
                 "early_stopping": config.early_stopping,
                 "batch_size": config.batch_size,
                 "precision": config.precision,
+                **losses.training_settings(config),
             },
             workers=config.workers_per_trial,
             worker_resources=share.resources,
             experiment=config.experiment,
             session=config.experiment.next_session(),
+            several_losses=config.several_losses,
+            vgg=self._vgg,
         )
         config.experiment.mark(shared.session)
         run_trials(config, shared, proposals, self.recorder, scheduler, share, self.deadline, count, self.plan.fits)
@@ -201,12 +211,24 @@ def _introduce(console: Console, plan: Plan) -> None:
         f"{config.concurrency or plan.fits} at a time with {each} each; {config.search} search, "
         f"ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
     )
+    _tell_loss(console, plan)
     if not any(node.gpus for node in plan.nodes):
         full = config.budget(gpus=1)
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
             f"--max-epochs {full.max_epochs} --images {full.images or len(data.train)}"
         )
+
+
+def _tell_loss(console: Console, plan: Plan) -> None:
+    config = plan.config
+    if plan.vgg is not None:
+        console.line(f"perceptual loss: {perceptual(asdict(config))}")
+        times = ((config.perceptual_size or 0) / SMALL_SIZE) ** 2
+        if times > 2 and not any(node.gpus for node in plan.nodes):
+            console.line(f"VGG16 takes long without a GPU: {times:.0f} × less with --perceptual-size {SMALL_SIZE}")
+    if config.several_losses:
+        console.line(f"The loss is searched too: the best trial is the one with {told(several=True)}")
 
 
 def _no_best(console: Console, trials: list[Row]) -> int:

@@ -17,8 +17,9 @@ from typing import IO, Any
 from analysis.tables import Row
 
 CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
-LOGGED_AT_END = ("stop_reason", "epochs", "best_epoch", "best_validation_loss", "best_validation_accuracy")
-LOGGED_AT_START = ("trial", "confirms", "model", "learning_rate", "dropout", "patience", "seed")
+BEST = ("best_epoch", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
+LOGGED_AT_END = ("stop_reason", "epochs", *BEST)
+LOGGED_AT_START = ("trial", "confirms", "model", "loss", "learning_rate", "dropout", "patience", "seed")
 
 
 class Tracker:

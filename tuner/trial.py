@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +21,14 @@ import ray.train
 import torch
 from ray import tune
 
+from analysis.ranking import best_epoch, objective
 from analysis.sources import is_refusal
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
-from tuner import checkpoints, cluster
+from tuner import checkpoints, cluster, losses
 from tuner.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
 
-OBJECTIVE = "objective"  # the lowest validation loss so far; NaN for a trial that can't be best
+OBJECTIVE = "objective"  # of the best epoch so far, as `analysis.ranking` has it; NaN for a trial that can't be best
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
 
 Proposal = dict[str, Any]
@@ -47,6 +49,10 @@ class Shared:
     experiment: Experiment
     session: str
     """The name of the one that runs."""
+    several_losses: bool
+    """Whether trials are compared by something else than their losses."""
+    vgg: losses.SharedVgg16 | None
+    """What the perceptual loss needs."""
 
 
 class StorageGoneError(Exception):
@@ -122,7 +128,7 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     """Train one trial in this process, reporting each epoch with a checkpoint."""
     proposal: Proposal = loop_config["proposal"]
     shared: Shared = loop_config["shared"]
-    session = Session(shared.experiment, alone=shared.workers == 1, share=shared.worker_resources)
+    session = Session(shared)
     try:
         _prove_storage(shared)
         _train(session, proposal, shared)
@@ -161,9 +167,11 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         dropout=proposal["dropout"] or 0.0,
         patience=proposal["patience"],
         seed=proposal["seed"],
+        loss=proposal["loss"],
         **shared.training,
     )
-    training = Training(config, train, validation, device=device, workers=session.workers)
+    vgg = losses.shared(shared.vgg) if config.loss == "perceptual" else None
+    training = Training(config, train, validation, device=device, workers=session.workers, vgg=vgg)
     restored = checkpoints.newest(shared.experiment, session.checkpoints(proposal))
     unheard = _load(training, restored.state, proposal, restarted=session.restarted)
     session.facts = {
@@ -184,6 +192,14 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         session.report(record, training)
 
 
+def reached(history: Sequence[EpochRecord], *, several: bool) -> float:
+    """The objective of a trial after these epochs; `several`: losses of several kinds are searched."""
+    best = best_epoch(vars(record) for record in history)
+    if best is None or history[-1].stop_reason == "diverged":
+        return float("nan")
+    return float(objective(best, several=several))
+
+
 def _load(
     training: Training, state: dict[str, Any] | None, proposal: Proposal, *, restarted: bool
 ) -> list[EpochRecord]:
@@ -201,20 +217,21 @@ def _load(
 class Session:
     """What differs between a trial that trains alone in its process and a worker of a group."""
 
-    def __init__(self, experiment: Experiment, *, alone: bool, share: dict[str, float]) -> None:
-        self.experiment = experiment
-        self.alone = alone
-        self.share = share
+    def __init__(self, shared: Shared) -> None:
+        self.experiment = shared.experiment
+        self.alone = shared.workers == 1
+        self.share = shared.worker_resources
+        self.several_losses = shared.several_losses
         self.facts: dict[str, Any] = {}
         self._peak_mib = 0.0
         self._epoch = 0
-        if alone:
+        if self.alone:
             self.workers = Workers()
         else:
             context = ray.train.get_context()
             self.workers = Workers(context.get_world_rank(), context.get_world_size())
         # Ray gives a checkpoint to a trial whose process died and that it has started again
-        self.restarted = (tune if alone else ray.train).get_checkpoint() is not None
+        self.restarted = (tune if self.alone else ray.train).get_checkpoint() is not None
 
     def prepare_device(self) -> torch.device:
         """This worker's device, limited to its share: threads on a CPU, memory on a GPU."""
@@ -244,13 +261,11 @@ class Session:
         What is told late comes without, but for the last: a trial that dies in between begins to tell anew.
         """
         self._epoch = record.epoch
-        finite = [r.validation_loss for r in training.history[: record.epoch] if r.stop_reason != "diverged"]
-        objective = float("nan") if record.stop_reason == "diverged" else min(finite)
         metrics = {
             **asdict(record),
             **self.facts,
             "peak_mib": self._peak(training.device),
-            OBJECTIVE: objective,
+            OBJECTIVE: reached(training.history[: record.epoch], several=self.several_losses),
         }
         if self.workers.rank > 0 or record.epoch < len(training.history):
             self._send(metrics, None)

@@ -3,8 +3,9 @@
 import streamlit as st
 
 COLUMNS = [
-    "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_epoch",
-    "learning_rate", "dropout", "patience", "epochs", "train_sec", "images_per_sec", "peak_mib", "started_at",
+    "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine",
+    "best_epoch", "learning_rate", "dropout", "patience", "epochs", "train_sec", "images_per_sec", "peak_mib",
+    "started_at",
 ]  # fmt: skip
 NUMBER = st.column_config.NumberColumn
 CONFIG = {
@@ -16,6 +17,7 @@ CONFIG = {
     "best_validation_accuracy": st.column_config.ProgressColumn(
         "Cosine ≥ 0.95", format="percent", min_value=0, max_value=1, help="on the validation images, at the best epoch"
     ),
+    "best_validation_cosine": NUMBER("Mean cosine", format="%.4f", help="of the same images at the same epoch"),
     "best_epoch": "Best epoch",
     "learning_rate": NUMBER("Learning rate", format="%.2e"),
     "dropout": NUMBER("Dropout", format="%.3f"),

@@ -8,6 +8,7 @@ from analysis.charts import quality as charts
 from analysis.dashboard.parts import card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.labels import data_names
+from analysis.ranking import frame_has_several, told
 
 SHOWN = 8
 COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
@@ -42,7 +43,7 @@ def show(selection: Selection) -> None:
 
 def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
     samples = selection.table("samples")
-    best = views.bests(trials[_measured(trials, accuracy)])
+    best = views.bests(trials, _measured(trials, accuracy))
     networks = views.accuracy_of(accuracy, best)
     if networks.empty:
         hint("None of these runs' best trials was measured on the test images.")
@@ -53,6 +54,8 @@ def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame,
     note = (
         f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
     )
+    if frame_has_several(trials):
+        note += f" Best: {told(several=True)}."
     card("Accuracy by threshold", note, f"thresholds {number}", charts.thresholds, networks, baselines)
     _images(samples, best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)

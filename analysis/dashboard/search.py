@@ -10,10 +10,12 @@ from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.parts import Figure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.importance import FEWEST_TRIALS, importances
+from analysis.ranking import frame_has_several, told
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
-SHARES = ["run", "trial", "series", "confirms", "stop_reason", "best_validation_loss", *charts.PARAMETERS]
+BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
+SHARES = ["run", "trial", "series", "loss", "confirms", "stop_reason", *BEST, *charts.PARAMETERS]
 
 shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(importances)
 
@@ -33,7 +35,8 @@ def show(selection: Selection) -> None:
             "Losses compare within a series; across them only where the loss and the validation images are the same."
         )
     if len(best_trials) > 1:
-        table("Best trial of each network", "By the lowest validation loss at any epoch.", best_trials, "best",
+        note = f"By {told(frame_has_several(trials))}."
+        table("Best trial of each network", note, best_trials, "best",
               column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
     if trials.run.nunique() > 1:
         _runs(best, trials)

@@ -9,13 +9,15 @@ from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.opened import show_trial
 from analysis.dashboard.parts import card, hint, table
 from analysis.dashboard.selection import Selection
+from analysis.ranking import frame_objective
 
 TIMELINE = 300  # trials
 
 
 def show(selection: Selection) -> None:
     """Draw the page."""
-    trials = selection.trials.sort_values("best_validation_loss", na_position="last", ignore_index=True)
+    trials = selection.trials.assign(objective=frame_objective(selection.trials))
+    trials = trials.sort_values("objective", na_position="last", ignore_index=True).drop(columns="objective")
     if trials.empty:
         hint("These runs have no trials yet.")
         return

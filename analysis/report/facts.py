@@ -3,11 +3,13 @@
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from analysis.charts.quality import HEADLINE
-from analysis.console import duration, hyperparameters, microseconds, percent
+from analysis.console import duration, hyperparameters, microseconds, percent, perceptual
+from analysis.ranking import several_losses, told
 from analysis.tables import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
@@ -34,7 +36,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     over = ", ".join(ranges) or "the network's own ranges"
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
-        ("Loss", ", ".join(sorted({row["loss"] for row in searched})) or "none"),
+        ("Loss", _losses(config, sorted({row["loss"] for row in searched}))),
         (
             "Search",
             f"{config.get('search', 'random')} over {over}, seed {run['seed']}",
@@ -67,25 +69,31 @@ def where(run: Row) -> list[tuple[str, str]]:
     ]
 
 
-def best_trial(best: Row, count: int, validation_images: int) -> list[tuple[str, str]]:
-    """The trial with the lowest validation loss at any epoch."""
+def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tuple[str, str]]:
+    """The best of a run's trials."""
     accuracy = f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images at cosine ≥ 0.95"
+    several = several_losses(trials)
+    if several:
+        accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
+    count = sum(row["confirms"] is None for row in trials)
     return [
-        ("Trial", f"{best['trial']} of {count} (the lowest validation loss at any epoch; ties to the earlier trial)"),
-        ("Hyperparameters", hyperparameters(best)),
+        ("Trial", f"{best['trial']} of {count} ({told(several)}; ties to the earlier trial)"),
+        ("Hyperparameters", hyperparameters(best, loss=several)),
         ("Validation loss", f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}"),
         ("Validation accuracy", f"{accuracy}; these images chose the trial, the test images below did not"),
         ("Trained on", f"{best['device']}, {best['precision']}, {best['threads']} thread(s), seed {best['seed']}"),
     ]
 
 
-def accuracy(rows: list[Row]) -> Grid:
+def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     """Networks against floors and ceiling on the test images, with 95 % intervals."""
+    several = several_losses(trials)
+    losses = {row["trial"]: f" ({row['loss']})" for row in trials} if several else {}
     shares = {(row["subject"], row["threshold"]): row for row in rows}
     head = [row for row in rows if row["threshold"] == HEADLINE and row["confirms"] is None]
     grid = [
         [
-            row["subject"] if row["kind"] == "trial" else f"{row['subject']} ({row['kind']})",
+            row["subject"] + (losses.get(row["trial"], "") if row["kind"] == "trial" else f" ({row['kind']})"),
             with_interval(row["share"], row["images"]),
             _trainings(row),
             percent(shares[row["subject"], STRICT]["share"]),
@@ -105,7 +113,8 @@ def accuracy(rows: list[Row]) -> Grid:
         if repeats == 1
         else "Mean ± standard deviation (n − 1) over trainings with different seeds.",
         "0.95 is lenient: the floors cost nothing, and an accuracy says something only above them.",
-        "Finalists were chosen by validation loss; no test image had a part in that.",
+        f"Finalists were chosen by {told(several)}{'; the best of each loss is among them' if several else ''}. "
+        "No test image had a part in that.",
     ]
     heads = ["", "cosine ≥ 0.95", "over trainings", "≥ 0.99", "mean cosine", "MSE", "PSNR, dB", "SSIM", "parameters"]
     return Grid(heads, grid, remarks)
@@ -158,6 +167,11 @@ def with_interval(share: float, count: int) -> str:
     half = Z95 / (1 + Z95**2 / count) * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def _losses(config: dict[str, Any], minimised: list[str]) -> str:
+    settings = f" ({perceptual(config)})" if config.get("perceptual_layers") else ""
+    return ", ".join(minimised) + settings if minimised else "none"
 
 
 def _trainings(row: Row) -> str:

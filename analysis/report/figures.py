@@ -65,7 +65,7 @@ def _learning(tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
         if count < len(tables.trials)
         else f"Validation loss of {count} trials"
     )
-    every += "; the best stands out, its training loss dashed."
+    every += "; the best stands out, its training loss dashed." + _apart(tables)
     return {
         "loss": Figure(trials.training(mine, first.best_epoch), "Loss of the best trial", caption),
         "curves": Figure(trials.curves(curves, best), "Loss of every trial", every),
@@ -74,9 +74,8 @@ def _learning(tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
 
 def _quality(run: str, tables: Tables) -> dict[str, Figure]:
     measured = tables.accuracy.trial[tables.accuracy.kind == "trial"]
-    best = views.bests(
-        tables.trials[tables.trials.trial.isin(measured)]
-    )  # a resumed search may have a better one since
+    among = tables.trials.trial.isin(measured)  # a resumed search may have a better one since
+    best = views.bests(tables.trials, among)
     networks = views.accuracy_of(tables.accuracy, best)
     if networks.empty:
         return {}
@@ -92,22 +91,38 @@ def _quality(run: str, tables: Tables) -> dict[str, Figure]:
     kept = tables.samples[tables.samples.trial.isin(best.trial)]
     if kept.empty:
         return found
-    among = f"the {images} test images" if kept["rank"].notna().any() else f"the {kept.image.nunique()} that were kept"
-    for order, which in (("spread", f"spread over the {images} test images"), ("worst", f"the worst of {among}")):
-        cells, rows = views.image_grid(kept, best, order, best.series.iloc[0], COLUMNS, difference=order == "worst")
-        caption = f"Input, pipeline and output of trial {best.trial.iloc[0]}: {cells.column.nunique()} images, {which}."
+    which = f"the {images} test images" if kept["rank"].notna().any() else f"the {kept.image.nunique()} that were kept"
+    worst = f"the worst of {which}" + (f" for {_named(best[:1])}" if len(best) > 1 else "")
+    first = best.series.iloc[0]
+    shown = best.sort_values("loss")  # the mean squared error above the perceptual loss, as the study has them
+    for order, chosen in (("spread", f"spread over the {images} test images"), ("worst", worst)):
+        cells, rows = views.image_grid(kept, shown, order, first, COLUMNS, difference=order == "worst")
+        caption = f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, {chosen}."
         caption += " Difference: red where the network is too bright, blue where too dark." if order == "worst" else ""
         found[f"images-{order}"] = Figure(quality.images(cells, rows), f"Images, {order}", caption)
     return found
+
+
+def _named(best: pd.DataFrame) -> str:
+    """`trial 3`, or with several series `trial 3 (fc, mse) and trial 4 (fc, perceptual)`."""
+    if len(best) == 1:
+        return f"trial {best.trial.iloc[0]}"
+    return " and ".join(f"trial {one.trial} ({one.series})" for one in best.itertuples())
 
 
 def _search(tables: Tables) -> Iterator[tuple[str, Figure]]:
     drawn = views.foremost(tables.trials, DRAWN)
     every = f"{len(tables.trials)} trials"
     count = every if len(drawn) == len(tables.trials) else f"the {len(drawn)} best of {every}"
-    caption = f"Lowest validation loss of each of {count} in their order; the steps are the best so far."
+    caption = (
+        f"Lowest validation loss of each of {count} in their order; the steps are the best so far.{_apart(tables)}"
+    )
     yield "history", Figure(search.history(drawn, views.best_so_far(tables.trials)), "Search history", caption)
     yield "parallel", Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}.")
+
+
+def _apart(tables: Tables) -> str:
+    return " Losses of different kinds do not compare." if tables.trials.loss.nunique() > 1 else ""
 
 
 def _importance(shares: pd.DataFrame) -> Iterator[tuple[str, Figure]]:

@@ -68,14 +68,13 @@ def _told(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> d
     trials, accuracy = rows_of(tables, "trials", run["run"]), rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
-    searched = sum(row["confirms"] is None for row in trials)
     return {
         "run": run,
         "answer": answer(run, accuracy, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
-        "best": facts.best_trial(best[0], searched, run["validation_images"]) if best else [],
-        "accuracy": facts.accuracy(accuracy),
+        "best": facts.best_trial(best[0], trials, run["validation_images"]) if best else [],
+        "accuracy": facts.accuracy(accuracy, trials),
         "speeds": {device: facts.speed(content.passes, content.series, device) for device in devices},
         "study": facts.study(content.timings, content.series) if devices else None,
         "hardware": _measurement(content) if devices else "",

@@ -42,6 +42,20 @@ def make_run(
         publish(tables, "timings", name, timing_rows(name))
 
 
+def make_run_of_two_losses(storage: Path, name: str = "r") -> None:
+    """Four trials: 0 is the most accurate of `mse`, 3 of `perceptual`, and neither has the lowest loss."""
+    make_run(storage, name, trials=4, epochs=2)
+    run = run_row(name)
+    trials = trial_frame(run, 4, 2).assign(
+        loss=["mse", "mse", "perceptual", "perceptual"],
+        best_validation_loss=[0.4, 0.1, 0.2, 0.3],
+        best_validation_accuracy=[0.6, 0.5, 0.8, 0.9],
+    )
+    put(storage / "tables", "trials", name, trials)
+    publish(storage / "tables", "accuracy", name, accuracy_rows(run, trials, finalists=4))
+    publish(storage / "tables", "samples", name, sample_rows(name, trials, finalists=4))
+
+
 def run_row(name: str, day: int = 0) -> dict[str, Any]:
     """One row of `runs`."""
     row: dict[str, Any] = dict.fromkeys(column.name for column in TABLES["runs"])
@@ -69,7 +83,8 @@ def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse"
             "run": run["run"], "trial": number, "model": run["model"], "loss": loss, "learning_rate": rate,
             "dropout": dropout, "patience": luck.integers(2, 11, trials), "seed": luck.integers(0, 2**31, trials),
             "stop_reason": ending, "epochs": np.where(ending == "asha", max(epochs // 2, 1), epochs), "best_epoch": 1,
-            "best_validation_loss": best, "best_validation_accuracy": np.clip(1 - 8 * best, 0, 1), "train_sec": 60.0,
+            "best_validation_loss": best, "best_validation_accuracy": np.clip(1 - 8 * best, 0, 1),
+            "best_validation_cosine": np.clip(1 - best, 0, 1), "train_sec": 60.0,
             "epoch_sec": 60.0 / epochs, "images_per_sec": 20_000.0, "peak_mib": 400.0, "device": "cpu",
             "precision": "float32", "threads": 1, "host": "node", "restarts": 0, "started_at": starts,
             "ended_at": starts + timedelta(seconds=60), "checkpoint": "/storage/checkpoint_000001",

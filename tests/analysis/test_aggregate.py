@@ -126,7 +126,8 @@ def test_older_tables_get_todays_columns(tmp_path: Path) -> None:
     publish(a / "tables", "trials", "fc", older("trials"))
     assert collect(a, out) == 0
     assert pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
-    assert rows_of(out / "tables", "trials", "fc") == [row("trials", loss="mse", damaged_checkpoint=None)]
+    added = {"loss": "mse", "damaged_checkpoint": None, "best_validation_cosine": None}
+    assert rows_of(out / "tables", "trials", "fc") == [row("trials", **added)]
 
 
 def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ def test_an_older_file_is_rewritten_with_todays_columns_and_always_in_the_same_b
     today = found.today()
     assert check(data, "trials", "fc").today() == today
     assert pq.read_schema(io.BytesIO(today)).equals(arrow_schema("trials"), check_metadata=True)
-    assert pq.read_table(io.BytesIO(today)).to_pylist() == [row("trials", loss="mse", damaged_checkpoint=None)]
+    added = {"loss": "mse", "damaged_checkpoint": None, "best_validation_cosine": None}
+    assert pq.read_table(io.BytesIO(today)).to_pylist() == [row("trials", **added)]
 
 
 def test_an_older_file_that_has_all_of_todays_columns_gets_todays_version() -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from analysis import console
-from analysis.console import Console, complain, duration, hyperparameters, percent
+from analysis.console import Console, complain, duration, hyperparameters, percent, perceptual
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,18 @@ def test_hyperparameters_leave_out_a_dropout_that_is_not_there() -> None:
     row = {"learning_rate": 0.00123, "dropout": 0.25, "patience": 4}
     assert hyperparameters(row) == "lr 1.23e-03, dropout 0.250, patience 4"
     assert hyperparameters({**row, "dropout": None}) == "lr 1.23e-03, patience 4"
+
+
+def test_a_loss_that_is_searched_is_the_first_hyperparameter() -> None:
+    row = {"loss": "perceptual", "learning_rate": 0.00123, "dropout": None, "patience": 4}
+    assert hyperparameters(row, loss=True) == "perceptual loss, lr 1.23e-03, patience 4"
+
+
+def test_a_perceptual_loss_is_told_with_layers_weights_and_size() -> None:
+    config = {"perceptual_layers": [2, 7], "perceptual_weights": [1.0, 0.5], "mse_weight": 2.0, "perceptual_size": 64}
+    assert perceptual({**config, "vgg_weights": "file"}) == (
+        "2 × MSE, and layers 2, 7 of VGG16 (file, 64 × 64 pixels) weighted 1, 0.5"
+    )
 
 
 @pytest.mark.parametrize(

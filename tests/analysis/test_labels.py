@@ -113,7 +113,13 @@ def test_sets_of_runs_without_trials_do_not_count() -> None:
 
 
 def test_another_loss_is_another_series() -> None:
-    assert series(trials(), trials("r1", loss="perceptual"), facts=({}, {})) == ["fc", "fc, perceptual"]
+    assert series(trials(), trials("r1", loss="perceptual"), facts=({}, {})) == ["fc, mse", "fc, perceptual"]
+    assert series(trials(loss="perceptual")) == ["fc, perceptual"]
+
+
+def test_the_mean_squared_error_is_named_only_beside_another_loss_of_the_same_network() -> None:
+    three = trials(), trials("r1", loss="perceptual"), trials("r2", "cnn")
+    assert series(*three, facts=({}, {}, {})) == ["fc, mse", "fc, perceptual", "cnn"]
 
 
 def test_a_class_of_ones_own_is_named_without_its_module() -> None:

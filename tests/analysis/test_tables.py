@@ -118,7 +118,7 @@ def test_the_files_metadata_tell_units_and_meanings(tmp_path: Path) -> None:
     schema = pq.read_schema(table_path(tmp_path, "epochs", "r"))
     assert schema.equals(arrow_schema("epochs"), check_metadata=True)
     assert schema.field("train_sec").metadata[b"unit"] == b"s"
-    assert schema.field("train_loss").metadata[b"meaning"] == b"mean squared error over the epoch"
+    assert schema.field("train_loss").metadata[b"meaning"] == b"the trial's loss over the epoch"
 
 
 def test_a_later_row_replaces_the_one_with_its_key_and_keeps_its_place(tmp_path: Path) -> None:

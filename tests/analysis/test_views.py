@@ -80,6 +80,18 @@ def test_the_best_trial_of_each_series_comes_from_whichever_run_has_it() -> None
     assert list(zip(found.series, found.run, found.trial, strict=True)) == [("cnn", "cnn-1", 0), ("fc", "fc-2", 1)]
 
 
+def test_the_best_of_each_loss_of_a_run_is_the_most_accurate_one_the_best_of_all_first() -> None:
+    losses, shares = ["mse", "mse", "perceptual", "perceptual"], [0.6, 0.5, 0.8, 0.9]
+    trials = searched([0.4, 0.1, 0.2, 0.3], loss=losses, best_validation_accuracy=shares)
+    assert list(zip(views.bests(trials).series, views.bests(trials).trial, strict=True)) == [
+        ("fc, perceptual", 3),
+        ("fc, mse", 0),
+    ]
+    assert views.foremost(trials, 2).trial.tolist() == [0, 3]
+    kept = views.bests(trials, trials.loss == "mse")
+    assert kept.trial.tolist() == [0], "ranked as the whole run is, though one loss is left"
+
+
 def test_the_foremost_are_those_with_the_lowest_losses() -> None:
     assert views.foremost(searched(LOSSES), 3).trial.tolist() == [3, 1, 2]
 

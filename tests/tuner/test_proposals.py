@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,30 @@ def test_tpe_searches_a_network_without_dropout() -> None:
     known = [({"learning_rate": 1e-3, "dropout": None, "patience": 2}, 0.1)]
     config = proposals(space=space, tpe=tpe(space, 0, known)).suggest("id")
     assert (config["learning_rate"], config["dropout"], config["patience"]) == (1e-3, None, 2)
+
+
+BOTH = replace(SPACE, losses=("mse", "perceptual"))
+
+
+def test_tpe_searches_the_loss_and_learns_which_is_better() -> None:
+    searcher, configs = proposals(samples=60, space=BOTH, tpe=tpe(BOTH, 0, [])), []
+    for number in range(60):
+        configs.append(searcher.suggest(str(number)))
+        searcher.on_trial_complete(str(number), {OBJECTIVE: -0.9 if configs[-1]["loss"] == "perceptual" else -0.1})
+    assert {config["loss"] for config in configs[:20]} == {"mse", "perceptual"}
+    assert sum(config["loss"] == "perceptual" for config in configs[-20:]) > 15
+
+
+def test_tpe_goes_on_from_earlier_sessions_losses() -> None:
+    known = [(BOTH.draw(0, number), -0.9 if number % 2 else -0.1) for number in range(40)]
+    searcher = proposals(samples=20, space=BOTH, tpe=tpe(BOTH, 0, known))
+    assert sum(searcher.suggest(str(number))["loss"] == "perceptual" for number in range(20)) > 15
+
+
+def test_tpe_with_one_loss_proposes_that_loss() -> None:
+    space = replace(SPACE, losses=("perceptual",))
+    searcher = proposals(space=space, tpe=tpe(space, 0, [(space.draw(0, 0), 0.1)]))
+    assert searcher.suggest("a")["loss"] == "perceptual"
 
 
 def test_tpe_takes_every_seed_that_a_random_search_takes() -> None:

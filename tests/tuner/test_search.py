@@ -3,6 +3,7 @@
 import math
 import random
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +12,16 @@ import pytest
 import torch
 from ray.tune.schedulers import ASHAScheduler
 
+from trainables.training import EpochRecord
 from tuner.config import SearchConfig
 from tuner.experiment import STATE_FILE, trial_directory
 from tuner.proposals import Proposals
 from tuner.search import Deadline, Rungs, searched_trials
 from tuner.space import Space
-from tuner.trial import OBJECTIVE
+from tuner.trial import OBJECTIVE, reached
 
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9, grace_epochs=1, reduction_factor=3.0)
+BOTH = replace(CONFIG, loss="mse,perceptual")
 STOP, CONTINUE = "STOP", "CONTINUE"
 
 
@@ -34,8 +37,26 @@ def curve(number: int) -> list[float]:
     return [*losses[:2], math.nan] if number % 7 == 6 else losses
 
 
+def record(number: int, epoch: int) -> EpochRecord:
+    """What a trial reports; its accuracy has little to do with its loss, and is often that of others."""
+    loss, luck = curve(number)[epoch - 1], random.Random(100 * number + epoch)
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=0.1,
+        validation_loss=loss,
+        validation_accuracy=luck.choice([0.5, 0.6, 0.7]),
+        validation_cosine=luck.uniform(0.9, 1.0),
+        train_sec=1.0,
+        validation_sec=1.0,
+        images_per_sec=1.0,
+        stop_reason="diverged" if math.isnan(loss) else "",
+    )
+
+
 class Alive:
     """Trials that report to a scheduler, one epoch of one of them at a time."""
+
+    several = False
 
     def __init__(self, scheduler: Any, known: list[dict[str, Any]], stopped: set[int]) -> None:
         self.scheduler = scheduler
@@ -48,15 +69,15 @@ class Alive:
         if number not in self.started:
             self.started.add(number)
             self.scheduler.on_trial_add(None, trial(number))
-        losses = curve(number)[: len([row for row in self.rows if row["trial"] == number]) + 1]
-        objective = math.nan if math.isnan(losses[-1]) else min(losses)
-        self.rows.append({"trial": number, "epoch": len(losses), "train_loss": 0.1, "validation_loss": losses[-1]})
-        result = {"epoch": len(losses), OBJECTIVE: objective}
+        epochs = len([row for row in self.rows if row["trial"] == number]) + 1
+        history = [record(number, epoch) for epoch in range(1, epochs + 1)]
+        self.rows.append({"trial": number, **asdict(history[-1])})
+        result = {"epoch": epochs, OBJECTIVE: reached(history, several=self.several)}
         decision = self.scheduler.on_trial_result(None, trial(number), result)
         self.decisions.append(decision)
-        if decision == STOP and len(losses) < 9:
+        if decision == STOP and epochs < 9:
             self.stopped.add(number)
-        if decision == STOP or len(losses) == len(curve(number)):
+        if decision == STOP or epochs == len(curve(number)):
             self.scheduler.on_trial_complete(None, trial(number), result)
 
     def unfinished(self) -> list[int]:
@@ -71,30 +92,47 @@ class Alive:
             self.report(chance.choice(numbers))
 
 
+class AliveByCosine(Alive):
+    """The same, whose losses do not compare."""
+
+    several = True
+
+
+def alive(config: SearchConfig, scheduler: Any, known: list[dict[str, Any]], stopped: set[int]) -> Alive:
+    return (AliveByCosine if config == BOTH else Alive)(scheduler, known, stopped)
+
+
 def rungs_of(scheduler: Any) -> Any:
     return [(milestone, dict(recorded)) for milestone, recorded in scheduler._brackets[0]._rungs]
 
 
+CONFIGS = pytest.mark.parametrize("config", [CONFIG, BOTH], ids=["one loss", "two losses"])
+
+
 @pytest.fixture(params=range(3))
-def finished(request: pytest.FixtureRequest) -> Alive:
-    alive = Alive(Rungs(CONFIG), [], set())
-    alive.run(request.param)
-    return alive
+def finished(request: pytest.FixtureRequest, config: SearchConfig) -> Alive:
+    whole = alive(config, Rungs(config), [], set())
+    whole.run(request.param)
+    return whole
 
 
-def test_decisions_are_those_of_rays_own_asha(finished: Alive) -> None:
+@CONFIGS
+def test_decisions_are_those_of_rays_own_asha(finished: Alive, config: SearchConfig) -> None:
     asha = ASHAScheduler("epoch", OBJECTIVE, "min", max_t=9, grace_period=1, reduction_factor=3.0)
-    lowest: dict[int, float] = {}
+    best: dict[int, Any] = {}
     decisions = []
     for row in finished.rows:
-        number, loss = row["trial"], row["validation_loss"]
-        if number not in lowest:
+        number = row["trial"]
+        if number not in best:
             asha.on_trial_add(None, trial(number))
-        if math.isnan(loss):
+        if math.isnan(row["validation_loss"]):
             decisions.append(CONTINUE)
             continue
-        lowest[number] = min(lowest.get(number, math.inf), loss)
-        result = {"epoch": row["epoch"], OBJECTIVE: lowest[number]}
+        best[number] = min(best.get(number, row), row, key=lambda one: one["validation_loss"])
+        value = best[number]["validation_loss"]
+        if config == BOTH:
+            value = -(best[number]["validation_accuracy"] + 1e-7 * best[number]["validation_cosine"])
+        result = {"epoch": row["epoch"], OBJECTIVE: value}
         decisions.append(asha.on_trial_result(None, trial(number), result))
     assert finished.decisions == decisions
     assert {STOP, CONTINUE} == set(decisions)
@@ -113,21 +151,34 @@ def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
     assert rungs.on_trial_result(None, trial(4), {"epoch": 9, OBJECTIVE: 0.2}) == STOP
 
 
-def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(finished: Alive) -> None:
-    rebuilt = Rungs(CONFIG)
+def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stopped() -> None:
+    rungs = Rungs(BOTH)
+    decisions = []
+    for number, accuracy in enumerate([0.6, 0.5, 0.7, 0.62, 0.8]):
+        rungs.on_trial_add(None, trial(number))
+        history = [replace(record(number, 1), validation_accuracy=accuracy, validation_loss=accuracy)]
+        result = {"epoch": 1, OBJECTIVE: reached(history, several=True)}
+        decisions.append(rungs.on_trial_result(None, trial(number), result))
+    assert decisions == [CONTINUE, STOP, CONTINUE, STOP, CONTINUE]
+
+
+@CONFIGS
+def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(finished: Alive, config: SearchConfig) -> None:
+    rebuilt = Rungs(config)
     assert rebuilt.replay(finished.rows) == finished.stopped
     assert rungs_of(rebuilt) == rungs_of(finished.scheduler)
     assert finished.stopped
     assert any(recorded for _, recorded in rungs_of(rebuilt)[:-1])
 
 
+@CONFIGS
 @pytest.mark.parametrize("reports", [1, 10, 40])
-def test_a_search_that_was_cut_goes_on_with_the_same_decisions(reports: int) -> None:
-    whole = Alive(Rungs(CONFIG), [], set())
+def test_a_search_that_was_cut_goes_on_with_the_same_decisions(reports: int, config: SearchConfig) -> None:
+    whole = alive(config, Rungs(config), [], set())
     whole.run(luck=5)
-    rungs = Rungs(CONFIG)
+    rungs = Rungs(config)
     known = whole.rows[:reports]
-    resumed = Alive(rungs, known, rungs.replay(known))
+    resumed = alive(config, rungs, known, rungs.replay(known))
     for row in whole.rows[reports:]:
         resumed.report(row["trial"])
     assert resumed.decisions == whole.decisions[reports:]
@@ -181,7 +232,7 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
     configs = ask(searched_trials(config, earlier, {3}, fits=4))
     assert [c["number"] for c in configs] == [2, 5, 7, 8]
     assert configs[0] == {
-        **{name: earlier[2][name] for name in ("learning_rate", "dropout", "patience", "seed", "confirms")},
+        **{name: earlier[2][name] for name in ("learning_rate", "dropout", "patience", "loss", "seed", "confirms")},
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
     fresh = ask(searched_trials(config, [], set(), fits=4))
@@ -219,6 +270,23 @@ def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_
     resumed = ask(searched_trials(config, earlier, set(), fits=20))
     assert resumed[0]["number"] == 4
     assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
+
+
+def test_a_resumed_trial_keeps_its_loss() -> None:
+    configs = ask(searched_trials(BOTH, [row(0, "interrupted", loss="perceptual")], set(), fits=4))
+    assert [c["loss"] for c in configs[:4]] == ["perceptual", "perceptual", "mse", "perceptual"]
+
+
+def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> None:
+    config = replace(BOTH, search="tpe", samples=60)
+    shares = {"perceptual": 0.9, "mse": 0.1}
+    earlier = [
+        row(n, "max_epochs", loss=loss, best_validation_accuracy=shares[loss], best_validation_cosine=0.9)
+        for n in range(40)
+        for loss in [("mse", "perceptual")[n % 2]]
+    ]
+    configs = ask(searched_trials(config, earlier, set(), fits=20))
+    assert sum(c["loss"] == "perceptual" for c in configs) > len(configs) * 0.7
 
 
 def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:

@@ -1,6 +1,7 @@
 """How a trial draws its hyperparameters and its seed."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,13 +51,40 @@ def test_a_draw_depends_on_seed_and_number_only() -> None:
 def test_equal_ends_fix_a_value_exactly(rate: float) -> None:
     fixed = Space(learning_rate=(rate, rate), dropout=(0.3, 0.3), patience=(4, 4))
     for number in range(10):
-        assert fixed.draw(0, number) == {"learning_rate": rate, "dropout": 0.3, "patience": 4}
+        drawn = {"learning_rate": rate, "dropout": 0.3, "patience": 4, "loss": "mse"}
+        assert fixed.draw(0, number) == drawn
 
 
 def test_a_network_without_dropout_draws_none() -> None:
     space = Space(learning_rate=(1e-4, 1e-1), dropout=None, patience=(2, 5))
     assert space.draw(0, 0)["dropout"] is None
     assert set(space.distributions()) == {"learning_rate", "patience"}
+
+
+def test_losses_take_turns_and_change_nothing_else_of_a_draw() -> None:
+    both = replace(WIDE, losses=("mse", "perceptual"))
+    drawn = [both.draw(0, number) for number in range(4)]
+    assert [h["loss"] for h in drawn] == ["mse", "perceptual", "mse", "perceptual"]
+    assert [{**h, "loss": "mse"} for h in drawn] == [WIDE.draw(0, number) for number in range(4)]
+    assert replace(WIDE, losses=("perceptual",)).draw(0, 0)["loss"] == "perceptual"
+
+
+def test_draws_and_seeds_of_the_mean_squared_error_are_those_from_before_there_was_another_loss() -> None:
+    drawn = WIDE.draw(0, 0)
+    rates = (0.008144886973076106, 0.1809360141291611)
+    assert (drawn["learning_rate"], drawn["dropout"], drawn["patience"]) == (*map(pytest.approx, rates), 3)
+    fixed = {"learning_rate": 0.001, "dropout": 0.25, "patience": 3}
+    assert trial_seed(7, fixed) == trial_seed(7, {**fixed, "loss": "mse"}) == 115777839
+
+
+def test_the_loss_is_searched_by_optuna_where_there_are_several() -> None:
+    assert "loss" not in WIDE.distributions()
+    assert replace(WIDE, losses=("mse", "perceptual")).distributions()["loss"].choices == ("mse", "perceptual")
+
+
+def test_the_losses_of_a_search_are_those_of_the_command_line() -> None:
+    assert Space.of(SearchConfig()).losses == ("mse",)
+    assert Space.of(SearchConfig(loss="mse,perceptual")).losses == ("mse", "perceptual")
 
 
 def test_optuna_searches_the_same_ranges() -> None:

@@ -15,7 +15,8 @@ from tuner import tracking
 from tuner.tracking import Tracker, WandbTracker, tracker
 
 BLOCK = 32768
-ROW = {"trial": 0, "confirms": None, "model": "fc", "learning_rate": 0.1, "dropout": None, "patience": 3, "seed": 4}
+ROW = {"trial": 0, "confirms": None, "model": "fc", "loss": "mse", "learning_rate": 0.1, "dropout": None}
+ROW |= {"patience": 3, "seed": 4}
 ENDED = {"stop_reason": "asha", "epochs": 2, "best_epoch": 2, "best_validation_loss": 0.25}
 
 

@@ -17,7 +17,15 @@ from analysis.dashboard.search import DRAWN
 from analysis.schema import arrow_schema
 from analysis.tables import publish, read, table_path
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
-from tests.analysis.made_runs import epoch_frame, make_run, put, run_row, timing_rows, trial_frame
+from tests.analysis.made_runs import (
+    epoch_frame,
+    make_run,
+    make_run_of_two_losses,
+    put,
+    run_row,
+    timing_rows,
+    trial_frame,
+)
 from trainables.registry import build
 from trainables.weights import SavedNetwork, save_network
 
@@ -124,6 +132,18 @@ def test_the_newest_run_is_shown_first(storage: Path) -> None:
     assert app.multiselect(key="runs").options == ["separable-1", "fc-photos", "cnn-1", "fc-1"]
     assert figures(app)["Trials"] == ("24", "2 running")
     assert "2 running" in told(app)
+
+
+def test_a_run_of_two_losses_is_ranked_by_accuracy_and_the_pages_say_so(tmp_path: Path) -> None:
+    make_run_of_two_losses(tmp_path)
+    app = opened(tmp_path, "search")
+    assert "By the highest validation cosine accuracy at 0.95, then the highest mean cosine" in told(app)
+    found = app.dataframe[0].value
+    assert list(zip(found.series, found.trial, strict=True)) == [("fc, perceptual", 3), ("fc, mse", 0)]
+    app = opened(tmp_path, "quality")
+    assert "Best: the highest validation cosine accuracy at 0.95" in told(app)
+    assert app.selectbox(key="of").options == ["fc, perceptual", "fc, mse"]
+    assert opened(tmp_path, "trials").selectbox(key="trial").options == ["r / 3", "r / 2", "r / 0", "r / 1"]
 
 
 def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:

@@ -15,8 +15,17 @@ from analysis.report.__main__ import main
 from analysis.report.answer import answer
 from analysis.report.facts import accuracy, with_interval
 from analysis.tables import publish, rows_of
-from tests.analysis.made_runs import accuracy_rows, make_run, put, run_row, timing_rows, trial_frame
+from tests.analysis.made_runs import (
+    accuracy_rows,
+    make_run,
+    make_run_of_two_losses,
+    put,
+    run_row,
+    timing_rows,
+    trial_frame,
+)
 
+GRID = ["input", "pipeline", "fc, mse", "fc, perceptual"]
 FIGURES = {"loss", "curves", "thresholds", "images-spread", "images-worst", "history", "parallel", "importance"}
 FIGURES |= {"times-cpu", "pareto-cpu"}
 
@@ -167,9 +176,10 @@ def test_a_network_that_is_no_better_than_a_floor_is_called_that(storage: Path, 
 
 def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
     run = run_row("r")
-    rows = accuracy_rows(run, trial_frame(run, 4, 1))
+    made = trial_frame(run, 4, 1)
+    rows, trials = accuracy_rows(run, made), made.to_dict("records")
     repeated: list[dict[str, Any]] = [row | {"confirms": row["trial"], "subject": "trial 99"} for row in rows[:9]]
-    assert [row[0] for row in accuracy(rows + repeated).rows] == [row[0] for row in accuracy(rows).rows]
+    assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [row[0] for row in accuracy(rows, trials).rows]
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.9983, 10_000)])
@@ -243,14 +253,19 @@ def test_the_command_says_where_everything_lies(storage: Path, tmp_path: Path) -
 
 
 def test_two_losses_stand_side_by_side(tmp_path: Path) -> None:
-    make_run(tmp_path, "r", trials=4, epochs=2)
-    run = run_row("r")
-    both = trial_frame(run, 4, 2)
-    both.loc[2:, "loss"] = "perceptual"
-    put(tmp_path / "tables", "trials", "r", both)
-    publish(tmp_path / "tables", "accuracy", "r", accuracy_rows(run, both, finalists=4))
+    make_run_of_two_losses(tmp_path)
     assert main(["r", "--storage", str(tmp_path)]) == 0
-    assert "fc, perceptual" in (tmp_path / "reports" / "r" / "thresholds.svg").read_text()
+    out = tmp_path / "reports" / "r"
+    assert "fc, perceptual" in (out / "thresholds.svg").read_text()
+    grid = (out / "images-spread.svg").read_text()
+    heights = {name: float(re.search(rf"translate\([^,]*,([\d.]+)\)[^>]*>{name}<", grid)[1]) for name in GRID}
+    assert sorted(heights, key=heights.__getitem__) == GRID
+    page = (out / "report.html").read_text()
+    assert "Input, pipeline and output of trial 0 (fc, mse) and trial 3 (fc, perceptual): " in page
+    assert "3 of 4 (the highest validation cosine accuracy at 0.95, then the highest mean cosine, " in page
+    assert "perceptual loss, lr " in page
+    assert "trial 2 (perceptual)" in page
+    assert "Finalists were chosen by the highest validation cosine accuracy at 0.95" in page
 
 
 def test_the_answer_without_any_trial_is_a_sentence() -> None:
