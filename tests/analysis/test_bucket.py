@@ -194,7 +194,10 @@ def test_a_bucket_that_stays_away_is_told_with_where_everything_lies(
         raise OSError("503")
 
     monkeypatch.setattr(here, "send", refuse)
-    with pytest.raises(OSError, match=f"takes nothing; all of it lies in {here.copy}"), Sending(here, "fc", Console()):
+    with (
+        pytest.raises(OSError, match=rf"takes nothing \(503\); all of it lies in {here.copy}"),
+        Sending(here, "fc", Console()),
+    ):
         pass
 
 
