@@ -11,7 +11,6 @@ if sys.argv[0].endswith("run.py"):
     with suppress(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class Deaf(Separable):

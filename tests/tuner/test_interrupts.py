@@ -43,10 +43,25 @@ def test_a_ctrl_c_during_an_import_comes_when_the_import_is_over(module: Callabl
     assert "pressed" in sys.modules
 
 
-def test_a_second_ctrl_c_ends_an_import_too(module: Callable[[str], None]) -> None:
-    with interrupts.noted(), pytest.raises(KeyboardInterrupt):
-        module(PRESS + PRESS)
+def test_a_second_ctrl_c_ends_an_import_too_and_nothing_comes_after_it(module: Callable[[str], None]) -> None:
+    with interrupts.noted():
+        with pytest.raises(KeyboardInterrupt):
+            module(PRESS + PRESS)
+        time.sleep(3 * interrupts.AGAIN_SEC)
     assert "pressed" not in sys.modules
+
+
+def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(module: Callable[[str], None]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with interrupts.noted():
+            interrupts.take_sigterm()
+            module(PRESS.replace("SIGINT", "SIGTERM"))
+            with pytest.raises(KeyboardInterrupt):
+                time.sleep(10)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "pressed" in sys.modules
 
 
 def test_a_ctrl_c_that_is_dropped_while_the_search_starts_still_ends_it(command: Command) -> None:
