@@ -36,6 +36,7 @@ SETTINGS = {
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.air", "ray.data")
 # With a traceback, that a storage can't be written
 TOLD_ANYWAY = ("ray.tune.execution.experiment_state", "ray.train._internal.storage")
+TOLD_IN_PART = "ray.tune.execution.tune_controller"  # tells of other faults too
 ANSWER_SEC = 60.0  # for a task on every node, the start of its process included
 HEAD = "node:__internal_head__"
 
@@ -126,6 +127,7 @@ def start(address: str | None, *, model: str, dashboard: bool, verbose: bool) ->
             logging.getLogger(name).setLevel(logging.ERROR)
         for name in TOLD_ANYWAY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(TOLD_IN_PART).addFilter(tells_of_no_storage)
     quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     if address is None:
         # With the dashboard, since only worker groups need both
@@ -133,6 +135,11 @@ def start(address: str | None, *, model: str, dashboard: bool, verbose: bool) ->
         ray.init(address="local", include_dashboard=dashboard, runtime_env=named, **quiet)
     else:
         join(address, model, **quiet)
+
+
+def tells_of_no_storage(record: logging.LogRecord) -> bool:
+    """Whether a record is about something else than a storage, of which our own sentence tells."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
 
 
 def name_this_cluster() -> None:

@@ -148,6 +148,8 @@ def _prove_storage(shared: Shared) -> None:
     try:
         shared.experiment.prove(shared.session, cluster.this_node())
     except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise StorageGoneError(*error.args) from error
         if not isinstance(error, FileNotFoundError | PermissionError) and not is_refusal(error):
             raise  # it may be there for the next trial
         node, root = cluster.this_nodes_name(), shared.experiment.address(shared.experiment.root)

@@ -1,10 +1,11 @@
 """What a node has room for. Starting and joining Ray is tested with the command."""
 
+import logging
 import os
 
 import pytest
 
-from tuner.cluster import Node, Share, prepare_environment
+from tuner.cluster import Node, Share, prepare_environment, tells_of_no_storage
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,15 @@ def test_the_environment_is_set_but_what_the_person_set_stays(monkeypatch: pytes
     assert "RAY_AIR_NEW_OUTPUT" not in os.environ
     prepare_environment(verbose=False)
     assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+
+
+def test_of_what_tune_tells_only_faults_of_the_storage_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("a search's")
+    logger.addFilter(tells_of_no_storage)
+    for error in (OSError("ACCESS_DENIED"), KeyError("a fault of ours")):
+        try:
+            raise error
+        except Exception as raised:
+            logger.exception("Trial failed: %s", type(raised).__name__)
+    logger.error("without a traceback")
+    assert [record.getMessage() for record in caplog.records] == ["Trial failed: KeyError", "without a traceback"]

@@ -1,13 +1,18 @@
 """A disk that fills up or turns read-only under a search: one sentence, nothing lost, and it goes on when mended."""
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from tests.tuner.conftest import TINY
 from tests.tuner.small_disk import SmallDisk, small_disk
+from tuner.experiment import Experiment
 
 # Long enough to be caught in the middle, and more trials than run at once: none of them may be used up
 SEARCH = ("--model", "separable", "--samples", "3", "--max-epochs", "60", "--grace-epochs", "60", "--patience", "60",
@@ -63,6 +68,21 @@ def test_a_search_ends_with_a_sentence_and_goes_on_when_the_storage_is_mended(
     kept = epochs.merge(known, on=["trial", "epoch"])
     assert (kept.validation_loss_x == kept.validation_loss_y).all()
     assert disk.table("runs", "run").status.tolist() == ["finished"]
+
+
+def test_a_trial_that_starts_on_a_storage_that_has_turned_read_only_blames_the_storage(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuner import trial
+
+    experiment = Experiment(LocalFileSystem(), str(disk.storage / "experiments" / "run"))
+    experiment.mark("session-001")
+    disk.protect()
+    monkeypatch.setattr(trial.cluster, "this_node", lambda: "a-node")
+    shared: Any = SimpleNamespace(experiment=experiment, session="session-001")
+    with pytest.raises(trial.StorageGoneError) as raised:
+        trial._prove_storage(shared)
+    assert raised.value.args[0] == errno.EROFS
 
 
 def test_a_trial_of_two_workers_ends_with_the_same_sentence_when_the_disk_is_full(disk: SmallDisk) -> None:
