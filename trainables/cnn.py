@@ -14,6 +14,7 @@ class CNN(nn.Module):
         learning_rate=(1e-4, 1e-2),
         dropout=(0.0, 0.5),
         reduced_precision=True,
+        cpu_slice=32,
         cpu=Budget(samples=6, max_epochs=6, images=2048),
         gpu=Budget(samples=32, max_epochs=30),
     )

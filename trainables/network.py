@@ -33,6 +33,9 @@ class Defaults:
     batch_size: int = 256
     reduced_precision: bool = False
     """Whether bfloat16 and channels_last pay where the hardware has them: true for convolutions."""
+    cpu_slice: int | None = None
+    """Images that go through it at once on a CPU, laid out channels_last, so that its cache holds what is kept for the
+    gradients. None takes whole batches; so must a network whose output for one image depends on others (batch norm)."""
     cpu: Budget
     """For 2 CPU cores: a real but small search that a person will wait for."""
     gpu: Budget

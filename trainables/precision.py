@@ -2,8 +2,11 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -15,21 +18,31 @@ class Precision:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Convolutions in bfloat16 run on channels_last; elsewhere the plain layout is as fast or faster."""
-        return torch.channels_last if self.name == "bfloat16" else torch.contiguous_format
+        """Convolutions on tensor cores and in bfloat16 run on channels_last; a whole batch in float32 on neither."""
+        return torch.contiguous_format if self.name == "float32" else torch.channels_last
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
         """The context in which the network runs forward; the loss stays in float32."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.name == "bfloat16")
 
+    def set_products(self) -> None:
+        """Have this process's GPU round what it multiplies in float32 to TF32, or not: by itself cuDNN does."""
+        rounded = "tf32" if self.name == "tf32" else "ieee"
+        backends: Any = torch.backends  # its stubs lack cudnn.conv
+        for kind in (backends.cuda.matmul, backends.cudnn.conv):
+            kind.fp32_precision = rounded
+
 
 def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:
     """bfloat16 for a network that gains from it on hardware that has it, else float32.
 
-    `requested` is "auto" or one of the two. Raises ValueError for another name.
+    `requested` is "auto" or one of PRECISIONS; float32 in place of a TF32 that the hardware lacks. Raises ValueError
+    for another name.
     """
-    if requested not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision must be auto, float32 or bfloat16, but got {requested!r}")
+    if requested not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision must be auto, {', '.join(PRECISIONS)}, but got {requested!r}")
+    if requested == "tf32" and not _has_ampere_cores(device):
+        return Precision("float32", f"this {device.type} has no TF32")
     if requested != "auto":
         return Precision(requested, "as asked")
     if not pays:
@@ -43,8 +56,13 @@ def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:
 def bfloat16_unit(device: torch.device) -> str | None:
     """What multiplies bfloat16 in hardware there, or None."""
     if device.type == "cuda":
-        return "bfloat16 tensor cores" if torch.cuda.get_device_capability(device) >= (8, 0) else None
+        return "bfloat16 tensor cores" if _has_ampere_cores(device) else None
     capabilities = torch.cpu.get_capabilities()
     if capabilities.get("amx_bf16") or capabilities.get("amx_tile"):
         return "AMX"
     return "AVX512-BF16" if capabilities.get("avx512_bf16") else None
+
+
+def _has_ampere_cores(device: torch.device) -> bool:
+    """Tensor cores for bfloat16 and TF32 came with NVIDIA's Ampere."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from trainables import early_stopping
 from trainables.adam import Adam
+from trainables.cuda_graphs import Replayed
+from trainables.gradients import Gradients
 from trainables.losses import LOSSES, Perceptual
 from trainables.metrics import THRESHOLD, cosine_similarity
 from trainables.parallel import Workers
 from trainables.perceptual import PerceptualLoss, squared_error
-from trainables.pipelines import as_float
 from trainables.precision import Precision, choose
 from trainables.registry import build, find
 from trainables.seeds import derive_seed
@@ -49,6 +50,8 @@ class TrainingConfig:
     """One of `losses.LOSSES`."""
     perceptual: Perceptual = field(default_factory=Perceptual)
     """What the perceptual loss is made of, where that is the loss."""
+    compiled: bool = False
+    """Whether the network trains through torch.compile; `compiling.verdict` says whether that pays."""
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
@@ -123,12 +126,31 @@ class Training:
             config.precision, pays=find(config.model).defaults.reduced_precision, device=device
         )
         self.perceptual = _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
-        self.loss: Callable[[Tensor, Tensor], Tensor] = self.perceptual or squared_error
-        torch.manual_seed(config.seed)
-        network = build(config.model, dropout=config.dropout).to(device)
-        self.network = network.to(memory_format=self.precision.memory_format)
-        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.gradients = self._prepare(find(config.model).defaults.cpu_slice if device.type == "cpu" else None)
+        self.network, self.loss = self.gradients.network, self.gradients.loss
+        self.parameters = self.gradients.parameters
         self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
+        self._update: Callable[[Tensor], Tensor] = self._updated
+        # VGG16 keeps any GPU busy, and a process group's messages are not to be recorded
+        if device.type == "cuda" and self.workers.count == 1 and self.perceptual is None:
+            self._update = Replayed(self._updated)
+        self._next_order: tuple[int, Tensor] | None = None
+
+    def _prepare(self, slice_size: int | None) -> Gradients:
+        self.precision.set_products()
+        memory_format = torch.channels_last if slice_size else self.precision.memory_format
+        torch.manual_seed(self.config.seed)
+        network = build(self.config.model, dropout=self.config.dropout).to(self.device)
+        return Gradients(
+            network.to(memory_format=memory_format),
+            self.perceptual or squared_error,
+            self.precision,
+            self.device,
+            memory_format,
+            slice=slice_size,
+            compiled=self.config.compiled,
+            full_size=slice_size or len(self.workers.share(torch.empty(self.config.batch_size))),
+        )
 
     @property
     def perceptual_batch(self) -> int | None:
@@ -143,7 +165,7 @@ class Training:
     def _next_epoch(self) -> EpochRecord:
         epoch = len(self.history) + 1
         start = time.perf_counter()
-        train_loss = self._train(epoch)
+        train_loss = self.train_epoch(epoch)
         trained = time.perf_counter()
         loss, accuracy, cosine = self._validate()
         record = EpochRecord(
@@ -161,33 +183,36 @@ class Training:
         self.history.append(record)
         return record
 
-    def _train(self, epoch: int) -> float:
-        """One pass over the shuffled training images; their mean loss, read from the device once."""
+    def train_epoch(self, epoch: int) -> float:
+        """One pass over the shuffled training images; their mean loss, read from the device once.
+
+        It leaves no record: `epochs` does.
+        """
         self.network.train()
-        shuffle = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
-        order = torch.randperm(len(self.train), generator=shuffle).to(self.device)
+        order = self._order(epoch)
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
         total = torch.zeros((), device=self.device)
         for batch in order.split(self.config.batch_size):
-            total += self._step(self.workers.share(batch), len(batch)) * len(batch)
+            whole = len(batch) == self.config.batch_size
+            total += (self._update if whole else self._updated)(batch)
+        self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
         (total,) = self.workers.add_up([total])
         return float(total) / len(self.train)
 
-    def _step(self, mine: Tensor, batch_size: int) -> Tensor:
-        """One update from this worker's indices; its part of the batch's mean loss."""
-        if not len(mine):  # the last batch may have fewer images than there are workers
-            self.optimizer.step(self.workers.add_up([torch.zeros_like(p) for p in self.parameters]))
-            return torch.zeros((), device=self.device)
-        # index_select copies whole images; images[mine] goes pixel by pixel and takes six times as long
-        images = as_float(self.train.images.index_select(0, mine))
-        targets = self.train.targets.index_select(0, mine)
-        images = images.contiguous(memory_format=self.precision.memory_format)
-        with self.precision.autocast(self.device):
-            outputs = self.network(images)
-        loss = self.loss(outputs.float(), targets) / batch_size
-        gradients = torch.autograd.grad(loss, self.parameters)
-        self.optimizer.step(self.workers.add_up(list(gradients)))
-        return loss.detach()
+    def _updated(self, batch: Tensor) -> Tensor:
+        """One update from a batch's indices; the sum of the losses of this worker's images."""
+        loss, gradients = self.gradients.of(self.train, self.workers.share(batch), len(batch))
+        self.optimizer.step(self.workers.add_up(gradients))
+        return loss * len(batch)
+
+    def _order(self, epoch: int) -> Tensor:
+        ready, self._next_order = self._next_order, None
+        return ready[1] if ready and ready[0] == epoch else self._shuffled(epoch)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
+        order = torch.randperm(len(self.train), generator=generator)
+        return order if self.device.type == "cpu" else order.pin_memory().to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float, float]:
@@ -195,12 +220,9 @@ class Training:
         self.network.eval()
         indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        for batch in indices.split(VALIDATION_BATCH) if len(indices) else ():
-            images = as_float(self.validation.images.index_select(0, batch))
-            targets = self.validation.targets.index_select(0, batch)
-            with self.precision.autocast(self.device):
-                outputs = self.network(images.contiguous(memory_format=self.precision.memory_format))
-            outputs = outputs.float()
+        for batch in indices.split(self.gradients.slice or VALIDATION_BATCH) if len(indices) else ():
+            images, targets = self.gradients.read(self.validation, batch)
+            outputs = self.gradients.forward(images)
             cosines = cosine_similarity(outputs, targets)
             sums[0] += self.loss(outputs, targets)
             sums[1] += (cosines >= THRESHOLD).sum()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainables.network import Budget
 
 SEARCHES = ("random", "tpe")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 WANDB_MODES = ("disabled", "offline", "online")
 TIMINGS = ("short", "none")
 HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
@@ -86,7 +86,7 @@ class SearchConfig:
     batch_size: int | None = None
     """Images per update, over all workers of a trial."""
     precision: str = "auto"
-    """auto, float32 or bfloat16."""
+    """auto, float32, tf32 or bfloat16."""
     cpus_per_trial: float = 1.0
     """Cores for each worker of a trial; also its threads."""
     gpus_per_trial: float | None = None

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.precision import Precision, bfloat16_unit, choose
+from trainables.precision import PRECISIONS, Precision, bfloat16_unit, choose
 from trainables.training import Examples, Training, TrainingConfig
+from tuner import config
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 AMX = {"amx_bf16": True, "amx_tile": True, "avx512_bf16": True}
@@ -47,8 +48,31 @@ def test_with_amx_only_convolutions_train_in_bfloat16(
     monkeypatch: pytest.MonkeyPatch, train: Examples, validation: Examples, model: str, name: str
 ) -> None:
     pretend(monkeypatch, AMX)
-    config = TrainingConfig(model=model, learning_rate=1e-3, max_epochs=1, seed=0)
-    assert Training(config, train, validation, device=CPU).precision.name == name
+    settings = TrainingConfig(model=model, learning_rate=1e-3, max_epochs=1, seed=0)
+    assert Training(settings, train, validation, device=CPU).precision.name == name
+
+
+@pytest.mark.parametrize(("capability", "name"), [((7, 5), "float32"), ((8, 0), "tf32")])
+def test_tf32_is_taken_where_it_is_asked_for_and_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose("tf32", pays=False, device=CUDA).name == name
+    assert choose("tf32", pays=True, device=CPU) == Precision("float32", "this cpu has no TF32")
+
+
+def test_a_gpu_rounds_what_it_multiplies_only_where_tf32_is_asked_for() -> None:
+    backends = torch.backends
+    try:
+        for name, rounded in (("tf32", "tf32"), ("float32", "ieee"), ("bfloat16", "ieee")):
+            Precision(name, "").set_products()
+            assert (backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision) == (rounded, rounded)
+    finally:
+        Precision("float32", "").set_products()
+
+
+def test_the_command_offers_these_precisions() -> None:
+    assert set(config.PRECISIONS) == {"auto", *PRECISIONS}
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
@@ -63,13 +87,17 @@ def test_what_is_asked_for_is_taken(
 
 @pytest.mark.parametrize("asked", ["float16", "bf16", ""])
 def test_another_name_is_refused(asked: str) -> None:
-    with pytest.raises(ValueError, match="precision must be auto, float32 or bfloat16, but got"):
+    with pytest.raises(ValueError, match="precision must be auto, float32, tf32, bfloat16, but got"):
         choose(asked, pays=True, device=CPU)
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "memory_format"),
-    [("bfloat16", torch.bfloat16, torch.channels_last), ("float32", torch.float32, torch.contiguous_format)],
+    [
+        ("bfloat16", torch.bfloat16, torch.channels_last),
+        ("tf32", torch.float32, torch.channels_last),
+        ("float32", torch.float32, torch.contiguous_format),
+    ],
 )
 def test_the_network_runs_in_the_precision_while_its_weights_stay_float32(
     name: str, dtype: torch.dtype, memory_format: torch.memory_format
