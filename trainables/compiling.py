@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainables.training import Examples, TrainingConfig
 
 COMPILE_SEC = 15.0  # with its imports, as measured for these networks on two cores
-LIKELY_GAIN = 0.15  # of a step's time, at most, as measured there
+LIKELY_GAIN = 0.1  # of a step's time, at most, as measured there
 ROUNDS = 5
 
 
@@ -33,26 +33,33 @@ def compiled(network: nn.Module) -> nn.Module:
     return cast(nn.Module, torch.compile(network, dynamic=False))
 
 
-def verdict(config: "TrainingConfig", train: "Examples", device: torch.device) -> Verdict:
-    """Measure a step of this training on this machine, with the threads that are set, if compiling may pay.
+def training_sec(config: "TrainingConfig", batch: "Examples", *, images: int, device: torch.device) -> float:
+    """Seconds of `max_epochs` over so many images, from steps over `batch` on this machine with the threads set."""
+    step = _step(replace(config, compiled=False), batch, device)
+    return min(_seconds(step), _seconds(step)) * _steps(config, batch, images)
 
-    Takes a second when a training of `max_epochs` is too short for that, else as long as compiling.
-    """
-    batch = replace(train, images=train.images[: config.batch_size], targets=train.targets[: config.batch_size])
-    batches = len(train) / len(batch.images)
+
+def may_pay(training_sec: float) -> bool:
+    """Whether a training of that length is worth the seconds that measuring it compiled takes."""
+    return training_sec * LIKELY_GAIN > COMPILE_SEC
+
+
+def verdict(config: "TrainingConfig", batch: "Examples", *, images: int, device: torch.device) -> Verdict:
+    """Compile a step of a training with so many images, and compare it with the one that is not compiled."""
     eager = _step(replace(config, compiled=False), batch, device)
-    eager_sec = min(_seconds(eager), _seconds(eager))
-    training_sec = eager_sec * batches * config.max_epochs
-    if training_sec * LIKELY_GAIN < COMPILE_SEC:
-        return Verdict(False, f"a trial trains for {training_sec:.0f} s at most, too short for it to pay")
     start = time.perf_counter()
     try:
         fast = _step(replace(config, compiled=True), batch, device)
         fast()
     except Exception as error:  # no C++ compiler, or a network that it can't take: each has an exception of its own
-        return Verdict(False, f"it fails here: {str(error).strip().splitlines()[0]}")
+        return Verdict(False, f"it fails here: {str(error).strip().partition(chr(10))[0]}")
     compile_sec = time.perf_counter() - start
-    return _compared(eager, fast, compile_sec=compile_sec, steps=batches * config.max_epochs)
+    eager()  # its first, too
+    return _compared(eager, fast, compile_sec=compile_sec, steps=_steps(config, batch, images))
+
+
+def _steps(config: "TrainingConfig", batch: "Examples", images: int) -> float:
+    return config.max_epochs * images / len(batch)
 
 
 def _compared(eager: Callable[[], Any], fast: Callable[[], Any], *, compile_sec: float, steps: float) -> Verdict:
@@ -60,9 +67,12 @@ def _compared(eager: Callable[[], Any], fast: Callable[[], Any], *, compile_sec:
     pairs = [(_seconds(eager), _seconds(fast)) for _ in range(ROUNDS)]
     gain = 1 - statistics.median(after / before for before, after in pairs)
     saved_sec = gain * statistics.median(before for before, _ in pairs) * steps
-    pays = saved_sec > compile_sec
-    faster = f"{abs(gain):.0%} {'faster' if gain > 0 else 'slower'} a step"
-    return Verdict(pays, f"{faster}, {saved_sec:.0f} s in the longest trial for {compile_sec:.0f} s of compiling")
+    if gain <= 0:
+        return Verdict(False, f"a step takes {-gain:.0%} longer with it")
+    return Verdict(
+        saved_sec > compile_sec,
+        f"a step takes {gain:.0%} less, {saved_sec:.0f} s in the longest trial for {compile_sec:.0f} s of compiling",
+    )
 
 
 def _step(config: "TrainingConfig", batch: "Examples", device: torch.device) -> Callable[[], float]:

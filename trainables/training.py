@@ -157,6 +157,11 @@ class Training:
         """Images of one pass through VGG16, after what was halved for want of memory; None without VGG16."""
         return None if self.perceptual is None else self.perceptual.batch
 
+    @property
+    def graph_problem(self) -> str:
+        """Why steps could not be recorded as a CUDA graph; empty where they could, or where none is tried."""
+        return self._update.problem if isinstance(self._update, Replayed) else ""
+
     def epochs(self) -> Iterator[EpochRecord]:
         """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
         while not (self.history and self.history[-1].stop_reason):

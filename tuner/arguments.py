@@ -13,7 +13,7 @@ from trainables.early_stopping import CRITERIA
 from trainables.losses import LOSSES
 from trainables.registry import NETWORKS
 from trainables.vgg16 import NORMALISATIONS, PUBLISHED
-from tuner.config import CHANGEABLE_ON_RESUME, PRECISIONS, SEARCHES, TIMINGS, WANDB_MODES, SearchConfig, flag
+from tuner.config import CHANGEABLE_ON_RESUME, COMPILE, PRECISIONS, SEARCHES, TIMINGS, WANDB_MODES, SearchConfig, flag
 from tuner.losses import DEFAULT_WEIGHTS
 
 
@@ -79,6 +79,7 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", type=type_, nargs=2, metavar=("LOW", "HIGH"))
     group.add_argument("--batch-size", type=int, help="images per update; one number (default: 256)")
     group.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (default: auto)")
+    group.add_argument("--compile", help=f"{', '.join(COMPILE)}: torch.compile (default: auto, where it pays)")
 
 
 def _add_resources(parser: argparse.ArgumentParser) -> None:

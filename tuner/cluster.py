@@ -75,6 +75,11 @@ class Share:
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_gib * 2**30}
         return {name: amount for name, amount in named.items() if amount}
 
+    @property
+    def threads(self) -> int:
+        """Of one worker on a CPU."""
+        return max(1, int(self.cpus))
+
     def fits(self, node: Node) -> int:
         """How many such workers run on a node at once."""
         pairs = ((node.cpus, self.cpus), (node.gpus, self.gpus), (node.memory_gib, self.memory_gib))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SEARCHES = ("random", "tpe")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+COMPILE = ("auto", "on", "off")
 WANDB_MODES = ("disabled", "offline", "online")
 TIMINGS = ("short", "none")
 HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
@@ -87,6 +88,8 @@ class SearchConfig:
     """Images per update, over all workers of a trial."""
     precision: str = "auto"
     """auto, float32, tf32 or bfloat16."""
+    compile: str = "auto"
+    """Whether networks train through torch.compile: on, off, or auto, which `tuner.compiling` settles."""
     cpus_per_trial: float = 1.0
     """Cores for each worker of a trial; also its threads."""
     gpus_per_trial: float | None = None
@@ -143,6 +146,7 @@ class SearchConfig:
             "search": SEARCHES,
             "early_stopping": tuple(CRITERIA),
             "precision": PRECISIONS,
+            "compile": COMPILE,
             "wandb": WANDB_MODES,
             "timing": TIMINGS,
         }

@@ -29,7 +29,17 @@ EPOCH_COLUMNS = (
     "validation_sec",
     "images_per_sec",
 )
-FACTS = ("device", "precision", "threads", "host", "start_sec", "reused_process", "damaged_checkpoint")
+FACTS = (
+    "device",
+    "precision",
+    "compiled",
+    "threads",
+    "perceptual_batch",
+    "host",
+    "start_sec",
+    "reused_process",
+    "damaged_checkpoint",
+)
 FINISHED = frozenset({"max_epochs", "early_stopping", "asha", "diverged"})
 
 
@@ -262,7 +272,10 @@ class Recorder(tune.Callback):
             self._console.line(
                 f"training in {result['precision']} on {result['device']} "
                 f"({result['precision_reason']}), {result['threads']} threads a worker"
+                f"{', through torch.compile' if result['compiled'] else ''}"
             )
+            if result["graph_problem"]:
+                self._console.line(f"without CUDA graphs, so slower: {result['graph_problem']}", style="yellow")
 
 
 def _ending(row: Row) -> str:

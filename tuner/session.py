@@ -1,7 +1,7 @@
 """One session of a run, first or resumed: search, confirm, evaluate, tell."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from analysis.ranking import finalists, told
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
 from trainables.vgg16 import Vgg16
-from tuner import closing, interrupts, losses, preflight, provenance
+from tuner import closing, compiling, interrupts, losses, preflight, provenance
 from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 from tuner.data import Data
@@ -81,7 +81,10 @@ def run(plan: Plan, console: Console, started: float) -> int:
     tracking = tracker(config.wandb, config.name, config.directory)
     status = "failed"
     try:
-        code = _search_and_evaluate(plan, console, tracking, started)
+        config = compiling.settled(config, plan.share, plan.data.train.examples, console)
+        row["config"] = config.to_json()
+        publish(config.tables, "runs", config.name, [row])
+        code = _search_and_evaluate(replace(plan, config=config), console, tracking, started)
         status = "finished" if code == 0 else "failed"
         return code
     except KeyboardInterrupt:
@@ -168,10 +171,11 @@ class Searching:
                 "early_stopping": config.early_stopping,
                 "batch_size": config.batch_size,
                 "precision": config.precision,
+                "compiled": config.compile == "on",
                 **losses.training_settings(config),
             },
             workers=config.workers_per_trial,
-            worker_resources=share.resources,
+            share=share,
             experiment=config.experiment,
             session=config.experiment.next_session(),
             several_losses=config.several_losses,

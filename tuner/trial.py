@@ -45,7 +45,8 @@ class Shared:
     training: dict[str, Any]
     """Settings of TrainingConfig that are not searched."""
     workers: int
-    worker_resources: dict[str, float]
+    share: cluster.Share
+    """Of each of them."""
     experiment: Experiment
     session: str
     """The name of the one that runs."""
@@ -76,8 +77,8 @@ def run_trial(config: Proposal, shared: Shared) -> None:
         train_loop_config=loop_config,
         scaling_config=ray.train.ScalingConfig(
             num_workers=shared.workers,
-            use_gpu="GPU" in shared.worker_resources,
-            resources_per_worker=shared.worker_resources,
+            use_gpu=shared.share.gpus > 0,
+            resources_per_worker=shared.share.resources,
         ),
         run_config=ray.train.RunConfig(
             name=trial_directory(config["number"]),  # the same after a restart: it resumes by it
@@ -180,6 +181,7 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         "device": _device_name(device),
         "precision": training.precision.name,
         "precision_reason": training.precision.reason,
+        "compiled": config.compiled,
         "threads": torch.get_num_threads(),
         "host": os.uname().nodename,
         "start_sec": time.time() - start,
@@ -222,7 +224,7 @@ class Session:
     def __init__(self, shared: Shared) -> None:
         self.experiment = shared.experiment
         self.alone = shared.workers == 1
-        self.share = shared.worker_resources
+        self.share = shared.share
         self.several_losses = shared.several_losses
         self.facts: dict[str, Any] = {}
         self._peak_mib = 0.0
@@ -237,13 +239,13 @@ class Session:
 
     def prepare_device(self) -> torch.device:
         """This worker's device, limited to its share: threads on a CPU, memory on a GPU."""
-        torch.set_num_threads(max(1, int(self.share["CPU"])))
+        torch.set_num_threads(self.share.threads)
         # A process without a share of a GPU still sees every one of them: Ray's word counts, not CUDA's
         if not ray.get_gpu_ids():
             return torch.device("cpu")
         device = torch.device("cuda:0") if self.alone else ray.train.torch.get_device()
-        if self.share.get("GPU", 0) < 1:
-            torch.cuda.set_per_process_memory_fraction(self.share["GPU"], device)
+        if self.share.gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(self.share.gpus, device)
         torch.cuda.reset_peak_memory_stats(device)
         return device
 
@@ -267,6 +269,8 @@ class Session:
             **asdict(record),
             **self.facts,
             "peak_mib": self._peak(training.device),
+            "perceptual_batch": training.perceptual_batch,
+            "graph_problem": training.graph_problem,
             OBJECTIVE: reached(training.history[: record.epoch], several=self.several_losses),
         }
         if self.workers.rank > 0 or record.epoch < len(training.history):

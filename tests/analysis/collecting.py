@@ -39,7 +39,9 @@ def file_of(storage: Path, table: str, run: str = "fc") -> Path:
     return table_path(storage / "tables", table, run)
 
 
-NEWER = ("loss", "rank", "damaged_checkpoint", "best_validation_cosine")  # columns that version 1 did not have
+# columns that version 1 did not have
+NEWER = ("loss", "rank", "damaged_checkpoint", "best_validation_cosine", "compiled", "perceptual_batch")
+ADDED = {**dict.fromkeys(name for name in NEWER if name != "rank"), "loss": "mse"}  # to its trials
 
 
 def older(table: str, run: str = "fc", without: tuple[str, ...] = NEWER) -> pa.Table:

@@ -17,7 +17,7 @@ from filelock import FileLock
 from analysis.aggregate import main
 from analysis.schema import TABLES, VERSION, arrow_schema
 from analysis.tables import publish, read, rows_of
-from tests.analysis.collecting import MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
+from tests.analysis.collecting import ADDED, MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
 
 COMMAND = [sys.executable, "-m", "analysis.aggregate"]
 
@@ -126,8 +126,7 @@ def test_older_tables_get_todays_columns(tmp_path: Path) -> None:
     publish(a / "tables", "trials", "fc", older("trials"))
     assert collect(a, out) == 0
     assert pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
-    added = {"loss": "mse", "damaged_checkpoint": None, "best_validation_cosine": None}
-    assert rows_of(out / "tables", "trials", "fc") == [row("trials", **added)]
+    assert rows_of(out / "tables", "trials", "fc") == [row("trials", **ADDED)]
 
 
 def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.checks import Checked, check
 from analysis.schema import KEYS, TABLES, VERSION, arrow_schema
-from tests.analysis.collecting import epochs, older, row
+from tests.analysis.collecting import ADDED, epochs, older, row
 
 INFINITE = float("inf")
 
@@ -174,8 +174,7 @@ def test_an_older_file_is_rewritten_with_todays_columns_and_always_in_the_same_b
     today = found.today()
     assert check(data, "trials", "fc").today() == today
     assert pq.read_schema(io.BytesIO(today)).equals(arrow_schema("trials"), check_metadata=True)
-    added = {"loss": "mse", "damaged_checkpoint": None, "best_validation_cosine": None}
-    assert pq.read_table(io.BytesIO(today)).to_pylist() == [row("trials", **added)]
+    assert pq.read_table(io.BytesIO(today)).to_pylist() == [row("trials", **ADDED)]
 
 
 def test_an_older_file_that_has_all_of_todays_columns_gets_todays_version() -> None:

@@ -52,7 +52,7 @@ def of_version(version: int, table: str = "samples", without: tuple[str, ...] = 
 
 
 def test_a_table_of_the_first_version_is_read_with_what_its_missing_columns_stood_for() -> None:
-    newer = ("loss", "damaged_checkpoint", "best_validation_cosine")
+    newer = ("loss", "damaged_checkpoint", "best_validation_cosine", "compiled", "perceptual_batch")
     trials = brought_up("trials", of_version(1, "trials", without=newer))
     assert trials.schema.equals(arrow_schema("trials"), check_metadata=True)
     assert trials["loss"].to_pylist() == ["mse"]
@@ -66,11 +66,12 @@ def test_a_table_of_the_second_version_knew_of_no_damaged_checkpoints() -> None:
         brought_up("trials", of_version(3, "trials", without=("damaged_checkpoint",)))
 
 
-def test_a_table_of_the_third_version_knew_of_no_cosines_of_trials() -> None:
-    content = of_version(3, "trials", without=("best_validation_cosine",))
-    assert brought_up("trials", content)["best_validation_cosine"].to_pylist() == [None]
-    with pytest.raises(ValueError, match="column best_validation_cosine is missing"):
-        brought_up("trials", of_version(4, "trials", without=("best_validation_cosine",)))
+@pytest.mark.parametrize("column", ["best_validation_cosine", "compiled", "perceptual_batch"])
+def test_a_table_of_the_third_version_knew_of_no_cosines_nor_of_what_came_with_them(column: str) -> None:
+    content = of_version(3, "trials", without=(column,))
+    assert brought_up("trials", content)[column].to_pylist() == [None]
+    with pytest.raises(ValueError, match=f"column {column} is missing"):
+        brought_up("trials", of_version(4, "trials", without=(column,)))
 
 
 def test_a_column_that_its_version_must_have_is_missed_by_name() -> None:

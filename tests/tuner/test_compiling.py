@@ -1,0 +1,102 @@
+"""Whether trials are compiled is settled before the first of them."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from analysis.console import Console
+from tests.tuner.conftest import ROOT, TINY, Command
+from trainables.compiling import Verdict
+from trainables.training import Examples
+from tuner import compiling
+from tuner.cluster import Share
+from tuner.config import SearchConfig
+
+SEPARABLE = SearchConfig(model="separable", max_epochs=2, batch_size=64)
+ONE_CPU = Share(1, 0, 0)
+MEASURED = """
+import torch
+from analysis.console import Console
+from trainables.training import Examples
+from tuner import cluster, compiling
+from tuner.config import SearchConfig
+
+cluster.prepare_environment(False)
+cluster.start(None, model="separable", dashboard=False, verbose=False)
+compiling.compiling.may_pay = lambda training_sec: True
+train = Examples(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.zeros(64, 1, 28, 28))
+config = SearchConfig(model="separable", max_epochs=10**9, batch_size=64)
+print("settled:", compiling.settled(config, cluster.Share(1, 0, 0), train, Console()).compile)
+cluster.stop()
+"""
+
+
+@pytest.fixture
+def train() -> Examples:
+    return Examples(torch.zeros(100, 3, 32, 32, dtype=torch.uint8), torch.zeros(100, 1, 28, 28))
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images of each batch that was measured; it is found to pay."""
+    batches: list[int] = []
+
+    def measure(config: object, batch: Examples, images: int, share: Share) -> Verdict:
+        batches.append(len(batch))
+        return Verdict(True, "a step takes 9 % less")
+
+    monkeypatch.setattr(compiling, "_measured", measure)
+    monkeypatch.setattr(compiling, "_training_sec", lambda *arguments: 1e6)
+    return batches
+
+
+@pytest.mark.parametrize("asked", ["on", "off"])
+def test_what_is_asked_for_is_taken(asked: str, train: Examples, measured: list[int]) -> None:
+    assert compiling.settled(replace(SEPARABLE, compile=asked), ONE_CPU, train, Console()).compile == asked
+    assert measured == []
+
+
+def test_gpus_and_the_perceptual_loss_alone_are_not_measured(train: Examples, measured: list[int]) -> None:
+    assert compiling.settled(SEPARABLE, Share(1, 0.25, 0), train, Console()).compile == "off"
+    assert compiling.settled(replace(SEPARABLE, loss="perceptual"), ONE_CPU, train, Console()).compile == "off"
+    assert measured == []
+
+
+@pytest.mark.parametrize(("model", "images"), [("separable", 64), ("cnn", 32)])
+def test_a_long_training_is_measured_with_what_goes_through_the_network_at_once(
+    model: str, images: int, train: Examples, measured: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compiling.settled(replace(SEPARABLE, model=model), ONE_CPU, train, Console()).compile == "on"
+    assert measured == [images]
+    assert "torch.compile is used: a step takes 9 % less" in capsys.readouterr().out
+
+
+def test_a_short_training_is_not_measured_and_leaves_this_process_its_threads(
+    train: Examples, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiling, "_measured", None)  # to call it would be an error
+    threads = torch.get_num_threads()
+    assert compiling.settled(SEPARABLE, ONE_CPU, train, Console()).compile == "off"
+    assert torch.get_num_threads() == threads
+    assert capsys.readouterr().out == ""
+
+
+def test_a_process_with_a_trials_share_measures_it() -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURED], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    told = re.search(r"torch\.compile is (not )?used: a step takes \d+% (less|longer)", done.stdout)
+    assert told, done.stdout + done.stderr
+    assert f"settled: {'off' if told[1] else 'on'}" in done.stdout
+
+
+def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(command: Command) -> None:
+    asked = ("--model", "separable", "--samples", "2", "--max-epochs", "2", "--finalists", "1", "--compile", "on")
+    code, output = command.run("--name", "run", *asked, *TINY)
+    assert code == 0, output
+    assert re.search(r"threads a worker, through torch\.compile$", output, re.MULTILINE)
+    assert command.table("trials", "run").compiled.all()
+    assert json.loads(command.table("runs", "run").config[0])["compile"] == "on"
