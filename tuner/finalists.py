@@ -14,7 +14,7 @@ from analysis.tables import Row, publish
 from trainables.baselines import ceiling, floors
 from trainables.network import parameter_count
 from trainables.pipelines import as_float
-from trainables.registry import build
+from trainables.registry import build, find
 from trainables.training import Examples
 from trainables.weights import SavedNetwork, save_network
 from tuner import checkpoints
@@ -76,7 +76,10 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     weights = best_weights(config.experiment, row["trial"])
     network = build(config.model, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
-    network.eval().to(test.images.device)
+    device = test.images.device
+    slice_size = find(config.model).defaults.cpu_slice if device.type == "cpu" else None
+    memory_format = torch.channels_last if slice_size else torch.contiguous_format
+    network.eval().to(device).to(memory_format=memory_format)
     subject = Subject(
         name=f"trial {row['trial']}",
         kind="trial",
@@ -86,8 +89,8 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     )
 
     def run(batch: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = network(as_float(batch))
-        return outputs
+        parts = batch.split(slice_size or len(batch))
+        return torch.cat([network(as_float(part).contiguous(memory_format=memory_format)) for part in parts])
 
     rows, cosines = evaluate(subject, run, "test", test)
     return Evaluated(weights, rows, sample_rows(subject, run, test, cosines))
