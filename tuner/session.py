@@ -12,7 +12,7 @@ from analysis.ranking import finalists, told
 from analysis.tables import Row, publish, rows_of
 from trainables.training import Examples
 from trainables.vgg16 import Vgg16
-from tuner import closing, compiling, interrupts, losses, preflight, provenance
+from tuner import closing, compiling, gpu_memory, interrupts, losses, preflight, provenance
 from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 from tuner.data import Data
@@ -43,6 +43,8 @@ class Plan:
     """The runs table's row of the session before, when this one resumes."""
     vgg: Vgg16 | None
     """What the perceptual loss needs."""
+    gpu_memory: str
+    """The line about it; empty without GPUs."""
 
 
 def plan(config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node], growth: Growth) -> Plan:
@@ -66,7 +68,8 @@ def plan(config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node]
     if len(up) > 1:
         check_shared(config.storage, preflight.able(up, share))
     preflight.check_groups(config, up)
-    return Plan(complete, used, share, fits, nodes, earlier, vgg)
+    memory = gpu_memory.check(complete, share, len(used.train), len(used.validation), preflight.able(up, share))
+    return Plan(complete, used, share, fits, nodes, earlier, vgg, memory)
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -215,6 +218,8 @@ def _introduce(console: Console, plan: Plan) -> None:
         f"{config.concurrency or plan.fits} at a time with {each} each; {config.search} search, "
         f"ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
     )
+    if plan.gpu_memory:
+        console.line(plan.gpu_memory)
     _tell_loss(console, plan)
     if not any(node.gpus for node in plan.nodes):
         full = config.budget(gpus=1)

@@ -68,14 +68,16 @@ def ray_start(
 
 
 @contextmanager
-def head(*flags: str, port: int, cwd: Path = ROOT, page: int | None = None) -> Iterator[str]:
+def head(
+    *flags: str, port: int, cwd: Path = ROOT, page: int | None = None, more: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """The head of a cluster, with Ray's own page on a port where one is given; its address."""
     with ExitStack() as stack:
         own = (f"--port={port}", f"--temp-dir={stack.enter_context(short_directory())}", "--node-ip-address=127.0.0.1")
         shown = ["--include-dashboard=false"]
         if page is not None:  # the agent takes the jobs; its usual port belongs to another node of this machine
             shown = [f"--dashboard-port={page}", f"--dashboard-agent-listen-port={free_port()}"]
-        stack.enter_context(ray_start("--head", *own, *shown, *flags, cwd=cwd))
+        stack.enter_context(ray_start("--head", *own, *shown, *flags, cwd=cwd, more=more))
         yield f"127.0.0.1:{port}"
 
 
