@@ -6,8 +6,6 @@ performance model for multicore architectures": the longer of moving the bytes a
 
 import copy
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.network import parameter_count
 from trainables.pipelines import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.rates import matrix_gflops, shortest_sec
 from trainables.receptive_field import receptive_field
 
 IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)  # read as uint8, written as float32
-MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
-TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device reaches in practice, the best of TRIES."""
+    """What a device reaches in practice, the best of `rates.TRIES`."""
 
     matrix_gflops: float
     """A square matrix product in the subject's precision."""
@@ -68,25 +65,11 @@ def limit_sec(card: Card | None, rates: Rates, images: int) -> float:
 
 def measure(device: torch.device, precision: str) -> Rates:
     """The device's rates; takes about a second."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    size = MATRIX_SIZE[device.type]
-    left, right = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
+    product_gflops = matrix_gflops(device, precision)
     source = torch.rand(BUFFER_MIB[device.type] * 2**18, device=device)
     target = torch.empty_like(source)
-    product = _shortest_sec(lambda: left @ right, device)
-    copied = _shortest_sec(lambda: target.copy_(source), device)
+    copied_sec = shortest_sec(lambda: target.copy_(source), device)
     if device.type == "cuda":
-        del left, right, target
+        del target
         torch.cuda.empty_cache()
-    return Rates(2 * size**3 / product / 1e9, 2 * source.nbytes / copied / 1e9)
-
-
-def _shortest_sec(run: Callable[[], object], device: torch.device) -> float:
-    times = []
-    for _ in range(1 + TRIES):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return Rates(product_gflops, 2 * source.nbytes / copied_sec / 1e9)

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.timing import limits
 from analysis.timing.limits import IMAGE_BYTES, Card, Rates, card, limit_sec, measure
+from trainables import rates
 from trainables.pipelines import factors, reference
 from trainables.registry import build
 from trainables.separable import Separable
@@ -110,7 +111,7 @@ def test_no_network_can_be_faster_than_its_images_are_moved(model: str, images: 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MATRIX_SIZE", {"cpu": 64})
+    monkeypatch.setattr(rates, "MATRIX_SIZE", {"cpu": 64})
     monkeypatch.setattr(limits, "BUFFER_MIB", {"cpu": 2})
 
 
@@ -118,10 +119,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rates_are_those_of_the_best_try_after_an_untimed_one(monkeypatch: pytest.MonkeyPatch) -> None:
     product, copied = [0.001, 4.0, 2.0, 8.0, 3.0, 5.0], [0.001, 0.5, 0.9, 0.7, 0.25, 0.6]
     moments = iter([0.0, *itertools.accumulate(sec for one in product + copied for sec in (one, 1.0))])
-    monkeypatch.setattr(limits, "time", types.SimpleNamespace(perf_counter=lambda: next(moments)))
-    rates = measure(CPU, "float32")
-    assert rates.matrix_gflops == pytest.approx(2 * 64**3 / 2.0 / 1e9)
-    assert rates.bandwidth_gb_per_sec == pytest.approx((2 * MIB + 2 * MIB) / 0.25 / 1e9)
+    monkeypatch.setattr(rates, "time", types.SimpleNamespace(perf_counter=lambda: next(moments)))
+    found = measure(CPU, "float32")
+    assert found.matrix_gflops == pytest.approx(2 * 64**3 / 2.0 / 1e9)
+    assert found.bandwidth_gb_per_sec == pytest.approx((2 * MIB + 2 * MIB) / 0.25 / 1e9)
 
 
 class Products(TorchDispatchMode):

@@ -1,0 +1,186 @@
+"""Where an epoch's time goes, and which share of the machine's matrix rate a network reaches.
+
+    python -m trainables.profile --model cnn
+    python -m trainables.profile --model cnn --loss perceptual --perceptual-size 64
+
+Images, targets and VGG16's weights are random, since the time does not depend on their values. Epochs are timed in
+pairs, one left alone and one part by part, which shows what the timing itself costs. Exit status: 0, 2 for a mistake on
+the command line, 130 after Ctrl-C.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables import random_inputs
+from trainables.clock import time_epochs
+from trainables.losses import LOSSES, Perceptual
+from trainables.precision import PRECISIONS, Precision
+from trainables.rates import matrix_gflops
+from trainables.registry import find
+from trainables.training import Training, TrainingConfig
+
+EPOCH_SEC = 1.5  # of an epoch at the full matrix rate, where --images leaves the choice
+FEWEST = 4  # images then: one pass through VGG16 on a CPU
+MOST = {"cpu": 16_384, "cuda": 45_000}  # small networks are far from that rate; on a GPU CIFAR-10's training split
+VALIDATION_PER_TRAIN = 1 / 9  # as in a search
+PARTED, ALONE = "epoch, part by part", "epoch, left alone"
+GPU_NOTE = "Each part was waited for; left alone nothing is, and CUDA graphs are used where they can be."
+COUNTED = 2  # images; batch normalisation does not take one alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Of an epoch: training and validation."""
+
+    part_sec: dict[str, float]
+    """Of the timed epoch with the median duration: `clock.PARTS` and `clock.REST`, which add up to that epoch."""
+    epoch_sec: float
+    """Median of the epochs left alone."""
+    images: int
+    """That are trained on."""
+    flops: int
+    """2 per multiplication and addition of matrix products and convolutions, forward and backward."""
+    precision: str
+    """In which most of those are done."""
+    matrix_gflops: float
+    """What a matrix product in that precision with the same threads reaches at best, in 10⁹ FLOPs a second."""
+
+    @property
+    def gflops(self) -> float:
+        """What an epoch left alone reaches, in 10⁹ FLOPs a second."""
+        return self.flops / self.epoch_sec / 1e9
+
+
+def measure(config: TrainingConfig, *, images: int | None, epochs: int, device: torch.device) -> Profile:
+    """Profile a training on so many images; None: as many as take a few seconds.
+
+    Prints a line before what takes long.
+    """
+    vgg = random_inputs.vgg16() if config.loss == "perceptual" else None
+    few = random_inputs.examples(COUNTED)
+    counted = Training(config, few, few, device=device, vgg=vgg)
+    train_flops, validation_flops = flops_per_image(counted)
+    precision = _of_most_products(counted)
+    print(f"measuring the matrix rate in {precision.name} ({precision.reason}) …", flush=True)
+    rate = matrix_gflops(device, precision.name)
+    train = random_inputs.examples(images or fitting_images(train_flops / rate / 1e9, device))
+    validation = random_inputs.examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)))
+    print(f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ", end="")
+    print(f"{len(train):,} random images, one epoch to warm up, then {epochs} pairs …", flush=True)
+    alone, parted = time_epochs(Training(config, train, validation, device=device, vgg=vgg), epochs)
+    return Profile(
+        part_sec=sorted(parted, key=lambda part_sec: sum(part_sec.values()))[(epochs - 1) // 2],
+        epoch_sec=statistics.median(alone),
+        images=len(train),
+        flops=train_flops * len(train) + validation_flops * len(validation),
+        precision=precision.name,
+        matrix_gflops=max(rate, matrix_gflops(device, precision.name)),  # again: the machine may have been busy
+    )
+
+
+def flops_per_image(training: Training) -> tuple[int, int]:
+    """Of training, forward and backward, and of validation; counted over all its images, without an update."""
+    count = len(training.train)
+    training.network.train()
+    with FlopCounterMode(display=False) as trained:
+        training.gradients.of(training.train, torch.arange(count, device=training.device), count)
+    with FlopCounterMode(display=False) as validated:
+        training._validate()
+    return trained.get_total_flops() // count, validated.get_total_flops() // len(training.validation)
+
+
+def fitting_images(image_sec: float, device: torch.device) -> int:
+    """For epochs of about EPOCH_SEC; a power of two, so that a noisy machine mostly gives the same number again."""
+    most, count = MOST[device.type], int(EPOCH_SEC / image_sec)
+    return most if count >= most else max(FEWEST, 1 << count.bit_length() >> 1)
+
+
+def _of_most_products(training: Training) -> Precision:
+    return training.perceptual.precision if training.perceptual else training.precision
+
+
+def lines(profile: Profile, device: torch.device) -> list[str]:
+    """What is printed of it."""
+    parted_sec = sum(profile.part_sec.values())
+    rows = {**profile.part_sec, PARTED: parted_sec, ALONE: profile.epoch_sec}
+    threads = f" on {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return [
+        f"{'':<28}{'s':>10}{'%':>9}",
+        *(f"{name:<28}{sec:>10.4f}{100 * sec / parted_sec:>9.1f}" for name, sec in rows.items()),
+        *([GPU_NOTE] if device.type == "cuda" else []),
+        f"{profile.images / profile.epoch_sec:,.1f} training images/s, validation included",
+        f"{profile.flops / 1e9:,.1f} GFLOP an epoch, {profile.gflops:,.1f} GFLOP/s: "
+        f"{profile.gflops / profile.matrix_gflops:.0%} of the {profile.matrix_gflops:,.1f} GFLOP/s "
+        f"that a matrix product in {profile.precision} reaches{threads}",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        config, device = _config(options), _device(options.device)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    try:
+        profile = measure(config, images=options.images, epochs=options.epochs, device=device)
+    except KeyboardInterrupt:
+        return 130
+    print("\n".join(lines(profile, device)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainables.profile", description="Where an epoch's time goes.")
+    add = parser.add_argument
+    add("--model", default="fc", help="fc, cnn, separable, or package.module:Class (default: fc)")
+    add("--images", type=int, help="training images (default: as many as take a few seconds)")
+    add("--batch-size", type=int, help="images per update (default: the network's own)")
+    add("--precision", choices=("auto", *PRECISIONS), default="auto", help="(default: auto, as a search chooses)")
+    add("--threads", type=int, help="CPU threads (default: one a core; a search's trials have 1)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU if there is one)")
+    add("--epochs", type=int, default=3, help="that are timed, and as many part by part (default: 3)")
+    add("--loss", choices=LOSSES, default="mse", help="(default: mse)")
+    add("--perceptual-size", type=int, default=Perceptual.size, help="side of what VGG16 sees (default: %(default)s)")
+    return parser
+
+
+def _config(options: argparse.Namespace) -> TrainingConfig:
+    """Raises ValueError where an option makes no sense."""
+    for name in ("images", "batch_size", "threads", "epochs"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but is {value}")
+    defaults = find(options.model).defaults
+    return TrainingConfig(
+        model=options.model,
+        learning_rate=min(defaults.learning_rate),
+        dropout=sum(defaults.dropout) / 2 if defaults.dropout else 0.0,  # a search draws zero next to never
+        max_epochs=1,
+        seed=0,
+        batch_size=options.batch_size or defaults.batch_size,
+        precision=options.precision,
+        loss=options.loss,
+        perceptual=Perceptual(size=options.perceptual_size),
+    )
+
+
+def _device(name: str) -> torch.device:
+    """Raises ValueError where there is none of that name."""
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ValueError("--device cuda: PyTorch finds no CUDA device here; give --device cpu or leave it out")
+    return torch.device(name if name != "auto" else "cuda" if has_gpu else "cpu")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
