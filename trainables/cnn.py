@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from trainables.dropout import Dropout
 from trainables.network import Budget, Defaults
 
 
@@ -26,10 +27,10 @@ class CNN(nn.Module):
             nn.ReLU(),
             nn.Conv2d(64, 64, kernel_size=4, padding=1),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(64, 64, kernel_size=4, padding=1),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(64, 1, kernel_size=4, padding=1),
         )
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from trainables.dropout import Dropout
 from trainables.network import Budget, Defaults
 
 
@@ -21,7 +22,7 @@ class FC(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(3 * 32 * 32, 128)]
         if dropout > 0:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         layers += [nn.Linear(128, 28 * 28), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
 

@@ -2,7 +2,6 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -27,10 +26,9 @@ class Precision:
 
     def set_products(self) -> None:
         """Have this process's GPU round what it multiplies in float32 to TF32, or not: by itself cuDNN does."""
-        rounded = "tf32" if self.name == "tf32" else "ieee"
-        backends: Any = torch.backends  # its stubs lack cudnn.conv
-        for kind in (backends.cuda.matmul, backends.cudnn.conv):
-            kind.fp32_precision = rounded
+        # the older of PyTorch's two ways, since torch.compile asks by it and refuses a mixture
+        torch.backends.cuda.matmul.allow_tf32 = self.name == "tf32"
+        torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
 
 def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:

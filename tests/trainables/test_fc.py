@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.dropout import Dropout
 from trainables.fc import FC
 from trainables.network import parameter_count
 
@@ -17,7 +18,7 @@ def test_it_has_two_linear_layers_of_3072_to_128_to_784(dropout: float) -> None:
 def test_dropout_lies_between_the_linear_layers_when_above_zero() -> None:
     plain, dropping = ([type(layer) for layer in FC(dropout).layers] for dropout in (0.0, 0.4))
     assert plain == [nn.Flatten, nn.Linear, nn.Linear, nn.Sigmoid]
-    assert dropping == [nn.Flatten, nn.Linear, nn.Dropout, nn.Linear, nn.Sigmoid]
+    assert dropping == [nn.Flatten, nn.Linear, Dropout, nn.Linear, nn.Sigmoid]
     assert FC(0.4).layers[2].p == 0.4
 
 

@@ -64,9 +64,10 @@ def test_tf32_is_taken_where_it_is_asked_for_and_the_hardware_has_it(
 def test_a_gpu_rounds_what_it_multiplies_only_where_tf32_is_asked_for() -> None:
     backends = torch.backends
     try:
-        for name, rounded in (("tf32", "tf32"), ("float32", "ieee"), ("bfloat16", "ieee")):
+        for name, rounded in (("tf32", True), ("float32", False), ("tf32", True), ("bfloat16", False)):
             Precision(name, "").set_products()
-            assert (backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision) == (rounded, rounded)
+            assert (backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32) == (rounded, rounded)
+            assert torch.get_float32_matmul_precision() == ("high" if rounded else "highest")
     finally:
         Precision("float32", "").set_products()
 
