@@ -45,6 +45,8 @@ class Plan:
     """What the perceptual loss needs."""
     gpu_memory: str
     """The line about it; empty without GPUs."""
+    train_images: int
+    """That there are, of which the search may use fewer."""
 
 
 def plan(config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node], growth: Growth) -> Plan:
@@ -69,7 +71,7 @@ def plan(config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node]
         check_shared(config.storage, preflight.able(up, share))
     preflight.check_groups(config, up)
     memory = gpu_memory.check(complete, share, len(used.train), len(used.validation), preflight.able(up, share))
-    return Plan(complete, used, share, fits, nodes, earlier, vgg, memory)
+    return Plan(complete, used, share, fits, nodes, earlier, vgg, memory, len(data.train))
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -225,7 +227,7 @@ def _introduce(console: Console, plan: Plan) -> None:
         full = config.budget(gpus=1)
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
-            f"--max-epochs {full.max_epochs} --images {full.images or len(data.train)}"
+            f"--max-epochs {full.max_epochs} --images {full.images or plan.train_images}"
         )
 
 

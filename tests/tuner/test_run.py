@@ -98,7 +98,7 @@ def test_the_console_tells_the_answer_and_nothing_of_ray(finished: tuple[Command
     assert "flat image (floor)" in output
     assert "pipeline's own matrix (ceiling)" in output
     assert str(command.storage / "networks" / "run=run" / "best.safetensors") in output
-    assert "No GPU: that is a small search" in output
+    assert "No GPU: that is a small search. The full one: --samples 64 --max-epochs 50 --images 30000" in output
     for chatter in ("Warning", "WARNING", "(raylet)", "INFO", "Traceback", "Trial status"):
         assert chatter not in output
 
