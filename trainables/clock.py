@@ -26,8 +26,8 @@ class Clock:
         places = (*of_gradients, (training.optimizer, "step"), (training, "_validate"))
         plain = [(owner, name, getattr(owner, name)) for owner, name in places]
         timed = [(owner, name, self._timed(part, run)) for part, (owner, name, run) in zip(PARTS, plain, strict=True)]
-        self._plain = [*plain, (training, "_update", training._update)]
-        self._clocked = [*timed, (training, "_update", training._updated)]
+        self._plain = [*plain, (training, "graph", training.graph)]
+        self._clocked = [*timed, (training, "graph", None)]
 
     def __enter__(self) -> "Clock":
         _place(self._clocked)
@@ -53,9 +53,9 @@ class Clock:
         return time.perf_counter()
 
 
-def _place(functions: list[tuple[object, str, Callable[..., Any]]]) -> None:
-    for owner, name, function in functions:
-        setattr(owner, name, function)
+def _place(attributes: list[tuple[object, str, Any]]) -> None:
+    for owner, name, value in attributes:
+        setattr(owner, name, value)
 
 
 def time_epochs(training: Training, count: int) -> tuple[list[float], list[dict[str, float]]]:

@@ -16,6 +16,7 @@ class CNN(nn.Module):
         dropout=(0.0, 0.5),
         reduced_precision=True,
         cpu_slice=32,
+        cuda_graph=True,
         cpu=Budget(samples=6, max_epochs=6, images=2048),
         gpu=Budget(samples=32, max_epochs=30),
     )

@@ -14,6 +14,7 @@ class FC(nn.Module):
     defaults: ClassVar = Defaults(
         learning_rate=(1e-4, 1e-2),
         dropout=(0.0, 0.5),
+        cuda_graph=True,
         cpu=Budget(samples=16, max_epochs=12),
         gpu=Budget(samples=64, max_epochs=50),
     )

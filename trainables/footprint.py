@@ -40,6 +40,11 @@ class Footprint:
     """The most beside those at any moment of a training step: its batch, activations, gradients."""
     validation_bytes: int
     """The same for a batch of validation."""
+    remainder_bytes: int = 0
+    """A step's, for an epoch's last and smaller batch. Where whole ones are replayed as a CUDA graph, which keeps its
+    memory to itself, that batch and validation have theirs beside it; else 0."""
+    graph: bool = False
+    """Whether they are."""
     vgg_bytes: int = 0
     """VGG16's weights, where the loss is perceptual."""
     pass_bytes: int = 0
@@ -48,7 +53,10 @@ class Footprint:
     @property
     def least_bytes(self) -> int:
         """Without which there is no training."""
-        return self.images_bytes + self.network_bytes + self.vgg_bytes + max(self.step_bytes, self.validation_bytes)
+        held = self.images_bytes + self.network_bytes + self.vgg_bytes
+        if self.graph:
+            return held + self.step_bytes + max(self.validation_bytes, self.remainder_bytes)
+        return held + max(self.step_bytes, self.validation_bytes)
 
     @property
     def total_bytes(self) -> int:
@@ -77,6 +85,9 @@ def footprint(
             step_bytes=step.train_bytes(batch, squared_error),
             validation_bytes=step.validation_bytes(validation_batch, squared_error),
         )
+        if workers == 1 and config.loss == "mse" and defaults.cuda_graph:
+            rest = train_images % batch
+            return replace(plain, graph=True, remainder_bytes=step.train_bytes(rest, squared_error) if rest else 0)
         if config.loss != "perceptual":
             return plain
         loss, vgg_bytes = _perceptual_loss(config)

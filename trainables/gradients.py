@@ -52,7 +52,8 @@ class Gradients:
             images, targets = self.read(examples, part)
             loss = self.loss(self.forward(images), targets) / batch_size
             gradients = self.backward(loss)
-            sums = [a.add_(b) for a, b in zip(sums, gradients, strict=True)] if sums else gradients
+            # not in place: two parameters may have been given one and the same tensor
+            sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else gradients
             total += loss.detach()
         return total, sums or [torch.zeros_like(p) for p in self.parameters]
 

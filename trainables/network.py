@@ -36,6 +36,9 @@ class Defaults:
     cpu_slice: int | None = None
     """Images that go through it at once on a CPU, laid out channels_last, so that its cache holds what is kept for the
     gradients. None takes whole batches; so must a network whose output for one image depends on others (batch norm)."""
+    cuda_graph: bool = False
+    """Whether a GPU may record a training step once and replay it: true where `forward` does the same operations each
+    time, whatever Python's own state; PyTorch's dropout may be among them."""
     cpu: Budget
     """For 2 CPU cores: a real but small search that a person will wait for."""
     gpu: Budget

@@ -17,6 +17,7 @@ class Separable(nn.Module):
 
     defaults: ClassVar = Defaults(
         learning_rate=(1e-3, 1e-1),
+        cuda_graph=True,
         cpu=Budget(samples=16, max_epochs=20),
         gpu=Budget(samples=64, max_epochs=50),
     )

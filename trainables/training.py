@@ -6,7 +6,7 @@ generator's insides, and a resumed training gives the numbers of one that was ne
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,10 +130,7 @@ class Training:
         self.network, self.loss = self.gradients.network, self.gradients.loss
         self.parameters = self.gradients.parameters
         self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
-        self._update: Callable[[Tensor], Tensor] = self._updated
-        # VGG16 keeps any GPU busy, and a process group's messages are not to be recorded
-        if device.type == "cuda" and self.workers.count == 1 and self.perceptual is None:
-            self._update = Replayed(self._updated)
+        self.graph = Replayed() if graph_pays(config, device, self.workers) else None
         self._next_order: tuple[int, Tensor] | None = None
 
     def _prepare(self, slice_size: int | None) -> Gradients:
@@ -160,7 +157,7 @@ class Training:
     @property
     def graph_problem(self) -> str:
         """Why steps could not be recorded as a CUDA graph; empty where they could, or where none is tried."""
-        return self._update.problem if isinstance(self._update, Replayed) else ""
+        return self.graph.problem if self.graph else ""
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
@@ -199,7 +196,7 @@ class Training:
         total = torch.zeros((), device=self.device)
         for batch in order.split(self.config.batch_size):
             whole = len(batch) == self.config.batch_size
-            total += (self._update if whole else self._updated)(batch)
+            total += self.graph(self._updated, batch) if self.graph and whole else self._updated(batch)
         self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
         (total,) = self.workers.add_up([total])
         return float(total) / len(self.train)
@@ -272,6 +269,15 @@ class Training:
         self.best_weights = {k: v.to(self.device) for k, v in best.items()}
         if self.perceptual is not None:  # sums are rounded by how they are divided into passes
             self.perceptual.batch = state["perceptual_batch"]
+
+
+def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -> bool:
+    """Whether a training's whole batches are to be replayed as a CUDA graph.
+
+    VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
+    """
+    small = config.loss == "mse" and workers.count == 1 and find(config.model).defaults.cuda_graph
+    return device.type == "cuda" and small
 
 
 def _perceptual_loss(config: TrainingConfig, vgg: Vgg16 | None, device: torch.device) -> PerceptualLoss:

@@ -14,6 +14,7 @@ from analysis.tables import Row, publish
 from trainables.baselines import ceiling, floors
 from trainables.network import parameter_count
 from trainables.pipelines import as_float
+from trainables.precision import Precision
 from trainables.registry import build, find
 from trainables.training import Examples
 from trainables.weights import SavedNetwork, save_network
@@ -68,6 +69,7 @@ def _evaluate_all(config: SearchConfig, rows: list[Row], share: Share, test: Exa
 
 def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
     device = torch.device("cuda")
+    Precision("float32", "").set_products()
     return _evaluate(config, row, Examples(torch.tensor(images).to(device), torch.tensor(targets).to(device)))
 
 

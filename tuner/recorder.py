@@ -70,6 +70,7 @@ class Recorder(tune.Callback):
         self._running: set[int] = set()
         self._started = datetime.now(UTC)
         self._told_precision = False
+        self._told_fallbacks: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for the pickle that Ray keeps of its callbacks: the state is in the tables."""
@@ -124,6 +125,7 @@ class Recorder(tune.Callback):
             self._curves[number][result["epoch"]] = epoch
             row["peak_mib"] = result["peak_mib"]
             self._tell_precision(result)
+            self._tell_fallback(row, result["fallback"])
             self._tracker.log(number, {k: result[k] for k in EPOCH_COLUMNS})
         else:
             row["error"] = result["error"]
@@ -266,6 +268,13 @@ class Recorder(tune.Callback):
                 style="yellow",
             )
 
+    def _tell_fallback(self, row: Row, fallback: str) -> None:
+        if fallback and fallback not in self._told_fallbacks:
+            self._told_fallbacks.add(fallback)
+            self._console.line(
+                f"trial {row['trial']:>3}  on {row['host']} trains {fallback}, so slower", style="yellow"
+            )
+
     def _tell_precision(self, result: dict[str, Any]) -> None:
         if not self._told_precision:
             self._told_precision = True
@@ -274,8 +283,6 @@ class Recorder(tune.Callback):
                 f"({result['precision_reason']}), {result['threads']} threads a worker"
                 f"{', through torch.compile' if result['compiled'] else ''}"
             )
-            if result["graph_problem"]:
-                self._console.line(f"without CUDA graphs, so slower: {result['graph_problem']}", style="yellow")
 
 
 def _ending(row: Row) -> str:

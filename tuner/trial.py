@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ray import tune
 
 from analysis.ranking import best_epoch, objective
 from analysis.sources import is_refusal
+from trainables import compiling
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints, cluster, losses
@@ -173,6 +174,10 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         loss=proposal["loss"],
         **shared.training,
     )
+    compile_problem = compiling.problem() if config.compiled and device.type == "cpu" else ""
+    if compile_problem:
+        config = replace(config, compiled=False)
+        session.fallback = f"without torch.compile ({compile_problem})"
     vgg = losses.shared(shared.vgg) if config.loss == "perceptual" else None
     training = Training(config, train, validation, device=device, workers=session.workers, vgg=vgg)
     restored = checkpoints.newest(shared.experiment, session.checkpoints(proposal))
@@ -227,6 +232,8 @@ class Session:
         self.share = shared.share
         self.several_losses = shared.several_losses
         self.facts: dict[str, Any] = {}
+        self.fallback = ""
+        """What the trial had to do without, and why; empty where it had all that was wanted."""
         self._peak_mib = 0.0
         self._epoch = 0
         if self.alone:
@@ -270,7 +277,7 @@ class Session:
             **self.facts,
             "peak_mib": self._peak(training.device),
             "perceptual_batch": training.perceptual_batch,
-            "graph_problem": training.graph_problem,
+            "fallback": f"without CUDA graphs ({problem})" if (problem := training.graph_problem) else self.fallback,
             OBJECTIVE: reached(training.history[: record.epoch], several=self.several_losses),
         }
         if self.workers.rank > 0 or record.epoch < len(training.history):

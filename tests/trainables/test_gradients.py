@@ -1,3 +1,5 @@
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -96,3 +98,49 @@ def test_compiled_a_network_gives_the_same_gradients_and_odd_sizes_and_validatio
     network.eval()
     gradients(network, compiled=True, full_size=4).forward(as_float(few.images[:4]))
     assert through == []
+
+
+class Doubled(nn.Module):
+    """Its two parameters have one gradient, of which autograd makes one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.change = nn.Parameter(torch.rand(784, 3072) / 3072), nn.Parameter(torch.zeros(784, 3072))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.linear(images.flatten(1), self.base + self.change).unflatten(1, (1, 28, 28))
+
+
+def test_slices_add_up_where_two_parameters_share_a_gradient(few: Examples) -> None:
+    network = Doubled()
+    _, found = gradients(network, slice=2).of(few, torch.arange(10), 10)
+    _, expected = by_hand(network, few, list(range(10)), 10)
+    for mine, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_multiplies_and_lies_and_compiles_as_it_was_asked_to(
+    few: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr("trainables.compiling.compiled", lambda network: compiled.append(network) or network)
+    torch.backends.cudnn.allow_tf32 = True
+    training = Training(replace(CNN, compiled=True), few, few, device=CPU)
+    assert not torch.backends.cudnn.allow_tf32
+    assert compiled == [training.network]
+    assert training.network.layers[2].weight.is_contiguous(memory_format=torch.channels_last)
+    assert training.gradients.read(few, torch.arange(3))[0].is_contiguous(memory_format=torch.channels_last)
+    Training(CNN, few, few, device=CPU)
+    assert len(compiled) == 1
+
+
+def test_a_training_that_is_over_leaves_its_memory_at_once(few: Examples) -> None:
+    training = Training(CNN, few, few, device=CPU)
+    next(training.epochs())
+    gone = weakref.ref(training)
+    gc.disable()
+    try:
+        del training
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -30,7 +30,7 @@ cluster.prepare_environment(False)
 cluster.start(None, model="separable", dashboard=False, verbose=False)
 compiling.compiling.may_pay = lambda training_sec: True
 train = Examples(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.zeros(64, 1, 28, 28))
-config = SearchConfig(model="separable", max_epochs=10**9, batch_size=64)
+config = SearchConfig(model="separable", max_epochs=10**9, grace_epochs=10**9, batch_size=64)
 print("settled:", compiling.settled(config, cluster.Share(1, 0, 0), train, Console()).compile)
 cluster.stop()
 """
@@ -61,9 +61,13 @@ def test_what_is_asked_for_is_taken(asked: str, train: Examples, measured: list[
     assert measured == []
 
 
-def test_gpus_and_the_perceptual_loss_alone_are_not_measured(train: Examples, measured: list[int]) -> None:
+def test_gpus_the_perceptual_loss_alone_and_other_peoples_networks_are_not_measured(
+    train: Examples, measured: list[int]
+) -> None:
     assert compiling.settled(SEPARABLE, Share(1, 0.25, 0), train, Console()).compile == "off"
     assert compiling.settled(replace(SEPARABLE, loss="perceptual"), ONE_CPU, train, Console()).compile == "off"
+    deadly = replace(SEPARABLE, model="own_networks:Deadly")
+    assert compiling.settled(deadly, ONE_CPU, train, Console()).compile == "off"
     assert measured == []
 
 
@@ -84,6 +88,21 @@ def test_a_short_training_is_not_measured_and_leaves_this_process_its_threads(
     assert compiling.settled(SEPARABLE, ONE_CPU, train, Console()).compile == "off"
     assert torch.get_num_threads() == threads
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"max_epochs": 30, "grace_epochs": 30}, 30),  # nothing is stopped
+        ({"max_epochs": 1}, 1),
+        ({"max_epochs": 9}, 3),  # 1 + 2 / 3 + 6 / 9
+        ({"max_epochs": 9, "grace_epochs": 3}, 5),
+        ({"max_epochs": 4, "reduction_factor": 2}, 2),  # 1 + 1 / 2 + 2 / 4
+        ({"max_epochs": 3, "reduction_factor": 1.1}, 3),  # rungs at 1, 2 and 3: 1 + 1 / 1.1 + 1 / 1.21
+    ],
+)
+def test_a_typical_trial_is_as_long_as_its_rungs_let_it_be(settings: dict[str, float], epochs: int) -> None:
+    assert compiling.typical_epochs(SearchConfig(**settings)) == epochs
 
 
 def test_a_process_with_a_trials_share_measures_it() -> None:
