@@ -87,7 +87,8 @@ def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse"
             "best_validation_cosine": np.clip(1 - best, 0, 1), "train_sec": 60.0,
             "epoch_sec": 60.0 / epochs, "images_per_sec": 20_000.0, "peak_mib": 400.0, "device": "cpu",
             "precision": "float32", "compiled": False, "threads": 1, "host": "node", "restarts": 0,
-            "started_at": starts, "ended_at": starts + timedelta(seconds=60), "checkpoint": "/storage/checkpoint_000001",
+            "started_at": starts, "ended_at": starts + timedelta(seconds=60),
+            "checkpoint": "/storage/checkpoint_000001",
         },
     )  # fmt: skip
 
