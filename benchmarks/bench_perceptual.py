@@ -18,10 +18,11 @@ from torch.nn.functional import interpolate, mse_loss
 from torchvision.models import vgg16
 
 from benchmarks.common import alternate, ratio, report
+from trainables import random_inputs
 from trainables.losses import Perceptual
 from trainables.perceptual import PerceptualLoss
 from trainables.precision import bfloat16_unit, choose
-from trainables.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
+from trainables.vgg16 import NORMALISATIONS, Vgg16
 
 BATCH, ROUNDS = 16, 5
 CPU = torch.device("cpu")
@@ -38,14 +39,9 @@ def pictures() -> tuple[Tensor, Tensor]:
 
 
 def weights() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for layer, (into, out) in CONVOLUTIONS.items():
-        tensors[f"features.{layer}.weight"] = (
-            torch.randn(out, into, 3, 3, generator=generator) * (2 / (9 * into)) ** 0.5
-        )
-        tensors[f"features.{layer}.bias"] = torch.zeros(out)
-    return tensors
+    """The same for both sides."""
+    torch.manual_seed(0)
+    return random_inputs.vgg16().tensors
 
 
 def plain() -> Step:
