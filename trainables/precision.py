@@ -1,6 +1,7 @@
 """Which number format trains a network on a device, chosen from what the machine reports."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,16 @@ class Precision:
         # the older of PyTorch's two ways, since torch.compile asks by it and refuses a mixture
         torch.backends.cuda.matmul.allow_tf32 = self.name == "tf32"
         torch.backends.cudnn.allow_tf32 = self.name == "tf32"
+
+    @contextmanager
+    def tf32_convolutions(self) -> Iterator[None]:
+        """In it a GPU rounds what it convolves in float32 to TF32, unless everything is to be float32."""
+        before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = self.name != "float32"
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
 
 
 def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.made_up import vgg16
+from trainables import perceptual as perceptual_loss
 from trainables.alive import Alive, AsOnGpu, peak_bytes
 from trainables.fc import FC
 from trainables.footprint import Footprint, footprint
@@ -88,7 +89,11 @@ def test_a_step_needs_what_a_real_one_holds_at_its_peak(examples: Examples, mode
 
 
 @pytest.mark.parametrize(("model", "precision"), [("cnn", "float32"), ("separable", "bfloat16")])
-def test_so_does_a_step_through_vgg16(examples: Examples, model: str, precision: str) -> None:
+def test_so_does_a_step_through_vgg16(
+    examples: Examples, model: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu = perceptual_loss.formats
+    monkeypatch.setattr(perceptual_loss, "formats", lambda precision, device: on_gpu(precision, torch.device("cuda")))
     settings = config(model, precision=precision, batch_size=8, loss="perceptual", perceptual=SMALL)
     training = as_on_a_gpu(Training(settings, examples, examples, device=CPU, vgg=vgg16(through=7)))
     need = found(settings, 8, 8)
@@ -190,9 +195,10 @@ def test_auto_is_bfloat16_where_that_pays() -> None:
 def test_the_perceptual_loss_adds_vgg16_and_one_pass(precision: str, bytes_each: int) -> None:
     plain = found(config(precision=precision))
     perceptual = found(config(precision=precision, loss="perceptual", perceptual=SMALL))
-    weights = sum(9 * (into or 0) * out + out for into, out in [(2, 64), (64, 64), (64, 128), (128, 128)])
-    first_in_float32 = (9 * 2 * 64) * (4 - bytes_each) + 64 * (4 - bytes_each)
-    assert perceptual.vgg_bytes == weights * bytes_each + first_in_float32
+    layers = [(2, 64), (64, 64), (64, 128), (128, 128)]
+    in_float32 = 4 * sum(9 * into * out + out for into, out in layers)  # what the targets are multiplied by
+    in_bfloat16 = 2 * sum(9 * into * out for into, out in layers[1:]) if bytes_each == 2 else 0
+    assert perceptual.vgg_bytes == in_float32 + in_bfloat16
     assert perceptual.pass_bytes > 256 * 64 * 32**2 * bytes_each
     assert perceptual.least_bytes == replace(plain, graph=False).least_bytes + perceptual.vgg_bytes
     assert perceptual.total_bytes == perceptual.least_bytes + perceptual.pass_bytes

@@ -72,6 +72,18 @@ def test_a_gpu_rounds_what_it_multiplies_only_where_tf32_is_asked_for() -> None:
         Precision("float32", "").set_products()
 
 
+@pytest.mark.parametrize(("name", "rounded"), [("bfloat16", True), ("tf32", True), ("float32", False)])
+@pytest.mark.parametrize("before", [True, False])
+def test_convolutions_that_stay_in_float32_beside_bfloat16_may_round_and_exact_ones_may_not(
+    monkeypatch: pytest.MonkeyPatch, name: str, rounded: bool, before: bool
+) -> None:
+    """Whatever the network's own precision has set, which is as before afterwards."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    with Precision(name, "").tf32_convolutions():
+        assert torch.backends.cudnn.allow_tf32 == rounded
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_the_command_offers_these_precisions() -> None:
     assert set(config.PRECISIONS) == {"auto", *PRECISIONS}
 
