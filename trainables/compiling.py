@@ -26,7 +26,7 @@ class Verdict:
 
 
 def problem() -> str:
-    """Why this machine can't compile for a CPU; empty where it can."""
+    """Why this machine can't compile; empty where it can. A GPU's kernels too are started by code for the CPU."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 

@@ -13,11 +13,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
 
 from trainables.losses import Perceptual
+from trainables.out_of_memory import is_short_of_memory
 from trainables.precision import Precision
 from trainables.vgg16 import CONVOLUTIONS, POOLED, Normalisation, Vgg16
 
 PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
-SHORT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive")  # as a CPU's kernels say it
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class PerceptualLoss:
                 passes = [self._one_pass(*pair, differentiate=differentiate) for pair in pairs]
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _is_short_of_memory(error) or min(self.batch, len(outputs)) == 1:
+                if not is_short_of_memory(error) or min(self.batch, len(outputs)) == 1:
                     raise
             # here and not above, where the error still holds what the pass had in memory
             self.batch = min(self.batch, len(outputs)) // 2
@@ -221,8 +221,3 @@ def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:
     scaled = kernel.double() / torch.tensor(normalisation.std, dtype=torch.float64).view(3, 1, 1)
     constant = scaled * (mean.mean() - mean).view(3, 1, 1)
     return torch.stack([scaled.sum(dim=1), constant.sum(dim=1)], dim=1).float()
-
-
-def _is_short_of_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in SHORT_OF_MEMORY)

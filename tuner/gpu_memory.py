@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trainables.footprint import Footprint
 
 SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, to propose one of
+GROUP_SHARES = SHARES[-1:]  # two workers of a trial can't share one
 
 
 def check(config: SearchConfig, share: Share, train_images: int, validation_images: int, nodes: list[Node]) -> str:
@@ -56,6 +57,8 @@ class Fit:
     gpu_bytes: int
     share: float
     """Of one GPU: on which a trial computes, however many it has."""
+    shares: tuple[float, ...] = SHARES
+    """To propose one of."""
 
     @property
     def cap_bytes(self) -> float:
@@ -76,7 +79,7 @@ class Fit:
 
     def others(self) -> list["Fit"]:
         """With the shares that hold a trial and all that Ray starts, ascending."""
-        fits = [replace(self, share=share) for share in SHARES]
+        fits = [replace(self, share=share) for share in self.shares]
         return [fit for fit in fits if self.need.total_bytes <= fit.cap_bytes and fit.by_share <= fit.by_memory]
 
 
@@ -94,7 +97,8 @@ def told(config: SearchConfig, share: Share, need: "Footprint | None", gpu_bytes
     needs = f"{trial} needs about {size(need.total_bytes)} of GPU memory and {size(CONTEXT_BYTES)} for CUDA itself"
     if gpu_bytes is None:
         return needs
-    fit = Fit(need, gpu_bytes, min(share.gpus, 1.0))
+    shares = SHARES if config.workers_per_trial == 1 else GROUP_SHARES
+    fit = Fit(need, gpu_bytes, min(share.gpus, 1.0), shares)
     if need.least_bytes > fit.cap_bytes:
         raise ValueError(
             f"--gpus-per-trial {share.gpus:g}: {trial} needs about {size(need.least_bytes)} of GPU memory, and its "

@@ -15,6 +15,7 @@ from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
+GROUP_GPU_SHARE = 1.0  # NCCL refuses two workers of a trial on one GPU
 WANDB_HOST = "api.wandb.ai"
 POLL_SEC = 0.5
 DASHBOARD_SEC = 20
@@ -143,7 +144,8 @@ def trial_share(config: SearchConfig, nodes: list[Node]) -> Share:
     """What each worker of a trial gets: as asked, or a share of a GPU where there are any."""
     gpus = config.gpus_per_trial
     if gpus is None:
-        gpus = DEFAULT_GPU_SHARE if any(node.gpus for node in nodes) else 0.0
+        share = DEFAULT_GPU_SHARE if config.workers_per_trial == 1 else GROUP_GPU_SHARE
+        gpus = share if any(node.gpus for node in nodes) else 0.0
     return Share(config.cpus_per_trial, gpus, config.memory_gib_per_trial)
 
 
@@ -162,6 +164,11 @@ def trials_at_once(config: SearchConfig, share: Share, nodes: list[Node]) -> int
             raise ValueError(f"{name} {asked:g}: there are no {unit} in the cluster; leave {name} out")
         if asked > most:
             raise ValueError(f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}")
+    if config.workers_per_trial > 1 and 0 < share.gpus <= 0.5:
+        raise ValueError(
+            f"--gpus-per-trial {share.gpus:g}: two workers of a trial would share a GPU, which NCCL refuses; "
+            f"give more than 0.5, or leave --workers-per-trial out"
+        )
     workers = sum(share.fits(node) for node in nodes)
     fits = workers // config.workers_per_trial
     if not workers:

@@ -24,6 +24,7 @@ from ray import tune
 from analysis.ranking import best_epoch, objective
 from analysis.sources import is_refusal
 from trainables import compiling
+from trainables.out_of_memory import is_short_of_memory
 from trainables.parallel import Workers
 from trainables.training import EpochRecord, Examples, Training, TrainingConfig
 from tuner import checkpoints, cluster, losses
@@ -121,7 +122,7 @@ def _failure(error: BaseException, epoch: int, text: str) -> dict[str, Any]:
     told = {"epoch": max(1, epoch), "stop_reason": "error", "error": text, OBJECTIVE: float("nan")}
     if isinstance(error, StorageGoneError):
         return {**told, "stop_reason": "interrupted", "error": None, "storage_problem": error.args}
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if is_short_of_memory(error):
         told["stop_reason"] = "out_of_memory"
     return told
 
@@ -174,7 +175,7 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         loss=proposal["loss"],
         **shared.training,
     )
-    compile_problem = compiling.problem() if config.compiled and device.type == "cpu" else ""
+    compile_problem = compiling.problem() if config.compiled else ""
     if compile_problem:
         config = replace(config, compiled=False)
         session.fallback = f"without torch.compile ({compile_problem})"
@@ -251,6 +252,7 @@ class Session:
         if not ray.get_gpu_ids():
             return torch.device("cpu")
         device = torch.device("cuda:0") if self.alone else ray.train.torch.get_device()
+        torch.cuda.init()  # to forget a peak does not, and refuses a GPU that nothing has used yet
         if self.share.gpus < 1:
             torch.cuda.set_per_process_memory_fraction(self.share.gpus, device)
         torch.cuda.reset_peak_memory_stats(device)

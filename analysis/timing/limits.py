@@ -69,7 +69,8 @@ def measure(device: torch.device, precision: str) -> Rates:
     source = torch.rand(BUFFER_MIB[device.type] * 2**18, device=device)
     target = torch.empty_like(source)
     copied_sec = shortest_sec(lambda: target.copy_(source), device)
+    moved = 2 * source.nbytes
     if device.type == "cuda":
-        del target
+        del source, target
         torch.cuda.empty_cache()
-    return Rates(product_gflops, 2 * source.nbytes / copied_sec / 1e9)
+    return Rates(product_gflops, moved / copied_sec / 1e9)

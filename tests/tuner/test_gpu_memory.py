@@ -78,6 +78,11 @@ def test_workers_are_spoken_of_where_a_trial_has_several() -> None:
     assert told(need(300), 0.25, H200, workers_per_trial=2).startswith("each worker of a trial needs about 300 MiB")
 
 
+def test_workers_of_one_trial_are_not_told_to_share_a_gpu() -> None:
+    assert "would at" in told(need(300), 1, H200)
+    assert "would at" not in told(need(300), 1, H200, workers_per_trial=2)
+
+
 def test_what_can_not_be_known_is_said_to_be_unknown() -> None:
     line = told(None, 0.25, H200, model="own_networks:Mine")
     assert line == ("What a trial needs of GPU memory is unknown: own_networks:Mine can't be followed without a GPU")

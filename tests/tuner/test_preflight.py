@@ -144,6 +144,12 @@ def test_a_worker_gets_the_gpu_share_that_is_asked_or_a_quarter_where_there_are_
     assert preflight.trial_share(settings, nodes) == Share(2, gpus, 1.5)
 
 
+def test_each_worker_of_a_group_gets_a_gpu_of_its_own_where_there_are_any(tmp_path: Path) -> None:
+    settings = config(tmp_path, workers_per_trial=2)
+    assert preflight.trial_share(settings, [CPU_NODE]).gpus == 0
+    assert preflight.trial_share(settings, [GPU_NODE]).gpus == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "nodes", "fits"),
     [
@@ -173,6 +179,7 @@ def test_trials_at_once_are_counted_node_by_node(
         ({"cpus_per_trial": 9}, [CPU_NODE] * 2, "--cpus-per-trial 9: no node has more than 8 CPUs"),
         ({"memory_gib_per_trial": 99}, [CPU_NODE], "--memory-gib-per-trial 99: no node has more than 16 GiB"),
         ({"cpus_per_trial": 8, "gpus_per_trial": 1}, [CPU_NODE, Node(4, 1, 16)], "no single node has the CPUs, GPUs"),
+        ({"workers_per_trial": 2, "gpus_per_trial": 0.5}, [GPU_NODE], "0.5: two workers of a trial would share a GPU"),
         ({"workers_per_trial": 9}, [CPU_NODE], "has room for 8; give at most --workers-per-trial 8"),
         ({"concurrency": 9}, [CPU_NODE], "--concurrency 9: 8 trials fit at once; give at most --concurrency 8"),
         ({"concurrency": 5, "workers_per_trial": 2}, [CPU_NODE], "--concurrency 5: 4 trials fit at once"),

@@ -1,0 +1,112 @@
+"""Epochs on the meta device stand for those on a GPU: what lies on the wrong device and what waits shows without one.
+
+Not on PyTorch's fake CUDA tensors: autograd asks CUDA itself for their stream, and ends the process.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.trainables.made_up import vgg16
+from trainables import random_inputs
+from trainables.alive import AsOnGpu
+from trainables.losses import Perceptual
+from trainables.precision import Precision
+from trainables.training import Training, TrainingConfig
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+TRAIN, BATCH = 300, 128  # the last batch is smaller
+SMALL = Perceptual(layers=(2, 7), layer_weights=(1.0, 0.5), size=32)
+
+
+class AsOnOneGpu(TorchDispatchMode):
+    """Refuses tensors of two devices, as a GPU does.
+
+    Numbers that are read from the meta device are zeros, and are counted, as are tensors that are brought there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.waits = 0
+        self.brought: list[tuple[int, ...]] = []
+        self.done: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        """Run one operation, or refuse it."""
+        name, named = function.overloadpacket.__name__, named or {}
+        tensors = [leaf for leaf in tree_leaves((arguments, named)) if isinstance(leaf, Tensor)]
+        self.done.add(name)
+        if any(tensor.device == META for tensor in tensors):
+            if name == "_local_scalar_dense":
+                self.waits += 1
+                return 0.0
+            if name == "_to_copy" and named.get("device") == CPU:
+                self.waits += 1
+                return torch.zeros(tensors[0].shape, dtype=tensors[0].dtype)
+            # a GPU takes single numbers from the CPU, but not where it writes
+            if any(tensor.device == CPU and (tensor.dim() or name.endswith("_")) for tensor in tensors):
+                raise RuntimeError(f"{name} takes tensors of the CPU and of the GPU")
+        elif name == "_to_copy" and named.get("device") == META:
+            self.brought.append(tuple(tensors[0].shape))
+        return function(*arguments, **named)
+
+
+@pytest.fixture(autouse=True)
+def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the meta device has not."""
+    monkeypatch.setattr(Precision, "autocast", lambda self, device: AsOnGpu(self))
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+
+
+def training(model: str, loss: str, precision: str) -> Training:
+    config = TrainingConfig(
+        model=model,
+        learning_rate=1e-3,
+        max_epochs=2,
+        seed=0,
+        dropout=0.0 if model == "separable" else 0.3,
+        batch_size=BATCH,
+        precision=precision,
+        loss=loss,
+        perceptual=SMALL,
+    )
+    vgg = vgg16(through=7) if loss == "perceptual" else None
+    return Training(config, random_inputs.examples(TRAIN), random_inputs.examples(130), device=META, vgg=vgg)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("loss", ["mse", "perceptual"])
+@pytest.mark.parametrize("model", ["cnn", "fc", "separable"])
+def test_an_epoch_on_a_gpu_waits_for_it_twice_and_brings_it_nothing_but_an_order(
+    model: str, loss: str, precision: str
+) -> None:
+    trained = training(model, loss, precision)
+    first, second = AsOnOneGpu(), AsOnOneGpu()
+    with first:
+        next(trained.epochs())
+    with second:
+        next(trained.epochs())
+    assert (first.waits, second.waits) == (2, 2)
+    assert (first.brought, second.brought) == ([(TRAIN,), (TRAIN,)], [(TRAIN,)])
+    assert "_fused_adam_" in second.done
+
+
+@pytest.mark.parametrize("part", ["targets", "weights", "kernel", "moments"])
+def test_what_lies_on_the_cpu_is_refused(part: str) -> None:
+    trained = training("cnn", "perceptual", "bfloat16")
+    if part == "targets":
+        object.__setattr__(trained.train, "targets", torch.rand(TRAIN, 1, 28, 28))
+    elif part == "weights":
+        layer = trained.network.layers[0]  # type: ignore[index]
+        layer.weight = torch.nn.Parameter(torch.rand(64, 3, 4, 4))  # type: ignore[union-attr]
+    elif part == "kernel":
+        assert trained.perceptual is not None
+        object.__setattr__(trained.perceptual._convolutions[1], "kernel", torch.rand(64, 64, 3, 3))
+    else:
+        trained.optimizer.first_moments[0] = torch.zeros(64, 3, 4, 4)
+    with AsOnOneGpu(), pytest.raises(RuntimeError, match="takes tensors of the CPU and of the GPU"):
+        trained.train_epoch(1)
