@@ -79,7 +79,8 @@ class PerceptualLoss:
 
         Convolutions are linear: what they make of the outputs is what they make of the targets plus what they make
         of the difference. So few digits are few of the difference, which is small where a network is good, while
-        the digits of two large activations would cancel in it.
+        the digits of two large activations would cancel in it. The targets are in float32, which a GPU may round to
+        TF32: in bfloat16 neighbours would tie in a pooling, and the difference would pick among them.
         """
         total = torch.zeros((), device=outputs.device)
         target = self._prepared(targets)
@@ -155,7 +156,7 @@ class _Convolution:
     """One layer; frozen, since its tensors ask for no gradients."""
 
     kernel: Tensor  # (out, in, 3, 3), in the format in which differences are multiplied
-    target_kernel: Tensor  # the same numbers for the targets
+    target_kernel: Tensor  # the same in float32
     bias: Tensor
     pooled: bool
     """Whether a pooling follows it."""
@@ -167,14 +168,14 @@ class _Convolution:
         return conv2d(difference.to(self.kernel.dtype), self.kernel, padding=1)
 
     def of_target(self, target: Tensor) -> Tensor:
-        """In float32."""
-        return conv2d(target.to(self.target_kernel.dtype), self.target_kernel, self.bias, padding=1).float()
+        return conv2d(target, self.target_kernel, self.bias, padding=1)
 
 
 def _convolutions(
     vgg: Vgg16, weights: dict[int, float], precision: Precision, device: torch.device
 ) -> list[_Convolution]:
     """The layers up to the last that has a weight."""
+    dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
     tensors = dict(vgg.tensors)
     layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
     missing = [layer for layer in layers if f"features.{layer}.weight" not in tensors]
@@ -187,27 +188,17 @@ def _convolutions(
         tensors["features.0.weight"] = _for_grey(tensors["features.0.weight"], vgg.normalisation)
 
     def convolution(layer: int, after: int | None) -> _Convolution:
-        # the first layer, 0.6 % of the work, in float32: it looks for small differences of large greys
-        dtypes = formats(precision, device) if layer else (torch.float32, torch.float32)
-        weight, bias = (tensors[f"features.{layer}.{kind}"] for kind in ("weight", "bias"))
-        kernels = {dtype: weight.to(device, dtype, memory_format=torch.channels_last) for dtype in set(dtypes)}
-        own, other = (kernels[dtype] for dtype in dtypes)
-        bias = bias.to(device, other.dtype)
-        return _Convolution(own, other, bias, pooled=after in POOLED, weight=weights.get(layer, 0.0))
+        kernel = tensors[f"features.{layer}.weight"].to(device, memory_format=torch.channels_last)
+        return _Convolution(
+            # the first layer, 0.6 % of the work, in float32: it looks for small differences
+            kernel=kernel.to(dtype) if layer else kernel,
+            target_kernel=kernel,
+            bias=tensors[f"features.{layer}.bias"].to(device),
+            pooled=after in POOLED,
+            weight=weights.get(layer, 0.0),
+        )
 
     return [convolution(*pair) for pair in zip_longest(layers, layers[1:])]
-
-
-def formats(precision: Precision, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """In which differences and targets are multiplied.
-
-    Targets in bfloat16 let neighbours tie in a pooling, and the difference then picks among them: late in a training
-    the network's gradients were 8 to 10 % off, and 0.2 % with targets in float32. A GPU multiplies those as TF32,
-    which a CPU does not have; its float32 takes up to 16 times as long as its bfloat16.
-    """
-    if precision.name != "bfloat16":
-        return torch.float32, torch.float32
-    return torch.bfloat16, torch.bfloat16 if device.type == "cpu" else torch.float32
 
 
 def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.made_up import vgg16
-from trainables import perceptual as perceptual_loss
 from trainables.alive import Alive, AsOnGpu, peak_bytes
 from trainables.fc import FC
 from trainables.footprint import Footprint, footprint
@@ -89,11 +88,7 @@ def test_a_step_needs_what_a_real_one_holds_at_its_peak(examples: Examples, mode
 
 
 @pytest.mark.parametrize(("model", "precision"), [("cnn", "float32"), ("separable", "bfloat16")])
-def test_so_does_a_step_through_vgg16(
-    examples: Examples, model: str, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_gpu = perceptual_loss.formats
-    monkeypatch.setattr(perceptual_loss, "formats", lambda precision, device: on_gpu(precision, torch.device("cuda")))
+def test_so_does_a_step_through_vgg16(examples: Examples, model: str, precision: str) -> None:
     settings = config(model, precision=precision, batch_size=8, loss="perceptual", perceptual=SMALL)
     training = as_on_a_gpu(Training(settings, examples, examples, device=CPU, vgg=vgg16(through=7)))
     need = found(settings, 8, 8)

@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, interpolate, mse_loss
 from torchvision.models.vgg import cfgs, make_layers
 
 from tests.trainables import made_up
-from trainables import perceptual, photos
+from trainables import photos
 from trainables.losses import LOSSES, Perceptual
 from trainables.perceptual import PerceptualLoss, squared_error
 from trainables.pipelines import as_float, reference
@@ -131,37 +131,19 @@ def what_is_learnt_from(loss: Any, network: torch.nn.Module, targets: Tensor) ->
     return value.item(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
-GPU_LIKE = torch.bfloat16, torch.float32
-
-
 @pytest.mark.parametrize("wrong", [0.1, 0.01, 0.001], ids=["early", "late", "nearly right"])
-@pytest.mark.parametrize("formats", [None, GPU_LIKE], ids=["CPU", "GPU"])
 @pytest.mark.parametrize("weights", ["whole", "trained"])
 def test_bfloat16_teaches_a_network_what_the_formula_does(
-    weights: str,
-    formats: tuple[torch.dtype, torch.dtype] | None,
-    wrong: float,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    weights: str, wrong: float, request: pytest.FixtureRequest
 ) -> None:
     """However near the outputs are to the targets, whose large activations must not cancel in few digits."""
     vgg = request.getfixturevalue(weights)
-    if formats:
-        monkeypatch.setattr(perceptual, "formats", lambda precision, device: formats)
     network, settings = Network(wrong), Perceptual(size=32)
     targets = reference(as_float(photos.load().test.images[:8]))
     value, gradient = what_is_learnt_from(built(settings, vgg, "bfloat16"), network, targets)
     exact, exact_gradient = what_is_learnt_from(Formula(settings, vgg), network, targets)
-    assert value / len(targets) == pytest.approx(exact, rel=1e-2)
-    assert (gradient / len(targets) - exact_gradient).norm() <= 1e-2 * exact_gradient.norm()
-
-
-def test_on_a_gpu_only_the_differences_are_multiplied_in_bfloat16() -> None:
-    """Its float32 convolutions may round to TF32; a CPU, which lacks that, multiplies both in bfloat16."""
-    bfloat16, float32 = Precision("bfloat16", ""), Precision("float32", "")
-    assert perceptual.formats(bfloat16, torch.device("cuda")) == GPU_LIKE
-    assert perceptual.formats(bfloat16, CPU) == (torch.bfloat16, torch.bfloat16)
-    assert perceptual.formats(float32, torch.device("cuda")) == (torch.float32, torch.float32)
+    assert value / len(targets) == pytest.approx(exact, rel=3e-3)
+    assert (gradient / len(targets) - exact_gradient).norm() <= 5e-3 * exact_gradient.norm()
 
 
 def test_outputs_that_are_the_targets_cost_nothing_and_leave_nothing_to_gain(whole: Vgg16) -> None:
