@@ -30,5 +30,10 @@ def _mask(like: Tensor, dropped: int) -> Tensor:
     """
     draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     sixteenths = draws.view(torch.int16)[: like.numel()].as_strided(like.shape, like.stride())
-    kept = sixteenths > dropped - 1 - STEPS // 2  # not ≥: that limit may lie beyond 16 bits
-    return kept.to(like.dtype).mul_(STEPS / max(1, STEPS - dropped))
+    # into ones and zeros in place, since booleans take long to write and to convert;
+    # not ≥: that limit may lie beyond 16 bits
+    kept = sixteenths.gt_(dropped - 1 - STEPS // 2)
+    scale = torch.tensor(STEPS / max(1, STEPS - dropped), dtype=like.dtype)
+    if like.dtype.itemsize == 2:  # its bits, or none
+        return kept.mul_(scale.view(torch.int16)).view(like.dtype)
+    return kept.to(like.dtype).mul_(scale)
