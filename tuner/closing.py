@@ -115,4 +115,4 @@ def _sight(console: Console, config: SearchConfig) -> None:
 def _next_command(config: SearchConfig) -> str:
     """The network to compare with: separable, or fc after separable."""
     model = "fc" if config.model == "separable" else "separable"
-    return f"python -m tuner.run --model {model} --data {config.data}{_storage(config)}"
+    return f"python -m tuner.run --model {model} --data {shlex.quote(config.data)}{_storage(config)}"

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 
@@ -21,7 +22,7 @@ def runs_row(config: SearchConfig, data: Data, earlier: Row | None) -> Row:
         "status": "running",
         "model": config.model,
         "pipeline": "reference",
-        "command": " ".join(["python -m tuner.run", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "tuner.run", *sys.argv[1:]]),
         "config": config.to_json(),
         "seed": config.seed,
         "started_at": datetime.now(UTC),

@@ -278,9 +278,10 @@ class Recorder(tune.Callback):
     def _tell_precision(self, result: dict[str, Any]) -> None:
         if not self._told_precision:
             self._told_precision = True
+            threads = result["threads"]
             self._console.line(
                 f"training in {result['precision']} on {result['device']} "
-                f"({result['precision_reason']}), {result['threads']} threads a worker"
+                f"({result['precision_reason']}), {threads} thread{'s' if threads > 1 else ''} a worker"
                 f"{', through torch.compile' if result['compiled'] else ''}"
             )
 

@@ -116,6 +116,6 @@ def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(comma
     asked = ("--model", "separable", "--samples", "2", "--max-epochs", "2", "--finalists", "1", "--compile", "on")
     code, output = command.run("--name", "run", *asked, *TINY)
     assert code == 0, output
-    assert re.search(r"threads a worker, through torch\.compile$", output, re.MULTILINE)
+    assert re.search(r"thread a worker, through torch\.compile$", output, re.MULTILINE)
     assert command.table("trials", "run").compiled.all()
     assert json.loads(command.table("runs", "run").config[0])["compile"] == "on"

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from trainables.weights import load_network, read_header
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, str]:
     """A search that ASHA thins out, with confirmed finalists and W&B offline."""
-    command = Command(tmp_path_factory.mktemp("finished") / "results")
+    command = Command(tmp_path_factory.mktemp("finished") / "our results")
     search = ("--model", "separable", "--samples", "6", "--max-epochs", "4", "--finalists", "2")
     code, output = command.run("--name", "run", *search, "--confirm-seeds", "1", *TINY[:4], "--wandb", "offline")
     assert code == 0, output
@@ -91,6 +92,8 @@ def test_the_runs_table_says_where_the_results_come_from(finished: tuple[Command
     assert len(row.train_fingerprint) == 64
     assert json.loads(row.versions)["torch"] == torch.__version__.split("+")[0]
     assert row.ended_at > row.started_at
+    typed = shlex.split(row.command)
+    assert typed[:5] == ["python", "-m", "tuner.run", "--storage", str(finished[0].storage)]
 
 
 def test_the_console_tells_the_answer_and_nothing_of_ray(finished: tuple[Command, str]) -> None:
