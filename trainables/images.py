@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainables import sources
 from trainables.pipelines import IMAGE_SHAPE
 
-SOURCES = ("auto", "cifar10", "photos")
 VALIDATION_SHARE = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search
 
@@ -79,6 +79,7 @@ def load(source: str) -> Splits:
     """
     from trainables import cifar10, folders, photos
 
+    sources.check(source)
     if source == "photos":
         return photos.load()
     if source == "cifar10":
@@ -91,10 +92,6 @@ def load(source: str) -> Splits:
     if source == "auto":
         return _load_whatever_is_there()
     directory = Path(source)
-    if not directory.is_dir():
-        raise ValueError(
-            f"--data {source}: there is no such directory; give a directory with images, or one of {', '.join(SOURCES)}"
-        )
     return split(str(directory), *folders.load(directory))
 
 

@@ -73,14 +73,19 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
     if normalisation is not None and normalisation not in NORMALISATIONS:
         names = " or ".join(NORMALISATIONS)
         raise ValueError(f"--vgg-normalisation {normalisation}: there is no such normalisation; give {names}")
+    check(source)
     if source in PUBLISHED:
         return _load_published(source, normalisation, through)
-    if not Path(source).is_file():
+    return _load_file(source, normalisation, through)
+
+
+def check(source: str) -> None:
+    """Raises ValueError where `source` is neither one of PUBLISHED nor a file."""
+    if source not in PUBLISHED and not Path(source).is_file():
         raise ValueError(
             f"--vgg-weights {source}: there is no such file; give a safetensors file, a state dict as torchvision "
             f"publishes it, or one of {', '.join(PUBLISHED)}"
         )
-    return _load_file(source, normalisation, through)
 
 
 def _load_published(name: str, normalisation: str | None, through: int) -> Vgg16:

@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 from analysis.bucket import Bucket
 from analysis.console import Console, duration
 from analysis.tables import rows_of
-from tuner import cluster
+from trainables import sources, vgg16
+from tuner import cluster, losses
 from tuner.cluster import Growth, Node, Share
 from tuner.config import SearchConfig
 
@@ -65,6 +66,13 @@ def check_wandb(config: SearchConfig) -> None:
         known = None
     if known is None:
         raise ValueError("--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline")
+
+
+def check_sources(config: SearchConfig) -> None:
+    """Images and VGG16's weights are where the person says. Raises ValueError otherwise, before Ray is started."""
+    sources.check(config.data)
+    if "perceptual" in config.losses:
+        vgg16.check(config.vgg_weights or losses.DEFAULT_WEIGHTS)
 
 
 def check_waiting(config: SearchConfig) -> None:

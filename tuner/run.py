@@ -75,6 +75,7 @@ def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: 
     """Everything that may turn out to be impossible. Raises ValueError with the sentence to print."""
     preflight.check_wandb(config)
     preflight.check_waiting(config)
+    preflight.check_sources(config)
     confirm = _take_run(config, console, stack)
     cluster.prepare_environment(config.verbose)
     if config.address:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables import images
+from trainables import images, sources
 from trainables.images import ImageSet, Splits, split
 
 
@@ -96,5 +96,5 @@ def test_a_source_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path) -
         images.load(str(missing))
     message = str(error.value)
     assert str(missing) in message
-    assert all(source in message for source in images.SOURCES)
+    assert all(source in message for source in sources.SOURCES)
     assert "\n" not in message

@@ -1,5 +1,7 @@
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from analysis.schema import TABLES, arrow_schema
-from tests.tuner.conftest import TINY, Command
+from tests.tuner.conftest import ROOT, TINY, Command
 from trainables import photos
 from trainables.metrics import THRESHOLDS
 from trainables.pipelines import as_float
@@ -202,6 +204,22 @@ def test_a_mistake_ends_with_one_sentence_and_status_2(
     assert output.startswith("error: ")
     assert sentence in output
     assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--data", "/no/such/place"), ("--loss", "perceptual", "--vgg-weights", "/no/such/file")],
+)
+def test_a_source_that_is_not_there_is_told_before_anything_is_started_or_written(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    code = "import sys; from tuner.run import main; print(main(sys.argv[1:]), {'torch', 'ray.tune'} & set(sys.modules))"
+    storage = tmp_path / "results"
+    command = [sys.executable, "-c", code, "--storage", str(storage), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 set()\n"
+    assert " ".join(arguments[-2:]) in done.stderr
+    assert not storage.exists()
 
 
 def test_storage_that_is_a_file_is_refused(command: Command, tmp_path: Path) -> None:
