@@ -20,10 +20,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from analysis.console import Console, complain
-from analysis.copies import Copy, furthest
-from analysis.csv_files import write_csv_files
-from analysis.sources import BUCKET, Place, open_out, open_place
-from analysis.tables import table_path, written_aside
+from analysis.tables.copies import Copy, furthest
+from analysis.tables.csv_files import write_csv_files
+from analysis.tables.files import table_path, written_aside
+from analysis.tables.table_sources import BUCKET, Place, open_out, open_place
 
 THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
 
@@ -54,22 +54,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error)
         return 2
     except KeyboardInterrupt:
-        console.line("Interrupted; every file that was collected is whole. The same command goes on from here.")
+        console.line(
+            "Interrupted; every file that was collected is whole. The same command goes on from here."
+        )
         return 130
     except OSError as error:
-        complain(f"{options.out} did not take everything ({error}): mend that and type the same command again")
+        complain(
+            f"{options.out} did not take everything ({error}): mend that and type the same command again"
+        )
         return 1
     return _tell(console, options, outcomes, broken)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.aggregate", description="Collect the tables of many runs into one data set."
+        prog="python -m analysis.aggregate",
+        description="Collect the tables of many runs into one data set.",
     )
-    bucket = "s3://BUCKET/PATH, with ?scheme=http&endpoint_override=HOST:PORT for a service of your own"
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=f"storage directories, or {bucket}")
-    parser.add_argument("--out", metavar="DIR", required=True, help="where they are collected: a storage directory too")
-    parser.add_argument("--csv", action="store_true", help="also write DIR/csv/TABLE.csv, without images")
+    bucket = (
+        "s3://BUCKET/PATH, with ?scheme=http&endpoint_override=HOST:PORT for a service of your own"
+    )
+    parser.add_argument(
+        "sources", metavar="SOURCE", nargs="+", help=f"storage directories, or {bucket}"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        required=True,
+        help="where they are collected: a storage directory too",
+    )
+    parser.add_argument(
+        "--csv", action="store_true", help="also write DIR/csv/TABLE.csv, without images"
+    )
     return parser
 
 
@@ -79,12 +95,17 @@ def _prepared(out: str, sources: Sequence[Place]) -> Path:
     if "://" in out:
         raise ValueError(f"--out is {out}, should be a directory on this machine")
     for source in sources:
-        if not source.name.startswith(BUCKET) and (directory / "tables").resolve() == Path(source.root).resolve():
+        if (
+            not source.name.startswith(BUCKET)
+            and (directory / "tables").resolve() == Path(source.root).resolve()
+        ):
             raise ValueError(f"--out is the source {source.name}: type another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--out {out} can't be a directory ({error.strerror}): type another one") from error
+        raise ValueError(
+            f"--out {out} can't be a directory ({error.strerror}): type another one"
+        ) from error
     return directory
 
 
@@ -92,7 +113,9 @@ def _collect_all(sources: Sequence[Place], out: Place, console: Console) -> Iter
     runs = sorted({run for source in sources for run in source.runs})
     pool = ThreadPoolExecutor(THREADS)
     try:
-        for done, outcome in enumerate(pool.map(lambda run: _collect(run, sources, out), runs), start=1):
+        for done, outcome in enumerate(
+            pool.map(lambda run: _collect(run, sources, out), runs), start=1
+        ):
             console.progress(f"collected {done:,} of {len(runs):,} runs")
             yield outcome
     finally:
@@ -111,10 +134,18 @@ def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
         best = furthest([*copies, kept] if kept.files else copies)
     except ValueError as error:
         return Outcome(problems=(*problems, str(error)))
-    problems += [_nameless(copy, best) for copy in copies if copy is not best and best.identity and not copy.identity]
+    problems += [
+        _nameless(copy, best)
+        for copy in copies
+        if copy is not best and best.identity and not copy.identity
+    ]
     wanted = {table: file.today() for table, file in best.files.items() if not file.problems}
     problems += kept.problems(but=wanted)
-    new = {table: data for table, data in wanted.items() if table not in kept.files or kept.files[table].data != data}
+    new = {
+        table: data
+        for table, data in wanted.items()
+        if table not in kept.files or kept.files[table].data != data
+    }
     for table, data in new.items():
         with written_aside(table_path(Path(out.root), table, run)) as file:
             file.write(data)
@@ -128,7 +159,12 @@ def _nameless(copy: Copy, best: Copy) -> str:
     )
 
 
-def _tell(console: Console, options: argparse.Namespace, outcomes: Sequence[Outcome], broken: Sequence[str]) -> int:
+def _tell(
+    console: Console,
+    options: argparse.Namespace,
+    outcomes: Sequence[Outcome],
+    broken: Sequence[str],
+) -> int:
     problems = [*(problem for outcome in outcomes for problem in outcome.problems), *broken]
     for problem in problems:
         complain(problem)
@@ -137,7 +173,9 @@ def _tell(console: Console, options: argparse.Namespace, outcomes: Sequence[Outc
         f"Runs: {len(outcomes):,}, with something new: {len(collected):,}. Files collected: {sum(collected):,}, "
         f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. Problems: {len(problems):,}."
     )
-    console.line(f"They lie in {options.out}. To look at them: python -m analysis.dashboard {shlex.quote(options.out)}")
+    console.line(
+        f"They lie in {options.out}. To look at them: python -m analysis.dashboard {shlex.quote(options.out)}"
+    )
     return 1 if problems else 0
 
 

@@ -50,14 +50,18 @@ class Console:
         """Replace the progress line; into a file, print one now and then."""
         if self._live:
             self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
-            self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(
+                Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True
+            )
         elif self.progress_is_due:
             self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC
             self.line(text)
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         """Print a table; every column but the first is set to the right."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(
+            title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        )
         for position, name in enumerate(columns):
             table.add_column(Text(name), justify="right" if position else "left", no_wrap=True)
         for row in rows:

@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from analysis.schema import TABLES, arrow_schema
-from analysis.tables import table_path, write_parquet
+from analysis.tables.files import table_path, write_parquet
+from analysis.tables.schema import TABLES, arrow_schema
 from benchmarks.common import alternate, ratio, report
 
 TRIALS, EPOCHS = 100, 50
@@ -64,7 +64,10 @@ def made_up(table: str) -> pa.Table:
     keys = ("subject",)
     rows = range(ROWS[table])
     return pa.table(
-        {name: pa.array([value(c.type, row, name in keys) for row in rows], c.type) for name, c in columns.items()}
+        {
+            name: pa.array([value(c.type, row, name in keys) for row in rows], c.type)
+            for name, c in columns.items()
+        }
     )
 
 
@@ -72,7 +75,9 @@ def make(storage: Path, runs: int) -> None:
     for table in TABLES:
         content = made_up(table)
         if table == "epochs":
-            content = content.set_column(0, "trial", pa.array([n // EPOCHS for n in range(ROWS[table])], pa.int32()))
+            content = content.set_column(
+                0, "trial", pa.array([n // EPOCHS for n in range(ROWS[table])], pa.int32())
+            )
         for number in range(runs):
             run = f"run-{number:04}"
             path = table_path(storage / "tables", table, run)
@@ -86,7 +91,9 @@ def make(storage: Path, runs: int) -> None:
 def cost(*arguments: str) -> tuple[float, float]:
     """Run a process to its end: the most memory that it was seen to hold in MiB, and its processor seconds."""
     peak, before = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
-    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL
+    ) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             try:
@@ -124,9 +131,15 @@ def main(runs: str = "1000", rounds: str = "3") -> None:
         seconds,
         {
             "ours, s": (statistics.median(seconds["ours"]), "below 20"),
-            "ours, processor s": (statistics.median(sec for _, sec in costs["ours"]), "below 40 on 2 cores"),
+            "ours, processor s": (
+                statistics.median(sec for _, sec in costs["ours"]),
+                "below 40 on 2 cores",
+            ),
             "ours, largest peak in MiB": (max(peak["ours"], peak["ours again"]), "below 1,024"),
-            "pandas' time by ours": (ratio(seconds, "pandas", "ours"), "above 1, although it checks nothing"),
+            "pandas' time by ours": (
+                ratio(seconds, "pandas", "ours"),
+                "above 1, although it checks nothing",
+            ),
             "pandas' peak by ours": (peak["pandas"] / peak["ours"], "above 1"),
         },
     )

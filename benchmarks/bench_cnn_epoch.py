@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import alternate, ratio, report
-from trainables import random_inputs
-from trainables.cnn import CNN
-from trainables.precision import bfloat16_unit
-from trainables.training import Training, TrainingConfig
+from trainables.networks.cnn import CNN
+from trainables.training import random_inputs
+from trainables.training.loop import Training, TrainingConfig
+from trainables.training.precision import bfloat16_unit
 
 IMAGES, BATCH, ROUNDS = 1024, 256, 5
 CPU = torch.device("cpu")
@@ -29,16 +29,27 @@ def convolutions(dtype: torch.dtype) -> Callable[[], None]:
     layers, images = [], torch.rand(SLICE, 3, 32, 32)
     for layer in CNN().layers:
         if isinstance(layer, nn.Conv2d):
-            layers.append([laid_out(tensor, dtype) for tensor in (images, layer.weight, layer.bias)])
+            layers.append(
+                [laid_out(tensor, dtype) for tensor in (images, layer.weight, layer.bias)]
+            )
             images = layer(images).detach()
-    gradients = [laid_out(torch.rand_like(torch.conv2d(*layer, padding=1)), dtype) for layer in layers]
+    gradients = [
+        laid_out(torch.rand_like(torch.conv2d(*layer, padding=1)), dtype) for layer in layers
+    ]
 
     def run() -> None:
         for images, weight, bias in layers:
             torch.conv2d(images, weight, bias, padding=1)
         for number, (images, weight, bias) in reversed(list(enumerate(layers))):
             wanted = [number > 0, True, True]
-            settings = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)  # stride, padding, dilation, not transposed, groups
+            settings = (
+                [1, 1],
+                [1, 1],
+                [1, 1],
+                False,
+                [0, 0],
+                1,
+            )  # stride, padding, dilation, not transposed, groups
             backward(gradients[number], images, weight, [len(bias)], *settings, wanted)
 
     return run
@@ -46,24 +57,35 @@ def convolutions(dtype: torch.dtype) -> Callable[[], None]:
 
 def laid_out(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     is_image = tensor.dim() == 4
-    return tensor.detach().to(dtype, memory_format=torch.channels_last if is_image else torch.contiguous_format)
+    return tensor.detach().to(
+        dtype, memory_format=torch.channels_last if is_image else torch.contiguous_format
+    )
 
 
 def main(rounds: str = str(ROUNDS)) -> None:
     unit = bfloat16_unit(CPU)
     print(f"in {f'bfloat16 on {unit}' if unit else 'float32, since this CPU has no bfloat16 unit'}")
     config = TrainingConfig(model="cnn", learning_rate=1e-3, max_epochs=1, seed=0, batch_size=BATCH)
-    training = Training(config, random_inputs.examples(IMAGES), random_inputs.examples(1), device=CPU)
+    training = Training(
+        config, random_inputs.examples(IMAGES), random_inputs.examples(1), device=CPU
+    )
     slice_alone = convolutions(torch.bfloat16 if unit else torch.float32)
 
     def alone() -> None:
         for _ in range(IMAGES // SLICE):
             slice_alone()
 
-    sides = {"its convolutions alone": alone, f"cnn epoch, {IMAGES:,} images": lambda: training.train_epoch(1)}
+    sides = {
+        "its convolutions alone": alone,
+        f"cnn epoch, {IMAGES:,} images": lambda: training.train_epoch(1),
+    }
     alternate(sides, 1)
     seconds = alternate(sides, int(rounds))
-    report("CNN epoch", seconds, {"convolutions alone by epoch": (ratio(seconds, *sides), "at least 0.70, with AMX")})
+    report(
+        "CNN epoch",
+        seconds,
+        {"convolutions alone by epoch": (ratio(seconds, *sides), "at least 0.70, with AMX")},
+    )
 
 
 if __name__ == "__main__":

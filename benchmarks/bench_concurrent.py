@@ -12,8 +12,8 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from benchmarks.common import alternate, ratio, report
-from trainables import random_inputs
-from trainables.training import Training, TrainingConfig
+from trainables.training import random_inputs
+from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, EPOCHS, TRIALS, ROUNDS = 20_000, 3, 2, 7
 PATIENCE_SEC = 600  # until a process that does not come is given up
@@ -21,7 +21,12 @@ PATIENCE_SEC = 600  # until a process that does not come is given up
 
 def trial() -> Training:
     config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
-    return Training(config, random_inputs.examples(IMAGES), random_inputs.examples(1), device=torch.device("cpu"))
+    return Training(
+        config,
+        random_inputs.examples(IMAGES),
+        random_inputs.examples(1),
+        device=torch.device("cpu"),
+    )
 
 
 def train(training: Training) -> None:

@@ -23,14 +23,20 @@ from statistics import median
 import pandas as pd
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from analysis.tables import read
+from analysis.tables.files import read
 from benchmarks.common import report
 from tests.analysis.made_runs import make_run, put
 
 ROOT = Path(__file__).parents[1]
 TRIALS, EPOCHS = 100, 50
 WARM, CHANGES = 5, 5
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 RESTS = "[data-testid='stApp'][data-test-connection-state='CONNECTED'][data-test-script-state='notRunning']"
 DRAWN = "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"
 CHARTS = 6  # history, parallel coordinates, importance, three slices
@@ -89,11 +95,20 @@ def main(*counts: str) -> None:
             with tempfile.TemporaryDirectory() as directory:
                 storage = Path(directory)
                 for number in range(count):
-                    make_run(storage, f"run-{number:04}", trials=TRIALS, epochs=EPOCHS, seed=number, day=number)
+                    make_run(
+                        storage,
+                        f"run-{number:04}",
+                        trials=TRIALS,
+                        epochs=EPOCHS,
+                        seed=number,
+                        day=number,
+                    )
                 with served(storage) as address:
                     cold, page = visit(browser, address)
                     warm = [visited(browser, address) for _ in range(WARM)]
-                    changes = [seen_change(page, storage, f"run-{count - 1:04}") for _ in range(CHANGES)]
+                    changes = [
+                        seen_change(page, storage, f"run-{count - 1:04}") for _ in range(CHANGES)
+                    ]
             seconds |= {
                 f"{count:,} runs, cold": [cold],
                 f"{count:,} runs, warm": warm,

@@ -18,14 +18,14 @@ from typing import Any
 
 from analysis.console import Console
 from benchmarks.common import report
-from tuner.cluster import prepare_environment
+from tuner.cluster.ray_cluster import prepare_environment
 
 AT_ONCE = 1000
 TENTHS = 10
 
 
 def epoch_result(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
-    """A report as `tuner.trial` sends it."""
+    """A report as `tuner.trials.trial` sends it."""
     return {
         "epoch": epoch,
         "train_loss": loss * 1.1,
@@ -52,14 +52,16 @@ class Simulation:
     """The driver's side of a search whose trials need no time."""
 
     def __init__(self, storage: str, trials: int, epochs: int) -> None:
-        from tuner.config import SearchConfig
-        from tuner.proposals import Proposals
-        from tuner.recorder import Recorder
-        from tuner.search import Rungs
-        from tuner.space import Space
-        from tuner.tracking import Tracker
+        from tuner.progress.recorder import Recorder
+        from tuner.progress.tracking import Tracker
+        from tuner.settings import SearchConfig
+        from tuner.trials.proposals import Proposals
+        from tuner.trials.scheduler import Rungs
+        from tuner.trials.space import Space
 
-        config = SearchConfig(model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs)
+        config = SearchConfig(
+            model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
+        )
         self.proposals = Proposals([], space=Space.of(config), seed=0, numbers=range(trials))
         self.rungs = Rungs(config)
         self.recorder = Recorder(config, Console(), Tracker())
@@ -71,7 +73,9 @@ class Simulation:
         """The next trial."""
         alive = SimpleNamespace(num_failures=0)
         config = self.proposals.suggest(str(number))
-        trial = SimpleNamespace(config=config, trial_id=str(number), error_file=None, run_metadata=alive)
+        trial = SimpleNamespace(
+            config=config, trial_id=str(number), error_file=None, run_metadata=alive
+        )
         self.rungs.on_trial_add(None, trial)
         self.recorder.on_trial_start(0, [], trial)
         return trial

@@ -6,7 +6,7 @@ python -m benchmarks.bench_epoch
 import torch
 
 from benchmarks.common import alternate, ratio, report
-from trainables.training import Examples, Training, TrainingConfig
+from trainables.training.loop import Examples, Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 7
 
@@ -15,8 +15,12 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator)
     examples = Examples(images, torch.rand(IMAGES, 1, 28, 28, generator=generator))
-    config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1000, patience=1000, seed=0, batch_size=BATCH)
-    training = Training(config, examples, Examples(images[:1], examples.targets[:1]), device=torch.device("cpu"))
+    config = TrainingConfig(
+        model="fc", learning_rate=1e-3, max_epochs=1000, patience=1000, seed=0, batch_size=BATCH
+    )
+    training = Training(
+        config, examples, Examples(images[:1], examples.targets[:1]), device=torch.device("cpu")
+    )
     epochs = training.epochs()
     pixels = torch.rand(IMAGES, 3072, generator=generator)
     first, second = torch.randn(128, 3072) / 50, torch.randn(784, 128) / 50

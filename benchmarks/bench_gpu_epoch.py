@@ -9,8 +9,8 @@ import sys
 import torch
 
 from benchmarks.common import alternate, report
-from trainables import random_inputs
-from trainables.training import Training, TrainingConfig
+from trainables.training import random_inputs
+from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 3
 EPOCHS = {
@@ -24,16 +24,26 @@ def main(rounds: str = str(ROUNDS)) -> None:
     if not torch.cuda.is_available():
         print("GPU epochs: not measured: no GPU here")
         return
-    examples, one = random_inputs.examples(IMAGES).to(torch.device("cuda")), random_inputs.examples(1)
+    examples, one = (
+        random_inputs.examples(IMAGES).to(torch.device("cuda")),
+        random_inputs.examples(1),
+    )
     seconds, ratios = {}, {}
     for label, (model, loss, goal_sec) in EPOCHS.items():
-        config = TrainingConfig(model=model, learning_rate=1e-4, max_epochs=1, seed=0, batch_size=BATCH, loss=loss)
+        config = TrainingConfig(
+            model=model, learning_rate=1e-4, max_epochs=1, seed=0, batch_size=BATCH, loss=loss
+        )
         vgg = random_inputs.vgg16() if loss == "perceptual" else None
         training = Training(config, examples, one, device=torch.device("cuda"), vgg=vgg)
         print(f"{label} in {training.precision.name} …", flush=True)
         training.train_epoch(1)  # kernels are chosen, graphs recorded
-        seconds |= alternate({label: lambda training=training: training.train_epoch(2)}, int(rounds))
-        ratios[f"{label}, seconds"] = (statistics.median(seconds[label]), f"at most {goal_sec} s on an H200")
+        seconds |= alternate(
+            {label: lambda training=training: training.train_epoch(2)}, int(rounds)
+        )
+        ratios[f"{label}, seconds"] = (
+            statistics.median(seconds[label]),
+            f"at most {goal_sec} s on an H200",
+        )
     report("GPU epochs", seconds, ratios)
 
 

@@ -36,9 +36,14 @@ def search(head: Host) -> None:
 def main(rounds: str = "2") -> None:
     if reason := missing():
         sys.exit(f"error: {reason}")
-    with tempfile.TemporaryDirectory() as directory, fake_hosts(Path(directory), 3) as (head, *workers):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        fake_hosts(Path(directory), 3) as (head, *workers),
+    ):
         for core, worker in enumerate(workers):
-            os.sched_setaffinity(worker.init, {core})  # whatever starts there has it from its first process
+            os.sched_setaffinity(
+                worker.init, {core}
+            )  # whatever starts there has it from its first process
         ray(head, "ray start --head --num-cpus=0 --include-dashboard=false --disable-usage-stats")
         join = f"ray start --address={head.address}:6379 --num-cpus=1 --disable-usage-stats"
         ray(workers[0], join)
@@ -50,7 +55,9 @@ def main(rounds: str = "2") -> None:
             ray(workers[1], join)
             seconds["two nodes"] += alternate({"": lambda: search(head)}, 1)[""]
             ray(workers[1], "ray stop")
-    report("Nodes", seconds, {"one by two": (ratio(seconds, "one node", "two nodes"), "at least 1.7")})
+    report(
+        "Nodes", seconds, {"one by two": (ratio(seconds, "one node", "two nodes"), "at least 1.7")}
+    )
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from torch.nn.functional import interpolate, mse_loss
 from torchvision.models import vgg16
 
 from benchmarks.common import alternate, ratio, report
-from trainables import random_inputs
-from trainables.losses import Perceptual
-from trainables.perceptual import PerceptualLoss
-from trainables.precision import bfloat16_unit, choose
-from trainables.vgg16 import NORMALISATIONS, Vgg16
+from trainables.losses.loss_settings import Perceptual
+from trainables.losses.perceptual import PerceptualLoss
+from trainables.losses.vgg16 import NORMALISATIONS, Vgg16
+from trainables.training import random_inputs
+from trainables.training.precision import bfloat16_unit, choose
 
 BATCH, ROUNDS = 16, 5
 CPU = torch.device("cpu")
@@ -51,7 +51,9 @@ def plain() -> Step:
     outputs, targets = pictures()
 
     def activations(images: Tensor) -> list[Tensor]:
-        images = interpolate(images, (SETTINGS.size, SETTINGS.size), mode="bilinear").repeat(1, 3, 1, 1)
+        images = interpolate(images, (SETTINGS.size, SETTINGS.size), mode="bilinear").repeat(
+            1, 3, 1, 1
+        )
         images, seen = (images - mean) / std, []
         for index, layer in enumerate(network.features):
             if isinstance(layer, torch.nn.ReLU):
@@ -75,7 +77,9 @@ def plain() -> Step:
 
 def ours() -> Step:
     precision = choose("auto", pays=True, device=CPU)
-    loss = PerceptualLoss(SETTINGS, Vgg16(weights(), NORMALISATION, "random"), precision=precision, device=CPU)
+    loss = PerceptualLoss(
+        SETTINGS, Vgg16(weights(), NORMALISATION, "random"), precision=precision, device=CPU
+    )
     outputs, targets = pictures()
 
     def step() -> tuple[float, Tensor]:
@@ -96,13 +100,17 @@ def peak_mib(side: str) -> float:
 def one_step(side: str) -> None:
     step = ours() if side == OURS else plain()
     step()
-    status = Path("/proc/self/status").read_text()  # what getrusage says includes the process that started this one
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # what getrusage says includes the process that started this one
     print(float(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
 def main(rounds: str = str(ROUNDS)) -> None:
     unit = bfloat16_unit(CPU)
-    print(f"{'with' if unit else 'without'} bfloat16 ({unit or 'this CPU has no unit for it: float32 on both sides'})")
+    print(
+        f"{'with' if unit else 'without'} bfloat16 ({unit or 'this CPU has no unit for it: float32 on both sides'})"
+    )
     sides = {PLAIN: plain(), OURS: ours()}
     (value, gradient), (expected, exact) = sides[OURS](), sides[PLAIN]()  # also the warm-up
     print(

@@ -31,7 +31,18 @@ def main(data: str = "photos", rounds: str = "3") -> None:
         fixed = ["--grace-epochs", counts[2], "--patience", counts[2], counts[2], "--data", data]
 
         def ours() -> None:
-            run("-m", "tuner.run", "--model", "fc", *search, *fixed, "--timing", "none", "--storage", storage)
+            run(
+                "-m",
+                "tuner.run",
+                "--model",
+                "fc",
+                *search,
+                *fixed,
+                "--timing",
+                "none",
+                "--storage",
+                storage,
+            )
 
         def tutorial() -> None:
             run("-m", "benchmarks.tutorial", data, *counts, storage + "/tutorial")
@@ -40,10 +51,14 @@ def main(data: str = "photos", rounds: str = "3") -> None:
             run("-m", "benchmarks.plain_loop", data, *counts)
 
         plain()  # decodes the images into the cache
-        seconds = alternate({"ours": ours, "Ray's tutorial way": tutorial, "plain loop": plain}, int(rounds))
+        seconds = alternate(
+            {"ours": ours, "Ray's tutorial way": tutorial, "plain loop": plain}, int(rounds)
+        )
         trials = pd.read_parquet(Path(storage) / "tables" / "trials")
     start = float(trials[trials.reused_process].start_sec.median())
-    excess = statistics.median(o - 1.3 * p for o, p in zip(seconds["ours"], seconds["plain loop"], strict=True))
+    excess = statistics.median(
+        o - 1.3 * p for o, p in zip(seconds["ours"], seconds["plain loop"], strict=True)
+    )
     report(
         "Search",
         seconds,

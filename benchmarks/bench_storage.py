@@ -22,7 +22,11 @@ from benchmarks.common import alternate, ratio, report
 
 IMAGES, TRIALS, EPOCHS = 20_000, 8, 6
 ROOT = Path(__file__).parents[1]
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 SERVE = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -37,7 +41,9 @@ sys.stdin.read()
 def bucket_service() -> Iterator[tuple[str, psutil.Process]]:
     """A storage in an empty bucket, and the process that serves it."""
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", SERVE], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+    ) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         options = f"scheme=http&endpoint_override=127.0.0.1:{port}"
@@ -48,10 +54,30 @@ def bucket_service() -> Iterator[tuple[str, psutil.Process]]:
 
 
 def search(storage: str, data: str) -> None:
-    budget = ["--images", str(IMAGES), "--samples", str(TRIALS), "--max-epochs", str(EPOCHS), "--seed", "0"]
+    budget = [
+        "--images",
+        str(IMAGES),
+        "--samples",
+        str(TRIALS),
+        "--max-epochs",
+        str(EPOCHS),
+        "--seed",
+        "0",
+    ]
     fixed = ["--grace-epochs", str(EPOCHS), "--patience", str(EPOCHS), str(EPOCHS), "--data", data]
     quiet = ["--timing", "none", "--wandb", "disabled"]
-    command = [sys.executable, "-m", "tuner.run", "--model", "fc", *budget, *fixed, *quiet, "--storage", storage]
+    command = [
+        sys.executable,
+        "-m",
+        "tuner.run",
+        "--model",
+        "fc",
+        *budget,
+        *fixed,
+        *quiet,
+        "--storage",
+        storage,
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
@@ -78,7 +104,10 @@ def main(data: str = "photos", rounds: str = "3") -> None:
         seconds,
         {
             "bucket by directory": (ratio(seconds, "a bucket", "a directory"), "at most 1.15"),
-            "CPU seconds of the bucket's own process": (statistics.median(of_service), "for information"),
+            "CPU seconds of the bucket's own process": (
+                statistics.median(of_service),
+                "for information",
+            ),
         },
     )
 

@@ -12,12 +12,12 @@ import pandas as pd
 from analysis.console import Console
 from analysis.timing import comparison
 from analysis.timing.conductor import conduct
-from analysis.timing.config import IMAGES, TimingConfig
 from analysis.timing.limits import IMAGE_BYTES
 from analysis.timing.protocol import VALID, WARNING
 from analysis.timing.subjects import FACTORS, TORCHVISION
+from analysis.timing.timing_settings import IMAGES, TimingConfig
 from benchmarks.common import report
-from trainables.images import load
+from trainables.data.image_set import load
 
 SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)
@@ -46,7 +46,11 @@ def tell(rows: pd.DataFrame) -> None:
     series = comparison.summary(rows)
     single, batched = comparison.baseline(series, "cpu", 1), comparison.baseline(series, "cpu")
     ratios = {}
-    for subject, goals in {"separable": ("20", "2"), "separable, compiled": ("20", "2"), "fc": ("10", "–")}.items():
+    for subject, goals in {
+        "separable": ("20", "2"),
+        "separable, compiled": ("20", "2"),
+        "fc": ("10", "–"),
+    }.items():
         best = comparison.quickest(series[series.subject == subject])
         ratios[f"{subject}, best batch, by torchvision singly"] = (
             comparison.times_faster(rows, best, single).median,
@@ -56,13 +60,22 @@ def tell(rows: pd.DataFrame) -> None:
             comparison.times_faster(rows, best, batched).median,
             goals[1] if goals[1] == "–" else f"at least {goals[1]}",
         )
-        ratios[f"{subject}, share of the limit (bandwidth and matrix rate)"] = (best.limit_share, "–")
+        ratios[f"{subject}, share of the limit (bandwidth and matrix rate)"] = (
+            best.limit_share,
+            "–",
+        )
     best = comparison.quickest(series[series.subject == "separable"])
-    ratios["separable, share of the bandwidth limit alone"] = (bandwidth_share(rows, best), "at least 0.4")
+    ratios["separable, share of the bandwidth limit alone"] = (
+        bandwidth_share(rows, best),
+        "at least 0.4",
+    )
     for label, verdicts in {"valid": (VALID,), "valid or a warning": (VALID, WARNING)}.items():
         apart, pairs = repeated(series, verdicts)
         within = float((apart <= SAME_WITHIN).sum())
-        ratios[f"{len(apart)} of {pairs} series twice {label}; medians within 5 %"] = (within, f"all {len(apart)}")
+        ratios[f"{len(apart)} of {pairs} series twice {label}; medians within 5 %"] = (
+            within,
+            f"all {len(apart)}",
+        )
     seconds = {
         f"{subject}, batch {size}: per 10,000 images": list(group.end_to_end_us / 100)
         for (subject, size), group in rows.groupby(["subject", "batch_size"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from analysis.provenance import code_version, cpu_model, versions
+from analysis.tables.provenance import code_version, cpu_model, versions
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -21,7 +21,9 @@ def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return seconds
 
 
-def report(name: str, seconds: dict[str, list[float]], ratios: dict[str, tuple[float, str]]) -> None:
+def report(
+    name: str, seconds: dict[str, list[float]], ratios: dict[str, tuple[float, str]]
+) -> None:
     """Print medians with their spread, each ratio with its goal, and all of it as one JSON line."""
     print(f"\n{name}")
     for side, times in seconds.items():
@@ -32,7 +34,9 @@ def report(name: str, seconds: dict[str, list[float]], ratios: dict[str, tuple[f
     line = {
         "benchmark": name,
         "seconds": seconds,
-        "ratios": {label: {"value": value, "goal": goal} for label, (value, goal) in ratios.items()},
+        "ratios": {
+            label: {"value": value, "goal": goal} for label, (value, goal) in ratios.items()
+        },
         "cpu": cpu_model(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

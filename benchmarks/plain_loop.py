@@ -4,21 +4,23 @@ import sys
 
 import torch
 
-from trainables.training import Training, TrainingConfig
-from tuner import data
-from tuner.config import SearchConfig
-from tuner.space import Space, trial_seed
+from trainables.data import labelled
+from trainables.training.loop import Training, TrainingConfig
+from tuner.settings import SearchConfig
+from tuner.trials.space import Space, trial_seed
 
 
 def main(source: str, images: int, trials: int, epochs: int) -> None:
     """Print the best validation loss."""
-    used = data.load(source).cut(images)
+    used = labelled.load(source).cut(images)
     space = Space.of(SearchConfig(model="fc", patience=(epochs, epochs)))
     best = []
     for number in range(trials):
         drawn = space.draw(0, number)
         config = TrainingConfig(model="fc", max_epochs=epochs, seed=trial_seed(0, drawn), **drawn)
-        training = Training(config, used.train.examples, used.validation.examples, device=torch.device("cpu"))
+        training = Training(
+            config, used.train.examples, used.validation.examples, device=torch.device("cpu")
+        )
         best.append(min(record.validation_loss for record in training.epochs()))
     print(min(best))
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from trainables import images as image_sets
+from trainables.data import image_set as image_sets
 
 
 class Transformed(Dataset):
@@ -41,7 +41,13 @@ def train_fc(config, train_pixels, validation_pixels):
     """One trial."""
     train = DataLoader(Transformed(train_pixels), batch_size=256, shuffle=True)
     validation = DataLoader(Transformed(validation_pixels), batch_size=256)
-    layers = [nn.Flatten(), nn.Linear(3072, 128), nn.Dropout(config["dropout"]), nn.Linear(128, 784), nn.Sigmoid()]
+    layers = [
+        nn.Flatten(),
+        nn.Linear(3072, 128),
+        nn.Dropout(config["dropout"]),
+        nn.Linear(128, 784),
+        nn.Sigmoid(),
+    ]
     net = nn.Sequential(*layers)
     optimizer = torch.optim.Adam(net.parameters(), lr=config["lr"])
     criterion = nn.MSELoss()
@@ -54,9 +60,13 @@ def train_fc(config, train_pixels, validation_pixels):
             optimizer.step()
         net.eval()
         with torch.no_grad():
-            losses = [criterion(net(inputs), targets.flatten(1)).item() for inputs, targets in validation]
+            losses = [
+                criterion(net(inputs), targets.flatten(1)).item() for inputs, targets in validation
+            ]
         with tempfile.TemporaryDirectory() as directory:
-            torch.save((net.state_dict(), optimizer.state_dict()), Path(directory) / "checkpoint.pt")
+            torch.save(
+                (net.state_dict(), optimizer.state_dict()), Path(directory) / "checkpoint.pt"
+            )
             checkpoint = tune.Checkpoint.from_directory(directory)
             tune.report({"loss": sum(losses) / len(losses)}, checkpoint=checkpoint)
 
@@ -64,16 +74,24 @@ def train_fc(config, train_pixels, validation_pixels):
 def main(source, images, trials, epochs, storage):
     splits = image_sets.load(source)
     trainable = tune.with_parameters(
-        train_fc, train_pixels=splits.train.images[:images], validation_pixels=splits.validation.images[:1000]
+        train_fc,
+        train_pixels=splits.train.images[:images],
+        validation_pixels=splits.validation.images[:1000],
     )
     tuner = tune.Tuner(
         trainable,
-        param_space={"lr": tune.loguniform(1e-4, 1e-2), "dropout": tune.uniform(0, 0.5), "epochs": epochs},
+        param_space={
+            "lr": tune.loguniform(1e-4, 1e-2),
+            "dropout": tune.uniform(0, 0.5),
+            "epochs": epochs,
+        },
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
             num_samples=trials,
-            scheduler=ASHAScheduler(max_t=epochs, grace_period=epochs),  # nothing is stopped on any side
+            scheduler=ASHAScheduler(
+                max_t=epochs, grace_period=epochs
+            ),  # nothing is stopped on any side
         ),
         run_config=tune.RunConfig(storage_path=storage),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from analysis.tables import read
+from analysis.tables.files import read
 
 COLUMNS, ZOOM, GAP, LABEL = 8, 3, 12, 150
 
@@ -31,11 +31,20 @@ def main(tables: str, *runs: str) -> None:
         draw.text((GAP, top + side / 2 - 8), name, "black", font)
         for place, image in enumerate(images):
             left = LABEL + place * (side + GAP)
-            tile = Image.open(io.BytesIO(column[image])).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+            tile = (
+                Image.open(io.BytesIO(column[image]))
+                .convert("RGB")
+                .resize((side, side), Image.Resampling.NEAREST)
+            )
             picture.paste(tile, (left, top))
             if position >= 2:
                 cosine = frames[position - 2].cosine[image]
-                draw.text((left, top + side), f"cosine {cosine:.3f}", "#555555", ImageFont.load_default(11))
+                draw.text(
+                    (left, top + side),
+                    f"cosine {cosine:.3f}",
+                    "#555555",
+                    ImageFont.load_default(11),
+                )
     picture.save(Path(__file__).with_name("result.png"), optimize=True)
 
 

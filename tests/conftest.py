@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from trainables.places import CACHE_VARIABLE
+from tests.paths import SHARED_DATA
+from trainables.data.cache_dir import CACHE_VARIABLE
 
 LONG = ("tests/tuner/", "tests/cluster/test_faults.py")
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

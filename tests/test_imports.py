@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 MAY_NOT_IMPORT = {
     "trainables": {"ray", "wandb", "tuner", "analysis"},
     "analysis": {"ray", "tuner"},
@@ -34,7 +35,9 @@ def test_every_way_of_importing_is_seen() -> None:
 
 
 def test_the_three_packages_have_files() -> None:
-    assert {path.relative_to(ROOT).parts[0] for path in FILES if path.name != "__init__.py"} == set(MAY_NOT_IMPORT)
+    assert {path.relative_to(ROOT).parts[0] for path in FILES if path.name != "__init__.py"} == set(
+        MAY_NOT_IMPORT
+    )
 
 
 @BY_NAME
@@ -57,5 +60,7 @@ def test_importing_every_module_of_a_package_brings_nothing_forbidden_in(package
     modules = [".".join(path.parts) for path in files if path.name not in ("__init__", "__main__")]
     forbidden = sorted(MAY_NOT_IMPORT[package])
     code = f"import sys, {', '.join(modules)}\nprint([n for n in {forbidden} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

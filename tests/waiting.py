@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 
 
-def until(true: Callable[[], object], otherwise: str = "it did not happen", timeout: float = 180) -> None:
+def until(
+    true: Callable[[], object], otherwise: str = "it did not happen", timeout: float = 180
+) -> None:
     """Wait until it is true. Raises TimeoutError with the sentence when that takes too long."""
     end = time.monotonic() + timeout
     while not true():

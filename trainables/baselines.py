@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainables.pipelines import TARGET_SHAPE, as_float, factors, reference, without_flips
-from trainables.separable import Separable
+from trainables.networks.separable import Separable
+from trainables.pipelines.study import TARGET_SHAPE, as_float, factors, reference, without_flips
 
 Baseline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
 

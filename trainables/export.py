@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.pipelines import IMAGE_SHAPE, as_float
-from trainables.registry import find
-from trainables.remote import BEST, BUCKET, fetch_best
-from trainables.weights import load_network
+from trainables.networks.registry import find
+from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
+from trainables.networks.weights import load_network
+from trainables.pipelines.study import IMAGE_SHAPE, as_float
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 WEIGHTS = ".safetensors"
@@ -57,7 +57,9 @@ def export(network: nn.Module, to: str, path: Path) -> float:
         _write(module, to, aside)
         difference = _largest_difference(module, _loaded(aside))
         if not difference <= TOLERANCE:
-            raise ValueError(f"the exported network differs from the network itself by {difference:.1e}: not written")
+            raise ValueError(
+                f"the exported network differs from the network itself by {difference:.1e}: not written"
+            )
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -72,13 +74,17 @@ def load_exported(path: Path) -> Exported:
     onnxruntime = _onnx_package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads leave the cores to others
+    options.add_session_config_entry(
+        "session.force_spinning_stop", "1"
+    )  # idle threads leave the cores to others
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
 def _write(module: nn.Module, to: str, path: Path) -> None:
-    images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)  # one image would be taken for a constant
+    images = torch.zeros(
+        2, *IMAGE_SHAPE, dtype=torch.uint8
+    )  # one image would be taken for a constant
     shapes = {"images": {0: torch.export.Dim("N", min=1)}}
     if to == "onnx":
         _onnx_package("onnxscript")
@@ -89,9 +95,15 @@ def _write(module: nn.Module, to: str, path: Path) -> None:
             torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=shapes, **names)
         else:
             torch.export.save(torch.export.export(module, (images,), dynamic_shapes=shapes), path)
-    except (RuntimeError, torch._dynamo.exc.TorchDynamoException, torch.onnx.OnnxExporterError) as error:
+    except (
+        RuntimeError,
+        torch._dynamo.exc.TorchDynamoException,
+        torch.onnx.OnnxExporterError,
+    ) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"PyTorch can't export this network for any number of images: {reason}") from error
+        raise ValueError(
+            f"PyTorch can't export this network for any number of images: {reason}"
+        ) from error
 
 
 def _onnx_package(name: str) -> Any:
@@ -100,7 +112,9 @@ def _onnx_package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError(f'ONNX needs {name}, which is not installed: pip install -e ".[export]"') from error
+        raise ValueError(
+            f'ONNX needs {name}, which is not installed: pip install -e ".[export]"'
+        ) from error
 
 
 def _loaded(path: Path) -> Exported:
@@ -112,7 +126,9 @@ def _loaded(path: Path) -> Exported:
             return exported(images)
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
             reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"the exported network does not work for any number of images: {reason}") from error
+            raise ValueError(
+                f"the exported network does not work for any number of images: {reason}"
+            ) from error
 
     return run
 
@@ -122,7 +138,9 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
     generator = torch.Generator().manual_seed(0)
     differences = []
     for count in CHECKED_COUNTS:
-        images = torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
+        images = torch.randint(
+            0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator
+        )
         differences.append((exported(images) - module(images)).abs().max())
     return float(torch.stack(differences).max())
 
@@ -143,21 +161,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{path}  {path.stat().st_size:,} bytes; differs from {weights.name} by at most {difference:.1e}")
+    print(
+        f"{path}  {path.stat().st_size:,} bytes; differs from {weights.name} by at most {difference:.1e}"
+    )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainables.export", description="Export a trained network.")
-    parser.add_argument("run", metavar="RUN", help="name of a search, whose best network is taken, or a weights file")
-    parser.add_argument("--to", choices=sorted(ENDINGS), default="onnx", help="file format (default: onnx)")
-    parser.add_argument(
-        "--out", metavar="FILE", help="where to write it (default: beside the weights; of a bucket, here)"
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.export", description="Export a trained network."
     )
     parser.add_argument(
-        "--storage", default="results", help="where searches are kept; s3://BUCKET/PATH too (default: results)"
+        "run",
+        metavar="RUN",
+        help="name of a search, whose best network is taken, or a weights file",
     )
-    parser.add_argument("--model", metavar="package.module:Class", help="the class of a network of your own")
+    parser.add_argument(
+        "--to", choices=sorted(ENDINGS), default="onnx", help="file format (default: onnx)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where to write it (default: beside the weights; of a bucket, here)",
+    )
+    parser.add_argument(
+        "--storage",
+        default="results",
+        help="where searches are kept; s3://BUCKET/PATH too (default: results)",
+    )
+    parser.add_argument(
+        "--model", metavar="package.module:Class", help="the class of a network of your own"
+    )
     return parser
 
 
@@ -173,7 +207,9 @@ def _weights(run: str, storage: str, fetched: Path) -> Path:
     path = networks / f"run={run}" / BEST
     if not path.is_file():
         known = ", ".join(sorted(found.parent.name[4:] for found in networks.glob(f"run=*/{BEST}")))
-        raise ValueError(f"{storage} has no finished run {run!r}: give one of {known or '(there is none)'}, or a file")
+        raise ValueError(
+            f"{storage} has no finished run {run!r}: give one of {known or '(there is none)'}, or a file"
+        )
     return path
 
 
@@ -187,7 +223,9 @@ def _out(options: argparse.Namespace, weights: Path) -> Path:
         is_fetched = options.storage.startswith(BUCKET) and not options.run.endswith(WEIGHTS)
         return Path(f"{options.run}{ending}") if is_fetched else weights.with_suffix(ending)
     if Path(options.out).suffix != ending:
-        raise ValueError(f"--out {options.out}: give a name that ends with {ending} for --to {options.to}")
+        raise ValueError(
+            f"--out {options.out}: give a name that ends with {ending} for --to {options.to}"
+        )
     return Path(options.out)
 
 

@@ -17,20 +17,25 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables import random_inputs
-from trainables.clock import time_epochs
-from trainables.losses import LOSSES, Perceptual
-from trainables.precision import PRECISIONS, Precision
-from trainables.rates import matrix_gflops
-from trainables.registry import find
-from trainables.training import Training, TrainingConfig
+from trainables.losses.loss_settings import LOSSES, Perceptual
+from trainables.networks.registry import find
+from trainables.training import random_inputs
+from trainables.training.epoch_timer import time_epochs
+from trainables.training.loop import Training, TrainingConfig
+from trainables.training.matrix_rate import matrix_gflops
+from trainables.training.precision import PRECISIONS, Precision
 
 EPOCH_SEC = 1.5  # of an epoch at the full matrix rate, where --images leaves the choice
 FEWEST = 4  # images then: one pass through VGG16 on a CPU
-MOST = {"cpu": 16_384, "cuda": 45_000}  # small networks are far from that rate; on a GPU CIFAR-10's training split
+MOST = {
+    "cpu": 16_384,
+    "cuda": 45_000,
+}  # small networks are far from that rate; on a GPU CIFAR-10's training split
 VALIDATION_PER_TRAIN = 1 / 9  # as in a search
 PARTED, ALONE = "epoch, part by part", "epoch, left alone"
-GPU_NOTE = "Each part was waited for; left alone nothing is, and CUDA graphs are used where they can be."
+GPU_NOTE = (
+    "Each part was waited for; left alone nothing is, and CUDA graphs are used where they can be."
+)
 COUNTED = 2  # images; batch normalisation does not take one alone
 
 
@@ -57,7 +62,9 @@ class Profile:
         return self.flops / self.epoch_sec / 1e9
 
 
-def measure(config: TrainingConfig, *, images: int | None, epochs: int, device: torch.device) -> Profile:
+def measure(
+    config: TrainingConfig, *, images: int | None, epochs: int, device: torch.device
+) -> Profile:
     """Profile a training on so many images; None: as many as take a few seconds.
 
     Prints a line before what takes long.
@@ -71,7 +78,10 @@ def measure(config: TrainingConfig, *, images: int | None, epochs: int, device: 
     rate = matrix_gflops(device, precision.name)
     train = random_inputs.examples(images or fitting_images(train_flops / rate / 1e9, device))
     validation = random_inputs.examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)))
-    print(f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ", end="")
+    print(
+        f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ",
+        end="",
+    )
     print(f"{len(train):,} random images, one epoch to warm up, then {epochs} pairs …", flush=True)
     alone, parted = time_epochs(Training(config, train, validation, device=device, vgg=vgg), epochs)
     return Profile(
@@ -80,7 +90,9 @@ def measure(config: TrainingConfig, *, images: int | None, epochs: int, device: 
         images=len(train),
         flops=train_flops * len(train) + validation_flops * len(validation),
         precision=precision.name,
-        matrix_gflops=max(rate, matrix_gflops(device, precision.name)),  # again: the machine may have been busy
+        matrix_gflops=max(
+            rate, matrix_gflops(device, precision.name)
+        ),  # again: the machine may have been busy
     )
 
 
@@ -92,7 +104,9 @@ def flops_per_image(training: Training) -> tuple[int, int]:
         training.gradients.of(training.train, torch.arange(count, device=training.device), count)
     with FlopCounterMode(display=False) as validated:
         training._validate()
-    return trained.get_total_flops() // count, validated.get_total_flops() // len(training.validation)
+    return trained.get_total_flops() // count, validated.get_total_flops() // len(
+        training.validation
+    )
 
 
 def fitting_images(image_sec: float, device: torch.device) -> int:
@@ -140,17 +154,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainables.profile", description="Where an epoch's time goes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.profile", description="Where an epoch's time goes."
+    )
     add = parser.add_argument
     add("--model", default="fc", help="fc, cnn, separable, or package.module:Class (default: fc)")
     add("--images", type=int, help="training images (default: as many as take a few seconds)")
     add("--batch-size", type=int, help="images per update (default: the network's own)")
-    add("--precision", choices=("auto", *PRECISIONS), default="auto", help="(default: auto, as a search chooses)")
+    add(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        default="auto",
+        help="(default: auto, as a search chooses)",
+    )
     add("--threads", type=int, help="CPU threads (default: one a core; a search's trials have 1)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU if there is one)")
-    add("--epochs", type=int, default=3, help="that are timed, and as many part by part (default: 3)")
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="(default: a GPU if there is one)",
+    )
+    add(
+        "--epochs",
+        type=int,
+        default=3,
+        help="that are timed, and as many part by part (default: 3)",
+    )
     add("--loss", choices=LOSSES, default="mse", help="(default: mse)")
-    add("--perceptual-size", type=int, default=Perceptual.size, help="side of what VGG16 sees (default: %(default)s)")
+    add(
+        "--perceptual-size",
+        type=int,
+        default=Perceptual.size,
+        help="side of what VGG16 sees (default: %(default)s)",
+    )
     return parser
 
 
@@ -164,7 +200,9 @@ def _config(options: argparse.Namespace) -> TrainingConfig:
     return TrainingConfig(
         model=options.model,
         learning_rate=min(defaults.learning_rate),
-        dropout=sum(defaults.dropout) / 2 if defaults.dropout else 0.0,  # a search draws zero next to never
+        dropout=sum(defaults.dropout) / 2
+        if defaults.dropout
+        else 0.0,  # a search draws zero next to never
         max_epochs=1,
         seed=0,
         batch_size=options.batch_size or defaults.batch_size,
@@ -178,7 +216,9 @@ def _device(name: str) -> torch.device:
     """Raises ValueError where there is none of that name."""
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise ValueError("--device cuda: PyTorch finds no CUDA device here; give --device cpu or leave it out")
+        raise ValueError(
+            "--device cuda: PyTorch finds no CUDA device here; give --device cpu or leave it out"
+        )
     return torch.device(name if name != "auto" else "cuda" if has_gpu else "cpu")
 
 

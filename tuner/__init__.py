@@ -1,1 +1,1 @@
-"""The search: Ray Tune around Ray Train around trainables.training."""
+"""The search: Ray Tune around Ray Train around trainables.training.loop."""

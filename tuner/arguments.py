@@ -7,14 +7,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.bucket import local_directory
-from analysis.tables import rows_of
-from trainables.early_stopping import CRITERIA
-from trainables.losses import LOSSES
-from trainables.registry import NETWORKS
-from trainables.vgg16 import NORMALISATIONS, PUBLISHED
-from tuner.config import CHANGEABLE_ON_RESUME, COMPILE, PRECISIONS, SEARCHES, TIMINGS, WANDB_MODES, SearchConfig, flag
-from tuner.losses import DEFAULT_WEIGHTS
+from analysis.tables.bucket import local_directory
+from analysis.tables.files import rows_of
+from trainables.losses.loss_settings import LOSSES
+from trainables.losses.vgg16 import NORMALISATIONS, PUBLISHED
+from trainables.networks.registry import NETWORKS
+from trainables.training.early_stopping import CRITERIA
+from tuner.loss_flags import DEFAULT_WEIGHTS
+from tuner.settings import (
+    CHANGEABLE_ON_RESUME,
+    COMPILE,
+    PRECISIONS,
+    SEARCHES,
+    TIMINGS,
+    WANDB_MODES,
+    SearchConfig,
+    flag,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,10 +55,20 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         help="cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos (default)",
     )
     add("--images", type=int, help="training images (default: all; fewer for cnn without a GPU)")
-    add("--samples", type=int, help="trials (default: the network's own, more where there is a GPU)")
-    add("--max-epochs", type=int, help="epochs of a trial that nothing stops (default: the network's own)")
+    add(
+        "--samples", type=int, help="trials (default: the network's own, more where there is a GPU)"
+    )
+    add(
+        "--max-epochs",
+        type=int,
+        help="epochs of a trial that nothing stops (default: the network's own)",
+    )
     add("--grace-epochs", type=int, help="epochs before ASHA may stop a trial (default: 1)")
-    add("--reduction-factor", type=float, help="ASHA keeps one trial in this many at each rung (default: 3)")
+    add(
+        "--reduction-factor",
+        type=float,
+        help="ASHA keeps one trial in this many at each rung (default: 3)",
+    )
     add("--search", help=f"{' or '.join(SEARCHES)} (default: random; tpe is Optuna's)")
     add("--early-stopping", help=f"{' or '.join(CRITERIA)} (default: best)")
     add("--seed", type=int, help="from which every trial's own seed is derived (default: 0)")
@@ -61,37 +80,79 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the loss")
     add = group.add_argument
     add("--loss", help=f"{' or '.join(LOSSES)}; {','.join(LOSSES)} searches it too (default: mse)")
-    add("--perceptual-layers", type=int, nargs="+", metavar="N", help="of VGG16 (default: 2 7 14 21 28)")
-    add("--perceptual-weights", type=float, nargs="+", metavar="W", help="one for each of them (default: 1 each)")
-    add("--mse-weight", type=float, metavar="W", help="of the mean squared error beside them (default: 1)")
-    add("--perceptual-size", type=int, metavar="PIXELS", help="side of the images that VGG16 sees (default: 224)")
+    add(
+        "--perceptual-layers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="of VGG16 (default: 2 7 14 21 28)",
+    )
+    add(
+        "--perceptual-weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="one for each of them (default: 1 each)",
+    )
+    add(
+        "--mse-weight",
+        type=float,
+        metavar="W",
+        help="of the mean squared error beside them (default: 1)",
+    )
+    add(
+        "--perceptual-size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images that VGG16 sees (default: 224)",
+    )
     add(
         "--vgg-weights",
         metavar="WEIGHTS",
         help=f"{', '.join(PUBLISHED)} (fetched once), or a file (default: {DEFAULT_WEIGHTS})",
     )
-    add("--vgg-normalisation", help=f"{' or '.join(NORMALISATIONS)}, for a file that does not say which it expects")
+    add(
+        "--vgg-normalisation",
+        help=f"{' or '.join(NORMALISATIONS)}, for a file that does not say which it expects",
+    )
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("ranges, each two numbers; equal ones fix the value")
     for name, type_ in (("learning-rate", float), ("dropout", float), ("patience", int)):
         group.add_argument(f"--{name}", type=type_, nargs=2, metavar=("LOW", "HIGH"))
-    group.add_argument("--batch-size", type=int, help="images per update; one number (default: 256)")
+    group.add_argument(
+        "--batch-size", type=int, help="images per update; one number (default: 256)"
+    )
     group.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (default: auto)")
-    group.add_argument("--compile", help=f"{', '.join(COMPILE)}: torch.compile (default: auto, where it pays)")
+    group.add_argument(
+        "--compile", help=f"{', '.join(COMPILE)}: torch.compile (default: auto, where it pays)"
+    )
 
 
 def _add_resources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("resources")
     add = group.add_argument
     add("--cpus-per-trial", type=float, help="cores for each worker, and its threads (default: 1)")
-    add("--gpus-per-trial", type=float, help="share of a GPU for each worker (default: 0.25 if there are any)")
-    add("--memory-gib-per-trial", type=float, help="memory to reserve for each worker (default: none)")
+    add(
+        "--gpus-per-trial",
+        type=float,
+        help="share of a GPU for each worker (default: 0.25 if there are any)",
+    )
+    add(
+        "--memory-gib-per-trial",
+        type=float,
+        help="memory to reserve for each worker (default: none)",
+    )
     add("--workers-per-trial", type=int, help="data-parallel workers of each trial (default: 1)")
     add("--concurrency", type=int, help="trials at a time (default: as many as fit)")
     add("--address", help="a running Ray cluster, as `auto` or host:port (default: start one here)")
-    add("--wait-for-nodes", type=int, metavar="N", help="start when so many nodes that can train are up")
+    add(
+        "--wait-for-nodes",
+        type=int,
+        metavar="N",
+        help="start when so many nodes that can train are up",
+    )
     add("--wait-sec", type=float, metavar="SEC", help="how long to wait for them (default: 900)")
 
 
@@ -99,11 +160,23 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the run")
     add = group.add_argument
     add("--name", help="of the run (default: model, date and time)")
-    add("--storage", metavar="DIR", help="for tables, checkpoints, networks; s3://BUCKET/PATH too (default: results)")
+    add(
+        "--storage",
+        metavar="DIR",
+        help="for tables, checkpoints, networks; s3://BUCKET/PATH too (default: results)",
+    )
     add("--resume", metavar="NAME", help="go on with a run that was interrupted")
-    add("--timeout", type=float, metavar="SEC", help="end the search after this long with what it has")
+    add(
+        "--timeout",
+        type=float,
+        metavar="SEC",
+        help="end the search after this long with what it has",
+    )
     add("--wandb", help=f"{', '.join(WANDB_MODES)} (default: offline)")
-    add("--timing", help=f"{' or '.join(TIMINGS)}: time the best network after the search (default: short)")
+    add(
+        "--timing",
+        help=f"{' or '.join(TIMINGS)}: time the best network after the search (default: short)",
+    )
     add("-v", "--verbose", action="store_true", help="show Ray's own messages")
 
 
@@ -113,7 +186,9 @@ def from_command_line(arguments: Sequence[str]) -> SearchConfig:
     Raises ValueError with one sentence for what makes no sense, and SystemExit as argparse does.
     """
     given = vars(parser().parse_args(arguments))
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
     if "resume" in given:
         return _resumed(given)
     config = SearchConfig(**given)
@@ -129,7 +204,9 @@ def _resumed(given: dict[str, Any]) -> SearchConfig:
     local_directory(asked.storage, name)
     rows = rows_of(asked.tables, "runs", name)
     if not rows:
-        raise ValueError(f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(asked.tables)}")
+        raise ValueError(
+            f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(asked.tables)}"
+        )
     earlier = SearchConfig.from_json(rows[0]["config"])
     was = asdict(earlier)
     changed = [
@@ -148,4 +225,8 @@ def _resumed(given: dict[str, Any]) -> SearchConfig:
 
 def _runs_in(tables: Path) -> str:
     runs = sorted(path.name.removeprefix("run=") for path in tables.glob("runs/run=*"))
-    return f"there are {', '.join(runs[-5:])}" if runs else "there is none yet: leave --resume out to start one"
+    return (
+        f"there are {', '.join(runs[-5:])}"
+        if runs
+        else "there is none yet: leave --resume out to start one"
+    )

@@ -3,19 +3,22 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner import cluster, losses
-from tuner.cluster import Node, Share
-from tuner.config import SearchConfig
-from tuner.space import Space
+from tuner import loss_flags
+from tuner.cluster import ray_cluster
+from tuner.cluster.ray_cluster import Node, Share
+from tuner.settings import SearchConfig
+from tuner.trials.space import Space
 
 if TYPE_CHECKING:
-    from trainables.footprint import Footprint
+    from trainables.training.footprint import Footprint
 
 SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, to propose one of
 GROUP_SHARES = SHARES[-1:]  # two workers of a trial can't share one
 
 
-def check(config: SearchConfig, share: Share, train_images: int, validation_images: int, nodes: list[Node]) -> str:
+def check(
+    config: SearchConfig, share: Share, train_images: int, validation_images: int, nodes: list[Node]
+) -> str:
     """The line to print, for a completed configuration and the nodes that are up; empty where no GPU is asked for.
 
     Raises ValueError when a trial needs more than its share of the smallest of their GPUs. What an autoscaler may
@@ -30,8 +33,10 @@ def check(config: SearchConfig, share: Share, train_images: int, validation_imag
 
 def needed(config: SearchConfig, train_images: int, validation_images: int) -> "Footprint | None":
     """The most that a trial of this search needs for each of its workers; None where that can't be known."""
-    from trainables.footprint import footprint  # here, since a node is asked of its GPUs without PyTorch
-    from trainables.training import TrainingConfig
+    from trainables.training.footprint import (
+        footprint,  # here, since a node is asked of its GPUs without PyTorch
+    )
+    from trainables.training.loop import TrainingConfig
 
     space = Space.of(config)
     largest = TrainingConfig(
@@ -43,7 +48,7 @@ def needed(config: SearchConfig, train_images: int, validation_images: int) -> "
         batch_size=config.batch_size or 1,
         precision=config.precision,
         loss="perceptual" if "perceptual" in config.losses else "mse",
-        **losses.training_settings(config),
+        **loss_flags.training_settings(config),
     )
     counts = {"train_images": train_images, "validation_images": validation_images}
     return footprint(largest, **counts, workers=config.workers_per_trial)
@@ -68,7 +73,7 @@ class Fit:
     @property
     def by_memory(self) -> int:
         """As there is room for."""
-        from trainables.footprint import CONTEXT_BYTES
+        from trainables.training.footprint import CONTEXT_BYTES
 
         return int(self.gpu_bytes // (CONTEXT_BYTES + min(self.need.total_bytes, self.cap_bytes)))
 
@@ -80,10 +85,20 @@ class Fit:
     def others(self) -> list["Fit"]:
         """With the shares that hold a trial and all that Ray starts, ascending."""
         fits = [replace(self, share=share) for share in self.shares]
-        return [fit for fit in fits if self.need.total_bytes <= fit.cap_bytes and fit.by_share <= fit.by_memory]
+        return [
+            fit
+            for fit in fits
+            if self.need.total_bytes <= fit.cap_bytes and fit.by_share <= fit.by_memory
+        ]
 
 
-def told(config: SearchConfig, share: Share, need: "Footprint | None", gpu_bytes: int | None, nodes: list[Node]) -> str:
+def told(
+    config: SearchConfig,
+    share: Share,
+    need: "Footprint | None",
+    gpu_bytes: int | None,
+    nodes: list[Node],
+) -> str:
     """What to say where these nodes' smallest GPU has so much memory, or None when nobody knows.
 
     Raises ValueError when a trial needs more than its share. Where each needs less, but all with their CUDA contexts
@@ -92,7 +107,7 @@ def told(config: SearchConfig, share: Share, need: "Footprint | None", gpu_bytes
     trial = "a trial" if config.workers_per_trial == 1 else "each worker of a trial"
     if need is None:
         return f"What {trial} needs of GPU memory is unknown: {config.model} can't be followed without a GPU"
-    from trainables.footprint import CONTEXT_BYTES
+    from trainables.training.footprint import CONTEXT_BYTES
 
     needs = f"{trial} needs about {size(need.total_bytes)} of GPU memory and {size(CONTEXT_BYTES)} for CUDA itself"
     if gpu_bytes is None:
@@ -123,7 +138,9 @@ def _smaller(config: SearchConfig, need: "Footprint") -> str:
     images = config.images or 0
     trains = need.step_bytes > need.validation_bytes
     parts = {
-        f"a --batch-size below {min(config.batch_size or images, images)}": need.step_bytes if trains else 0,
+        f"a --batch-size below {min(config.batch_size or images, images)}": need.step_bytes
+        if trains
+        else 0,
         f"--images below {images}": need.images_bytes,
         "another --model": max(need.network_bytes, 0 if trains else need.validation_bytes),
     }
@@ -137,7 +154,11 @@ def size(count: float) -> str:
 
 def smallest_bytes(config: SearchConfig, nodes: list[Node]) -> int | None:
     """Memory of the smallest GPU of these nodes, of those that tell; None when none does."""
-    answers = [gpu_sizes()] * len(nodes) if config.address is None else cluster.on_each(nodes, gpu_sizes)
+    answers = (
+        [gpu_sizes()] * len(nodes)
+        if config.address is None
+        else ray_cluster.on_each(nodes, gpu_sizes)
+    )
     smallest = [_smallest(node, answer) for node, answer in zip(nodes, answers, strict=True)]
     return min((known for known in smallest if known is not None), default=None)
 
@@ -155,11 +176,15 @@ def gpu_sizes() -> list[int]:
         import pynvml
 
         pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
+        ]
         if any(_divided(pynvml, handle) for handle in handles):
             return []
         return [pynvml.nvmlDeviceGetMemoryInfo(handle).total for handle in handles]
-    except Exception:  # no package, no driver's library, no permission: nothing to tell, nothing to stop for
+    except (
+        Exception
+    ):  # no package, no driver's library, no permission: nothing to tell, nothing to stop for
         return []
 
 

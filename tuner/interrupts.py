@@ -30,7 +30,9 @@ def noted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)  # or it would go off where nobody handles it, which ends the process
+        signal.setitimer(
+            signal.ITIMER_REAL, 0
+        )  # or it would go off where nobody handles it, which ends the process
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -64,7 +66,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if first and _holds_locks(frame):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SEC)
         return
-    signal.setitimer(signal.ITIMER_REAL, 0)  # whoever cleans up now must not be interrupted once more
+    signal.setitimer(
+        signal.ITIMER_REAL, 0
+    )  # whoever cleans up now must not be interrupted once more
     raise KeyboardInterrupt
 
 
@@ -80,5 +84,7 @@ def _as_interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         _asked.set()
         raise KeyboardInterrupt
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what it starts, its jobs too
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGINT}
+    )  # Ray blocks it in what it starts, its jobs too
     os.kill(os.getpid(), signal.SIGINT)

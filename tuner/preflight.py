@@ -7,13 +7,15 @@ import time
 
 from filelock import FileLock, Timeout
 
-from analysis.bucket import Bucket
 from analysis.console import Console, duration
-from analysis.tables import rows_of
-from trainables import sources, vgg16
-from tuner import cluster, losses
-from tuner.cluster import Growth, Node, Share
-from tuner.config import SearchConfig
+from analysis.tables.bucket import Bucket
+from analysis.tables.files import rows_of
+from trainables.data import sources
+from trainables.losses import vgg16
+from tuner import loss_flags
+from tuner.cluster import ray_cluster
+from tuner.cluster.ray_cluster import Growth, Node, Share
+from tuner.settings import SearchConfig
 
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPU_SHARE = 1.0  # NCCL refuses two workers of a trial on one GPU
@@ -34,8 +36,12 @@ def check_storage(config: SearchConfig) -> None:
     except OSError as error:
         reason = error.strerror or str(error).partition("\n")[0]
         kind = "bucket" if config.experiment.is_in_bucket else "directory"
-        raise ValueError(f"--storage {config.storage} can't be written ({reason}): give another {kind}") from error
-    if config.resume is None and (config.experiment.sessions() or rows_of(config.tables, "runs", config.name)):
+        raise ValueError(
+            f"--storage {config.storage} can't be written ({reason}): give another {kind}"
+        ) from error
+    if config.resume is None and (
+        config.experiment.sessions() or rows_of(config.tables, "runs", config.name)
+    ):
         raise ValueError(
             f"--name {config.name}: {config.storage} already has a run of that name; "
             f"give another one, or go on with it: --resume {config.name}"
@@ -65,14 +71,16 @@ def check_wandb(config: SearchConfig) -> None:
     except (OSError, netrc.NetrcParseError):
         known = None
     if known is None:
-        raise ValueError("--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline")
+        raise ValueError(
+            "--wandb online needs a key, and there is none: type `wandb login` first, or --wandb offline"
+        )
 
 
 def check_sources(config: SearchConfig) -> None:
     """Images and VGG16's weights are where the person says. Raises ValueError otherwise, before Ray is started."""
     sources.check(config.data)
     if "perceptual" in config.losses:
-        vgg16.check(config.vgg_weights or losses.DEFAULT_WEIGHTS)
+        vgg16.check(config.vgg_weights or loss_flags.DEFAULT_WEIGHTS)
 
 
 def check_waiting(config: SearchConfig) -> None:
@@ -92,14 +100,18 @@ def wait_for_nodes(config: SearchConfig, growth: Growth, console: Console) -> No
     wanted = config.wait_for_nodes
     if wanted is None:
         return
-    nodes = cluster.nodes()
+    nodes = ray_cluster.nodes()
     share = trial_share(config, [*nodes, *growth.nodes])
-    roomiest = sorted((share.fits(node) for node in [*nodes, *growth.beside(nodes, share)]), reverse=True)
-    cluster.ask_for(share, sum(roomiest[:wanted]))  # an autoscaler starts nodes only for what waits for them
+    roomiest = sorted(
+        (share.fits(node) for node in [*nodes, *growth.beside(nodes, share)]), reverse=True
+    )
+    ray_cluster.ask_for(
+        share, sum(roomiest[:wanted])
+    )  # an autoscaler starts nodes only for what waits for them
     try:
         _wait(config, wanted, growth, console)
     finally:
-        cluster.ask_for(share, 0)
+        ray_cluster.ask_for(share, 0)
 
 
 def _wait(config: SearchConfig, wanted: int, growth: Growth, console: Console) -> None:
@@ -112,13 +124,17 @@ def _wait(config: SearchConfig, wanted: int, growth: Growth, console: Console) -
                     f"--wait-for-nodes {wanted}: {up} that can train came within {config.wait_sec:g} s; "
                     f"give a longer --wait-sec or another --wait-for-nodes, or leave it out"
                 )
-            console.progress(f"{up} of {wanted} nodes that can train are up; waits {duration(left)} more")
+            console.progress(
+                f"{up} of {wanted} nodes that can train are up; waits {duration(left)} more"
+            )
             time.sleep(POLL_SEC)
 
 
 def _able_now(config: SearchConfig, growth: Growth) -> int:
-    nodes = cluster.nodes()
-    return len(able(nodes, trial_share(config, [*nodes, *growth.nodes])))  # the first GPU changes the share
+    nodes = ray_cluster.nodes()
+    return len(
+        able(nodes, trial_share(config, [*nodes, *growth.nodes]))
+    )  # the first GPU changes the share
 
 
 def able(nodes: list[Node], share: Share) -> list[Node]:
@@ -133,7 +149,7 @@ def check_groups(config: SearchConfig, nodes: list[Node]) -> None:
     """
     if config.workers_per_trial == 1 or config.address is None:
         return
-    answers = cluster.on_each([node for node in nodes if node.head], _ask_dashboard)
+    answers = ray_cluster.on_each([node for node in nodes if node.head], _ask_dashboard)
     if any(isinstance(answer, Exception) for answer in answers):
         raise ValueError(
             f"--workers-per-trial {config.workers_per_trial}: Ray's dashboard does not answer on the head, and without "
@@ -169,9 +185,13 @@ def trials_at_once(config: SearchConfig, share: Share, nodes: list[Node]) -> int
     )
     for name, asked, most, unit in asks:
         if asked > most == 0:
-            raise ValueError(f"{name} {asked:g}: there are no {unit} in the cluster; leave {name} out")
+            raise ValueError(
+                f"{name} {asked:g}: there are no {unit} in the cluster; leave {name} out"
+            )
         if asked > most:
-            raise ValueError(f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}")
+            raise ValueError(
+                f"{name} {asked:g}: no node has more than {most:g} {unit}; give at most {name} {most:g}"
+            )
     if config.workers_per_trial > 1 and 0 < share.gpus <= 0.5:
         raise ValueError(
             f"--gpus-per-trial {share.gpus:g}: two workers of a trial would share a GPU, which NCCL refuses; "
@@ -180,7 +200,9 @@ def trials_at_once(config: SearchConfig, share: Share, nodes: list[Node]) -> int
     workers = sum(share.fits(node) for node in nodes)
     fits = workers // config.workers_per_trial
     if not workers:
-        raise ValueError("no single node has the CPUs, GPUs and memory asked for per trial: ask for less")
+        raise ValueError(
+            "no single node has the CPUs, GPUs and memory asked for per trial: ask for less"
+        )
     if not fits:
         raise ValueError(
             f"--workers-per-trial {config.workers_per_trial}: the cluster has room for {workers}; "

@@ -17,17 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from analysis.bucket import TakenError, sending
 from analysis.console import Console, complain
-from tuner import cluster, interrupts, joining, losses, preflight
+from analysis.tables.bucket import TakenError, sending
+from tuner import interrupts, loss_flags, preflight
 from tuner.arguments import from_command_line
-from tuner.config import SearchConfig
-from tuner.experiment import UNWRITABLE
-from tuner.lease import Lease
+from tuner.cluster import joining, ray_cluster
+from tuner.settings import SearchConfig
+from tuner.storage.experiment import UNWRITABLE
+from tuner.storage.lease import Lease
 
 if TYPE_CHECKING:
-    from trainables.vgg16 import Vgg16
-    from tuner.data import Data
+    from trainables.data.labelled import Data
+    from trainables.losses.vgg16 import Vgg16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,30 +72,39 @@ def _search(config: SearchConfig, console: Console, stack: ExitStack, started: f
         return 1
 
 
-def _prepare(config: SearchConfig, console: Console, stack: ExitStack, started: float) -> Callable[[], int]:
+def _prepare(
+    config: SearchConfig, console: Console, stack: ExitStack, started: float
+) -> Callable[[], int]:
     """Everything that may turn out to be impossible. Raises ValueError with the sentence to print."""
     preflight.check_wandb(config)
     preflight.check_waiting(config)
     preflight.check_sources(config)
     confirm = _take_run(config, console, stack)
-    cluster.prepare_environment(config.verbose)
+    ray_cluster.prepare_environment(config.verbose)
     if config.address:
         joining.knock(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
-    loading = background.submit(_load, config)  # PyTorch, images and VGG16, while Ray's processes start
-    cluster.start(config.address, model=config.model, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
-    stack.callback(cluster.stop)
+    loading = background.submit(
+        _load, config
+    )  # PyTorch, images and VGG16, while Ray's processes start
+    ray_cluster.start(
+        config.address,
+        model=config.model,
+        dashboard=config.workers_per_trial > 1,
+        verbose=config.verbose,
+    )
+    stack.callback(ray_cluster.stop)
     interrupts.take_sigterm()
     interrupts.check()
-    from tuner import session
+    from tuner import search_run
 
-    growth = cluster.growth() if config.address else cluster.Growth()
+    growth = ray_cluster.growth() if config.address else ray_cluster.Growth()
     preflight.wait_for_nodes(config, growth, console)
-    plan = session.plan(config, loading.result(), cluster.nodes(), growth)
+    plan = search_run.plan(config, loading.result(), ray_cluster.nodes(), growth)
 
     def search() -> int:
         with sending(config.storage, config.name, console, confirm):
-            return session.run(plan, console, started)
+            return search_run.run(plan, console, started)
 
     return search
 
@@ -112,10 +122,10 @@ def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Calla
 
 
 def _load(config: SearchConfig) -> "tuple[Data, Vgg16 | None]":
-    from tuner import data
+    from trainables.data import labelled
 
-    vgg = losses.weights(config)  # first, since it takes less time to say that there is none
-    return data.load(config.data), vgg
+    vgg = loss_flags.weights(config)  # first, since it takes less time to say that there is none
+    return labelled.load(config.data), vgg
 
 
 def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:
@@ -131,7 +141,11 @@ def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:
 
 def _resume(config: SearchConfig) -> str:
     command = f"python -m tuner.run --resume {config.name}"
-    return command if config.storage == "results" else f"{command} --storage {shlex.quote(config.storage)}"
+    return (
+        command
+        if config.storage == "results"
+        else f"{command} --storage {shlex.quote(config.storage)}"
+    )
 
 
 if __name__ == "__main__":

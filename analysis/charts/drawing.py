@@ -17,7 +17,9 @@ def converted(svg: str, kind: str) -> bytes:
     """A drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
     if kind == "svg":
         return svg.encode()
-    made: bytes = vl_convert.svg_to_png(svg, scale=2) if kind == "png" else vl_convert.svg_to_pdf(svg)
+    made: bytes = (
+        vl_convert.svg_to_png(svg, scale=2) if kind == "png" else vl_convert.svg_to_pdf(svg)
+    )
     return made
 
 

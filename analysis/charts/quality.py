@@ -3,13 +3,34 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, numbers, per, shares, words
+from analysis.charts.style import (
+    HEIGHT,
+    RULE,
+    colour,
+    counts,
+    height_with,
+    numbers,
+    per,
+    shares,
+    words,
+)
 
 HEADLINE = 0.95
 TILE = 72  # pixels of an image on the page
 CAPTION = 18
 BASELINE = ["subject", "kind", "threshold", "share", "images"]
-NETWORK = ["run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high", "trainings", "images"]
+NETWORK = [
+    "run",
+    "subject",
+    "series",
+    "threshold",
+    "share_mean",
+    "share_std",
+    "low",
+    "high",
+    "trainings",
+    "images",
+]
 
 
 def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
@@ -18,13 +39,26 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     `networks` has `series`, `threshold`, `share_mean`, `low` and `high` (mean ∓ deviation over repeats with other
     seeds); `baselines`, the floors and the ceiling, `subject`, `kind`, `threshold` and `share`.
     """
-    x = alt.X("threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False))
-    y = alt.Y("share:Q", title="Share of the test images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    x = alt.X(
+        "threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False)
+    )
+    y = alt.Y(
+        "share:Q",
+        title="Share of the test images",
+        axis=alt.Axis(format="%"),
+        scale=alt.Scale(domain=[0, 1]),
+    )
     compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
-    dashes = alt.Scale(domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]])
-    legend = alt.Legend(orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE)
+    dashes = alt.Scale(
+        domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]]
+    )
+    legend = alt.Legend(
+        orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE
+    )
     dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=legend)
-    grey = alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110)).mark_line(color=RULE, strokeWidth=1.5)
+    grey = alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110)).mark_line(
+        color=RULE, strokeWidth=1.5
+    )
     grey = grey.encode(
         x,
         y,
@@ -38,9 +72,13 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
                  *counts("trainings", "images")],
     )  # fmt: skip
     spread = (
-        alt.Chart(own).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
+        alt.Chart(own)
+        .mark_area(opacity=0.2)
+        .encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
     )
-    headline = alt.Chart(pd.DataFrame({"threshold": [HEADLINE]})).mark_rule(strokeDash=[4, 4], color="#b0b6c0")
+    headline = alt.Chart(pd.DataFrame({"threshold": [HEADLINE]})).mark_rule(
+        strokeDash=[4, 4], color="#b0b6c0"
+    )
     return headline.encode(x) + grey + spread + lines
 
 
@@ -50,11 +88,22 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
     `cells` has `column` (from 0), `row`, `image` (a data URI), `test_image` (its number) and `note` (below the image).
     """
     columns = max(cells.column.nunique(), 1)
-    base = alt.Chart(cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)).encode(
+    base = alt.Chart(
+        cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)
+    ).encode(
         alt.X("column:O", axis=None),
-        alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)),
+        alt.Y(
+            "row:N",
+            sort=rows,
+            title=None,
+            axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300),
+        ),
         tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
     pictures = base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))
-    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(text=alt.Text("note:N"))
-    return (pictures + notes).properties(autosize="pad")  # of the size that the images have, labels beside it
+    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(
+        text=alt.Text("note:N")
+    )
+    return (pictures + notes).properties(
+        autosize="pad"
+    )  # of the size that the images have, labels beside it

@@ -29,8 +29,22 @@ STATES = alt.Scale(
     range=["circle", "cross", "triangle-down", "square", "diamond"],
 )
 STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))
-ROW = ["run", "trial", "series", "state", "ending", "epochs", LOSS, "best_validation_accuracy", *PARAMETERS]
-TRIAL = [*words("run", "trial", "series", "ending"), *counts("epochs"), *shares("best_validation_accuracy")]
+ROW = [
+    "run",
+    "trial",
+    "series",
+    "state",
+    "ending",
+    "epochs",
+    LOSS,
+    "best_validation_accuracy",
+    *PARAMETERS,
+]
+TRIAL = [
+    *words("run", "trial", "series", "ending"),
+    *counts("epochs"),
+    *shares("best_validation_accuracy"),
+]
 TRIAL += numbers(LOSS, *PARAMETERS)
 
 
@@ -50,10 +64,17 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
 
 def compare(best: pd.DataFrame) -> alt.Chart:
     """The best loss so far of each run, by the number of its trials."""
-    lines = alt.Chart(best, height=height_with(best.label)).mark_line(interpolate="step-after", strokeWidth=2.5)
+    lines = alt.Chart(best, height=height_with(best.label)).mark_line(
+        interpolate="step-after", strokeWidth=2.5
+    )
     return lines.encode(
         alt.X("trial:Q", axis=whole("Trial")),
-        alt.Y("best:Q", scale=log_scale(), title="Best validation loss so far", axis=log_axis(best.best)),
+        alt.Y(
+            "best:Q",
+            scale=log_scale(),
+            title="Best validation loss so far",
+            axis=log_axis(best.best),
+        ),
         colour(best.label, "Run", "label"),
         detail=per("run", "series"),
         tooltip=[*words("label", "series"), *counts("trial"), *numbers("best")],
@@ -72,7 +93,9 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
         .mark_point(filled=True, size=36, opacity=0.6)
         .encode(
             alt.X(f"{parameter}:Q", scale=scale, axis=axis, title=PARAMETERS[parameter]),
-            alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])),
+            alt.Y(
+                f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])
+            ),
             alt.Color("series:N", scale=colours(shown.series), legend=None),
             shape=alt.Shape("state:N", scale=STATES, legend=None),
             tooltip=TRIAL,
@@ -82,9 +105,16 @@ def slices(trials: pd.DataFrame, parameter: str) -> alt.Chart:
 
 def importance(found: pd.DataFrame) -> alt.Chart:
     """How much of the variance of the loss each hyperparameter explains (fANOVA), per network."""
-    bars = alt.Chart(found.assign(name=found.parameter.map(PARAMETERS)), height=height_with(found.series))
+    bars = alt.Chart(
+        found.assign(name=found.parameter.map(PARAMETERS)), height=height_with(found.series)
+    )
     return bars.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}).encode(
-        alt.X("importance:Q", title="Share of the variance", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        alt.X(
+            "importance:Q",
+            title="Share of the variance",
+            axis=alt.Axis(format="%"),
+            scale=alt.Scale(domain=[0, 1]),
+        ),
         alt.Y("name:N", sort=list(PARAMETERS.values()), title=None),
         colour(found.series, None),
         yOffset=alt.YOffset("series:N"),
@@ -112,7 +142,9 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
         axis=header,
     )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
-    hover = alt.selection_point(fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False)
+    hover = alt.selection_point(
+        fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False
+    )
     gradient = alt.Legend(format="%", gradientLength=140, tickCount=3, direction="horizontal")
     lines = (
         alt.Chart(rows, height=HEIGHT)
@@ -121,7 +153,10 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
             x,
             y,
             alt.Color(
-                "rank:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), title="Rank by loss", legend=gradient
+                "rank:Q",
+                scale=alt.Scale(scheme="viridis", domain=[0, 1]),
+                title="Rank by loss",
+                legend=gradient,
             ),
             detail=per("run", "trial"),
             opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
@@ -131,8 +166,14 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
         )
         .add_params(hover)
     )
-    bars = alt.Chart(rows).mark_rule(color=RULE).encode(x, alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
-    halo = alt.Chart(ticks).mark_text(align="right", dx=-6, fontSize=11, stroke="white", strokeWidth=4)
+    bars = (
+        alt.Chart(rows)
+        .mark_rule(color=RULE)
+        .encode(x, alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
+    )
+    halo = alt.Chart(ticks).mark_text(
+        align="right", dx=-6, fontSize=11, stroke="white", strokeWidth=4
+    )
     halo = halo.encode(x, y, text=alt.Text("label:N"))
     return lines + bars + halo + halo.mark_text(align="right", dx=-6, fontSize=11, color="#2f2d2b")
 
@@ -140,18 +181,27 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
 def _axes(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per trial and axis with its `place` from 0 to 1, and the axes' labels."""
     names = sorted(trials.series.unique())
-    trials = trials.assign(network=trials.series.map(names.index), rank=trials.groupby("series")[LOSS].rank(pct=True))
+    trials = trials.assign(
+        network=trials.series.map(names.index), rank=trials.groupby("series")[LOSS].rank(pct=True)
+    )
     wanted = {"network": "Network"} if len(names) > 1 else {}
     wanted |= {name: title for name, title in PARAMETERS.items() if trials[name].notna().any()}
     rows, ticks = [], []
     for name, title in {**wanted, LOSS: "Validation loss"}.items():
         values = trials[name].astype(float)
         low, high = values.min(), values.max()
-        labels = dict(enumerate(names)) if name == "network" else round_marks(low, high, name in LOGARITHMIC)
+        labels = (
+            dict(enumerate(names))
+            if name == "network"
+            else round_marks(low, high, name in LOGARITHMIC)
+        )
         scaled = np.log10 if name in LOGARITHMIC else np.asarray
         start, span = scaled(low), (scaled(high) - scaled(low)) or 1.0
-        rows.append(trials.assign(axis=title, place=(scaled(values) - start) / span).dropna(subset="place"))
+        rows.append(
+            trials.assign(axis=title, place=(scaled(values) - start) / span).dropna(subset="place")
+        )
         ticks += [
-            {"axis": title, "place": (scaled(mark) - start) / span, "label": label} for mark, label in labels.items()
+            {"axis": title, "place": (scaled(mark) - start) / span, "label": label}
+            for mark, label in labels.items()
         ]
     return pd.concat(rows), pd.DataFrame(ticks)

@@ -3,19 +3,44 @@
 import altair as alt
 import pandas as pd
 
-from analysis.charts.style import HEIGHT, RULE, colour, counts, height_with, log_axis, numbers, shares, words
+from analysis.charts.style import (
+    HEIGHT,
+    RULE,
+    colour,
+    counts,
+    height_with,
+    log_axis,
+    numbers,
+    shares,
+    words,
+)
 
 VERDICTS = alt.Scale(
-    domain=["valid", "warning", "invalid", "unfinished"], range=["circle", "diamond", "cross", "square"]
+    domain=["valid", "warning", "invalid", "unfinished"],
+    range=["circle", "diamond", "cross", "square"],
 )
 VERDICT_LEGEND = alt.Legend(orient="top", symbolFillColor="#4b5563")
 VERDICT = alt.Shape("verdict:N", scale=VERDICTS, title="Verdict", legend=VERDICT_LEGEND)
 STUDY = "#7c3aed"
 SHARE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"  # the margin above 100 % has no label
-SERIES = [*words("subject", "device", "verdict", "reason"), *counts("batch_size", "passes", "images")]
+SERIES = [
+    *words("subject", "device", "verdict", "reason"),
+    *counts("batch_size", "passes", "images"),
+]
 
 
-DRAWN = ["subject", "device", "batch_size", "verdict", "reason", "passes", "images", "us", "lower", "upper"]
+DRAWN = [
+    "subject",
+    "device",
+    "batch_size",
+    "verdict",
+    "reason",
+    "passes",
+    "images",
+    "us",
+    "lower",
+    "upper",
+]
 SPREAD = ["subject", "measurement", "batch_size", "verdict", "us", "lower", "upper"]
 BEST = ["subject", "kind", "batch_size", "verdict", "us", "share_95", "share_99", "unbeaten"]
 
@@ -31,7 +56,11 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
     subjects = colour(series.subject, None, "subject")
     base = alt.Chart(series[DRAWN], height=height_with(series.subject, HEIGHT + 60)).encode(
-        alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
+        alt.X(
+            "batch_size:O",
+            title="Images a call",
+            axis=alt.Axis(labelAngle=0, grid=False, format=",d"),
+        ),
         subjects,
         tooltip=[*SERIES, *numbers("us", "lower", "upper")],
     )
@@ -39,7 +68,9 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY).encode(
         text=alt.Text("subject:N")
     )
-    bars = base.mark_rule(strokeWidth=1.5).encode(alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"))
+    bars = base.mark_rule(strokeWidth=1.5).encode(
+        alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
+    )
     points = base.mark_point(filled=True, size=60, opacity=1).encode(y, shape=VERDICT)
     return (
         rules.mark_rule(strokeDash=[5, 4], color=STUDY)
@@ -59,14 +90,28 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.2], nice=False)
     subjects = colour(ratios.subject, None, "subject")
     base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
-        alt.X("batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")),
+        alt.X(
+            "batch_size:O",
+            title="Images a call",
+            axis=alt.Axis(labelAngle=0, grid=False, format=",d"),
+        ),
         subjects,
-        tooltip=[*words("subject"), *counts("batch_size"), *numbers("median", "low", "high"), *counts("pairs")],
+        tooltip=[
+            *words("subject"),
+            *counts("batch_size"),
+            *numbers("median", "low", "high"),
+            *counts("pairs"),
+        ],
     )
     y = alt.Y("median:Q", scale=scale, title="Times as fast as torchvision", axis=log_axis(every))
     even = alt.Chart(pd.DataFrame({"median": [1.0]})).mark_rule(color=RULE, strokeDash=[4, 4])
-    bars = base.mark_rule(strokeWidth=2).encode(alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q"))
-    line, points = base.mark_line(strokeWidth=1.5).encode(y), base.mark_point(filled=True, size=45, opacity=1).encode(y)
+    bars = base.mark_rule(strokeWidth=2).encode(
+        alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q")
+    )
+    line, points = (
+        base.mark_line(strokeWidth=1.5).encode(y),
+        base.mark_point(filled=True, size=45, opacity=1).encode(y),
+    )
     return even.encode(alt.Y("median:Q", scale=scale)) + bars + line + points
 
 
@@ -83,14 +128,29 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
         axis=alt.Axis(labelExpr=SHARE),
         scale=alt.Scale(zero=False, padding=14),
     )
-    tooltip = [*words("subject", "verdict"), *counts("batch_size"), *numbers("us"), *shares("share_95", "share_99")]
-    base = alt.Chart(bests[BEST], height=height_with(bests.kind, HEIGHT + 30)).encode(x, y, tooltip=tooltip)
-    front = alt.Chart(bests.loc[bests.unbeaten, BEST].sort_values("us")).mark_line(strokeWidth=1.5, color=RULE)
+    tooltip = [
+        *words("subject", "verdict"),
+        *counts("batch_size"),
+        *numbers("us"),
+        *shares("share_95", "share_99"),
+    ]
+    base = alt.Chart(bests[BEST], height=height_with(bests.kind, HEIGHT + 30)).encode(
+        x, y, tooltip=tooltip
+    )
+    front = alt.Chart(bests.loc[bests.unbeaten, BEST].sort_values("us")).mark_line(
+        strokeWidth=1.5, color=RULE
+    )
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         colour(bests.kind, "Kind", "kind"), shape=VERDICT
     )
-    names = alt.Chart(bests.loc[bests.unbeaten, BEST]).mark_text(dy=-12, fontSize=11, color="#374151")
-    return front.encode(x, y, order=alt.Order("us:Q")) + points + names.encode(x, y, text=alt.Text("subject:N"))
+    names = alt.Chart(bests.loc[bests.unbeaten, BEST]).mark_text(
+        dy=-12, fontSize=11, color="#374151"
+    )
+    return (
+        front.encode(x, y, order=alt.Order("us:Q"))
+        + points
+        + names.encode(x, y, text=alt.Text("subject:N"))
+    )
 
 
 def measurements(bests: pd.DataFrame) -> alt.LayerChart:
@@ -104,11 +164,22 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
         title="µs an image, end to end",
         axis=log_axis(bests.us),
     )
-    base = alt.Chart(bests[SPREAD], height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())).encode(
-        alt.Y("subject:N", title=None, sort=alt.EncodingSortField("us", op="min"), axis=alt.Axis(labelLimit=220)),
+    base = alt.Chart(
+        bests[SPREAD], height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())
+    ).encode(
+        alt.Y(
+            "subject:N",
+            title=None,
+            sort=alt.EncodingSortField("us", op="min"),
+            axis=alt.Axis(labelLimit=220),
+        ),
         colour(bests.measurement, None, "measurement"),
         yOffset=alt.YOffset("measurement:N"),
-        tooltip=[*words("measurement", "subject", "verdict"), *counts("batch_size"), *numbers("us", "lower", "upper")],
+        tooltip=[
+            *words("measurement", "subject", "verdict"),
+            *counts("batch_size"),
+            *numbers("us", "lower", "upper"),
+        ],
     )
     bars = base.mark_rule(strokeWidth=1.5).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
     return bars + base.mark_point(filled=True, size=50, opacity=1).encode(x, shape=VERDICT)

@@ -8,9 +8,24 @@ import altair as alt
 import pandas as pd
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black and yellow left out
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#5B3F99", "#9A9A00"]
+PALETTE = [
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C564B",
+    "#7F7F7F",
+    "#5B3F99",
+    "#9A9A00",
+]
 PALETTE += ["#B22222", "#1B4F72", "#6B8E23", "#E377C2", "#00838F", "#A0785A"]
-NETWORKS = {"cnn": PALETTE[0], "fc": PALETTE[1], "separable": PALETTE[2]}  # the same wherever they are shown
+NETWORKS = {
+    "cnn": PALETTE[0],
+    "fc": PALETTE[1],
+    "separable": PALETTE[2],
+}  # the same wherever they are shown
 RULE = "#6b7280"
 FONT = "Liberation Sans"
 HEIGHT = 340
@@ -36,7 +51,9 @@ def colours(labels: Iterable[str]) -> alt.Scale:
 
 def colour(labels: pd.Series, title: str | None, column: str = "series") -> alt.Color:
     """Colour by a column of labels."""
-    shown = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=_legend_columns(labels))
+    shown = alt.Legend(
+        symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=_legend_columns(labels)
+    )
     return alt.Color(f"{column}:N", scale=colours(labels), title=title, legend=shown)
 
 
@@ -65,7 +82,11 @@ def log_axis(values: pd.Series) -> alt.Axis:
     if high < 8 * low:
         ticks = [digit / 2 * tick for tick in ticks for digit in (2, 3)]
     shown = [tick for tick in ticks if low / 1.2 < tick < high * 1.2]
-    shown = shown if any(low <= tick <= high for tick in shown) else values[values.isin([low, high])].unique().tolist()
+    shown = (
+        shown
+        if any(low <= tick <= high for tick in shown)
+        else values[values.isin([low, high])].unique().tolist()
+    )
     decades = [tick for tick in shown if f"{tick:e}"[0] == "1"]
     return alt.Axis(values=decades if len(shown) > 12 else shown, labelExpr=PLAIN_NUMBER)
 
@@ -77,7 +98,12 @@ def round_marks(low: float, high: float, log: bool) -> dict[float, str]:
         marks = [digit * 10.0**power for power in POWERS for digit in digits]
     else:
         span = (high - low) or abs(high) or 1.0
-        step = next(digit * 10.0**power for power in POWERS for digit in STEPS if digit * 10.0**power * 6 >= span)
+        step = next(
+            digit * 10.0**power
+            for power in POWERS
+            for digit in STEPS
+            if digit * 10.0**power * 6 >= span
+        )
         first = int(-(-low // step))
         marks = [number * step for number in range(first, first + 8)]
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
@@ -127,9 +153,19 @@ def for_page(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
 @alt.theme.register("paper", enable=False)
 def paper() -> alt.theme.ThemeConfig:
     """The theme of saved figures: small type, black on white."""
-    font: dict[str, Any] = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 10, "titleFontSize": 10}
+    font: dict[str, Any] = {
+        "labelFont": FONT,
+        "titleFont": FONT,
+        "labelFontSize": 10,
+        "titleFontSize": 10,
+    }
     font["titleFontWeight"] = "normal"
-    lines = {"domainColor": "#333", "tickColor": "#333", "gridColor": "#e5e7eb", "labelColor": "#222"}
+    lines = {
+        "domainColor": "#333",
+        "tickColor": "#333",
+        "gridColor": "#e5e7eb",
+        "labelColor": "#222",
+    }
     config: dict[str, Any] = {
         "background": "white",
         "font": FONT,
@@ -143,6 +179,10 @@ def paper() -> alt.theme.ThemeConfig:
 def specification(chart: alt.TopLevelMixin, width: int = 520) -> dict[str, Any]:
     """The figure as Vega-Lite, in the theme for paper."""
     with alt.theme.enable("paper"), alt.data_transformers.enable("default", max_rows=None):
-        sized = chart if getattr(chart, "width", alt.Undefined) is not alt.Undefined else chart.properties(width=width)
+        sized = (
+            chart
+            if getattr(chart, "width", alt.Undefined) is not alt.Undefined
+            else chart.properties(width=width)
+        )
         spec: dict[str, Any] = sized.to_dict()
     return spec

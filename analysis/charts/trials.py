@@ -24,7 +24,16 @@ EPOCH = ["run", "trial", "series", "epoch", "train_loss", "validation_loss", "va
 SPAN = ["run", "trial", "series", "ending", "epochs", "started_at", "ended_at", "host"]
 SPLITS = alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]])
 ENDINGS = alt.Scale(
-    domain=["max_epochs", "early_stopping", "asha", "diverged", "out_of_memory", "error", "interrupted", "running"],
+    domain=[
+        "max_epochs",
+        "early_stopping",
+        "asha",
+        "diverged",
+        "out_of_memory",
+        "error",
+        "interrupted",
+        "running",
+    ],
     range=["#0072B2", "#56B4E9", "#b8bec8", "#E69F00", "#CC79A7", "#D55E00", "#6b7280", "#009E73"],
 )
 
@@ -39,13 +48,17 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     series = colour(shown.series, "Network")
     tooltip = [*words("run", "trial", "series"), *counts("epoch"), *shares("validation_accuracy")]
     tooltip += numbers("validation_loss", "train_loss")
-    every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(strokeWidth=1, opacity=0.25)
+    every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(
+        strokeWidth=1, opacity=0.25
+    )
     every = every.encode(x, y, series, detail=per("run", "trial"), tooltip=tooltip)
     standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     lines = _by_split(standing_out).mark_line(strokeWidth=2.5)
     legend = alt.Legend(orient="top", symbolStrokeColor=RULE)
     dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=legend)
-    return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=per("run", "trial"), tooltip=tooltip)
+    return every + lines.encode(
+        x, alt.Y("loss:Q"), series, dash, detail=per("run", "trial"), tooltip=tooltip
+    )
 
 
 def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
@@ -57,10 +70,21 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
     lines = lines.properties(height=HEIGHT).encode(
         _x(),
         _y("loss", "Loss", both[both > 0]),
-        alt.Color("split:N", title=None, scale=alt.Scale(domain=SPLITS.domain, range=["#0072B2", "#D55E00"])),
-        tooltip=[*words("split"), *counts("epoch"), *numbers("loss"), *shares("validation_accuracy")],
+        alt.Color(
+            "split:N",
+            title=None,
+            scale=alt.Scale(domain=SPLITS.domain, range=["#0072B2", "#D55E00"]),
+        ),
+        tooltip=[
+            *words("split"),
+            *counts("epoch"),
+            *numbers("loss"),
+            *shares("validation_accuracy"),
+        ],
     )
-    marked = pd.DataFrame({"epoch": [] if best_epoch is None or pd.isna(best_epoch) else [best_epoch]})
+    marked = pd.DataFrame(
+        {"epoch": [] if best_epoch is None or pd.isna(best_epoch) else [best_epoch]}
+    )
     rule = alt.Chart(marked).mark_rule(strokeDash=[4, 4], color=RULE).encode(alt.X("epoch:Q"))
     return rule + lines
 
@@ -72,8 +96,15 @@ def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
     bars = alt.Chart(rows, height=HEIGHT).mark_bar(cornerRadius=1)
     return bars.encode(
         alt.X("started_at:T", title=None),
-        alt.Y("place:O", title="Trial", axis=alt.Axis(values=sorted(rows.place)[::step], grid=False)),
-        alt.Color("ending:N", scale=ENDINGS, title="Ended by", legend=alt.Legend(values=sorted(set(rows.ending)))),
+        alt.Y(
+            "place:O", title="Trial", axis=alt.Axis(values=sorted(rows.place)[::step], grid=False)
+        ),
+        alt.Color(
+            "ending:N",
+            scale=ENDINGS,
+            title="Ended by",
+            legend=alt.Legend(values=sorted(set(rows.ending))),
+        ),
         alt.X2("until:T"),
         tooltip=[
             *words("run", "trial", "series", "ending", "host"),
@@ -94,5 +125,7 @@ def _y(column: str, title: str, losses: pd.Series) -> alt.Y:
 def _by_split(epochs: pd.DataFrame) -> alt.Chart:
     """One row per epoch and split, with its loss above 0 in `loss`."""
     folded = alt.Chart(epochs).transform_fold(["validation_loss", "train_loss"], ["split", "loss"])
-    named = folded.transform_calculate(split="datum.split == 'validation_loss' ? 'validation' : 'training'")
+    named = folded.transform_calculate(
+        split="datum.split == 'validation_loss' ? 'validation' : 'training'"
+    )
     return named.transform_filter("datum.loss > 0")

@@ -18,9 +18,9 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-from analysis.bucket import follow
 from analysis.console import Console, complain
-from analysis.sources import BUCKET
+from analysis.tables.bucket import follow
+from analysis.tables.table_sources import BUCKET
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")
@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error)
         return 2
     except ImportError as error:
-        complain(f'the dashboard needs {error.name}, which is not installed: pip install -e ".[dashboard]"')
+        complain(
+            f'the dashboard needs {error.name}, which is not installed: pip install -e ".[dashboard]"'
+        )
         return 2
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24) if options.token else None
     try:
@@ -78,8 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directory", nargs="?", default="results", metavar="DIR",
                         help="where runs are kept, as given to --storage, s3:// too (default: results)")  # fmt: skip
-    parser.add_argument("--address", default="127.0.0.1", help="to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8501, help="(default: 8501; 0: any that is free)")
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="to listen on (default: this machine only)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8501, help="(default: 8501; 0: any that is free)"
+    )
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
                         help="a further name under which browsers may ask for the page")  # fmt: skip
     parser.add_argument("--token", action="store_true",
@@ -115,13 +121,20 @@ def _tell(console: Console, options: argparse.Namespace, port: int, token: str |
     query = f"?token={quote(token, safe='')}" if token else ""
     console.line(f"Address  http://{host}:{port}/{query}")
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
-        console.line("Everybody who reaches this address can see the tables: --token asks for one", style="yellow")
+        console.line(
+            "Everybody who reaches this address can see the tables: --token asks for one",
+            style="yellow",
+        )
     console.line(f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.")
     sys.stdout.flush()
 
 
 def _serve(
-    storage: Path, listening: socket.socket, hosts: list[str], token: str | None, tell: Callable[[], None]
+    storage: Path,
+    listening: socket.socket,
+    hosts: list[str],
+    token: str | None,
+    tell: Callable[[], None],
 ) -> None:
     """Serve until Ctrl-C; `tell` is called when the page can be opened and Ctrl-C is waited for."""
     import streamlit as st
@@ -129,7 +142,7 @@ def _serve(
     from streamlit import config
 
     from analysis.dashboard.access import middleware
-    from analysis.dashboard.store import STORAGE_VARIABLE
+    from analysis.dashboard.snapshot import STORAGE_VARIABLE
 
     os.environ[STORAGE_VARIABLE] = str(storage)
     port = listening.getsockname()[1]
@@ -148,18 +161,20 @@ def _serve(
 
     app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=told)
     threading.Thread(target=_warm_up, args=(storage,), daemon=True).start()
-    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
+    settings = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
+    )
     uvicorn.Server(settings).run(sockets=[listening])
 
 
 def _warm_up(storage: Path) -> None:
     """Read and import what the first page needs while nobody has asked for it yet."""
-    from analysis.dashboard.store import opened_store
+    from analysis.dashboard.snapshot import opened_store
 
     store = opened_store(storage)
     store.version()
     store.frame("runs")
-    for module in ("analysis.views", "altair", "optuna.importance", "sklearn.ensemble"):
+    for module in ("analysis.charts.views", "altair", "optuna.importance", "sklearn.ensemble"):
         import_module(module)
 
 

@@ -35,7 +35,9 @@ class OriginMiddleware:
         if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
             await send({"type": "websocket.close", "code": CLOSE_POLICY})
         else:
-            with suppress(WebSocketDisconnected):  # Streamlit closes a socket twice whose browser leaves as it ends
+            with suppress(
+                WebSocketDisconnected
+            ):  # Streamlit closes a socket twice whose browser leaves as it ends
                 await self.app(scope, receive, send)
 
 
@@ -56,7 +58,9 @@ class TokenMiddleware:
         given = connection.query_params.get("token")
         if scope["type"] == "http" and given is not None and self._is_right(given):
             await self._remember(connection)(scope, receive, send)
-        elif hmac.compare_digest(connection.cookies.get(self.cookie, "").encode(), self.digest.encode()):
+        elif hmac.compare_digest(
+            connection.cookies.get(self.cookie, "").encode(), self.digest.encode()
+        ):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": CLOSE_POLICY})
@@ -72,7 +76,9 @@ class TokenMiddleware:
         rest = parse_qs(connection.url.query, keep_blank_values=True)
         del rest["token"]
         query = urlencode(rest, doseq=True)
-        path = "/" + quote(connection.url.path.lstrip("/\\"))  # two slashes would lead to another host
+        path = "/" + quote(
+            connection.url.path.lstrip("/\\")
+        )  # two slashes would lead to another host
         response = RedirectResponse(path + (f"?{query}" if query else ""), 303)
         response.set_cookie(self.cookie, self.digest, httponly=True, samesite="strict")
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -90,7 +96,10 @@ def cookie(token: str) -> tuple[str, str]:
 
 def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
     """What stands before the page: only these hosts (against DNS rebinding), and the token if there is one."""
-    checks = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(OriginMiddleware)]
+    checks = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(OriginMiddleware),
+    ]
     return checks + ([Middleware(TokenMiddleware, token=token)] if token else [])
 
 
@@ -105,7 +114,9 @@ def allowed_hosts(address: str, named: list[str]) -> list[str]:
             or "/" in name
             or (":" in name and not (name.startswith("[") and name.endswith("]")))
         ):
-            raise ValueError(f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org")
+            raise ValueError(
+                f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org"
+            )
     own = [] if _is_any(address) else [address, f"[{address}]"] if ":" in address else [address]
     return sorted({*LOOPBACK, *own, *named})
 

@@ -15,9 +15,15 @@ CONFIG = {
     "ending": "Ended by",
     "best_validation_loss": NUMBER("Best loss", format="%.3g"),
     "best_validation_accuracy": st.column_config.ProgressColumn(
-        "Cosine ≥ 0.95", format="percent", min_value=0, max_value=1, help="on the validation images, at the best epoch"
+        "Cosine ≥ 0.95",
+        format="percent",
+        min_value=0,
+        max_value=1,
+        help="on the validation images, at the best epoch",
     ),
-    "best_validation_cosine": NUMBER("Mean cosine", format="%.4f", help="of the same images at the same epoch"),
+    "best_validation_cosine": NUMBER(
+        "Mean cosine", format="%.4f", help="of the same images at the same epoch"
+    ),
     "best_epoch": "Best epoch",
     "learning_rate": NUMBER("Learning rate", format="%.2e"),
     "dropout": NUMBER("Dropout", format="%.3f"),

@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from analysis import views
-from analysis.charts import quality
+from analysis.charts import quality, views
 from analysis.charts import trials as charts
 from analysis.console import percent
 from analysis.dashboard.parts import card, hint, key_figures, picture, plain, remark
@@ -37,7 +36,9 @@ def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
         found.append(("Dropout", f"{trial.dropout:.3f}", ""))
     found.append(("Patience", f"{trial.patience} epochs", f"seed {trial.seed}"))
     if known:
-        found.append(("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}"))
+        found.append(
+            ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}")
+        )
         found.append(("Cosine ≥ 0.95", percent(trial.best_validation_accuracy), "validation"))
     return found
 
@@ -81,7 +82,7 @@ def _load_weights(model: str, weights: str) -> str:
     module, colon, name = model.rpartition(":")
     own = f"from {module} import {name}\n" if colon else ""  # a file must not choose what code runs
     return (
-        f"{own}from trainables.weights import load_network\n\n"
+        f"{own}from trainables.networks.weights import load_network\n\n"
         f"network = load_network({weights!r}{f', {name}' if colon else ''})\n"
         f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)"
     )
@@ -90,7 +91,7 @@ def _load_weights(model: str, weights: str) -> str:
 def _load_checkpoint(trial: pd.Series, state: str) -> str:
     dropout = 0.0 if pd.isna(trial.dropout) else float(trial.dropout)
     return (
-        f"import torch\nfrom trainables.registry import build\n\n"
+        f"import torch\nfrom trainables.networks.registry import build\n\n"
         f"state = torch.load({state!r}, weights_only=True)\n"
         f"network = build({trial.model!r}, dropout={dropout!r})\n"
         f'network.load_state_dict(state["best_weights"] or state["weights"])'

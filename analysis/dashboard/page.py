@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.dashboard import quality, search, speed, trials
 from analysis.dashboard.parts import hint
 from analysis.dashboard.selection import choose
-from analysis.dashboard.store import STORAGE_VARIABLE, Store, opened_store
+from analysis.dashboard.snapshot import STORAGE_VARIABLE, Store, opened_store
 
 POLL_SEC = 2
 MARK = (
@@ -38,14 +38,31 @@ def main(storage: Path) -> None:
                 url_path="search",
                 default=True,
             ),
-            st.Page(lambda: trials.show(selection), title="Trials", icon=":material/show_chart:", url_path="trials"),
-            st.Page(lambda: quality.show(selection), title="Quality", icon=":material/image:", url_path="quality"),
-            st.Page(lambda: speed.show(selection), title="Speed", icon=":material/timer:", url_path="speed"),
+            st.Page(
+                lambda: trials.show(selection),
+                title="Trials",
+                icon=":material/show_chart:",
+                url_path="trials",
+            ),
+            st.Page(
+                lambda: quality.show(selection),
+                title="Quality",
+                icon=":material/image:",
+                url_path="quality",
+            ),
+            st.Page(
+                lambda: speed.show(selection),
+                title="Speed",
+                icon=":material/timer:",
+                url_path="speed",
+            ),
         ]
     )
     if not store.runs() and not store.runs("timings"):
         st.title("No runs yet", anchor=False)
-        hint(f"{storage} has no tables. Start a search with: python -m tuner.run --storage {storage}")
+        hint(
+            f"{storage} has no tables. Start a search with: python -m tuner.run --storage {storage}"
+        )
         return
     selection = choose(store)
     _state(selection.trials)
@@ -76,7 +93,10 @@ def _state(trials) -> None:  # type: ignore[no-untyped-def]
 def _problems(store: Store) -> None:
     problems = store.problems()
     if problems:
-        st.warning(f"{len(problems)} of the files can't be read and are left out:", icon=":material/warning:")
+        st.warning(
+            f"{len(problems)} of the files can't be read and are left out:",
+            icon=":material/warning:",
+        )
         st.code("\n".join(problems[:20]), language=None, wrap_lines=True)
 
 

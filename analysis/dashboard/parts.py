@@ -33,7 +33,10 @@ def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object
     """A sortable table under its title; what is saved are all columns of `frame`."""
     with st.container(border=True):
         _heading(
-            title, note, name, {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": lambda: _parquet(frame)}
+            title,
+            note,
+            name,
+            {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": lambda: _parquet(frame)},
         )
         return st.dataframe(frame, hide_index=True, alt=f"{title}. {note}", key=name, **shown)  # type: ignore[call-overload]
 
@@ -57,7 +60,9 @@ def hint(text: str) -> None:
 
 def plain(text: object) -> str:
     """Text from a table within Markdown: no character of it means anything."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in str(text))
+    return "".join(
+        f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in str(text)
+    )
 
 
 def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[no-untyped-def]  # file ending → its bytes
@@ -66,12 +71,16 @@ def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[n
         save = st.popover("Save", type="tertiary", key=f"save {name}", on_change="rerun")
         # Made when the menu opens: Streamlit soon forgets a file that it would have to make when it is asked for
         for kind, make in files.items() if save.open else ():
-            save.download_button(kind.upper(), make(), f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore")
+            save.download_button(
+                kind.upper(), make(), f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore"
+            )
 
 
 # Altair takes 0.1 s for a chart, and most reruns have the same data; `name` tells which function draws it
 @st.cache_data(max_entries=100, show_spinner=False, hash_funcs={pd.DataFrame: pickle.dumps})
-def _chart(name: str, alt_text: str, given: tuple[object, ...], _chart: Callable[..., Chart]) -> None:
+def _chart(
+    name: str, alt_text: str, given: tuple[object, ...], _chart: Callable[..., Chart]
+) -> None:
     st.altair_chart(for_page(_chart(*given)), alt=alt_text, key=name)
 
 

@@ -3,12 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from analysis import views
 from analysis.charts import quality as charts
+from analysis.charts import views
+from analysis.charts.labels import data_names
 from analysis.dashboard.parts import card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.labels import data_names
-from analysis.ranking import frame_has_several, told
+from analysis.tables.ranking import frame_has_several, told
 
 SHOWN = 8
 COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
@@ -34,14 +34,18 @@ def show(selection: Selection) -> None:
     tested = tested[tested.run.isin(accuracy.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
-        remark(f"These runs were tested on {len(groups)} different sets of images: each has its own section.")
+        remark(
+            f"These runs were tested on {len(groups)} different sets of images: each has its own section."
+        )
     for number, name in enumerate(groups):
         if len(groups) > 1:
             st.header(plain(name), anchor=False)
         _section(selection, accuracy, tested[tested.test_name == name], number)
 
 
-def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+def _section(
+    selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int
+) -> None:
     samples = selection.table("samples")
     best = views.bests(trials, _measured(trials, accuracy))
     networks = views.accuracy_of(accuracy, best)
@@ -51,12 +55,17 @@ def _section(selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame,
     newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
     baselines = views.baselines_of(accuracy, newest)
     images = networks.images.max()
-    note = (
-        f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
-    )
+    note = f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
     if frame_has_several(trials):
         note += f" Best: {told(several=True)}."
-    card("Accuracy by threshold", note, f"thresholds {number}", charts.thresholds, networks, baselines)
+    card(
+        "Accuracy by threshold",
+        note,
+        f"thresholds {number}",
+        charts.thresholds,
+        networks,
+        baselines,
+    )
     _images(samples, best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
 
@@ -83,7 +92,11 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
 
 
 def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
-    rows = accuracy[(accuracy.threshold == charts.HEADLINE) & accuracy.run.isin(trials.run) & accuracy.confirms.isna()]
+    rows = accuracy[
+        (accuracy.threshold == charts.HEADLINE)
+        & accuracy.run.isin(trials.run)
+        & accuracy.confirms.isna()
+    ]
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
     shares = {
         name: st.column_config.NumberColumn(label, format="percent")
@@ -100,5 +113,7 @@ def _measured(trials: pd.DataFrame, accuracy: pd.DataFrame) -> pd.Series:
     """Which of the trials have test accuracy."""
     measured = set(zip(accuracy.run, accuracy.trial, strict=True))
     return pd.Series(
-        [pair in measured for pair in zip(trials.run, trials.trial, strict=True)], trials.index, dtype=bool
+        [pair in measured for pair in zip(trials.run, trials.trial, strict=True)],
+        trials.index,
+        dtype=bool,
     )

@@ -3,14 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from analysis import views
 from analysis.charts import search as charts
+from analysis.charts import views
+from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.console import percent
 from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.parts import Figure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.importance import FEWEST_TRIALS, importances
-from analysis.ranking import frame_has_several, told
+from analysis.tables.ranking import frame_has_several, told
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
@@ -56,14 +56,22 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
             f"{states.get('finished', 0):,}",
             f"{states.get('ASHA', 0)} by ASHA, {states.get('failed', 0)} failed",
         ),
-        ("Epochs", f"{trials.epochs.sum():,}", f"{trials.train_sec.sum() / 3600:.2g} h of training"),
+        (
+            "Epochs",
+            f"{trials.epochs.sum():,}",
+            f"{trials.train_sec.sum() / 3600:.2g} h of training",
+        ),
     ]
     if len(best) != 1:
         return figures
     first = best.iloc[0]
     return [
         *figures,
-        ("Best loss", f"{first.best_validation_loss:.3g}", f"trial {first.trial}, epoch {first.best_epoch:.0f}"),
+        (
+            "Best loss",
+            f"{first.best_validation_loss:.3g}",
+            f"trial {first.trial}, epoch {first.best_epoch:.0f}",
+        ),
         ("Cosine ≥ 0.95", percent(first.best_validation_accuracy), "validation, that epoch"),
     ]
 
@@ -76,7 +84,13 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     shown = shown.assign(label=shown.run + " · " + shown.series)
     total = trials.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
-    card("Runs side by side", f"{which} lowest validation loss after each trial.", "runs", charts.compare, shown)
+    card(
+        "Runs side by side",
+        f"{which} lowest validation loss after each trial.",
+        "runs",
+        charts.compare,
+        shown,
+    )
 
 
 def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
@@ -88,18 +102,29 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
-            card(charts.PARAMETERS[name], "Each trial's lowest loss.", f"slice {name}", charts.slices, drawn, name)
+            card(
+                charts.PARAMETERS[name],
+                "Each trial's lowest loss.",
+                f"slice {name}",
+                charts.slices,
+                drawn,
+                name,
+            )
     with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
-            hint(f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch.")
+            hint(
+                f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch."
+            )
         else:
             note = _over(shares)
             card("Hyperparameter importance", note, "importance", charts.importance, shares)
 
 
 def _over(shares: pd.DataFrame) -> str:
-    told = ", ".join(f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items())
+    told = ", ".join(
+        f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items()
+    )
     return f"fANOVA: share of the variance of a forest fitted to log loss that each explains alone; {told}."
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
+from analysis.charts.labels import data_names, labelled
 from analysis.dashboard.parts import plain
-from analysis.dashboard.store import Store
-from analysis.labels import data_names, labelled
+from analysis.dashboard.snapshot import Store
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,14 @@ def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
     for key, label, column in (("networks", "Networks", "model"), ("data", "Data", "data_name")):
         options = sorted(runs[column].unique())
         if len(options) > 1:
-            wanted = st.pills(label, options, selection_mode="multi", key=key, bind="query-params", format_func=plain)
+            wanted = st.pills(
+                label,
+                options,
+                selection_mode="multi",
+                key=key,
+                bind="query-params",
+                format_func=plain,
+            )
             runs = runs[runs[column].isin(wanted)] if wanted else runs
     return runs
 

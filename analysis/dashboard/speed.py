@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from analysis import views
 from analysis.charts import speed as charts
+from analysis.charts import views
+from analysis.charts.labels import machines
 from analysis.dashboard.parts import card, hint, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.labels import machines
 from analysis.timing import comparison
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
@@ -30,7 +30,9 @@ def show(selection: Selection) -> None:
     timings = selection.table("timings")
     found = machines(timings)
     if found.empty:
-        hint("No timings yet: they are measured when a search ends, or by: python -m analysis.timing --run NAME")
+        hint(
+            "No timings yet: they are measured when a search ends, or by: python -m analysis.timing --run NAME"
+        )
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     label = left.selectbox(
@@ -46,18 +48,31 @@ def show(selection: Selection) -> None:
     passes = comparison.passes(rows, one.session)
     series = comparison.summary(passes)
     for device in dict.fromkeys(series.device):
-        _device(rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"])
+        _device(
+            rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"]
+        )
     _side_by_side(timings, found)
 
 
-def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str) -> None:
+def _device(
+    rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
+) -> None:
     name = views.DEVICES[device]
     st.header(name, anchor=False)
     measured = views.measured(series, measure)
     _verdicts(series)
     count = f"{series.passes.max():,} passes"
-    note = f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
-    card(f"Time an image, {name}", note, f"times {device}", charts.times, measured, views.study_marks(rows, device))
+    note = (
+        f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
+    )
+    card(
+        f"Time an image, {name}",
+        note,
+        f"times {device}",
+        charts.times,
+        measured,
+        views.study_marks(rows, device),
+    )
     ratios = views.speedups(passes, series, device)
     left, right = st.columns(2)
     with left:
@@ -79,7 +94,9 @@ def _device(rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, devi
 def _verdicts(series: pd.DataFrame) -> None:
     counts = series.verdict.value_counts()
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    remark(f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why.")
+    remark(
+        f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why."
+    )
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
@@ -102,8 +119,12 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
         bests = views.measured(comparison.best(series), "end_to_end").assign(measurement=one.label)
         # Trial 0 of one run is another network than trial 0 of the next
         own = bests.kind == "trial"
-        drawn.append(bests.assign(subject=bests.subject.where(~own, one.run + ", " + bests.subject)))
-    which = f"the newest {len(shown)} of {len(found)}" if len(found) > len(shown) else str(len(found))
+        drawn.append(
+            bests.assign(subject=bests.subject.where(~own, one.run + ", " + bests.subject))
+        )
+    which = (
+        f"the newest {len(shown)} of {len(found)}" if len(found) > len(shown) else str(len(found))
+    )
     machines_ = len(set(zip(shown.host, shown.hardware, strict=True)))
     on = f"on {machines_} different machines or settings" if machines_ > 1 else "on one machine"
     st.header("Measurements side by side", anchor=False)

@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from analysis import views
 from analysis.charts import trials as charts
+from analysis.charts import views
 from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.opened import show_trial
 from analysis.dashboard.parts import card, hint, table
 from analysis.dashboard.selection import Selection
-from analysis.ranking import frame_objective
+from analysis.tables.ranking import frame_objective
 
 TIMELINE = 300  # trials
 
@@ -17,7 +17,9 @@ TIMELINE = 300  # trials
 def show(selection: Selection) -> None:
     """Draw the page."""
     trials = selection.trials.assign(objective=frame_objective(selection.trials))
-    trials = trials.sort_values("objective", na_position="last", ignore_index=True).drop(columns="objective")
+    trials = trials.sort_values("objective", na_position="last", ignore_index=True).drop(
+        columns="objective"
+    )
     if trials.empty:
         hint("These runs have no trials yet.")
         return
@@ -55,7 +57,11 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
     rows = epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
     if rows.empty:
         return
-    count = f"the {len(drawn)} best of {len(trials):,} trials" if len(drawn) < len(trials) else f"{len(drawn)} trials"
+    count = (
+        f"the {len(drawn)} best of {len(trials):,} trials"
+        if len(drawn) < len(trials)
+        else f"{len(drawn)} trials"
+    )
     note = f"Validation loss of {count} by epoch; the best trial of each network stands out, its training loss dashed."
     card("Learning curves", note, "curves", charts.curves, rows, views.bests(drawn))
 

@@ -15,10 +15,10 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from analysis.bucket import local_directory
 from analysis.console import Console, complain
-from analysis.sources import BUCKET
-from analysis.tables import Row, rows_of
+from analysis.tables.bucket import local_directory
+from analysis.tables.files import Row, rows_of
+from analysis.tables.table_sources import BUCKET
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
@@ -35,19 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from analysis.charts.drawing import SMALLEST, drawn
 
         # Figures and importances are made in processes of their own, which start while this one imports and reads
-        with console, ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool:
+        with (
+            console,
+            ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool,
+        ):
             pool.submit(drawn, SMALLEST)
-            from analysis.report.files import write
+            from analysis.report.writing import write
 
             page = write(options.storage, tables, run, out, pool, console)
     except ValueError as error:
         complain(error)
         return 2
     except ImportError as error:
-        complain(f'a report needs {error.name}, which is not installed: pip install -e ".[dashboard]"')
+        complain(
+            f'a report needs {error.name}, which is not installed: pip install -e ".[dashboard]"'
+        )
         return 2
     except BrokenExecutor:
-        complain("a process that draws figures was killed, most likely for want of memory: end others and try again")
+        complain(
+            "a process that draws figures was killed, most likely for want of memory: end others and try again"
+        )
         return 1
     except KeyboardInterrupt:
         console.line("Interrupted; every file that was written is whole.")
@@ -66,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", metavar="RUN", help="name of the run")
     parser.add_argument(
-        "--storage", default="results", help="where runs are kept, s3://BUCKET/PATH too (default: results)"
+        "--storage",
+        default="results",
+        help="where runs are kept, s3://BUCKET/PATH too (default: results)",
     )
     parser.add_argument("--out", type=Path, help="directory to write to (default: STORAGE/reports/RUN, or for a bucket"
                         " results/reports/RUN)")  # fmt: skip

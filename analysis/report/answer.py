@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.charts.quality import HEADLINE
+from analysis.charts.views import DEVICES
 from analysis.console import percent
 from analysis.report.facts import with_interval
 from analysis.report.figures import Tables
-from analysis.tables import Row
+from analysis.tables.files import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
-from analysis.views import DEVICES
 
 
 def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
@@ -20,7 +20,9 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
     if not best:
         return "No trial of this run has finished an epoch, so there is nothing to report yet."
     at = [row for row in accuracy if row["threshold"] == HEADLINE]
-    mine = next((row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None)
+    mine = next(
+        (row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None
+    )
     if mine is None:
         return f"The search is {run['status']}; its best trial has not been measured on the test images yet."
     floor = max((row["share"] for row in at if row["kind"] == "floor"), default=0.0)
@@ -63,12 +65,19 @@ def _on(tables: Tables, trial: int, device: str) -> str:
     one = next((one for one in standings if one.series.subject == f"trial {trial}"), None)
     if one is None:
         return ""
-    batched, single = comparison.baseline(tables.series, device), comparison.baseline(tables.series, "cpu", 1)
+    batched, single = (
+        comparison.baseline(tables.series, device),
+        comparison.baseline(tables.series, "cpu", 1),
+    )
     parts = []
     if batched is not None and one.times_batched is not None:
-        parts.append(f"{one.times_batched} times as fast as torchvision's best batch{_doubt(batched)}")
+        parts.append(
+            f"{one.times_batched} times as fast as torchvision's best batch{_doubt(batched)}"
+        )
     if single is not None and one.times_single is not None:
-        parts.append(f"{one.times_single} times as fast as torchvision image by image on a CPU{_doubt(single)}")
+        parts.append(
+            f"{one.times_single} times as fast as torchvision image by image on a CPU{_doubt(single)}"
+        )
     if not parts:
         return ""
     place, batch = DEVICES[device], f"{one.series.batch_size:,}{_doubt(one.series)}"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.charts.quality import HEADLINE
 from analysis.console import duration, hyperparameters, microseconds, percent, perceptual
-from analysis.ranking import several_losses, told
-from analysis.tables import Row
+from analysis.tables.files import Row
+from analysis.tables.ranking import several_losses, told
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
 
@@ -31,8 +31,14 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     """What was asked, on what data."""
     config = json.loads(run["config"])
     searched = [row for row in trials if row["confirms"] is None]
-    endings = pd.Series([row["stop_reason"] or "unfinished" for row in searched], dtype=object).value_counts()
-    ranges = [f"{name} {config[name]}" for name in ("learning_rate", "dropout", "patience") if config.get(name)]
+    endings = pd.Series(
+        [row["stop_reason"] or "unfinished" for row in searched], dtype=object
+    ).value_counts()
+    ranges = [
+        f"{name} {config[name]}"
+        for name in ("learning_rate", "dropout", "patience")
+        if config.get(name)
+    ]
     over = ", ".join(ranges) or "the network's own ranges"
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
@@ -41,14 +47,21 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
             "Search",
             f"{config.get('search', 'random')} over {over}, seed {run['seed']}",
         ),
-        ("Trials", f"{len(searched)}: " + ", ".join(f"{count} {ending}" for ending, count in endings.items())),
+        (
+            "Trials",
+            f"{len(searched)}: "
+            + ", ".join(f"{count} {ending}" for ending, count in endings.items()),
+        ),
         (
             "Training",
             f"{sum(row['epochs'] for row in trials):,} epochs, {_hours(sum(row['train_sec'] for row in trials))}",
         ),
         ("Data", str(run["data"])),
         *[
-            (f"{split.capitalize()} images", f"{run[f'{split}_images']:,}, SHA-256 {run[f'{split}_fingerprint'][:12]}…")
+            (
+                f"{split.capitalize()} images",
+                f"{run[f'{split}_images']:,}, SHA-256 {run[f'{split}_fingerprint'][:12]}…",
+            )
             for split in ("train", "validation", "test")
         ],
     ]
@@ -56,14 +69,23 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
 
 def where(run: Row) -> list[tuple[str, str]]:
     """On what machine, with what software, when."""
-    took = f", {duration((run['ended_at'] - run['started_at']).total_seconds())} in all" if run["ended_at"] else ""
+    took = (
+        f", {duration((run['ended_at'] - run['started_at']).total_seconds())} in all"
+        if run["ended_at"]
+        else ""
+    )
     gpus = f"{run['gpu_count']} × {run['gpu_model']}" if run["gpu_count"] else "none"
-    versions = ", ".join(f"{name} {version}" for name, version in json.loads(run["versions"]).items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in json.loads(run["versions"]).items()
+    )
     commit = "not run from a checkout" if run["commit"] is None else run["commit"][:12]
     machine = f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, {run['memory_gib']:.0f} GiB"
     return [
         ("Machine", f"{machine}; GPU: {gpus}"),
-        ("Started", f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}; {run['sessions']} session(s), now {run['status']}"),
+        (
+            "Started",
+            f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}; {run['sessions']} session(s), now {run['status']}",
+        ),
         ("Code", commit + (" with changes that are in no commit" if run["dirty"] else "")),
         ("Versions", versions or "unknown"),
     ]
@@ -79,9 +101,18 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
     return [
         ("Trial", f"{best['trial']} of {count} ({told(several)}; ties to the earlier trial)"),
         ("Hyperparameters", hyperparameters(best, loss=several)),
-        ("Validation loss", f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}"),
-        ("Validation accuracy", f"{accuracy}; these images chose the trial, the test images below did not"),
-        ("Trained on", f"{best['device']}, {best['precision']}, {best['threads']} thread(s), seed {best['seed']}"),
+        (
+            "Validation loss",
+            f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}",
+        ),
+        (
+            "Validation accuracy",
+            f"{accuracy}; these images chose the trial, the test images below did not",
+        ),
+        (
+            "Trained on",
+            f"{best['device']}, {best['precision']}, {best['threads']} thread(s), seed {best['seed']}",
+        ),
     ]
 
 
@@ -93,7 +124,8 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     head = [row for row in rows if row["threshold"] == HEADLINE and row["confirms"] is None]
     grid = [
         [
-            row["subject"] + (losses.get(row["trial"], "") if row["kind"] == "trial" else f" ({row['kind']})"),
+            row["subject"]
+            + (losses.get(row["trial"], "") if row["kind"] == "trial" else f" ({row['kind']})"),
             with_interval(row["share"], row["images"]),
             _trainings(row),
             percent(shares[row["subject"], STRICT]["share"]),
@@ -116,7 +148,17 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
         f"Finalists were chosen by {told(several)}{'; the best of each loss is among them' if several else ''}. "
         "No test image had a part in that.",
     ]
-    heads = ["", "cosine ≥ 0.95", "over trainings", "≥ 0.99", "mean cosine", "MSE", "PSNR, dB", "SSIM", "parameters"]
+    heads = [
+        "",
+        "cosine ≥ 0.95",
+        "over trainings",
+        "≥ 0.99",
+        "mean cosine",
+        "MSE",
+        "PSNR, dB",
+        "SSIM",
+        "parameters",
+    ]
     return Grid(heads, grid, remarks)
 
 
@@ -144,19 +186,29 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     ]
     doubtful = [row[0] for row in rows if row[-1] != VALID]
     if doubtful:
-        remarks.append(f"Not plainly valid on this machine: {', '.join(doubtful)}. What is invalid is no result.")
-    return Grid(["", "µs an image", "at batch", "singly, µs", "× singly", "× batched", "verdict"], rows, remarks)
+        remarks.append(
+            f"Not plainly valid on this machine: {', '.join(doubtful)}. What is invalid is no result."
+        )
+    return Grid(
+        ["", "µs an image", "at batch", "singly, µs", "× singly", "× batched", "verdict"],
+        rows,
+        remarks,
+    )
 
 
 def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
     """The reference study's times for 10,000 images beside the same here."""
     rows = []
-    for _, row in timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows():
+    for _, row in (
+        timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows()
+    ):
         ours = comparison.like_the_study(row, series)
         here = "not measured"
         if ours is not None:
             here = f"{ours.end_to_end_us * row.images / 1e6:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
-        rows.append([row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here])
+        rows.append(
+            [row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here]
+        )
     remark = "Of the study's times neither hardware nor batch sizes nor what they include is known in detail: no ratio."
     return Grid(["", "device", "study", "here"], rows, [remark])
 
@@ -164,7 +216,11 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
 def with_interval(share: float, count: int) -> str:
     """`99.83 % [99.73, 99.89]`: a share of `count` images with its 95 % interval, after Wilson (1927)."""
     middle = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
-    half = Z95 / (1 + Z95**2 / count) * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    half = (
+        Z95
+        / (1 + Z95**2 / count)
+        * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    )
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
 

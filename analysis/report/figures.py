@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import altair as alt
 import pandas as pd
 
-from analysis import views
-from analysis.charts import quality, search, speed, trials
+from analysis.charts import quality, search, speed, trials, views
 
 COLUMNS = 7
 DRAWN = 200  # trials in a chart
@@ -36,7 +35,9 @@ class Tables:
     series: pd.DataFrame
 
 
-def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> Iterator[tuple[str, Figure]]:
+def figures(
+    run: str, tables: Tables, shares: Future[pd.DataFrame] | None
+) -> Iterator[tuple[str, Figure]]:
     """Every figure for which the run has numbers, with the name of its file; `shares` are of `importances`."""
     best = views.bests(tables.trials)
     if not best.empty:
@@ -54,9 +55,7 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
 def _learning(tables: Tables, best: pd.DataFrame) -> dict[str, Figure]:
     first = best.iloc[0]
     mine = tables.epochs[tables.epochs.trial == first.trial]
-    caption = (
-        f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose weights are kept."
-    )
+    caption = f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose weights are kept."
     drawn = views.foremost(tables.trials[tables.trials.epochs > 0], views.CURVES)
     curves = tables.epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
     count = curves.trial.nunique()
@@ -91,14 +90,26 @@ def _quality(run: str, tables: Tables) -> dict[str, Figure]:
     kept = tables.samples[tables.samples.trial.isin(best.trial)]
     if kept.empty:
         return found
-    which = f"the {images} test images" if kept["rank"].notna().any() else f"the {kept.image.nunique()} that were kept"
+    which = (
+        f"the {images} test images"
+        if kept["rank"].notna().any()
+        else f"the {kept.image.nunique()} that were kept"
+    )
     worst = f"the worst of {which}" + (f" for {_named(best[:1])}" if len(best) > 1 else "")
     first = best.series.iloc[0]
-    shown = best.sort_values("loss")  # the mean squared error above the perceptual loss, as the study has them
+    shown = best.sort_values(
+        "loss"
+    )  # the mean squared error above the perceptual loss, as the study has them
     for order, chosen in (("spread", f"spread over the {images} test images"), ("worst", worst)):
-        cells, rows = views.image_grid(kept, shown, order, first, COLUMNS, difference=order == "worst")
+        cells, rows = views.image_grid(
+            kept, shown, order, first, COLUMNS, difference=order == "worst"
+        )
         caption = f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, {chosen}."
-        caption += " Difference: red where the network is too bright, blue where too dark." if order == "worst" else ""
+        caption += (
+            " Difference: red where the network is too bright, blue where too dark."
+            if order == "worst"
+            else ""
+        )
         found[f"images-{order}"] = Figure(quality.images(cells, rows), f"Images, {order}", caption)
     return found
 
@@ -114,11 +125,15 @@ def _search(tables: Tables) -> Iterator[tuple[str, Figure]]:
     drawn = views.foremost(tables.trials, DRAWN)
     every = f"{len(tables.trials)} trials"
     count = every if len(drawn) == len(tables.trials) else f"the {len(drawn)} best of {every}"
-    caption = (
-        f"Lowest validation loss of each of {count} in their order; the steps are the best so far.{_apart(tables)}"
+    caption = f"Lowest validation loss of each of {count} in their order; the steps are the best so far.{_apart(tables)}"
+    yield (
+        "history",
+        Figure(search.history(drawn, views.best_so_far(tables.trials)), "Search history", caption),
     )
-    yield "history", Figure(search.history(drawn, views.best_so_far(tables.trials)), "Search history", caption)
-    yield "parallel", Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}.")
+    yield (
+        "parallel",
+        Figure(search.parallel(drawn), "Parallel coordinates", f"One line a trial, {count}."),
+    )
 
 
 def _apart(tables: Tables) -> str:
@@ -127,9 +142,7 @@ def _apart(tables: Tables) -> str:
 
 def _importance(shares: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     if not shares.empty:
-        caption = (
-            f"fANOVA: share of the variance of a forest fitted to log loss of {shares.trials.max()} trials, each alone."
-        )
+        caption = f"fANOVA: share of the variance of a forest fitted to log loss of {shares.trials.max()} trials, each alone."
         yield "importance", Figure(search.importance(shares), "Hyperparameter importance", caption)
 
 
@@ -148,5 +161,7 @@ def _speed(tables: Tables, device: str) -> dict[str, Figure]:
     bests = views.fronted(here)
     if not bests.empty:
         caption = "Each at its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time together."
-        found[f"pareto-{device}"] = Figure(speed.pareto(bests), f"Quality and speed, {name}", caption)
+        found[f"pareto-{device}"] = Figure(
+            speed.pareto(bests), f"Quality and speed, {name}", caption
+        )
     return found

@@ -14,7 +14,16 @@ CONFIDENCE = 0.95
 UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to its end
 SERIES = ["subject", "device", "batch_size"]
 QUALITY = ["share_95", "share_99"]
-KEPT = ["kind", "model", "trial", "images", "warm_up_passes", "first_call_sec", "max_difference", *QUALITY]
+KEPT = [
+    "kind",
+    "model",
+    "trial",
+    "images",
+    "warm_up_passes",
+    "first_call_sec",
+    "max_difference",
+    *QUALITY,
+]
 KEPT += ["verdict", "reason", "threads", "precision", "engine"]
 
 
@@ -48,11 +57,15 @@ class Ratio:
 def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     """The measured passes of one session, by default the last, with `device_us` and `end_to_end_us` an image."""
     chosen = timings.session.max() if session is None else session
-    rows = timings[(timings.session == chosen) & timings["pass"].notna()].astype({"batch_size": int, "pass": int})
+    rows = timings[(timings.session == chosen) & timings["pass"].notna()].astype(
+        {"batch_size": int, "pass": int}
+    )
     rows["device_us"] = 1e6 * rows.device_sec / rows.images
     rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
     # A GPU's limit knows nothing of the way to it, so there it is the device's own time that is compared
-    rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(rows.device == "cpu", rows.device_sec)
+    rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(
+        rows.device == "cpu", rows.device_sec
+    )
     return rows
 
 
@@ -125,7 +138,9 @@ def standings(rows: pd.DataFrame, series: pd.DataFrame, device: str) -> list[Sta
     found = []
     for _, row in best(here).sort_values("end_to_end_us").iterrows():
         alone = here.end_to_end_us[(here.subject == row.subject) & (here.batch_size == 1)]
-        ratios = [None if other is None else times_faster(rows, row, other) for other in (single, batched)]
+        ratios = [
+            None if other is None else times_faster(rows, row, other) for other in (single, batched)
+        ]
         found.append(Standing(row, float(alone.iloc[0]) if len(alone) else None, *ratios))
     return found
 
@@ -134,18 +149,26 @@ def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
     """The series that measures what a row of the study's states; None where there is none."""
     if pd.isna(row.model):
         return baseline(series, row.device, 1)
-    same = series[(series.model == row.model) & (series.device == row.device) & (series.engine == "eager")]
+    same = series[
+        (series.model == row.model) & (series.device == row.device) & (series.engine == "eager")
+    ]
     return quickest(same[same.precision == "float32"])
 
 
-def faster_sizes(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> dict[int, bool]:
+def faster_sizes(
+    rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str
+) -> dict[int, bool]:
     """Whether `subject` is faster than torchvision, for each batch size at which both were measured, ascending.
 
     Faster means that the whole interval of the ratio lies above 1.
     """
     own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size")
     pairs = [(one, baseline(series, device, one.batch_size)) for _, one in own.iterrows()]
-    return {int(one.batch_size): times_faster(rows, one, other).low > 1 for one, other in pairs if other is not None}
+    return {
+        int(one.batch_size): times_faster(rows, one, other).low > 1
+        for one, other in pairs
+        if other is not None
+    }
 
 
 def crossover(faster: dict[int, bool]) -> int | None:
@@ -168,7 +191,9 @@ def crossover_told(rows: pd.DataFrame, series: pd.DataFrame, subject: str, devic
     """At which batch sizes a subject is faster than torchvision, in words, and whether that is in doubt."""
     faster = faster_sizes(rows, series, subject, device)
     both = series[series.subject.isin([subject, *TORCHVISION]) & (series.device == device)]
-    return _when(faster) + (" (invalid series among them)" if (both.verdict == INVALID).any() else "")
+    return _when(faster) + (
+        " (invalid series among them)" if (both.verdict == INVALID).any() else ""
+    )
 
 
 def _when(faster: dict[int, bool]) -> str:
@@ -198,18 +223,32 @@ def pareto(bests: pd.DataFrame) -> pd.Series:
     One is beaten by another that is at least as good in both shares and in time, and better in one of them.
     Without a known quality or with an invalid time there is nothing to say: False.
     """
-    return pd.Series([_unbeaten(row, bests) for _, row in bests.iterrows()], bests.index, dtype=bool)
+    return pd.Series(
+        [_unbeaten(row, bests) for _, row in bests.iterrows()], bests.index, dtype=bool
+    )
 
 
 def _unbeaten(row: pd.Series, rows: pd.DataFrame) -> bool:
     if row[QUALITY].isna().any() or row.verdict in (INVALID, UNJUDGED):
         return False
-    others = rows[(rows.device == row.device) & ~rows.verdict.isin([INVALID, UNJUDGED])].dropna(subset=QUALITY)
-    as_good = (others[QUALITY] >= row[QUALITY].astype(float)).all(axis=1) & (others.end_to_end_us <= row.end_to_end_us)
-    better = (others[QUALITY] > row[QUALITY].astype(float)).any(axis=1) | (others.end_to_end_us < row.end_to_end_us)
+    others = rows[(rows.device == row.device) & ~rows.verdict.isin([INVALID, UNJUDGED])].dropna(
+        subset=QUALITY
+    )
+    as_good = (others[QUALITY] >= row[QUALITY].astype(float)).all(axis=1) & (
+        others.end_to_end_us <= row.end_to_end_us
+    )
+    better = (others[QUALITY] > row[QUALITY].astype(float)).any(axis=1) | (
+        others.end_to_end_us < row.end_to_end_us
+    )
     return not (as_good & better).any()
 
 
 def _by_pass(rows: pd.DataFrame, one: pd.Series) -> pd.Series:
-    mask = (rows.subject == one.subject) & (rows.device == one.device) & (rows.batch_size == one.batch_size)
-    return pd.Series(rows.end_to_end_us[mask].to_numpy(), rows["pass"][mask])  # of two columns, not of all
+    mask = (
+        (rows.subject == one.subject)
+        & (rows.device == one.device)
+        & (rows.batch_size == one.batch_size)
+    )
+    return pd.Series(
+        rows.end_to_end_us[mask].to_numpy(), rows["pass"][mask]
+    )  # of two columns, not of all

@@ -14,17 +14,17 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from analysis.console import Console, duration
-from analysis.tables import GrowingTable, Row, rows_of
+from analysis.tables.files import GrowingTable, Row, rows_of
 from analysis.timing import machine
-from analysis.timing.config import TimingConfig
 from analysis.timing.limits import Rates
 from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
+from analysis.timing.timing_settings import TimingConfig
 from analysis.timing.worker import Checked, Pass, SubjectError
-from trainables.pipelines import make_targets, reference
-from trainables.places import cache_directory
+from trainables.data.cache_dir import cache_directory
+from trainables.pipelines.study import make_targets, reference
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 
@@ -81,7 +81,9 @@ class Session:
                 return subject, error
 
         # Processes start with the signal mask of the thread that starts them: Ctrl-C is for this process alone
-        pool = ThreadPoolExecutor(machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS)
+        pool = ThreadPoolExecutor(
+            machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS
+        )
         try:
             for done, (subject, outcome) in enumerate(pool.map(prepare_one, subjects), start=1):
                 self.console.progress(f"checked {done} of {len(subjects)} subjects: {subject.name}")
@@ -143,7 +145,8 @@ class Session:
         except SubjectError as error:
             self._faults[key] = f"it ended in pass {number}: {error}"
             self.console.line(
-                f"{series.subject.name} at batch {series.batch_size}: {self._faults[key]}", style="yellow"
+                f"{series.subject.name} at batch {series.batch_size}: {self._faults[key]}",
+                style="yellow",
             )
             return
         own = sum(subject.device == "cuda" for subject in self.processes)
@@ -160,14 +163,18 @@ class Session:
         conditions = Conditions(
             cores=machine.cores(),
             threads=self.config.threads if on_cpu and not series.subject.single else 1,
-            other_load=max(0.0, sum(one.other_busy_sec for one in passes) / sum(one.turn_sec for one in passes)),
+            other_load=max(
+                0.0, sum(one.other_busy_sec for one in passes) / sum(one.turn_sec for one in passes)
+            ),
             throttled=any(one.throttled for one in passes),
             gpu_processes=max(one.gpu_processes for one in passes),
             settled=series.plan.warm_up.settled,
             gaps=any(one.device_gaps for one in passes),
             fault=self._faults.get(key, series.checked.differs),
         )
-        times = [[getattr(one, kind) for one in passes] for kind in ("device_sec", "end_to_end_sec")]
+        times = [
+            [getattr(one, kind) for one in passes] for kind in ("device_sec", "end_to_end_sec")
+        ]
         verdict, reason = judge(times, conditions)
         mine = (series.subject.name, series.subject.device, series.batch_size)
         for row in self.rows:
@@ -185,7 +192,9 @@ class Session:
         """A person's own function is a mistake to mend; the rest can be measured without this one."""
         if subject.kind == "own":
             raise ValueError(f"--subject {subject.name} can't be timed{where}: {error}")
-        self.console.line(f"{subject.name} on {subject.device} is left out{where}: {error}", style="yellow")
+        self.console.line(
+            f"{subject.name} on {subject.device} is left out{where}: {error}", style="yellow"
+        )
 
     def _too_slow(self, subject: Subject, batch_size: int, batch_sec: float) -> None:
         needed = 2 * batch_sec * self.config.passes * 1.2
@@ -205,7 +214,9 @@ def _alone() -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError("another timing is under way on this machine, and both would be wrong: wait for it") from None
+        raise ValueError(
+            "another timing is under way on this machine, and both would be wrong: wait for it"
+        ) from None
     try:
         yield
     finally:

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.network import parameter_count
-from trainables.pipelines import IMAGE_SHAPE, TARGET_SHAPE
-from trainables.rates import matrix_gflops, shortest_sec
-from trainables.receptive_field import receptive_field
+from trainables.networks.base import parameter_count
+from trainables.networks.receptive_field import receptive_field
+from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.training.matrix_rate import matrix_gflops, shortest_sec
 
-IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)  # read as uint8, written as float32
+IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(
+    TARGET_SHAPE
+)  # read as uint8, written as float32
 BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
 
 
@@ -49,7 +51,9 @@ def card(network: nn.Module) -> Card:
     with counter, torch.inference_mode():
         copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
     height, width = receptive_field(network)
-    weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    weight_bytes = sum(
+        parameter.numel() * parameter.element_size() for parameter in network.parameters()
+    )
     return Card(parameter_count(network), counter.get_total_flops(), weight_bytes, height, width)
 
 

@@ -74,7 +74,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             return
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+            Path("/proc/self/clear_refs").write_text(
+                "5"
+            )  # proc(5): resets the peak resident set size
         except OSError:
             return
 
@@ -87,7 +89,9 @@ class PeakMemory:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
         except (OSError, StopIteration):
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            return peak / (2**20 if sys.platform == "darwin" else 1024)  # macOS counts bytes, others KiB
+            return peak / (
+                2**20 if sys.platform == "darwin" else 1024
+            )  # macOS counts bytes, others KiB
 
 
 class Gpu:
@@ -101,7 +105,9 @@ class Gpu:
             uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             self._nvml: Any = pynvml
-        except Exception:  # no package, no driver library, a MIG slice: nothing to tell, nothing to stop for
+        except (
+            Exception
+        ):  # no package, no driver library, a MIG slice: nothing to tell, nothing to stop for
             self._nvml = None
 
     def energy_j(self) -> float | None:
@@ -124,7 +130,9 @@ class Gpu:
     def throttled(self) -> bool:
         """Whether heat or a power brake lowers the clock now; a power cap alone is how the card works."""
         reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons") or 0
-        return bool(reasons & (0x8 | 0x20 | 0x40 | 0x80))  # hardware, software heat, hardware heat, power brake
+        return bool(
+            reasons & (0x8 | 0x20 | 0x40 | 0x80)
+        )  # hardware, software heat, hardware heat, power brake
 
     def processes(self) -> int:
         """How many processes compute on it. Counted, since inside a container the numbers are another's."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analysis.timing.runners import Runner
 from analysis.timing.subjects import Subject
-from trainables.pipelines import TARGET_SHAPE, as_float
+from trainables.pipelines.study import TARGET_SHAPE, as_float
 
 SIZE = (TARGET_SHAPE[2], TARGET_SHAPE[1])  # width first, as both libraries want it
 
@@ -36,7 +36,9 @@ def _opencv(_: Subject) -> Runner:
     cv2.setNumThreads(torch.get_num_threads())
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        small = cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA)  # nearest to an antialiased resize
+        small = cv2.resize(
+            pixels, SIZE, interpolation=cv2.INTER_AREA
+        )  # nearest to an antialiased resize
         return cv2.flip(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), -1)
 
     return Runner(layout=_rows_of_pixels, run=run, finish=_grey_bytes)
@@ -64,7 +66,9 @@ def _kornia(subject: Subject) -> Runner:
     device = torch.device(subject.device)
 
     def run(images: Tensor) -> Tensor:
-        small = resize(images, TARGET_SHAPE[1:], interpolation="bilinear", align_corners=False, antialias=True)
+        small = resize(
+            images, TARGET_SHAPE[1:], interpolation="bilinear", align_corners=False, antialias=True
+        )
         flipped: Tensor = vflip(hflip(rgb_to_grayscale(small)))
         return flipped
 

@@ -20,7 +20,9 @@ class SubjectProcess:
     def __init__(self, subject: Subject, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.subject = subject
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=worker.enter, initargs=(threads,))
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=context, initializer=worker.enter, initargs=(threads,)
+        )
 
     def prepare(self, images_file: Path) -> worker.Checked:
         """Build and check the subject."""

@@ -63,9 +63,15 @@ def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[st
     if conditions.fault:
         return INVALID, conditions.fault
     if conditions.throttled:
-        return INVALID, "the processor lowered its clock because of heat or power: let it cool, and measure again"
+        return (
+            INVALID,
+            "the processor lowered its clock because of heat or power: let it cool, and measure again",
+        )
     if conditions.gpu_processes:
-        return INVALID, f"{conditions.gpu_processes} other processes were on the GPU: stop them, or take another GPU"
+        return (
+            INVALID,
+            f"{conditions.gpu_processes} other processes were on the GPU: stop them, or take another GPU",
+        )
     if wanted > BUSY_SHARE * conditions.cores:
         return INVALID, (
             f"other work kept {conditions.other_load:.1f} of {conditions.cores} cores busy: end it, or give --threads"
@@ -83,7 +89,10 @@ def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[st
             "its device times contain gaps: it waits for the GPU itself, or launches too many kernels a call",
         )
     if not conditions.settled:
-        return WARNING, f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over {AGREEMENT:.0%}"
+        return (
+            WARNING,
+            f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over {AGREEMENT:.0%}",
+        )
     return VALID, ""
 
 

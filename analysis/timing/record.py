@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.provenance import code_version, cpu_model, versions
-from analysis.tables import Row
+from analysis.tables.files import Row
+from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.timing import machine
 from analysis.timing.limits import IMAGE_BYTES, Card, Rates, limit_sec
 from analysis.timing.subjects import Subject
@@ -67,7 +67,9 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
         "limit_sec": limit_sec(checked.card, series.rates, plan.images),
         **asdict(series.rates),
         "max_difference": checked.max_difference,
-        "compared_with": "its eager float32 output" if subject.is_network else "the pipeline in float32",
+        "compared_with": "its eager float32 output"
+        if subject.is_network
+        else "the pipeline in float32",
         "share_95": checked.share_95,
         "share_99": checked.share_99,
         **_told(measured),

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from analysis.timing.subjects import Subject
 from trainables.export import ENDINGS, EndToEnd, export, load_exported
-from trainables.pipelines import TARGET_SHAPE, as_float, dense_matrix, factors, reference
-from trainables.precision import Precision
-from trainables.registry import build as build_network
-from trainables.registry import find
-from trainables.separable import Separable
-from trainables.weights import load_network
+from trainables.networks.registry import build as build_network
+from trainables.networks.registry import find
+from trainables.networks.separable import Separable
+from trainables.networks.weights import load_network
+from trainables.pipelines.study import TARGET_SHAPE, as_float, dense_matrix, factors, reference
+from trainables.training.precision import Precision
 
 
 def _as_it_is(images: Any) -> Any:
@@ -73,7 +73,9 @@ def _torchvision(subject: Subject) -> Runner:
 
 def _dense_matrix(subject: Subject) -> Runner:
     device = torch.device(subject.device)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 784, bias=False), nn.Unflatten(1, TARGET_SHAPE))
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(3072, 784, bias=False), nn.Unflatten(1, TARGET_SHAPE)
+    )
     network[1].weight = nn.Parameter(dense_matrix(reference))
     return _float_input(network.to(device).eval(), device)
 
@@ -84,7 +86,9 @@ def _factors(subject: Subject) -> Runner:
 
 
 def _float_input(network: nn.Module, device: torch.device, **more: Any) -> Runner:
-    return Runner(prepare=lambda images: as_float(images.to(device)), run=network, network=network, **more)
+    return Runner(
+        prepare=lambda images: as_float(images.to(device)), run=network, network=network, **more
+    )
 
 
 def _network(subject: Subject) -> nn.Module:
@@ -126,9 +130,16 @@ def _compiled(subject: Subject) -> Runner:
     """Compiled together with the conversion from uint8, once per batch size."""
     device = torch.device(subject.device)
     network = _network(subject).to(device)
-    torch._dynamo.config.recompile_limit = 100  # one a batch size; beyond the limit it runs eagerly without a word
+    torch._dynamo.config.recompile_limit = (
+        100  # one a batch size; beyond the limit it runs eagerly without a word
+    )
     run = torch.compile(EndToEnd(network), dynamic=False)
-    return Runner(prepare=lambda images: images.to(device), run=run, expected=_expected(subject), network=network)
+    return Runner(
+        prepare=lambda images: images.to(device),
+        run=run,
+        expected=_expected(subject),
+        network=network,
+    )
 
 
 def _onnx_runtime(subject: Subject) -> Runner:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from analysis.tables import rows_of
+from analysis.tables.files import rows_of
 from analysis.timing.subjects import Finalist
-from trainables.images import ImageSet, load
-from trainables.weights import read_header
+from trainables.data.image_set import ImageSet, load
+from trainables.networks.weights import read_header
 
 
 def test_images(storage: str, run: str | None, data: str) -> ImageSet:
@@ -18,7 +18,9 @@ def test_images(storage: str, run: str | None, data: str) -> ImageSet:
     rows = rows_of(Path(storage) / "tables", "runs", run)
     if not rows:
         known = sorted(path.name[4:] for path in (Path(storage) / "tables" / "runs").glob("run=*"))
-        raise ValueError(f"--run {run}: {storage} has no such run; give one of {', '.join(known) or '(there is none)'}")
+        raise ValueError(
+            f"--run {run}: {storage} has no such run; give one of {', '.join(known) or '(there is none)'}"
+        )
     images = load(rows[0]["data"]).test
     if images.fingerprint != rows[0]["test_fingerprint"]:
         raise ValueError(
@@ -32,7 +34,11 @@ def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
 
     Raises ValueError when the run has none yet.
     """
-    confirming = {row["trial"] for row in rows_of(storage / "tables", "trials", run) if row["confirms"] is not None}
+    confirming = {
+        row["trial"]
+        for row in rows_of(storage / "tables", "trials", run)
+        if row["confirms"] is not None
+    }
     model = rows_of(storage / "tables", "runs", run)[0]["model"]
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
@@ -40,5 +46,7 @@ def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
         if trial not in confirming:
             found.append(Finalist(trial, model, str(path)))
     if not found:
-        raise ValueError(f"--run {run}: it has no finalists yet; finish it with: python -m tuner.run --resume {run}")
+        raise ValueError(
+            f"--run {run}: it has no finalists yet; finish it with: python -m tuner.run --resume {run}"
+        )
     return tuple(found)

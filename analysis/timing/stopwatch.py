@@ -19,7 +19,9 @@ class Stopwatch(Protocol):
     gaps: bool
     """Whether the last pass contains times in which the device waited for the host."""
 
-    def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float: ...
+    def seconds(
+        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
+    ) -> float: ...
 
 
 class HostStopwatch:
@@ -28,7 +30,9 @@ class HostStopwatch:
     gaps = False
 
     def __init__(
-        self, clock: Callable[[], float] = time.perf_counter, synchronize: Callable[[], object] = lambda: None
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        synchronize: Callable[[], object] = lambda: None,
     ) -> None:
         self._clock = clock
         self._synchronize = synchronize
@@ -37,7 +41,9 @@ class HostStopwatch:
             clock()
         self.reading_sec = (clock() - start) / (READINGS + 1)
 
-    def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float:
+    def seconds(
+        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
+    ) -> float:
         """Mean seconds of `repeats` passes that are timed as one."""
         self._synchronize()
         start = self._clock()
@@ -67,12 +73,16 @@ class CudaStopwatch:
         self._lead = FIRST_LEAD
         self.gaps = False
 
-    def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1) -> float:
+    def seconds(
+        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
+    ) -> float:
         """Mean seconds of `repeats` passes."""
         self._lead = self._lead or FIRST_LEAD
         self.gaps = False
         calls = [batch for _ in range(repeats) for batch in batches]
-        blocks = [calls[start : start + CALLS_A_BLOCK] for start in range(0, len(calls), CALLS_A_BLOCK)]
+        blocks = [
+            calls[start : start + CALLS_A_BLOCK] for start in range(0, len(calls), CALLS_A_BLOCK)
+        ]
         return sum(self._block(run, block) for block in blocks) / repeats
 
     def _block(self, run: Callable[[Batch], object], block: Sequence[Batch]) -> float:

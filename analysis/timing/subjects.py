@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
-from trainables.registry import NETWORKS
+from trainables.networks.registry import NETWORKS
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
-TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}  # names and precisions
+TORCHVISION = {
+    "torchvision uint8": "uint8",
+    "torchvision float32": "float32",
+}  # names and precisions
 FACTORS = "matrix, factors"
 
 
@@ -44,7 +47,9 @@ class Finalist:
     weights: str
 
 
-def catalogue(devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str]) -> list[Subject]:
+def catalogue(
+    devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str]
+) -> list[Subject]:
     """Every subject on every device, in a fixed order."""
     found = []
     for device in devices:
@@ -73,7 +78,9 @@ def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject
 
 def _pipelines(device: str) -> list[Subject]:
     pipelines = [
-        Subject(name=name, kind="pipeline", engine="torchvision", device=device, precision=precision)
+        Subject(
+            name=name, kind="pipeline", engine="torchvision", device=device, precision=precision
+        )
         for name, precision in TORCHVISION.items()
     ]
     return [
@@ -103,7 +110,12 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
     trained = {finalist.model for finalist in finalists}
     found = []
     for finalist in finalists:
-        settings = {"kind": "trial", "model": finalist.model, "trial": finalist.trial, "weights": finalist.weights}
+        settings = {
+            "kind": "trial",
+            "model": finalist.model,
+            "trial": finalist.trial,
+            "weights": finalist.weights,
+        }
         found += _variants(f"trial {finalist.trial}", device, **settings)
     for model in NETWORKS:
         if model not in trained:  # a trained network takes the same time as an untrained one
@@ -114,7 +126,7 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
 def _variants(name: str, device: str, **settings: object) -> list[Subject]:
     import torch  # here, since the dashboard reads this file's names and has no use for PyTorch's 2 s
 
-    from trainables.precision import bfloat16_unit
+    from trainables.training.precision import bfloat16_unit
 
     engines = [("", "eager", "float32"), (", compiled", "torch.compile", "float32")]
     if bfloat16_unit(torch.device(device)):

@@ -21,12 +21,17 @@ from analysis.timing.runners import Runner, build
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
 from analysis.timing.subjects import Subject
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.pipelines import TARGET_SHAPE
+from trainables.pipelines.study import TARGET_SHAPE
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
-STIR_SEC = 0.005  # at least one untimed call before each pass, since another subject just had the caches
+STIR_SEC = (
+    0.005  # at least one untimed call before each pass, since another subject just had the caches
+)
 ENERGY_SEC = 0.5  # NVML's counter of energy moves every few tens of ms
-SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}  # how far a network's variant may be from its eager float32
+SAME_WITHIN = {
+    "float32": 1e-3,
+    "bfloat16": 0.05,
+}  # how far a network's variant may be from its eager float32
 
 
 class SubjectError(Exception):
@@ -197,9 +202,13 @@ class Timed:
         Raises ValueError when they differ, since then it was something else that was checked.
         """
         count = min(batch_size, len(self._checked))
-        difference = float((self.results[:count] - self._checked[:count]).abs().amax()) if count else 0.0
+        difference = (
+            float((self.results[:count] - self._checked[:count]).abs().amax()) if count else 0.0
+        )
         if difference > SAME_WITHIN["bfloat16"]:
-            raise ValueError(f"its output at batch {batch_size} differs from that at {CHECK_BATCH} by {difference:.1e}")
+            raise ValueError(
+                f"its output at batch {batch_size} differs from that at {CHECK_BATCH} by {difference:.1e}"
+            )
 
     def _end_to_end(self, placed: tuple[int, Any]) -> None:
         """One batch from host memory into its place among the results, which lie in host memory too."""
@@ -224,7 +233,11 @@ class Timed:
     def _place(self, start: int, count: int, outputs: Any) -> None:
         """Outputs of `count` images into the results. Raises ValueError when they don't have the shape and type."""
         wanted = (count, *TARGET_SHAPE)
-        found = (tuple(outputs.shape), outputs.dtype) if isinstance(outputs, Tensor) else (type(outputs).__name__, "")
+        found = (
+            (tuple(outputs.shape), outputs.dtype)
+            if isinstance(outputs, Tensor)
+            else (type(outputs).__name__, "")
+        )
         if found != (wanted, torch.float32):
             raise ValueError(
                 f"{self.subject.name} makes {found[0]} {found[1]} of {count} images: "
@@ -249,7 +262,9 @@ def enter(threads: int) -> None:
     if parent is not None:  # a killed parent leaves nobody else who would end this process
         threading.Thread(target=_outlive_nobody, args=(parent,), daemon=True).start()
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # "No CUDA runtime is found"
     torch.set_num_threads(threads)
 
 
@@ -281,4 +296,6 @@ def _in_one_line() -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise SubjectError(reason if type(error) is ValueError else f"{type(error).__name__}: {reason}") from None
+        raise SubjectError(
+            reason if type(error) is ValueError else f"{type(error).__name__}: {reason}"
+        ) from None

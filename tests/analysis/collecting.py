@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.aggregate import main
-from analysis.schema import TABLES, arrow_schema
-from analysis.tables import publish, rows_of, table_path
+from analysis.tables.files import publish, rows_of, table_path
+from analysis.tables.schema import TABLES, arrow_schema
 
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -19,7 +19,11 @@ def row(table: str, run: str = "fc", **more: Any) -> dict[str, Any]:
 
 
 def value(kind: pa.DataType) -> Any:
-    kinds = {pa.types.is_timestamp: MOMENT, pa.types.is_binary: b"\x89PNG", pa.types.is_boolean: True}
+    kinds = {
+        pa.types.is_timestamp: MOMENT,
+        pa.types.is_binary: b"\x89PNG",
+        pa.types.is_boolean: True,
+    }
     kinds |= {pa.types.is_integer: 1, pa.types.is_floating: 0.5}
     return next((example for is_kind, example in kinds.items() if is_kind(kind)), "text")
 
@@ -31,7 +35,9 @@ def epochs(count: int, run: str = "fc", **more: Any) -> list[dict[str, Any]]:
 def search(storage: Path, run: str = "fc", count: int = 3, **facts: Any) -> None:
     """Every table of a run, of which `count` epochs; `facts` are columns of its table `runs`."""
     for table in TABLES:
-        rows = {"runs": [row(table, run, **facts)], "epochs": epochs(count, run)}.get(table, [row(table, run)])
+        rows = {"runs": [row(table, run, **facts)], "epochs": epochs(count, run)}.get(
+            table, [row(table, run)]
+        )
         publish(storage / "tables", table, run, rows)
 
 
@@ -40,20 +46,32 @@ def file_of(storage: Path, table: str, run: str = "fc") -> Path:
 
 
 # columns that version 1 did not have
-NEWER = ("loss", "rank", "damaged_checkpoint", "best_validation_cosine", "compiled", "perceptual_batch")
+NEWER = (
+    "loss",
+    "rank",
+    "damaged_checkpoint",
+    "best_validation_cosine",
+    "compiled",
+    "perceptual_batch",
+)
 ADDED = {**dict.fromkeys(name for name in NEWER if name != "rank"), "loss": "mse"}  # to its trials
 
 
 def older(table: str, run: str = "fc", without: tuple[str, ...] = NEWER) -> pa.Table:
     """A row as version 1 of the schema wrote it."""
     fields = [field for field in arrow_schema(table) if field.name not in without]
-    return pa.Table.from_pylist([row(table, run)], pa.schema(fields, {"table": table, "schema_version": "1"}))
+    return pa.Table.from_pylist(
+        [row(table, run)], pa.schema(fields, {"table": table, "schema_version": "1"})
+    )
 
 
 def state(directory: Path) -> dict[str, tuple[bytes, int]]:
     """Every file's bytes and when it was written."""
     files = (path for path in directory.rglob("*") if path.is_file() and path.name != ".lock")
-    return {str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    return {
+        str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in files
+    }
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from analysis.labels import labelled
-from analysis.schema import TABLES, arrow_schema
-from analysis.tables import publish, read
+from analysis.charts.labels import labelled
+from analysis.tables.files import publish, read
+from analysis.tables.schema import TABLES, arrow_schema
 from analysis.timing.record import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 
@@ -26,7 +26,13 @@ ENDINGS = ("max_epochs", "asha", "asha", "early_stopping")
 
 
 def make_run(
-    storage: Path, name: str = "fc-1", *, trials: int = 24, epochs: int = 6, tested: bool = True, **facts: Any
+    storage: Path,
+    name: str = "fc-1",
+    *,
+    trials: int = 24,
+    epochs: int = 6,
+    tested: bool = True,
+    **facts: Any,
 ) -> None:
     """Publish all tables of a run; `facts` are columns of its row in `runs`, and `loss` and `day`."""
     loss, day = facts.pop("loss", "mse"), facts.pop("day", 0)
@@ -60,9 +66,25 @@ def run_row(name: str, day: int = 0) -> dict[str, Any]:
     """One row of `runs`."""
     row: dict[str, Any] = dict.fromkeys(column.name for column in TABLES["runs"])
     started = START + timedelta(days=day)
-    row |= {"run": name, "status": "finished", "model": "fc", "pipeline": "reference", "seed": 0, "sessions": 1}
-    row |= {"command": "python -m tuner.run --model fc", "config": json.dumps({"model": "fc"}), "versions": "{}"}
-    row |= {"started_at": started, "ended_at": started + timedelta(hours=1), "host": "node", "cpu_model": "AMD EPYC"}
+    row |= {
+        "run": name,
+        "status": "finished",
+        "model": "fc",
+        "pipeline": "reference",
+        "seed": 0,
+        "sessions": 1,
+    }
+    row |= {
+        "command": "python -m tuner.run --model fc",
+        "config": json.dumps({"model": "fc"}),
+        "versions": "{}",
+    }
+    row |= {
+        "started_at": started,
+        "ended_at": started + timedelta(hours=1),
+        "host": "node",
+        "cpu_model": "AMD EPYC",
+    }
     row |= {"cpu_count": 2, "gpu_count": 0, "node_count": 1, "memory_gib": 16.0, "data": "cifar10"}
     for split, count in (("train", 45_000), ("validation", 5_000), ("test", 10_000)):
         row |= {f"{split}_images": count, f"{split}_fingerprint": f"{split}-pixels"}
@@ -76,7 +98,9 @@ def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse"
     rate, dropout = 10 ** luck.uniform(-5, -1, trials), luck.uniform(0, 0.5, trials)
     ending = np.array(ENDINGS)[number % len(ENDINGS)]
     best = 0.004 * (1 + (np.log10(rate) + 3) ** 2 + dropout / 4) * luck.uniform(0.9, 1.1, trials)
-    starts = pd.to_datetime([run["started_at"] + timedelta(seconds=30 * int(n)) for n in number], utc=True)
+    starts = pd.to_datetime(
+        [run["started_at"] + timedelta(seconds=30 * int(n)) for n in number], utc=True
+    )
     return filled(
         "trials",
         {
@@ -97,7 +121,11 @@ def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
     """The rows of `epochs`: curves that fall to each trial's best loss."""
     counts = trials.epochs.to_numpy()
     trial = np.repeat(trials.trial.to_numpy(), counts)
-    epoch = np.concatenate([np.arange(1, count + 1) for count in counts]) if len(counts) else np.array([], int)
+    epoch = (
+        np.concatenate([np.arange(1, count + 1) for count in counts])
+        if len(counts)
+        else np.array([], int)
+    )
     loss = np.repeat(trials.best_validation_loss.fillna(0.1).to_numpy(), counts) * (1 + 3 / epoch)
     return filled(
         "epochs",
@@ -109,7 +137,9 @@ def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def accuracy_rows(run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3) -> list[dict[str, Any]]:
+def accuracy_rows(
+    run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3
+) -> list[dict[str, Any]]:
     """Finalists, floors and ceiling by threshold."""
     best = trials.sort_values("best_validation_loss").trial.head(finalists).tolist()
     subjects = [(f"trial {n}", "trial", n, 0.99) for n in best]
@@ -117,8 +147,20 @@ def accuracy_rows(run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3)
     subjects.append(("pipeline's own matrix", "ceiling", None, 1.0))
     return [
         dict.fromkeys(column.name for column in TABLES["accuracy"])
-        | {"run": run["run"], "subject": name, "kind": kind, "trial": trial, "split": "test", "images": 10_000}
-        | {"parameters": 494_480 if trial is not None else None, "threshold": t, "share": share, "share_mean": share}
+        | {
+            "run": run["run"],
+            "subject": name,
+            "kind": kind,
+            "trial": trial,
+            "split": "test",
+            "images": 10_000,
+        }
+        | {
+            "parameters": 494_480 if trial is not None else None,
+            "threshold": t,
+            "share": share,
+            "share_mean": share,
+        }
         | {"share_std": 0.01 if kind == "trial" else None, "trainings": 3 if kind == "trial" else 1}
         | {"cosine_mean": share, "mse": 0.004, "psnr_db": 24.0, "ssim": 0.8}
         for name, kind, trial, at_95 in subjects
@@ -126,11 +168,20 @@ def accuracy_rows(run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3)
     ]
 
 
-def sample_rows(name: str, trials: pd.DataFrame, finalists: int = 3, images: int = 24) -> list[dict[str, Any]]:
+def sample_rows(
+    name: str, trials: pd.DataFrame, finalists: int = 3, images: int = 24
+) -> list[dict[str, Any]]:
     """Images of the finalists; image i has rank i."""
     best = trials.sort_values("best_validation_loss").trial.head(finalists).tolist()
     return [
-        {"run": name, "subject": f"trial {trial}", "trial": trial, "image": i, "cosine": 0.9 + i / 1000, "rank": i}
+        {
+            "run": name,
+            "subject": f"trial {trial}",
+            "trial": trial,
+            "image": i,
+            "cosine": 0.9 + i / 1000,
+            "rank": i,
+        }
         | {"input": png(32, i), "truth": png(28, i), "output": png(28, i + 5)}
         for trial in best
         for i in range(images)
@@ -140,15 +191,35 @@ def sample_rows(name: str, trials: pd.DataFrame, finalists: int = 3, images: int
 def timing_rows(name: str, session: int = 1, **facts: Any) -> list[dict[str, Any]]:
     """One measurement on a CPU: torchvision, a finalist and separable at three batch sizes, and the study's numbers."""
     luck = np.random.default_rng(session)
-    about = {"run": name, "session": session, "cpu_model": "AMD EPYC", "host": "node", "versions": "{}", **facts}
-    rows = [row | about for row in (dict.fromkeys(c.name for c in TABLES["timings"]) | row for row in study_rows())]
+    about = {
+        "run": name,
+        "session": session,
+        "cpu_model": "AMD EPYC",
+        "host": "node",
+        "versions": "{}",
+        **facts,
+    }
+    rows = [
+        row | about
+        for row in (dict.fromkeys(c.name for c in TABLES["timings"]) | row for row in study_rows())
+    ]
     for size in (1, 64, 1000):
         rows += torchvision(size, 300 / size**0.4 * luck.uniform(0.95, 1.05, 10), **about)
         for subject, us, more in (
-            ("trial 0", 180, {"kind": "trial", "model": "fc", "trial": 0, "share_95": 0.99, "share_99": 0.8}),
-            ("separable", 100, {"model": "separable", "share_95": 1.0, "share_99": 1.0, "verdict": "warning"}),
+            (
+                "trial 0",
+                180,
+                {"kind": "trial", "model": "fc", "trial": 0, "share_95": 0.99, "share_99": 0.8},
+            ),
+            (
+                "separable",
+                100,
+                {"model": "separable", "share_95": 1.0, "share_99": 1.0, "verdict": "warning"},
+            ),
         ):
-            rows += series_rows(subject, size, us / size**0.45 * luck.uniform(0.95, 1.05, 10), **(more | about))
+            rows += series_rows(
+                subject, size, us / size**0.45 * luck.uniform(0.95, 1.05, 10), **(more | about)
+            )
     return rows
 
 
@@ -156,13 +227,17 @@ def timing_rows(name: str, session: int = 1, **facts: Any) -> list[dict[str, Any
 def png(side: int, brightness: int) -> bytes:
     """A plain image."""
     buffer = io.BytesIO()
-    Image.new("RGB" if side == 32 else "L", (side, side), (brightness * 5,) * 3 if side == 32 else brightness * 5).save(
-        buffer, "PNG"
-    )
+    Image.new(
+        "RGB" if side == 32 else "L",
+        (side, side),
+        (brightness * 5,) * 3 if side == 32 else brightness * 5,
+    ).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def searched(losses: Sequence[float | None], run: str = "fc-1", model: str = "fc", **columns: Any) -> pd.DataFrame:
+def searched(
+    losses: Sequence[float | None], run: str = "fc-1", model: str = "fc", **columns: Any
+) -> pd.DataFrame:
     """Trials with these losses as the pages have them: of one run, labelled; `columns` replace whole columns."""
     facts = run_row(run) | {"model": model}
     frame = trial_frame(facts, len(losses), 3).assign(best_validation_loss=list(losses), **columns)
@@ -193,4 +268,6 @@ def filled(table: str, columns: dict[str, Any]) -> pd.DataFrame:
 
 def put(tables: Path, table: str, run: str, frame: pd.DataFrame) -> None:
     """Publish a data frame as a run's table."""
-    publish(tables, table, run, pa.Table.from_pandas(frame, arrow_schema(table), preserve_index=False))
+    publish(
+        tables, table, run, pa.Table.from_pandas(frame, arrow_schema(table), preserve_index=False)
+    )

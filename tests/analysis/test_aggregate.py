@@ -15,14 +15,28 @@ import pytest
 from filelock import FileLock
 
 from analysis.aggregate import main
-from analysis.schema import TABLES, VERSION, arrow_schema
-from analysis.tables import publish, read, rows_of
-from tests.analysis.collecting import ADDED, MOMENT, collect, contents, count, file_of, older, row, search, spoil, state
+from analysis.tables.files import publish, read, rows_of
+from analysis.tables.schema import TABLES, VERSION, arrow_schema
+from tests.analysis.collecting import (
+    ADDED,
+    MOMENT,
+    collect,
+    contents,
+    count,
+    file_of,
+    older,
+    row,
+    search,
+    spoil,
+    state,
+)
 
 COMMAND = [sys.executable, "-m", "analysis.aggregate"]
 
 
-def test_runs_of_several_storages_lie_in_one_as_they_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_several_storages_lie_in_one_as_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "new" / "out"
     search(a, "fc", 3)
     search(a, "cnn", 4)
@@ -39,7 +53,9 @@ def test_runs_of_several_storages_lie_in_one_as_they_were(tmp_path: Path, capsys
     assert f"python -m analysis.dashboard {out}" in told
 
 
-def test_collecting_again_rewrites_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_collecting_again_rewrites_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a)
     publish(a / "tables", "trials", "old", older("trials", "old"))
@@ -48,14 +64,19 @@ def test_collecting_again_rewrites_no_file(tmp_path: Path, capsys: pytest.Captur
     assert len(before) == len(TABLES) + 1 + len(TABLES)
     assert collect(a, out, more=("--csv",)) == 0
     assert state(out) == before
-    assert "Runs: 2, with something new: 0. Files collected: 0, unchanged: 8. Problems: 0." in capsys.readouterr().out
+    assert (
+        "Runs: 2, with something new: 0. Files collected: 0, unchanged: 8. Problems: 0."
+        in capsys.readouterr().out
+    )
     search(a, "fc", 4)
     assert collect(a, out) == 0
     changed = {name for name, there in state(out).items() if there != before[name]}
     assert changed == {"tables/epochs/run=fc/epochs.parquet"}
 
 
-def test_a_directory_of_tables_is_a_source_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_of_tables_is_a_source_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     search(tmp_path / "a")
     monkeypatch.chdir(tmp_path / "a")
     for number, source in enumerate(("tables", "./tables/", ".", str(tmp_path / "a" / "tables"))):
@@ -76,8 +97,12 @@ def test_a_file_with_a_problem_is_left_out_and_the_rest_goes_on(
     assert contents(out) == {path: data for path, data in contents(a).items() if path != name}
 
 
-@pytest.mark.parametrize("damage", [spoil, lambda a: file_of(a, "epochs").write_bytes(b"x")], ids=["value", "cut"])
-def test_what_was_collected_before_stays_for_a_file_that_got_a_problem(tmp_path: Path, damage: Any) -> None:
+@pytest.mark.parametrize(
+    "damage", [spoil, lambda a: file_of(a, "epochs").write_bytes(b"x")], ids=["value", "cut"]
+)
+def test_what_was_collected_before_stays_for_a_file_that_got_a_problem(
+    tmp_path: Path, damage: Any
+) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a, count=30)
     collect(a, out)
@@ -85,7 +110,9 @@ def test_what_was_collected_before_stays_for_a_file_that_got_a_problem(tmp_path:
     publish(a / "tables", "cards", "fc", [row("cards", subject=name) for name in "abc"])
     damage(a)
     assert collect(a, out) == 1
-    assert contents(out) == before | {"cards/run=fc/cards.parquet": file_of(a, "cards").read_bytes()}
+    assert contents(out) == before | {
+        "cards/run=fc/cards.parquet": file_of(a, "cards").read_bytes()
+    }
 
 
 def test_a_damaged_copy_in_out_is_mended_from_the_source_or_told(
@@ -125,7 +152,9 @@ def test_older_tables_get_todays_columns(tmp_path: Path) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     publish(a / "tables", "trials", "fc", older("trials"))
     assert collect(a, out) == 0
-    assert pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
+    assert (
+        pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
+    )
     assert rows_of(out / "tables", "trials", "fc") == [row("trials", **ADDED)]
 
 
@@ -136,7 +165,9 @@ def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:
     assert collect(b, out) == 0
     assert not (out / "csv").exists()
     assert collect(a, out, more=("--csv",)) == 0
-    assert sorted(path.name for path in (out / "csv").iterdir()) == sorted(f"{table}.csv" for table in TABLES)
+    assert sorted(path.name for path in (out / "csv").iterdir()) == sorted(
+        f"{table}.csv" for table in TABLES
+    )
     told = pd.read_csv(out / "csv" / "epochs.csv", parse_dates=["reported_at"])
     assert told.columns.tolist() == [column.name for column in TABLES["epochs"]]
     assert told.run.tolist() == ["cnn"] * 2 + ["fc"] * 3
@@ -144,10 +175,15 @@ def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:
     assert set(told.reported_at) == {pd.Timestamp(MOMENT)}
     assert pd.read_csv(out / "csv" / "runs.csv").commit.tolist() == ['a "quoted",\ntext', "text"]
     images = {"input", "truth", "output"}
-    assert set(pd.read_csv(out / "csv" / "samples.csv")) == {c.name for c in TABLES["samples"]} - images
+    assert (
+        set(pd.read_csv(out / "csv" / "samples.csv"))
+        == {c.name for c in TABLES["samples"]} - images
+    )
 
 
-def test_a_csv_file_is_whole_or_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_csv_file_is_whole_or_stays_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a)
     assert collect(a, out, more=("--csv",)) == 0
@@ -156,7 +192,10 @@ def test_a_csv_file_is_whole_or_stays_as_it_was(tmp_path: Path, capsys: pytest.C
     file_of(out, "epochs", "unseen").parent.mkdir()
     file_of(out, "epochs", "unseen").write_bytes(b"cut")
     assert collect(a, out, more=("--csv",)) == 1
-    assert f"{out}/csv/epochs.csv was not written: {file_of(out, 'epochs', 'unseen')}" in capsys.readouterr().err
+    assert (
+        f"{out}/csv/epochs.csv was not written: {file_of(out, 'epochs', 'unseen')}"
+        in capsys.readouterr().err
+    )
     after = state(out / "csv")
     assert after["epochs.csv"] == before["epochs.csv"]
     assert set(after) == set(before)
@@ -172,13 +211,25 @@ signal.signal(signal.SIGXFSZ, {handler})
 sys.exit(main(sys.argv[1:]))
 """
 BREAKING_OFF = pytest.mark.parametrize(
-    ("handler", "status"), [("signal.SIG_IGN", 1), ("signal.SIG_DFL", -signal.SIGXFSZ)], ids=["full disk", "killed"]
+    ("handler", "status"),
+    [("signal.SIG_IGN", 1), ("signal.SIG_DFL", -signal.SIGXFSZ)],
+    ids=["full disk", "killed"],
 )
 
 
-def collect_within_the_limit(source: Path, out: Path, handler: str) -> subprocess.CompletedProcess[str]:
+def collect_within_the_limit(
+    source: Path, out: Path, handler: str
+) -> subprocess.CompletedProcess[str]:
     """Collect in a process whose files may only have 100 kB."""
-    command = [sys.executable, "-c", LIMITED.format(handler=handler), str(source), "--out", str(out), "--csv"]
+    command = [
+        sys.executable,
+        "-c",
+        LIMITED.format(handler=handler),
+        str(source),
+        "--out",
+        str(out),
+        "--csv",
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -203,7 +254,9 @@ def test_a_writing_that_breaks_off_leaves_the_old_file_and_is_made_up_for_later(
 
 
 @BREAKING_OFF
-def test_a_csv_file_that_breaks_off_leaves_the_old_one(tmp_path: Path, handler: str, status: int) -> None:
+def test_a_csv_file_that_breaks_off_leaves_the_old_one(
+    tmp_path: Path, handler: str, status: int
+) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a)
     collect(a, out, more=("--csv",))
@@ -221,7 +274,7 @@ def test_a_search_may_write_while_its_tables_are_collected(tmp_path: Path) -> No
     search(a, count=1)
     code = f"""
 from pathlib import Path
-from analysis.tables import publish
+from analysis.tables.files import publish
 from tests.analysis.collecting import epochs
 for size in range(1, 101):
     publish(Path({str(a / "tables")!r}), "epochs", "fc", epochs(size))
@@ -240,7 +293,10 @@ for size in range(1, 101):
     ("out", "sentence"),
     [
         ("{tmp}/file", "--out {tmp}/file can't be a directory (File exists): type another one"),
-        ("{tmp}/file/x", "--out {tmp}/file/x can't be a directory (Not a directory): type another one"),
+        (
+            "{tmp}/file/x",
+            "--out {tmp}/file/x can't be a directory (Not a directory): type another one",
+        ),
         ("s3://bucket/x", "--out is s3://bucket/x, should be a directory on this machine"),
     ],
 )
@@ -261,7 +317,10 @@ def test_an_out_that_another_process_collects_into_is_left_alone(
     out.mkdir()
     with FileLock(out / ".lock"):
         assert collect(a, out) == 2
-    assert capsys.readouterr().err == f"error: another process is collecting into {out}: wait for it to end\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: another process is collecting into {out}: wait for it to end\n"
+    )
     assert contents(out) == {}
 
 
@@ -269,7 +328,9 @@ def test_the_command_tells_problems_and_ends_with_their_status(tmp_path: Path) -
     a, out = tmp_path / "a", tmp_path / "out dir"
     search(a)
     problem = spoil(a)
-    done = subprocess.run([*COMMAND, str(a), "--out", str(out)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*COMMAND, str(a), "--out", str(out)], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (1, f"error: {problem}\n")
     assert done.stdout == (
         "Runs: 1, with something new: 1. Files collected: 6, unchanged: 0. Problems: 1.\n"
@@ -286,7 +347,9 @@ def test_an_interrupted_collection_leaves_whole_files_and_goes_on_later(tmp_path
         path = file_of(a, "runs", f"z{number}")
         path.parent.mkdir()
         path.write_bytes(data)
-    with subprocess.Popen([*COMMAND, str(a), "--out", str(out)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, str(a), "--out", str(out)], stdout=subprocess.PIPE, text=True
+    ) as process:
         while not file_of(out, "epochs", "a").exists():
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)

@@ -29,7 +29,14 @@ def test_a_line_is_printed_as_it_is(text: str, capsys: pytest.CaptureFixture[str
 
 def test_a_table_in_a_file_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     columns = ["", "≥ 0.95", "4 seeds, mean ± sd", "≥ 0.99", "mean cosine", "parameters"]
-    row = ["resized and grey, not flipped [floor]", "12.34 %", "99.11 ± 0.12 %", "9.00 %", "0.9999", "1,234,567"]
+    row = [
+        "resized and grey, not flipped [floor]",
+        "12.34 %",
+        "99.11 ± 0.12 %",
+        "9.00 %",
+        "0.9999",
+        "1,234,567",
+    ]
     Console().table("share of images", columns, [row, ["fc", *row[1:]]])
     title, head, first, second = capsys.readouterr().out.splitlines()
     assert title.strip() == "share of images"
@@ -55,7 +62,9 @@ def test_progress_into_a_file_is_a_line_now_and_then(
     assert capsys.readouterr().out == "1/2 done\n2/2 done\n"
 
 
-def test_a_progress_line_is_due_again_when_its_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_line_is_due_again_when_its_time_has_passed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 1000.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with Console() as one:
@@ -80,7 +89,9 @@ console.line("all done")
 def test_in_a_terminal_progress_gives_way_to_lines() -> None:
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    with subprocess.Popen([sys.executable, "-c", IN_A_TERMINAL], stdout=slave, stdin=slave, env=environment) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL], stdout=slave, stdin=slave, env=environment
+    ) as child:
         os.close(slave)
         shown = b""
         while chunk := _read(master):
@@ -116,7 +127,12 @@ def test_a_loss_that_is_searched_is_the_first_hyperparameter() -> None:
 
 
 def test_a_perceptual_loss_is_told_with_layers_weights_and_size() -> None:
-    config = {"perceptual_layers": [2, 7], "perceptual_weights": [1.0, 0.5], "mse_weight": 2.0, "perceptual_size": 64}
+    config = {
+        "perceptual_layers": [2, 7],
+        "perceptual_weights": [1.0, 0.5],
+        "mse_weight": 2.0,
+        "perceptual_size": 64,
+    }
     assert perceptual({**config, "vgg_weights": "file"}) == (
         "2 × MSE, and layers 2, 7 of VGG16 (file, 64 × 64 pixels) weighted 1, 0.5"
     )
@@ -124,7 +140,14 @@ def test_a_perceptual_loss_is_told_with_layers_weights_and_size() -> None:
 
 @pytest.mark.parametrize(
     ("sec", "shown"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (90, "1:30"), (3700, "1:01:40"), (36000, "10:00:00")],
+    [
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (90, "1:30"),
+        (3700, "1:01:40"),
+        (36000, "10:00:00"),
+    ],
 )
 def test_durations_are_minutes_and_seconds(sec: float, shown: str) -> None:
     assert duration(sec) == shown

@@ -24,9 +24,9 @@ import pandas as pd
 import psutil
 
 from analysis.console import duration
-from analysis.tables import read
+from analysis.tables.files import read
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 24  # of each trial
 ROWS_PER_KILL = 8  # about what is written in the second or two between kills
 QUICK_SEC = 3.0  # how soon a hasty kill follows
@@ -34,7 +34,16 @@ END_SEC = 120.0  # for a driver to end
 FINISH_SEC = 600.0  # for a search that nobody disturbs
 STILL_SEC = 180.0  # without a new row, while nothing is killed
 OF_NO_CONSEQUENCE = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
-OUTCOME = ["trial", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs", "best_validation_loss"]
+OUTCOME = [
+    "trial",
+    "learning_rate",
+    "dropout",
+    "patience",
+    "seed",
+    "stop_reason",
+    "epochs",
+    "best_validation_loss",
+]
 VICTIMS = {"trial": 12, "SIGKILL": 3, "SIGTERM": 1, "SIGINT": 1, "raylet": 1, "gcs_server": 1}
 
 
@@ -43,15 +52,35 @@ class Search:
 
     def __init__(self, storage: Path, name: str, trials: int) -> None:
         self.storage, self.name = storage, name
-        self.flags = ["--model", "fc", "--data", "photos", "--images", "2000", "--samples", str(trials)]
-        self.flags += ["--max-epochs", str(EPOCHS), "--grace-epochs", str(EPOCHS), "--patience", str(EPOCHS)]
+        self.flags = [
+            "--model",
+            "fc",
+            "--data",
+            "photos",
+            "--images",
+            "2000",
+            "--samples",
+            str(trials),
+        ]
+        self.flags += [
+            "--max-epochs",
+            str(EPOCHS),
+            "--grace-epochs",
+            str(EPOCHS),
+            "--patience",
+            str(EPOCHS),
+        ]
         self.flags += [str(EPOCHS), "--timing", "none", "--wandb", "disabled", "--finalists", "1"]
         self.starts = 0
         self.driver = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
         """The first time with its flags, then from where it was."""
-        how = ["--resume", self.name] if self.table("runs") is not None else ["--name", self.name, *self.flags]
+        how = (
+            ["--resume", self.name]
+            if self.table("runs") is not None
+            else ["--name", self.name, *self.flags]
+        )
         self.starts += 1
         with (self.storage / f"{self.name}.log").open("ab") as log:
             command = [sys.executable, "-m", "tuner.run", "--storage", str(self.storage), *how]
@@ -81,7 +110,9 @@ class Search:
                 line = process.cmdline()
             except psutil.Error:
                 continue
-            if line and ("ImplicitFunc" in line[0] if kind == "trial" else kind in Path(line[0]).name):
+            if line and (
+                "ImplicitFunc" in line[0] if kind == "trial" else kind in Path(line[0]).name
+            ):
                 found.append(process)
         return found
 
@@ -92,7 +123,11 @@ class Search:
         try:
             if victim.startswith("SIG"):
                 self.driver.send_signal(signal.Signals[victim])
-                wait(lambda: self.driver.poll() is not None, END_SEC, f"the driver does not end after {victim}")
+                wait(
+                    lambda: self.driver.poll() is not None,
+                    END_SEC,
+                    f"the driver does not end after {victim}",
+                )
             else:
                 chance.choice(self.processes(victim)).kill()
         except (IndexError, psutil.Error):
@@ -149,7 +184,11 @@ def torment(search: Search, kills: int, chance: random.Random, until: float) -> 
                 search.go_on()
                 return search.rows() > goal
 
-            wait(further, STILL_SEC, f"no further than {search.rows()} of {total} epochs after {number} kills")
+            wait(
+                further,
+                STILL_SEC,
+                f"no further than {search.rows()} of {total} epochs after {number} kills",
+            )
         time.sleep(chance.random() * (1.0 if number % 4 != 3 else QUICK_SEC))
         search.go_on()
         kinds = chance.choices(list(VICTIMS), list(VICTIMS.values()), k=20)
@@ -185,9 +224,13 @@ def differences(troubled: Search, calm: Search) -> list[str]:
             frame = search.table(table)
             assert frame is not None
             frame = frame[columns] if columns else frame.drop(columns=OF_NO_CONSEQUENCE)
-            sides.append(frame.sort_values(list(frame.columns[frame.columns.isin(["trial", "epoch"])])))
+            sides.append(
+                frame.sort_values(list(frame.columns[frame.columns.isin(["trial", "epoch"])]))
+            )
         try:
-            pd.testing.assert_frame_equal(*(side.reset_index(drop=True) for side in sides), check_exact=True)
+            pd.testing.assert_frame_equal(
+                *(side.reset_index(drop=True) for side in sides), check_exact=True
+            )
         except AssertionError as error:
             found.append(f"{table}: {error}")
     return found
@@ -195,11 +238,17 @@ def differences(troubled: Search, calm: Search) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.chaos", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster.chaos", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
-    parser.add_argument("--limit-min", type=float, default=40, help="minutes after which no further kill is made")
-    parser.add_argument("--out", type=Path, help="keep both storages and logs here; default: a temporary directory")
+    parser.add_argument(
+        "--limit-min", type=float, default=40, help="minutes after which no further kill is made"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="keep both storages and logs here; default: a temporary directory"
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     with tempfile.TemporaryDirectory() as temporary:

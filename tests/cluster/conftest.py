@@ -50,13 +50,17 @@ def succeeds(host: Host, command: str, timeout: float = 60) -> str:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("hosts")
     with fake_hosts(directory, 4) as (person, head, *workers):
-        (person.home / "onprem.yaml").write_text(edited(head.address, [worker.address for worker in workers]))
+        (person.home / "onprem.yaml").write_text(
+            edited(head.address, [worker.address for worker in workers])
+        )
         succeeds(person, "ray get-auth-token --generate")
         succeeds(person, f"ray up -y {FILE}", timeout=150)
         yield Cluster(person, head, workers, directory / "shared")
         succeeds(person, f"ray down -y {FILE}")
         # `ray down` stops the head only; the README's line stops the workers
-        stop = [f"{SSH} root@{worker.address} transform-tuner/.venv/bin/ray stop" for worker in workers]
+        stop = [
+            f"{SSH} root@{worker.address} transform-tuner/.venv/bin/ray stop" for worker in workers
+        ]
         succeeds(person, f"({' & '.join(stop)} & wait)")
         for host in (head, *workers):
             until(lambda host=host: not host.processes(), f"Ray goes on at {host.address}")

@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from tests.paths import ROOT
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-DEBIAN_PACKAGES = {"sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync", "ip": "iproute2"}
+DEBIAN_PACKAGES = {
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "rsync": "rsync",
+    "ip": "iproute2",
+}
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 OWN = ("/root", "/tmp")
 SHARED = Path("/srv")
@@ -36,10 +41,16 @@ StrictModes no
 
 def missing() -> str | None:
     """Why there can be no such hosts here; None if there can."""
-    if not shutil.which("unshare") or subprocess.call("unshare --net --pid --mount --uts true 2>/dev/null", shell=True):
+    if not shutil.which("unshare") or subprocess.call(
+        "unshare --net --pid --mount --uts true 2>/dev/null", shell=True
+    ):
         return "needs Linux, root, and the right to make namespaces"
     path = f"{os.environ['PATH']}:{SYSTEM_PATH}"
-    packages = [package for program, package in DEBIAN_PACKAGES.items() if not shutil.which(program, path=path)]
+    packages = [
+        package
+        for program, package in DEBIAN_PACKAGES.items()
+        if not shutil.which(program, path=path)
+    ]
     return f"needs Debian's {', '.join(packages)}" if packages else None
 
 
@@ -101,7 +112,11 @@ class Host:
 
     def _running(self) -> list[int]:
         inside = [number for number in _numbers() if _network(number) == self.network]
-        return [n for n in inside if not any(own in _command_line(n) for own in ("/usr/sbin/sshd", "sshd:"))]
+        return [
+            n
+            for n in inside
+            if not any(own in _command_line(n) for own in ("/usr/sbin/sshd", "sshd:"))
+        ]
 
 
 @contextmanager
@@ -114,9 +129,13 @@ def fake_hosts(directory: Path, count: int) -> Iterator[list[Host]]:
         stack.callback(_ip, f"link delete {bridge}")
         _ip(f"link set {bridge} up")
         (directory / "shared").mkdir(parents=True)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "id"], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "id"], check=True
+        )
         yield [
-            stack.enter_context(_host(directory, f"h{place}", f"10.78.{number % 256}.{place}", bridge))
+            stack.enter_context(
+                _host(directory, f"h{place}", f"10.78.{number % 256}.{place}", bridge)
+            )
             for place in range(1, count + 1)
         ]
 
@@ -154,8 +173,14 @@ def _host(directory: Path, name: str, address: str, bridge: str) -> Iterator[Hos
         with suppress(ProcessLookupError):
             os.kill(host.init, signal.SIGKILL)
         process.wait()
-        until(lambda: host.network not in map(_network, _numbers()), f"{name} has processes that do not end")
-        until(lambda: not Path(f"/sys/class/net/{card}").exists(), f"{name} leaves its network card behind")
+        until(
+            lambda: host.network not in map(_network, _numbers()),
+            f"{name} has processes that do not end",
+        )
+        until(
+            lambda: not Path(f"/sys/class/net/{card}").exists(),
+            f"{name} leaves its network card behind",
+        )
 
 
 def _boot(own: Path, name: str, address: str, shared: Path) -> str:
@@ -172,7 +197,11 @@ def _boot(own: Path, name: str, address: str, shared: Path) -> str:
     lines += ["mount -t tmpfs tmpfs /dev/shm", "mount -t tmpfs tmpfs /run", "mkdir /run/sshd"]
     lines += ["until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done", "ip link set lo up"]
     # The default route leads nowhere; Ray finds out its address by it
-    lines += [f"ip address add {address}/24 dev eth0", "ip link set eth0 up", "ip route add default dev eth0"]
+    lines += [
+        f"ip address add {address}/24 dev eth0",
+        "ip link set eth0 up",
+        "ip route add default dev eth0",
+    ]
     return "\n".join([*lines, "exec /usr/sbin/sshd -D -e -f /root/.ssh/sshd_config"])
 
 

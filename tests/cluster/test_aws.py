@@ -32,7 +32,9 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("home")
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("0" * 64)
-    nowhere = "unshare --net --pid --fork --mount-proc --kill-child"  # all ends with the first process
+    nowhere = (
+        "unshare --net --pid --fork --mount-proc --kill-child"  # all ends with the first process
+    )
     done = subprocess.run(
         [*nowhere.split(), sys.executable, "-m", "tests.cluster.test_aws"],
         cwd=ROOT,
@@ -74,12 +76,18 @@ def test_its_security_group_opens_ssh_and_nothing_else(launched: dict[str, Any])
     (head,) = launched["instances"]
     assert [of_head["GroupId"] for of_head in head["SecurityGroups"]] == [group["GroupId"]]
     opened = [rule for rule in group["IpPermissions"] if rule["IpRanges"] or rule.get("Ipv6Ranges")]
-    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in opened] == [("tcp", 22, 22)]
-    among_nodes = [pair["GroupId"] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]]
+    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in opened] == [
+        ("tcp", 22, 22)
+    ]
+    among_nodes = [
+        pair["GroupId"] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]
+    ]
     assert among_nodes == [group["GroupId"]]
 
 
-def test_the_key_that_ray_made_stays_here_and_is_read_by_nobody_else(launched: dict[str, Any]) -> None:
+def test_the_key_that_ray_made_stays_here_and_is_read_by_nobody_else(
+    launched: dict[str, Any],
+) -> None:
     (head,) = launched["instances"]
     assert launched["keys"] == {f"{head['KeyName']}.pem": 0o600}
 
@@ -87,7 +95,9 @@ def test_the_key_that_ray_made_stays_here_and_is_read_by_nobody_else(launched: d
 def launch() -> dict[str, Any]:
     """In the network: bring moto and `ray up`, and look what there is as soon as there is a head."""
     subprocess.run("ip link set lo up", shell=True, check=True)
-    subprocess.Popen([BIN / "moto_server", "-H", "127.0.0.1", "-p", str(PORT)], stderr=subprocess.DEVNULL)
+    subprocess.Popen(
+        [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(PORT)], stderr=subprocess.DEVNULL
+    )
     until(lambda: reached(("127.0.0.1", PORT)) is None, "moto's server does not start", LAUNCH_SEC)
     log = Path.home() / "ray-up"
     with log.open("w") as file:
@@ -95,18 +105,30 @@ def launch() -> dict[str, Any]:
     ec2 = boto3.client("ec2", region_name=REGION)
     until(lambda: instances(ec2) or up.poll() is not None, "there is no head", LAUNCH_SEC)
     if not instances(ec2):
-        sys.exit(f"`ray up` ended with status {up.poll()} before it launched a head:\n{log.read_text()}")
-    groups = [group for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"]
+        sys.exit(
+            f"`ray up` ended with status {up.poll()} before it launched a head:\n{log.read_text()}"
+        )
+    groups = [
+        group
+        for group in ec2.describe_security_groups()["SecurityGroups"]
+        if group["GroupName"] != "default"
+    ]
     return {
         "instances": instances(ec2),
         "groups": groups,
-        "keys": {path.name: path.stat().st_mode & 0o777 for path in (Path.home() / ".ssh").glob("*.pem")},
+        "keys": {
+            path.name: path.stat().st_mode & 0o777 for path in (Path.home() / ".ssh").glob("*.pem")
+        },
         "outside": reached(OUTSIDE),
     }
 
 
 def instances(ec2: Any) -> list[dict[str, Any]]:
-    return [one for reservation in ec2.describe_instances()["Reservations"] for one in reservation["Instances"]]
+    return [
+        one
+        for reservation in ec2.describe_instances()["Reservations"]
+        for one in reservation["Instances"]
+    ]
 
 
 def reached(address: tuple[str, int]) -> str | None:

@@ -12,7 +12,8 @@ import yaml
 from moto import mock_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 FILES = ("cluster.yaml", "clusters/onprem.yaml", "clusters/gcp.yaml")
 CLOUDS = ("cluster.yaml", "clusters/gcp.yaml")
 RAYS_ROLE = "ray-autoscaler-v1"
@@ -34,7 +35,12 @@ def config(file: str) -> dict[str, Any]:
 
 def commands(file: str) -> list[str]:
     """Everything that is run on a node."""
-    return [command for key, lines in config(file).items() if key.endswith("_commands") for command in lines]
+    return [
+        command
+        for key, lines in config(file).items()
+        if key.endswith("_commands")
+        for command in lines
+    ]
 
 
 @EACH_FILE
@@ -44,12 +50,20 @@ def test_ray_takes_the_file(file: str) -> None:
 
 @pytest.mark.parametrize("key", SHARED_KEYS)
 def test_all_three_set_up_and_start_nodes_alike(key: str) -> None:
-    assert config("cluster.yaml")[key] == config("clusters/onprem.yaml")[key] == config("clusters/gcp.yaml")[key]
+    assert (
+        config("cluster.yaml")[key]
+        == config("clusters/onprem.yaml")[key]
+        == config("clusters/gcp.yaml")[key]
+    )
 
 
 @EACH_FILE
 def test_whatever_is_installed_is_pinned_and_as_the_constraints_say(file: str) -> None:
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     installs = [command for command in commands(file) if "pip install" in command]
     assert installs
     for command in installs:
@@ -89,14 +103,18 @@ def test_ray_never_starts_without_the_token(file: str) -> None:
 
 @EACH_FILE
 def test_the_dashboard_listens_on_the_loopback_only(file: str) -> None:
-    (head,) = [command for command in config(file)["head_start_ray_commands"] if "ray start" in command]
+    (head,) = [
+        command for command in config(file)["head_start_ray_commands"] if "ray start" in command
+    ]
     assert "--dashboard-host=127.0.0.1" in head
     assert "0.0.0.0" not in (ROOT / file).read_text()
 
 
 @EACH_FILE
 def test_the_head_trains_nothing(file: str) -> None:
-    (head,) = [command for command in config(file)["head_start_ray_commands"] if "ray start" in command]
+    (head,) = [
+        command for command in config(file)["head_start_ray_commands"] if "ray start" in command
+    ]
     assert "--num-cpus=0" in head
 
 
@@ -134,8 +152,13 @@ def test_aws_launches_both_kinds_of_node_and_opens_ssh_and_nothing_else() -> Non
     for node_type in ready["available_node_types"].values():
         provider.create_node(node_type["node_config"], {}, 1)
     ec2 = boto3.resource("ec2", region_name=ready["provider"]["region"])
-    assert sorted(instance.instance_type for instance in ec2.instances.all()) == ["g6.2xlarge", "m7i.xlarge"]
-    (group,) = {group["GroupId"] for instance in ec2.instances.all() for group in instance.security_groups}
+    assert sorted(instance.instance_type for instance in ec2.instances.all()) == [
+        "g6.2xlarge",
+        "m7i.xlarge",
+    ]
+    (group,) = {
+        group["GroupId"] for instance in ec2.instances.all() for group in instance.security_groups
+    }
     among_nodes, ssh = ec2.SecurityGroup(group).ip_permissions
     assert [pair["GroupId"] for pair in among_nodes["UserIdGroupPairs"]] == [group]
     assert not among_nodes["IpRanges"]
@@ -145,4 +168,6 @@ def test_aws_launches_both_kinds_of_node_and_opens_ssh_and_nothing_else() -> Non
 @EACH_FILE
 def test_no_file_holds_a_secret(file: str) -> None:
     text = (ROOT / file).read_text()
-    assert not re.search(r"AKIA|ASIA[A-Z0-9]{12}|PRIVATE KEY|(?i:password|secret)|RAY_AUTH_TOKEN=|[0-9a-f]{40}", text)
+    assert not re.search(
+        r"AKIA|ASIA[A-Z0-9]{12}|PRIVATE KEY|(?i:password|secret)|RAY_AUTH_TOKEN=|[0-9a-f]{40}", text
+    )

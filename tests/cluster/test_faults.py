@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.tables import read
+from analysis.tables.files import read
 from tests.cluster.conftest import FILE, Cluster, succeeds
 from tests.cluster.hosts import SHARED, Host, missing
 from tests.waiting import until
@@ -43,12 +43,18 @@ class Search:
     def _start(self, flags: str) -> subprocess.Popen[bytes]:
         search = f"python -m tuner.run --address auto --storage {SHARED} {flags}"
         self.outputs.append(self.cluster.person.directory / f"search-{len(self.outputs)}")
-        return self.cluster.person.start(f"ray exec {FILE} 'cd transform-tuner && {search}'", self.outputs[-1])
+        return self.cluster.person.start(
+            f"ray exec {FILE} 'cd transform-tuner && {search}'", self.outputs[-1]
+        )
 
     def table(self, name: str) -> pd.DataFrame:
         """As anybody can read it at any time; empty before there is one."""
         tables = self.cluster.shared / "tables"
-        return read(tables, name, "long") if (tables / name / "run=long").exists() else pd.DataFrame({"trial": []})
+        return (
+            read(tables, name, "long")
+            if (tables / name / "run=long").exists()
+            else pd.DataFrame({"trial": []})
+        )
 
     def running_at(self, host: Host) -> set[int]:
         trials = self.table("trials")
@@ -63,19 +69,26 @@ class Search:
 def test_a_search_outlives_a_cut_cable_half_its_workers_and_the_head(cluster: Cluster) -> None:
     first, second = cluster.workers
     search = Search(cluster)
-    search.waits_for(lambda: search.running_at(first) and search.running_at(second), "trials do not spread", 240)
+    search.waits_for(
+        lambda: search.running_at(first) and search.running_at(second), "trials do not spread", 240
+    )
 
     cut = search.running_at(first)
     assert cut
     first.cut()
-    search.waits_for(lambda: cut <= search.running_at(second) | _done(search), "trials do not leave a lost node")
+    search.waits_for(
+        lambda: cut <= search.running_at(second) | _done(search), "trials do not leave a lost node"
+    )
     first.join()
     search.waits_for(lambda: search.running_at(first), "a node that is back gets no work", 180)
 
     search.waits_for(lambda: search.running_at(second), "a node that was never away gets no work")
     taken = search.running_at(second)
     second.kill_everything()
-    search.waits_for(lambda: taken <= search.running_at(first) | _done(search), "trials do not leave a taken node")
+    search.waits_for(
+        lambda: taken <= search.running_at(first) | _done(search),
+        "trials do not leave a taken node",
+    )
 
     cluster.head.kill_everything()
     assert search.process.wait(60) != 0
@@ -86,9 +99,14 @@ def test_a_search_outlives_a_cut_cable_half_its_workers_and_the_head(cluster: Cl
 
     trials, epochs = search.table("trials"), search.table("epochs")
     assert trials.stop_reason.tolist() == ["max_epochs"] * TRIALS
-    assert epochs.groupby("trial").epoch.apply(sorted).tolist() == [list(range(1, EPOCHS + 1))] * TRIALS
+    assert (
+        epochs.groupby("trial").epoch.apply(sorted).tolist()
+        == [list(range(1, EPOCHS + 1))] * TRIALS
+    )
     kept = epochs.merge(before, on=["trial", "epoch", "reported_at"])
-    assert len(kept) >= len(before) - 2  # what is written again is the last epoch of the two that ran
+    assert (
+        len(kept) >= len(before) - 2
+    )  # what is written again is the last epoch of the two that ran
     assert "Traceback" not in search.output
 
 

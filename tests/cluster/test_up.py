@@ -6,7 +6,7 @@ from shlex import quote
 
 import pytest
 
-from analysis.tables import read
+from analysis.tables.files import read
 from tests.cluster.conftest import FILE, Cluster, succeeds
 from tests.cluster.hosts import SHARED, fake_hosts, missing
 from tests.waiting import until
@@ -41,7 +41,9 @@ def test_hosts_leave_nothing_behind(tmp_path: Path) -> None:
 
 def test_all_hosts_join(cluster: Cluster) -> None:
     count = f'RAY_AUTH_MODE=token python -c "{COUNT_NODES}"'
-    until(lambda: "nodes: 3" in cluster.head.run(count)[1], "not all hosts have joined", timeout=120)
+    until(
+        lambda: "nodes: 3" in cluster.head.run(count)[1], "not all hosts have joined", timeout=120
+    )
 
 
 def test_a_search_runs_on_the_workers(cluster: Cluster) -> None:
@@ -57,7 +59,10 @@ def test_a_search_runs_on_the_workers(cluster: Cluster) -> None:
 
 def test_nobody_joins_without_the_token_and_is_told_why(cluster: Cluster) -> None:
     join = f"python -c {quote(JOIN)} {cluster.head.address}:6379"
-    without, guessed = f"RAY_AUTH_MODE=disabled {join}", f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=guessed {join}"
+    without, guessed = (
+        f"RAY_AUTH_MODE=disabled {join}",
+        f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=guessed {join}",
+    )
     _, output = cluster.person.run(f"({without} & {guessed} & wait)")  # at once: Ray tries for 20 s
     assert output.count("AuthenticationError") >= 2
     assert "joined" not in output

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from trainables import photos
-from trainables.images import Splits
-from trainables.pipelines import make_targets, reference
-from trainables.training import Examples
+from trainables.data import photos
+from trainables.data.image_set import Splits
+from trainables.pipelines.study import make_targets, reference
+from trainables.training.loop import Examples
 
 
 @pytest.fixture(autouse=True)

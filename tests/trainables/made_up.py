@@ -2,7 +2,7 @@
 
 import torch
 
-from trainables.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
+from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
 
 
 def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:
@@ -12,6 +12,8 @@ def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:
     for layer, (into, out) in CONVOLUTIONS.items():
         if layer <= through:
             deviation = (2 / (9 * into)) ** 0.5
-            tensors[f"features.{layer}.weight"] = torch.randn(out, into, 3, 3, generator=generator) * deviation
+            tensors[f"features.{layer}.weight"] = (
+                torch.randn(out, into, 3, 3, generator=generator) * deviation
+            )
             tensors[f"features.{layer}.bias"] = torch.randn(out, generator=generator) / 10
     return Vgg16(tensors, NORMALISATIONS[normalisation], "made up")

@@ -40,13 +40,17 @@ class Recording(TorchDispatchMode):
         self.graph = graph
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
         for formal, actual in zip(function._schema.arguments, arguments, strict=False):
             if formal.alias_info and formal.alias_info.is_write:
                 for tensor in tree_leaves(actual):
                     self.before.setdefault(id(tensor), (tensor, tensor.clone()))
         results = function(*arguments, **(named or {}))
-        self.graph.operations.append((function, *_without_gradients((arguments, named or {}, results))))
+        self.graph.operations.append(
+            (function, *_without_gradients((arguments, named or {}, results)))
+        )
         return results
 
 

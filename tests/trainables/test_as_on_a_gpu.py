@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.trainables.made_up import vgg16
-from trainables import random_inputs
-from trainables.alive import AsOnGpu
-from trainables.losses import Perceptual
-from trainables.precision import Precision
-from trainables.training import Training, TrainingConfig
+from trainables.losses.loss_settings import Perceptual
+from trainables.training import random_inputs
+from trainables.training.alive import AsOnGpu
+from trainables.training.loop import Training, TrainingConfig
+from trainables.training.precision import Precision
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 TRAIN, BATCH = 300, 128  # the last batch is smaller
@@ -35,7 +35,9 @@ class AsOnOneGpu(TorchDispatchMode):
         self.brought: list[tuple[int, ...]] = []
         self.done: set[str] = set()
 
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
         """Run one operation, or refuse it."""
         name, named = function.overloadpacket.__name__, named or {}
         tensors = [leaf for leaf in tree_leaves((arguments, named)) if isinstance(leaf, Tensor)]
@@ -48,7 +50,9 @@ class AsOnOneGpu(TorchDispatchMode):
                 self.waits += 1
                 return torch.zeros(tensors[0].shape, dtype=tensors[0].dtype)
             # a GPU takes single numbers from the CPU, but not where it writes
-            if any(tensor.device == CPU and (tensor.dim() or name.endswith("_")) for tensor in tensors):
+            if any(
+                tensor.device == CPU and (tensor.dim() or name.endswith("_")) for tensor in tensors
+            ):
                 raise RuntimeError(f"{name} takes tensors of the CPU and of the GPU")
         elif name == "_to_copy" and named.get("device") == META:
             self.brought.append(tuple(tensors[0].shape))
@@ -75,7 +79,9 @@ def training(model: str, loss: str, precision: str) -> Training:
         perceptual=SMALL,
     )
     vgg = vgg16(through=7) if loss == "perceptual" else None
-    return Training(config, random_inputs.examples(TRAIN), random_inputs.examples(130), device=META, vgg=vgg)
+    return Training(
+        config, random_inputs.examples(TRAIN), random_inputs.examples(130), device=META, vgg=vgg
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -3,11 +3,13 @@ import torch
 
 from trainables.baselines import ceiling, floors
 from trainables.metrics import THRESHOLDS, cosine_accuracy, cosine_similarity, psnr_db
-from trainables.training import Examples
+from trainables.training.loop import Examples
 
 
 def test_the_floors_are_what_their_names_say(train: Examples, validation: Examples) -> None:
-    baselines = {name: baseline(validation.images) for name, baseline in floors(train.targets).items()}
+    baselines = {
+        name: baseline(validation.images) for name, baseline in floors(train.targets).items()
+    }
     assert list(baselines) == ["flat image", "mean image", "pipeline without flips"]
     assert all(outputs.shape == validation.targets.shape for outputs in baselines.values())
     torch.testing.assert_close(
@@ -19,12 +21,18 @@ def test_the_floors_are_what_their_names_say(train: Examples, validation: Exampl
 
 
 @pytest.mark.parametrize("grey", [0.01, 0.3, 1.0])
-def test_a_flat_image_scores_the_same_whatever_its_grey(train: Examples, validation: Examples, grey: float) -> None:
+def test_a_flat_image_scores_the_same_whatever_its_grey(
+    train: Examples, validation: Examples, grey: float
+) -> None:
     def cosines(targets: torch.Tensor) -> torch.Tensor:
-        return cosine_similarity(floors(targets)["flat image"](validation.images), validation.targets)
+        return cosine_similarity(
+            floors(targets)["flat image"](validation.images), validation.targets
+        )
 
     expected = cosines(train.targets)
-    torch.testing.assert_close(cosines(torch.full_like(train.targets, grey)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cosines(torch.full_like(train.targets, grey)), expected, atol=1e-5, rtol=0
+    )
     assert 0 < cosine_accuracy(expected) < 1
 
 

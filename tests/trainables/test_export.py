@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from tests.paths import ROOT
+from trainables.data.image_set import Splits
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
-from trainables.images import Splits
-from trainables.network import Budget, Defaults
-from trainables.pipelines import as_float
-from trainables.registry import NETWORKS, build
-from trainables.separable import Separable
-from trainables.weights import SavedNetwork, load_network, save_network
+from trainables.networks.base import Budget, Defaults
+from trainables.networks.registry import NETWORKS, build
+from trainables.networks.separable import Separable
+from trainables.networks.weights import SavedNetwork, load_network, save_network
+from trainables.pipelines.study import as_float
 
-ROOT = Path(__file__).parents[2]
 HERE = "tests.trainables.test_export"
 BUDGET = Budget(samples=1, max_epochs=1)
 
@@ -87,7 +87,11 @@ class NotANumber(TwoFaced):
     added = float("nan")
 
 
-FAILING = {OfTwo: "for any number of images", TwoFaced: "differs from the network itself by", NotANumber: "by nan"}
+FAILING = {
+    OfTwo: "for any number of images",
+    TwoFaced: "differs from the network itself by",
+    NotANumber: "by nan",
+}
 
 
 @pytest.fixture
@@ -132,17 +136,28 @@ def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
 
 
 @pytest.mark.parametrize("to", ENDINGS)
-def test_an_export_runs_where_this_project_is_not_installed(to: str, tmp_path: Path, photographs: Splits) -> None:
+def test_an_export_runs_where_this_project_is_not_installed(
+    to: str, tmp_path: Path, photographs: Splits
+) -> None:
     network = build("cnn", dropout=0.4).train()  # dropout is of no concern to whoever runs it
     path = tmp_path / f"network{ENDINGS[to]}"
     export(network, to, path)
     images = photographs.test.images[:5]
     np.save(tmp_path / "images.npy", images.numpy())
-    refused = {"trainables", "analysis", "tuner", *(("torch", "onnx", "onnxscript") if to == "onnx" else ())}
+    refused = {
+        "trainables",
+        "analysis",
+        "tuner",
+        *(("torch", "onnx", "onnxscript") if to == "onnx" else ()),
+    }
     code = REFUSE.replace("{refused}", repr(refused)) + ONLY[to]
     files = [str(path), str(tmp_path / "images.npy"), str(tmp_path / "outputs.npy")]
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code, *files], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", code, *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     if to == "onnx":
@@ -152,9 +167,20 @@ def test_an_export_runs_where_this_project_is_not_installed(to: str, tmp_path: P
     np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, rtol=0, atol=1e-5)
 
 
-def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(storage: Path, photographs: Splits) -> None:
+def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(
+    storage: Path, photographs: Splits
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "trainables.export", "second", "--to", "torch", "--storage", str(storage)],
+        [
+            sys.executable,
+            "-m",
+            "trainables.export",
+            "second",
+            "--to",
+            "torch",
+            "--storage",
+            str(storage),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -163,11 +189,15 @@ def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(storage: Pat
     assert done.returncode == 0, done.stderr
     path = storage / "networks" / "run=second" / "best.pt2"
     size = f"{path.stat().st_size:,} bytes"
-    assert done.stdout.splitlines()[-1].startswith(f"{path}  {size}; differs from best.safetensors by at most ")
+    assert done.stdout.splitlines()[-1].startswith(
+        f"{path}  {size}; differs from best.safetensors by at most "
+    )
     network = load_network(path.with_suffix(".safetensors"))
     images = photographs.test.images[:3]
     with torch.inference_mode():
-        torch.testing.assert_close(load_exported(path)(images), network(as_float(images)), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            load_exported(path)(images), network(as_float(images)), rtol=0, atol=1e-5
+        )
 
 
 def test_the_command_takes_a_weights_file_and_a_place_to_write_to(
@@ -204,13 +234,28 @@ def text_file(storage: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (lambda storage: ["third"], "no finished run 'third': give one of first, second, or a file"),
-        (lambda storage: ["first", "--storage", str(storage / "no")], "give one of (there is none), or a file"),
-        (lambda storage: ["first", "--out", "net.pt2"], "--out net.pt2: give a name that ends with .onnx"),
-        (lambda storage: ["first", "--to", "torch", "--out", "net.onnx"], "give a name that ends with .pt2"),
+        (
+            lambda storage: ["third"],
+            "no finished run 'third': give one of first, second, or a file",
+        ),
+        (
+            lambda storage: ["first", "--storage", str(storage / "no")],
+            "give one of (there is none), or a file",
+        ),
+        (
+            lambda storage: ["first", "--out", "net.pt2"],
+            "--out net.pt2: give a name that ends with .onnx",
+        ),
+        (
+            lambda storage: ["first", "--to", "torch", "--out", "net.onnx"],
+            "give a name that ends with .pt2",
+        ),
         (lambda storage: [str(storage / "absent.safetensors")], "absent.safetensors can't be read"),
         (text_file, "text.safetensors can't be read"),
-        (lambda storage: ["first", "--model", "no.such:Network"], "'no.such:Network' can't be imported"),
+        (
+            lambda storage: ["first", "--model", "no.such:Network"],
+            "'no.such:Network' can't be imported",
+        ),
         (lambda storage: ["first", "--model", "fc"], "don't fit separable"),
     ],
 )
@@ -235,20 +280,30 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
 @pytest.mark.parametrize("earlier", [None, b"an earlier export"])
 @pytest.mark.parametrize("network", FAILING)
 def test_an_export_that_fails_leaves_nothing_of_itself_and_an_earlier_one_as_it_was(
-    network: type[nn.Module], earlier: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network: type[nn.Module],
+    earlier: bytes | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert_fails(network, "torch", earlier, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(("network", "earlier"), [(TwoFaced, b"an earlier export"), (OfTwo, None)])
 def test_an_export_to_onnx_that_fails_leaves_nothing_of_itself_either(
-    network: type[nn.Module], earlier: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network: type[nn.Module],
+    earlier: bytes | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert_fails(network, "onnx", earlier, tmp_path, capsys)
 
 
 def assert_fails(
-    network: type[nn.Module], to: str, earlier: bytes | None, directory: Path, capsys: pytest.CaptureFixture[str]
+    network: type[nn.Module],
+    to: str,
+    earlier: bytes | None,
+    directory: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     weights = own_weights(directory / "own.safetensors", network)
     path = weights.with_suffix(ENDINGS[to])
@@ -263,9 +318,13 @@ def assert_fails(
     assert not earlier or path.read_bytes() == earlier
 
 
-def test_a_place_that_can_not_be_written_to_is_said(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_can_not_be_written_to_is_said(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (storage / "file").write_text("no directory")
-    assert main(["first", "--storage", str(storage), "--out", str(storage / "file" / "net.onnx")]) == 1
+    assert (
+        main(["first", "--storage", str(storage), "--out", str(storage / "file" / "net.onnx")]) == 1
+    )
     assert capsys.readouterr().err.startswith("error: ")
 
 

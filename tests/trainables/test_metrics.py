@@ -5,7 +5,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
-from trainables.training import Examples
+from trainables.training.loop import Examples
 
 
 @pytest.fixture(params=["noise", "other image", "half", "same"])
@@ -26,7 +26,10 @@ def arrays(pair: tuple[Tensor, Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_the_cosine_is_that_of_the_flattened_images(pair: tuple[Tensor, Tensor]) -> None:
-    expected = [np.dot(a.ravel(), b.ravel()) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in arrays(pair)]
+    expected = [
+        np.dot(a.ravel(), b.ravel()) / np.linalg.norm(a) / np.linalg.norm(b)
+        for a, b in arrays(pair)
+    ]
     cosines = cosine_similarity(*pair)
     assert cosines.shape == (16,)
     np.testing.assert_allclose(cosines, expected, atol=1e-5)
@@ -40,8 +43,12 @@ def test_two_images_without_a_common_pixel_have_cosine_zero() -> None:
     assert cosine_similarity(left, 0.3 * left).item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("threshold", "share"), [(0.9, 0.75), (0.95, 0.5), (0.951, 0.25), (1.0, 0.0)])
-def test_accuracy_is_the_share_at_or_above_the_threshold_and_nan_is_a_miss(threshold: float, share: float) -> None:
+@pytest.mark.parametrize(
+    ("threshold", "share"), [(0.9, 0.75), (0.95, 0.5), (0.951, 0.25), (1.0, 0.0)]
+)
+def test_accuracy_is_the_share_at_or_above_the_threshold_and_nan_is_a_miss(
+    threshold: float, share: float
+) -> None:
     cosines = torch.tensor([0.9, 0.95, 0.999, torch.nan], dtype=torch.float64)
     assert cosine_accuracy(cosines, threshold) == share
 
@@ -53,7 +60,9 @@ def test_the_headline_threshold_is_095() -> None:
 
 def test_ssim_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
     expected = [
-        structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)
+        structural_similarity(
+            a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
+        )
         for a, b in arrays(pair)
     ]
     values = ssim(*pair)
@@ -64,7 +73,9 @@ def test_ssim_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
 def test_ssim_in_float64_equals_skimage_also_where_height_and_width_differ() -> None:
     outputs, targets = torch.rand(2, 3, 1, 20, 31, dtype=torch.float64)
     expected = [
-        structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)
+        structural_similarity(
+            a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
+        )
         for a, b in arrays((outputs, targets))
     ]
     np.testing.assert_allclose(ssim(outputs, targets), expected, atol=1e-6)

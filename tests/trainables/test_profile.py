@@ -1,19 +1,19 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from trainables import profile, random_inputs, rates
-from trainables.clock import PARTS, REST
-from trainables.losses import Perceptual
+from tests.paths import ROOT
+from trainables import profile
+from trainables.losses.loss_settings import Perceptual
+from trainables.losses.vgg16 import CONVOLUTIONS, POOLED
 from trainables.profile import Profile, fitting_images, flops_per_image, lines, main, measure
-from trainables.training import Training, TrainingConfig
-from trainables.vgg16 import CONVOLUTIONS, POOLED
+from trainables.training import matrix_rate, random_inputs
+from trainables.training.epoch_timer import PARTS, REST
+from trainables.training.loop import Training, TrainingConfig
 
-ROOT = Path(__file__).parents[2]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 FIRST, SECOND = 3072 * 128, 128 * 784  # the two matrices of fc
 CNN_FORWARD = 2 * 16 * (31**2 * 3 * 64 + 30**2 * 64 * 64 + 29**2 * 64 * 64 + 28**2 * 64)
@@ -29,7 +29,7 @@ MADE_UP = Profile(
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MATRIX_SIZE", {"cpu": 64})
+    monkeypatch.setattr(matrix_rate, "MATRIX_SIZE", {"cpu": 64})
 
 
 def config(model: str, **settings) -> TrainingConfig:
@@ -42,11 +42,15 @@ def counted(settings: TrainingConfig) -> tuple[int, int]:
     return flops_per_image(Training(settings, few, few, device=CPU, vgg=vgg))
 
 
-def test_the_flops_of_fc_are_both_products_both_weight_gradients_and_the_gradient_between_the_layers() -> None:
+def test_the_flops_of_fc_are_both_products_both_weight_gradients_and_the_gradient_between_the_layers() -> (
+    None
+):
     assert counted(config("fc")) == (2 * (2 * FIRST + 3 * SECOND), 2 * (FIRST + SECOND))
 
 
-def test_the_flops_of_the_cnn_are_three_times_those_of_going_forward_but_for_the_gradient_towards_the_images() -> None:
+def test_the_flops_of_the_cnn_are_three_times_those_of_going_forward_but_for_the_gradient_towards_the_images() -> (
+    None
+):
     assert counted(config("cnn")) == (3 * CNN_FORWARD - 2 * 16 * 31**2 * 3 * 64, CNN_FORWARD)
 
 
@@ -54,7 +58,9 @@ def test_the_flops_of_the_perceptual_loss_are_vgg16s_for_outputs_targets_and_the
     side, forward = 32, 0
     for layer, (into, out) in CONVOLUTIONS.items():
         side //= 2 if layer in POOLED else 1
-        forward += 2 * 9 * (into if layer else 2) * out * side**2  # it sees a grey channel and one of ones
+        forward += (
+            2 * 9 * (into if layer else 2) * out * side**2
+        )  # it sees a grey channel and one of ones
     training, validation = counted(config("fc", loss="perceptual", perceptual=Perceptual(size=32)))
     assert training == 2 * (2 * FIRST + 3 * SECOND) + 3 * forward
     assert validation == 2 * (FIRST + SECOND) + 2 * forward
@@ -73,7 +79,9 @@ def test_every_part_of_an_epoch_takes_some_of_its_time(model: str) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_the_parts_are_those_of_the_median_epoch_and_not_each_ones_own_median(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_are_those_of_the_median_epoch_and_not_each_ones_own_median(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     timed = [{"forward": 5.0, REST: 1.0}, {"forward": 2.0, REST: 2.0}, {"forward": 1.0, REST: 4.0}]
     monkeypatch.setattr(profile, "time_epochs", lambda training, epochs: ([3.0, 9.0, 4.0], timed))
     found = measure(config("fc"), images=10, epochs=3, device=CPU)
@@ -87,10 +95,16 @@ def test_the_rate_is_the_better_of_before_and_after(monkeypatch: pytest.MonkeyPa
     assert measure(config("fc"), images=10, epochs=1, device=CPU).matrix_gflops == 50.0
 
 
-def test_the_rate_is_that_of_vgg16s_precision_where_it_does_most_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})  # fc itself stays in float32
+def test_the_rate_is_that_of_vgg16s_precision_where_it_does_most_of_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}
+    )  # fc itself stays in float32
     asked: list[str] = []
-    monkeypatch.setattr(profile, "matrix_gflops", lambda device, precision: float(not asked.append(precision)))
+    monkeypatch.setattr(
+        profile, "matrix_gflops", lambda device, precision: float(not asked.append(precision))
+    )
     perceptual = config("fc", loss="perceptual", perceptual=Perceptual(size=32))
     assert measure(perceptual, images=1, epochs=1, device=CPU).precision == "bfloat16"
     measure(config("fc"), images=1, epochs=1, device=CPU)
@@ -143,12 +157,34 @@ def test_on_a_gpu_it_says_that_parts_were_waited_for_and_names_no_threads() -> N
 
 @pytest.mark.usefixtures("small")
 def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--model", "cnn", "--images", "9", "--batch-size", "4", "--epochs", "1", "--threads", "1"]
-    given = ["--device", "cpu", "--precision", "float32", "--loss", "perceptual", "--perceptual-size", "32"]
+    arguments = [
+        "--model",
+        "cnn",
+        "--images",
+        "9",
+        "--batch-size",
+        "4",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
+    given = [
+        "--device",
+        "cpu",
+        "--precision",
+        "float32",
+        "--loss",
+        "perceptual",
+        "--perceptual-size",
+        "32",
+    ]
     assert main([*arguments, *given]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "measuring the matrix rate in float32 (as asked) …"
-    assert said[1].startswith("cnn, dropout 0.25, perceptual, batch 4: 9 random images, one epoch to warm up")
+    assert said[1].startswith(
+        "cnn, dropout 0.25, perceptual, batch 4: 9 random images, one epoch to warm up"
+    )
     assert [line[:28].strip() for line in said[3:9]] == list(PARTS)
     share = float(said[-1].partition("GFLOP/s: ")[2].partition("%")[0])
     assert math.isfinite(share)
@@ -169,7 +205,10 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(arguments) == 2

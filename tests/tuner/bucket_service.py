@@ -10,10 +10,12 @@ from typing import Any
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
-from trainables.places import CACHE_VARIABLE
+from tests.paths import ROOT
+from trainables.data.cache_dir import CACHE_VARIABLE
 
-ROOT = Path(__file__).parents[2]
-DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+DENIED = (
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+)
 
 
 class Service:

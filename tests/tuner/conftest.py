@@ -12,13 +12,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from analysis.tables import read
+from analysis.tables.files import read
+from tests.paths import ROOT
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.tuner.bucket_service import Service
 
-ROOT = Path(__file__).parents[2]
 TINY = ("--data", "photos", "--images", "2000", "--timing", "none", "--wandb", "disabled")
 
 
@@ -61,7 +61,11 @@ class Command:
 
 def trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes in which trials of this search run."""
-    return [p for p in psutil.Process(driver.pid).children(recursive=True) if "ImplicitFunc" in " ".join(p.cmdline())]
+    return [
+        p
+        for p in psutil.Process(driver.pid).children(recursive=True)
+        if "ImplicitFunc" in " ".join(p.cmdline())
+    ]
 
 
 @pytest.fixture

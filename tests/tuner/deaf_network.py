@@ -5,7 +5,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from trainables.separable import Separable
+from trainables.networks.separable import Separable
 
 if sys.argv[0].endswith("run.py"):
     with suppress(KeyboardInterrupt):

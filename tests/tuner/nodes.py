@@ -37,7 +37,10 @@ def own_token(**more: str) -> Iterator[str]:
 
 @contextmanager
 def ray_start(
-    *flags: str, cwd: Path = ROOT, within: tuple[str, ...] = (), more: Mapping[str, str] | None = None
+    *flags: str,
+    cwd: Path = ROOT,
+    within: tuple[str, ...] = (),
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """A node, and whatever it starts, until the end.
 
@@ -69,13 +72,23 @@ def ray_start(
 
 @contextmanager
 def head(
-    *flags: str, port: int, cwd: Path = ROOT, page: int | None = None, more: Mapping[str, str] | None = None
+    *flags: str,
+    port: int,
+    cwd: Path = ROOT,
+    page: int | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """The head of a cluster, with Ray's own page on a port where one is given; its address."""
     with ExitStack() as stack:
-        own = (f"--port={port}", f"--temp-dir={stack.enter_context(short_directory())}", "--node-ip-address=127.0.0.1")
+        own = (
+            f"--port={port}",
+            f"--temp-dir={stack.enter_context(short_directory())}",
+            "--node-ip-address=127.0.0.1",
+        )
         shown = ["--include-dashboard=false"]
-        if page is not None:  # the agent takes the jobs; its usual port belongs to another node of this machine
+        if (
+            page is not None
+        ):  # the agent takes the jobs; its usual port belongs to another node of this machine
             shown = [f"--dashboard-port={page}", f"--dashboard-agent-listen-port={free_port()}"]
         stack.enter_context(ray_start("--head", *own, *shown, *flags, cwd=cwd, more=more))
         yield f"127.0.0.1:{port}"
@@ -96,12 +109,16 @@ def free_port() -> int:
 
 def cannot_hide() -> str | None:
     """Why no directory can be hidden from a process here; None if it can."""
-    if shutil.which("unshare") and not subprocess.call("unshare --mount true 2>/dev/null", shell=True):
+    if shutil.which("unshare") and not subprocess.call(
+        "unshare --mount true 2>/dev/null", shell=True
+    ):
         return None
     return "needs Linux, root, and the right to make namespaces"
 
 
 def without(*directories: Path, empty: Path) -> tuple[str, ...]:
     """A command for whose processes these directories are empty."""
-    mounts = " && ".join(f"mount --bind {quote(str(empty))} {quote(str(one))}" for one in directories)
+    mounts = " && ".join(
+        f"mount --bind {quote(str(empty))} {quote(str(one))}" for one in directories
+    )
     return ("unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")

@@ -8,8 +8,8 @@ from pathlib import Path
 import ray
 from torch import Tensor, distributed
 
-from trainables.fc import FC
-from trainables.separable import Separable
+from trainables.networks.fc import FC
+from trainables.networks.separable import Separable
 
 
 class Mine(Separable):
@@ -48,7 +48,11 @@ class Witness(Separable):
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
-            group = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+            group = (
+                (distributed.get_rank(), distributed.get_world_size())
+                if distributed.is_initialized()
+                else (0, 1)
+            )
             node = ray.get_runtime_context().get_node_id()
             Path(os.environ["WITNESSES"], node).write_text("{} of {}".format(*group))
         return super().forward(images)

@@ -49,7 +49,9 @@ class SmallDisk(Command):
 
     def protect(self) -> None:
         """Make the storage read-only by a mount above it: a disk with open files can't be remounted."""
-        script = f"mount --bind {self.inside} {self.inside} && mount -o remount,bind,ro {self.inside}"
+        script = (
+            f"mount --bind {self.inside} {self.inside} && mount -o remount,bind,ro {self.inside}"
+        )
         subprocess.run([*self._enter, "sh", "-c", script], check=True)
 
     def unprotect(self) -> None:

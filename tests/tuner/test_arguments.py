@@ -8,20 +8,31 @@ from shlex import split
 
 import pytest
 
-from analysis.schema import TABLES
-from analysis.tables import publish, table_path
+from analysis.tables.files import publish, table_path
+from analysis.tables.schema import TABLES
 from tuner.arguments import from_command_line, parser
-from tuner.config import SearchConfig, flag
+from tuner.settings import SearchConfig, flag
 
 STORED = SearchConfig(
-    name="first", model="cnn", samples=7, learning_rate=(1e-3, 1e-2), timeout=9.0, wandb="disabled", data="photos"
+    name="first",
+    model="cnn",
+    samples=7,
+    learning_rate=(1e-3, 1e-2),
+    timeout=9.0,
+    wandb="disabled",
+    data="photos",
 )
 
 
 def store(storage: Path, config: SearchConfig) -> None:
     row = {c.name: None if c.nullable else 0 for c in TABLES["runs"]}
     row |= {c.name: "" for c in TABLES["runs"] if c.type == "string"}
-    row |= {"run": config.name, "config": config.to_json(), "dirty": False, "started_at": datetime.now(UTC)}
+    row |= {
+        "run": config.name,
+        "config": config.to_json(),
+        "dirty": False,
+        "started_at": datetime.now(UTC),
+    }
     publish(storage / "tables", "runs", config.name, [row])
 
 
@@ -47,7 +58,9 @@ def test_every_setting_has_a_flag_and_every_flag_a_setting() -> None:
 
 def test_values_arrive_with_their_types() -> None:
     config = from_command_line(
-        split("--learning-rate 1e-3 1e-2 --dropout 0 0.2 --patience 2 4 --timeout 60 --gpus-per-trial 0.5 --name x -v")
+        split(
+            "--learning-rate 1e-3 1e-2 --dropout 0 0.2 --patience 2 4 --timeout 60 --gpus-per-trial 0.5 --name x -v"
+        )
     )
     assert config == SearchConfig(
         learning_rate=(1e-3, 1e-2),
@@ -74,8 +87,12 @@ def test_a_class_with_any_name_gets_a_run_name() -> None:
     assert from_command_line(["--model", "package:_Mine"]).name
 
 
-@pytest.mark.parametrize("arguments", [["--samples", "many"], ["--learning-rate", "1"], ["--no-such-flag"]])
-def test_what_cannot_be_parsed_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--samples", "many"], ["--learning-rate", "1"], ["--no-such-flag"]]
+)
+def test_what_cannot_be_parsed_ends_with_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit_:
         from_command_line(arguments)
     assert exit_.value.code == 2
@@ -91,12 +108,17 @@ def test_a_bad_value_is_a_sentence_with_and_without_resume(storage: Path) -> Non
 def test_an_unknown_run_is_told_with_the_latest_runs_there_are(storage: Path) -> None:
     for number in range(6):
         store(storage, replace(STORED, name=f"run-{number}"))
-    with pytest.raises(ValueError, match=r"--resume nope: there is no such run in .*; there are run-1, .*, run-5$"):
+    with pytest.raises(
+        ValueError, match=r"--resume nope: there is no such run in .*; there are run-1, .*, run-5$"
+    ):
         from_command_line(["--storage", str(storage), "--resume", "nope"])
 
 
 def test_an_unknown_run_in_an_empty_storage_is_told_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"no such run in {tmp_path}; there is none yet: leave --resume out to start"):
+    with pytest.raises(
+        ValueError,
+        match=f"no such run in {tmp_path}; there is none yet: leave --resume out to start",
+    ):
         from_command_line(["--storage", str(tmp_path), "--resume", "nope"])
 
 
@@ -116,7 +138,10 @@ def test_the_stored_settings_come_back_but_the_time_limit(storage: Path) -> None
     [
         (["--samples", "8"], "--samples was 7, is 8"),
         (["--model", "fc"], "--model was cnn, is fc"),
-        (["--learning-rate", "1e-3", "1e-1"], r"--learning-rate was \(0.001, 0.01\), is \(0.001, 0.1\)"),
+        (
+            ["--learning-rate", "1e-3", "1e-1"],
+            r"--learning-rate was \(0.001, 0.01\), is \(0.001, 0.1\)",
+        ),
         (["--dropout", "0", "0.1"], r"--dropout was None, is \(0.0, 0.1\)"),
         (["--seed", "1", "--images", "5"], "--seed was 0, is 1; --images was None, is 5"),
         (["--name", "other"], "--name was first, is other"),
@@ -125,7 +150,9 @@ def test_the_stored_settings_come_back_but_the_time_limit(storage: Path) -> None
 def test_a_changed_setting_is_refused_with_the_old_and_the_new_value(
     storage: Path, arguments: list[str], told: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"--resume first with other settings: {told}: leave them out to go on"):
+    with pytest.raises(
+        ValueError, match=f"--resume first with other settings: {told}: leave them out to go on"
+    ):
         resume(storage, *arguments)
 
 
@@ -135,8 +162,15 @@ def test_settings_given_again_unchanged_pass(storage: Path) -> None:
 
 
 def test_what_does_not_change_the_search_may_change(storage: Path) -> None:
-    config = resume(storage, *split("--concurrency 3 --address auto --timeout 5 --wandb online --verbose"))
-    assert (config.concurrency, config.address, config.timeout, config.wandb) == (3, "auto", 5.0, "online")
+    config = resume(
+        storage, *split("--concurrency 3 --address auto --timeout 5 --wandb online --verbose")
+    )
+    assert (config.concurrency, config.address, config.timeout, config.wandb) == (
+        3,
+        "auto",
+        5.0,
+        "online",
+    )
     assert config.verbose
     waiting = resume(storage, *split("--wait-for-nodes 2 --wait-sec 9.5"))
     assert (waiting.wait_for_nodes, waiting.wait_sec) == (2, 9.5)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileSelector, FileSystem
 
-from analysis.bucket import local_directory
-from analysis.tables import read
+from analysis.tables.bucket import local_directory
+from analysis.tables.files import read
 from tests.tuner.bucket_service import Service, start
 from tests.tuner.conftest import TINY
 from tests.tuner.nodes import free_port, head, own_token, ray_start
-from trainables.places import CACHE_VARIABLE
+from trainables.data.cache_dir import CACHE_VARIABLE
 
 SEARCH = (
     "--model",
@@ -34,9 +34,14 @@ def two_nodes(service: Service, key: str, cache: Path) -> Iterator[str]:
     """The address of a head that trains nothing and may not use the bucket, beside a node with that key."""
     service.refused_keys |= {"of-the-head", "stranger"}
     try:
-        with own_token(AWS_ACCESS_KEY_ID="of-the-head"), head("--num-cpus=0", port=free_port()) as address:
+        with (
+            own_token(AWS_ACCESS_KEY_ID="of-the-head"),
+            head("--num-cpus=0", port=free_port()) as address,
+        ):
             own = {"AWS_ACCESS_KEY_ID": key, CACHE_VARIABLE: str(cache)}
-            with ray_start(f"--address={address}", "--num-cpus=1", "--node-name=training", more=own):
+            with ray_start(
+                f"--address={address}", "--num-cpus=1", "--node-name=training", more=own
+            ):
                 yield address
     finally:
         service.refused_keys.clear()
@@ -72,21 +77,29 @@ def test_trials_on_a_node_that_shares_nothing_else_write_their_checkpoints_to_th
     assert read(tables, "runs").node_count.tolist() == [2]
     trials = read(tables, "trials")
     assert trials.epochs.tolist() == [2, 2]
-    in_bucket = {f"{path.removeprefix('s3://searches/nodes/')}/state.pt" for path in trials.checkpoint}
+    in_bucket = {
+        f"{path.removeprefix('s3://searches/nodes/')}/state.pt" for path in trials.checkpoint
+    }
     assert len(in_bucket) == 2
     there = objects(storage)
     assert in_bucket <= there
-    assert not [path for path in there if "/.shared-" in f"/{path}" and not path.startswith("experiments/")]
+    assert not [
+        path for path in there if "/.shared-" in f"/{path}" and not path.startswith("experiments/")
+    ]
     assert not list((tmp_path / "here").rglob("state.pt"))
 
 
-def test_a_node_whose_keys_the_bucket_refuses_is_named_before_the_first_trial(service: Service, tmp_path: Path) -> None:
+def test_a_node_whose_keys_the_bucket_refuses_is_named_before_the_first_trial(
+    service: Service, tmp_path: Path
+) -> None:
     storage = f"s3://searches/stranger?{service.options}"
     with two_nodes(service, "stranger", tmp_path / "there") as address:
         code, output = search(storage, address, tmp_path / "here")
     assert code == 2, output
     assert output.startswith(f"error: --storage {storage}: the node training does not share it (")
     assert "ACCESS_DENIED" in output
-    assert output.endswith("); give a directory that all nodes share, or a bucket that all may write to\n")
+    assert output.endswith(
+        "); give a directory that all nodes share, or a bucket that all may write to\n"
+    )
     assert output.count("\n") == 1
     assert objects(storage) == set()

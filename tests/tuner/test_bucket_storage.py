@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.bucket import Bucket, local_directory
-from analysis.tables import read
+from analysis.tables.bucket import Bucket, local_directory
+from analysis.tables.files import read
 from tests.tuner.bucket_service import Service, start
 from tests.waiting import until
-from trainables.places import CACHE_VARIABLE
-from trainables.weights import read_header
+from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.networks.weights import read_header
 from tuner import preflight
-from tuner.config import SearchConfig
-from tuner.experiment import Experiment
+from tuner.settings import SearchConfig
+from tuner.storage.experiment import Experiment
 
 SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "60",
          "--grace-epochs", "60", "--patience", "60", "60", "--wandb", "disabled", "--timing", "none")  # fmt: skip
@@ -25,7 +25,9 @@ def table(storage: str, name: str) -> pd.DataFrame:
     return read(local_directory(storage) / "tables", name)
 
 
-def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(service: Service, tmp_path: Path) -> None:
+def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(
+    service: Service, tmp_path: Path
+) -> None:
     storage = f"s3://searches/killed?{service.options}"
     driver = start(storage, tmp_path / "one", "--name", "run", *SMALL)
     until(lambda: len(table(storage, "epochs")) >= 3)
@@ -33,7 +35,10 @@ def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(ser
     driver.communicate()
     counts = table(storage, "epochs").groupby("trial").size()
     # either table may have been sent last: what both know of a trial is what it goes on from
-    known = {row.trial: min(row.epochs, counts.get(row.trial, 0)) for row in table(storage, "trials").itertuples()}
+    known = {
+        row.trial: min(row.epochs, counts.get(row.trial, 0))
+        for row in table(storage, "trials").itertuples()
+    }
     resumed = start(storage, tmp_path / "other", "--resume", "run")
     output, _ = resumed.communicate(timeout=250)
     assert resumed.returncode == 0, output
@@ -48,7 +53,9 @@ def test_a_search_that_was_killed_goes_on_elsewhere_from_what_the_bucket_has(ser
     assert read_header(best).facts["run"] == "run"
 
 
-def test_a_search_waits_for_a_bucket_that_is_away_and_no_trial_fails(service: Service, tmp_path: Path) -> None:
+def test_a_search_waits_for_a_bucket_that_is_away_and_no_trial_fails(
+    service: Service, tmp_path: Path
+) -> None:
     storage = f"s3://searches/away?{service.options}"
     driver = start(storage, tmp_path / "one", "--name", "run", *SMALL)
     until(lambda: len(table(storage, "epochs")) >= 3)
@@ -77,7 +84,9 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_with_a_senten
         service.refused_keys.clear()
     assert driver.returncode == 1, output
     assert "ACCESS_DENIED" in output.splitlines()[-1]
-    assert output.endswith(f"when that is mended, type python -m tuner.run --resume run --storage '{storage}'\n")
+    assert output.endswith(
+        f"when that is mended, type python -m tuner.run --resume run --storage '{storage}'\n"
+    )
     assert "Traceback" not in output
     resumed = start(storage, tmp_path / "one", "--resume", "run")
     output, _ = resumed.communicate(timeout=250)
@@ -87,7 +96,9 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_with_a_senten
     assert len(epochs) == 120 >= known
 
 
-def test_a_bucket_that_refuses_is_told_before_anything_starts(service: Service, tmp_path: Path) -> None:
+def test_a_bucket_that_refuses_is_told_before_anything_starts(
+    service: Service, tmp_path: Path
+) -> None:
     refused = start(f"s3://no-such-bucket/x?{service.options}", tmp_path, "--name", "run", *SMALL)
     output, _ = refused.communicate(timeout=60)
     assert refused.returncode == 2

@@ -12,13 +12,24 @@ from pathlib import Path
 import pytest
 
 from tests.tuner.conftest import ROOT, TINY, Command
-from tests.tuner.nodes import RAY, cannot_hide, free_port, head, own_token, ray_start, short_directory, without
-from tuner.carried import PACKAGES
+from tests.tuner.nodes import (
+    RAY,
+    cannot_hide,
+    free_port,
+    head,
+    own_token,
+    ray_start,
+    short_directory,
+    without,
+)
+from tuner.cluster.runtime_env import PACKAGES
 
 CANNOT_HIDE = cannot_hide()
 pytestmark = pytest.mark.skipif(CANNOT_HIDE is not None, reason=CANNOT_HIDE or "")
 
-NETWORK = "from trainables.separable import Separable\n\n\nclass Mine(Separable):\n    pass\n"
+NETWORK = (
+    "from trainables.networks.separable import Separable\n\n\nclass Mine(Separable):\n    pass\n"
+)
 STAYS = (".venv", "env", ".git", "__pycache__", "data", "wandb", "deep/results")
 SEARCH = ("--samples", "2", "--max-epochs", "1", "--finalists", "1", *TINY)
 
@@ -40,10 +51,10 @@ class Bare:
 
 def installed() -> list[Path]:
     """Where Python finds the project by itself: the other end of an editable installation."""
-    script = (
-        "from importlib.util import find_spec as f; import sys; print(*[f(n).origin for n in sys.argv[1:] if f(n)])"
+    script = "from importlib.util import find_spec as f; import sys; print(*[f(n).origin for n in sys.argv[1:] if f(n)])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *PACKAGES], cwd="/", env={}, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", script, *PACKAGES], cwd="/", env={}, capture_output=True, text=True)
     return [Path(origin).parent for origin in done.stdout.split()]
 
 
@@ -75,7 +86,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
         address = stack.enter_context(head("--num-cpus=0", port=port, page=page))
         directory = stack.enter_context(short_directory())
         stack.enter_context(
-            ray_start(f"--address={address}", "--num-cpus=1", f"--temp-dir={directory}", cwd=empty, within=node)
+            ray_start(
+                f"--address={address}",
+                "--num-cpus=1",
+                f"--temp-dir={directory}",
+                cwd=empty,
+                within=node,
+            )
         )
         yield Bare(address, f"http://127.0.0.1:{page}", checkout, node, Path(directory))
 
@@ -83,13 +100,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
 def test_the_bare_node_has_none_of_the_projects_files(bare: Bare) -> None:
     for name in (*PACKAGES, "mine"):
         python = [*bare.node, sys.executable, "-c", f"import {name}.run"]
-        tried = subprocess.run(python, cwd=bare.checkout, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        tried = subprocess.run(
+            python, cwd=bare.checkout, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
         assert "ModuleNotFoundError" in tried.stderr
 
 
 @pytest.mark.parametrize("model", ["mine:Mine", "nets.small:Mine"])
-def test_a_network_of_ones_own_is_searched_on_a_bare_node(bare: Bare, command: Command, model: str) -> None:
-    process = command.start("--name", "run", "--address", bare.address, "--model", model, *SEARCH, cwd=bare.checkout)
+def test_a_network_of_ones_own_is_searched_on_a_bare_node(
+    bare: Bare, command: Command, model: str
+) -> None:
+    process = command.start(
+        "--name", "run", "--address", bare.address, "--model", model, *SEARCH, cwd=bare.checkout
+    )
     output, _ = process.communicate(timeout=250)
     assert process.returncode == 0, output
     assert command.table("trials", "run").best_validation_loss.notna().tolist() == [True, True]
@@ -99,16 +122,36 @@ def test_the_bare_node_was_sent_the_code_and_nothing_else(bare: Bare) -> None:
     files = unpacked(bare, "py_modules_files")
     assert {parts[0] for parts in files} == {*PACKAGES, "mine.py", "nets"}
     of_network = {parts[1:] for parts in files if parts[0] == "nets"}
-    assert of_network == {("small.py",), ("weights.bin",), ("results", "__init__.py"), ("results", "kept.py")}
+    assert of_network == {
+        ("small.py",),
+        ("weights.bin",),
+        ("results", "__init__.py"),
+        ("results", "kept.py"),
+    }
     assert not {"large", "pyvenv.cfg"} & {part for parts in files for part in parts}
 
 
-def test_a_job_brings_the_checkout_without_data_results_and_environments(bare: Bare, command: Command) -> None:
-    search = ("--storage", str(command.storage), "--name", "run", "--address", "auto", "--model", "mine:Mine", *SEARCH)
+def test_a_job_brings_the_checkout_without_data_results_and_environments(
+    bare: Bare, command: Command
+) -> None:
+    search = (
+        "--storage",
+        str(command.storage),
+        "--name",
+        "run",
+        "--address",
+        "auto",
+        "--model",
+        "mine:Mine",
+        *SEARCH,
+    )
     submit = [RAY, "job", "submit", "--address", bare.page, "--working-dir", bare.checkout, "--"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [*submit, sys.executable, "-m", "tuner.run", *search], env=environment, capture_output=True, text=True
+        [*submit, sys.executable, "-m", "tuner.run", *search],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert command.table("trials", "run").best_validation_loss.notna().tolist() == [True, True]
@@ -119,5 +162,7 @@ def test_a_job_brings_the_checkout_without_data_results_and_environments(bare: B
 def unpacked(bare: Bare, kind: str) -> set[tuple[str, ...]]:
     """The files of all packages of that kind that the node was sent, each within its package."""
     (directory,) = bare.received.rglob(kind)
-    files = {path.relative_to(directory).parts[1:] for path in directory.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(directory).parts[1:] for path in directory.rglob("*") if path.is_file()
+    }
     return files - {()}  # locks lie beside the packages

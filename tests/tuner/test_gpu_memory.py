@@ -10,12 +10,12 @@ import pytest
 
 from tests.tuner.conftest import ROOT, TINY, Command
 from tests.tuner.nodes import free_port, head, own_token
-from trainables.footprint import Footprint, footprint
-from trainables.losses import Perceptual
-from trainables.training import TrainingConfig
+from trainables.losses.loss_settings import Perceptual
+from trainables.training.footprint import Footprint, footprint
+from trainables.training.loop import TrainingConfig
 from tuner import gpu_memory
-from tuner.cluster import Node, Share
-from tuner.config import SearchConfig
+from tuner.cluster.ray_cluster import Node, Share
+from tuner.settings import SearchConfig
 
 MIB, GIB = 2**20, 2**30
 MANY_CORES, FEW_CORES = Node(64, 1, 64), Node(2, 1, 64)
@@ -37,7 +37,13 @@ def need(mib: int, *, passes: int = 0, **parts: int) -> Footprint:
     )
 
 
-def told(needed: Footprint | None, gpus: float, gpu_bytes: int | None, node: Node = MANY_CORES, **more: Any) -> str:
+def told(
+    needed: Footprint | None,
+    gpus: float,
+    gpu_bytes: int | None,
+    node: Node = MANY_CORES,
+    **more: Any,
+) -> str:
     return gpu_memory.told(config(**more), Share(1, gpus, 0), needed, gpu_bytes, [node])
 
 
@@ -75,7 +81,9 @@ def test_more_than_there_is_memory_for_is_no_matter_where_there_are_no_cores_for
 
 
 def test_workers_are_spoken_of_where_a_trial_has_several() -> None:
-    assert told(need(300), 0.25, H200, workers_per_trial=2).startswith("each worker of a trial needs about 300 MiB")
+    assert told(need(300), 0.25, H200, workers_per_trial=2).startswith(
+        "each worker of a trial needs about 300 MiB"
+    )
 
 
 def test_workers_of_one_trial_are_not_told_to_share_a_gpu() -> None:
@@ -85,7 +93,9 @@ def test_workers_of_one_trial_are_not_told_to_share_a_gpu() -> None:
 
 def test_what_can_not_be_known_is_said_to_be_unknown() -> None:
     line = told(None, 0.25, H200, model="own_networks:Mine")
-    assert line == ("What a trial needs of GPU memory is unknown: own_networks:Mine can't be followed without a GPU")
+    assert line == (
+        "What a trial needs of GPU memory is unknown: own_networks:Mine can't be followed without a GPU"
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,14 @@ def test_passes_through_vgg16_that_will_be_halved_do_not_count_against_a_trial()
 
 
 def counted(**more: Any) -> Footprint | None:
-    settings = {"model": "cnn", "learning_rate": 1e-2, "max_epochs": 1, "seed": 0, "batch_size": 1024, **more}
+    settings = {
+        "model": "cnn",
+        "learning_rate": 1e-2,
+        "max_epochs": 1,
+        "seed": 0,
+        "batch_size": 1024,
+        **more,
+    }
     return footprint(TrainingConfig(**settings), train_images=5000, validation_images=1000)
 
 
@@ -131,11 +148,21 @@ def test_what_is_needed_is_that_of_the_largest_trial_of_the_search() -> None:
     without = config(model="cnn", batch_size=1024, dropout=(0.0, 0.0))
     assert gpu_memory.needed(without, 5000, 1000) == counted(dropout=0.0)
     exact = config(model="cnn", batch_size=1024, precision="float32")
-    assert gpu_memory.needed(exact, 5000, 1000) == counted(dropout=0.5, precision="float32") != counted(dropout=0.5)
+    assert (
+        gpu_memory.needed(exact, 5000, 1000)
+        == counted(dropout=0.5, precision="float32")
+        != counted(dropout=0.5)
+    )
 
 
 def test_with_two_losses_the_perceptual_one_is_what_needs_most() -> None:
-    searched = config(model="cnn", batch_size=1024, loss="mse,perceptual", perceptual_size=32, perceptual_layers=(2,))
+    searched = config(
+        model="cnn",
+        batch_size=1024,
+        loss="mse,perceptual",
+        perceptual_size=32,
+        perceptual_layers=(2,),
+    )
     small = Perceptual(layers=(2,), layer_weights=(1.0,), size=32)
     found = gpu_memory.needed(searched, 5000, 1000)
     assert found == counted(dropout=0.5, loss="perceptual", perceptual=small)
@@ -144,7 +171,9 @@ def test_with_two_losses_the_perceptual_one_is_what_needs_most() -> None:
 
 
 def test_each_of_several_workers_needs_its_part() -> None:
-    one, four = (gpu_memory.needed(config(model="cnn", workers_per_trial=n), 5000, 1000) for n in (1, 4))
+    one, four = (
+        gpu_memory.needed(config(model="cnn", workers_per_trial=n), 5000, 1000) for n in (1, 4)
+    )
     assert one is not None
     assert four is not None
     assert one.step_bytes > 3 * four.step_bytes
@@ -156,7 +185,9 @@ class Nvml(ModuleType):
     class NVMLError(Exception):
         pass
 
-    def __init__(self, sizes: list[int], divided: list[bool] | None = None, working: bool = True) -> None:
+    def __init__(
+        self, sizes: list[int], divided: list[bool] | None = None, working: bool = True
+    ) -> None:
         super().__init__("pynvml")
         self.sizes, self.divided, self.working = sizes, divided, working
 
@@ -237,7 +268,9 @@ def one_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_a_search_whose_trials_can_not_fit_on_a_nodes_gpu_is_refused(one_gpu: str, command: Command) -> None:
+def test_a_search_whose_trials_can_not_fit_on_a_nodes_gpu_is_refused(
+    one_gpu: str, command: Command
+) -> None:
     asked = ("--model", "cnn", "--batch-size", "2000", "--gpus-per-trial", "0.5")
     code, output = command.run("--address", one_gpu, *asked, *TINY, timeout=150)
     assert code == 2
@@ -248,8 +281,12 @@ def test_a_search_whose_trials_can_not_fit_on_a_nodes_gpu_is_refused(one_gpu: st
     ), output
 
 
-def test_a_search_says_first_how_many_trials_fit_on_a_nodes_gpu(one_gpu: str, command: Command) -> None:
-    code, output = command.run("--address", one_gpu, "--model", "fc", "--samples", "1", *TINY, timeout=150)
+def test_a_search_says_first_how_many_trials_fit_on_a_nodes_gpu(
+    one_gpu: str, command: Command
+) -> None:
+    code, output = command.run(
+        "--address", one_gpu, "--model", "fc", "--samples", "1", *TINY, timeout=150
+    )
     assert code == 1  # there is no GPU in truth
     line = next(line for line in output.splitlines() if line.startswith("a trial needs about "))
     assert re.fullmatch(

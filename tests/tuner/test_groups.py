@@ -9,15 +9,28 @@ GROUP = ("--workers-per-trial", "2", "--samples", "1", "--finalists", "1", *TINY
 
 
 def test_a_network_that_raises_fails_its_trial_once(command: Command) -> None:
-    code, output = command.run("--name", "run", "--model", "own_networks:Picky", "--dropout", "0.3", "0.4", *GROUP)
+    code, output = command.run(
+        "--name", "run", "--model", "own_networks:Picky", "--dropout", "0.3", "0.4", *GROUP
+    )
     assert code == 1, output
     trials = command.table("trials", "run")
     assert (trials.stop_reason[0], trials.restarts[0]) == ("error", 0)
     assert "RuntimeError: this network does not like dropout" in trials.error[0]
 
 
-def test_groups_that_asha_stops_make_room_for_the_next_beside_another_cluster(command: Command) -> None:
-    search = ("--model", "separable", "--workers-per-trial", "2", "--samples", "3", "--max-epochs", "3")
+def test_groups_that_asha_stops_make_room_for_the_next_beside_another_cluster(
+    command: Command,
+) -> None:
+    search = (
+        "--model",
+        "separable",
+        "--workers-per-trial",
+        "2",
+        "--samples",
+        "3",
+        "--max-epochs",
+        "3",
+    )
     with own_token(), head("--num-cpus=0", port=free_port()):
         code, output = command.run("--name", "run", *search, "--finalists", "1", *TINY)
     assert code == 0, output

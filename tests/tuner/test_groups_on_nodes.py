@@ -10,7 +10,17 @@ import pytest
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token, ray_start
 
-FIXED = ("--model", "own_networks:Witness", "--samples", "1", "--max-epochs", "2", "--finalists", "1", *TINY)
+FIXED = (
+    "--model",
+    "own_networks:Witness",
+    "--samples",
+    "1",
+    "--max-epochs",
+    "2",
+    "--finalists",
+    "1",
+    *TINY,
+)
 THINNED = ("--model", "separable", "--samples", "3", "--max-epochs", "3", "--finalists", "1", *TINY)
 
 
@@ -35,7 +45,9 @@ def two_nodes(witnesses: Path) -> Iterator[str]:
     with ExitStack() as stack:
         address = stack.enter_context(head("--num-cpus=0", port=free_port(), page=free_port()))
         for name in ("first", "second"):
-            stack.enter_context(ray_start(f"--address={address}", "--num-cpus=1", f"--node-name={name}"))
+            stack.enter_context(
+                ray_start(f"--address={address}", "--num-cpus=1", f"--node-name={name}")
+            )
         yield address
 
 
@@ -43,7 +55,15 @@ def test_two_workers_on_two_nodes_train_as_one_does_with_the_same_batches(
     two_nodes: str, witnesses: Path, command: Command
 ) -> None:
     for workers, by_node in (("1", ["0 of 1"]), ("2", ["0 of 2", "1 of 2"])):
-        search = ("--name", f"w{workers}", "--workers-per-trial", workers, "--address", two_nodes, *FIXED)
+        search = (
+            "--name",
+            f"w{workers}",
+            "--workers-per-trial",
+            workers,
+            "--address",
+            two_nodes,
+            *FIXED,
+        )
         code, output = command.run(*search)
         assert code == 0, output
         assert sorted(left_by_each(witnesses)) == by_node
@@ -60,7 +80,9 @@ def left_by_each(witnesses: Path) -> list[str]:
     return told
 
 
-def test_a_group_on_two_nodes_that_asha_stops_makes_room_for_the_next(two_nodes: str, command: Command) -> None:
+def test_a_group_on_two_nodes_that_asha_stops_makes_room_for_the_next(
+    two_nodes: str, command: Command
+) -> None:
     groups = ("--workers-per-trial", "2", "--address", two_nodes)
     code, output = command.run("--name", "run", *groups, *THINNED, timeout=400)
     assert code == 0, output
@@ -71,7 +93,9 @@ def test_a_group_on_two_nodes_that_asha_stops_makes_room_for_the_next(two_nodes:
 
 def test_groups_on_a_cluster_that_could_not_end_them_are_refused(command: Command) -> None:
     with head("--num-cpus=2", port=free_port()) as address:
-        code, output = command.run("--workers-per-trial", "2", "--address", address, *TINY, timeout=100)
+        code, output = command.run(
+            "--workers-per-trial", "2", "--address", address, *TINY, timeout=100
+        )
     assert code == 2, output
     assert output == (
         "error: --workers-per-trial 2: Ray's dashboard does not answer on the head, and without it stopped trials keep "

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token, ray_start
-from tuner import data
+from trainables.data import labelled
 
 # All that was ever put into a node's object store, by whichever way
 COUNT_BYTES = """
@@ -28,7 +28,9 @@ def address() -> Iterator[str]:
     with ExitStack() as stack:
         stack.enter_context(own_token())
         address = stack.enter_context(head("--num-cpus=0", port=free_port()))
-        stack.enter_context(ray_start(f"--address={address}", "--num-cpus=2", "--node-name=training"))
+        stack.enter_context(
+            ray_start(f"--address={address}", "--num-cpus=2", "--node-name=training")
+        )
         yield address
 
 
@@ -39,12 +41,14 @@ def bytes_received(address: str) -> int:
 
 
 def bytes_of_images() -> int:
-    cut = data.load("photos").cut(int(TINY[TINY.index("--images") + 1]))
+    cut = labelled.load("photos").cut(int(TINY[TINY.index("--images") + 1]))
     parts = (cut.train.examples, cut.validation.examples)
     return sum(tensor.nbytes for part in parts for tensor in (part.images, part.targets))
 
 
-def test_the_images_of_four_trials_in_two_processes_arrive_once(address: str, command: Command) -> None:
+def test_the_images_of_four_trials_in_two_processes_arrive_once(
+    address: str, command: Command
+) -> None:
     before = bytes_received(address)
     # Long enough for the second process to start before the first has trained them all
     epochs = ("--max-epochs", "60", "--grace-epochs", "60", "--patience", "60", "60")

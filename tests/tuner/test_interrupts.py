@@ -35,7 +35,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 PRESS = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
 
 
-def test_a_ctrl_c_during_an_import_comes_when_the_import_is_over(module: Callable[[str], None]) -> None:
+def test_a_ctrl_c_during_an_import_comes_when_the_import_is_over(
+    module: Callable[[str], None],
+) -> None:
     with interrupts.noted():
         module(PRESS + "import time\ntime.sleep(0.2)\n")
         with pytest.raises(KeyboardInterrupt):
@@ -43,7 +45,9 @@ def test_a_ctrl_c_during_an_import_comes_when_the_import_is_over(module: Callabl
     assert "pressed" in sys.modules
 
 
-def test_a_second_ctrl_c_ends_an_import_too_and_nothing_comes_after_it(module: Callable[[str], None]) -> None:
+def test_a_second_ctrl_c_ends_an_import_too_and_nothing_comes_after_it(
+    module: Callable[[str], None],
+) -> None:
     with interrupts.noted():
         with pytest.raises(KeyboardInterrupt):
             module(PRESS + PRESS)
@@ -51,7 +55,9 @@ def test_a_second_ctrl_c_ends_an_import_too_and_nothing_comes_after_it(module: C
     assert "pressed" not in sys.modules
 
 
-def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(module: Callable[[str], None]) -> None:
+def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(
+    module: Callable[[str], None],
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         with interrupts.noted():

@@ -30,7 +30,9 @@ def test_a_late_node_that_does_not_share_the_storage_ends_the_search_before_it_t
         process = command.start("--name", "run", "--address", address, *SEARCH)
         command.wait_for_epochs("run", 1)
         hidden = without(command.storage, empty=empty)
-        stack.enter_context(ray_start(f"--address={address}", "--num-cpus=1", "--node-name=late", within=hidden))
+        stack.enter_context(
+            ray_start(f"--address={address}", "--num-cpus=1", "--node-name=late", within=hidden)
+        )
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output
     experiment = command.storage / "experiments" / "run"

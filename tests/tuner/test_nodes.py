@@ -9,7 +9,7 @@ import pytest
 
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token, ray_start
-from tuner.cluster import Growth, Node, Share
+from tuner.cluster.ray_cluster import Growth, Node, Share
 
 # What `ray up` writes for a head without CPUs and two kinds of workers; these start on this machine
 AUTOSCALED = {
@@ -28,7 +28,9 @@ AUTOSCALED = {
     "file_mounts": {},
     "cluster_synced_files": [],
     "file_mounts_sync_continuously": False,
-    **{f"{name}_commands": [] for name in ("initialization", "setup", "head_setup", "worker_setup")},
+    **{
+        f"{name}_commands": [] for name in ("initialization", "setup", "head_setup", "worker_setup")
+    },
     **{f"{name}_start_ray_commands": [] for name in ("head", "worker")},
 }
 
@@ -53,10 +55,15 @@ def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_what_no_node_type_has_is_refused_at_once(autoscaled: str, command: Command) -> None:
     code, output = command.run("--address", autoscaled, "--cpus-per-trial", "3", *TINY, timeout=150)
     assert code == 2
-    assert output == "error: --cpus-per-trial 3: no node has more than 2 CPUs; give at most --cpus-per-trial 2\n"
+    assert (
+        output
+        == "error: --cpus-per-trial 3: no node has more than 2 CPUs; give at most --cpus-per-trial 2\n"
+    )
 
 
-def test_trials_at_once_count_what_the_cluster_may_grow_to(autoscaled: str, command: Command) -> None:
+def test_trials_at_once_count_what_the_cluster_may_grow_to(
+    autoscaled: str, command: Command
+) -> None:
     code, output = command.run("--address", autoscaled, "--concurrency", "5", *TINY, timeout=150)
     assert code == 2
     assert "--concurrency 5: 4 trials fit at once; give at most --concurrency 4" in output
@@ -66,13 +73,27 @@ def test_nodes_that_do_not_come_in_time_are_told(autoscaled: str, command: Comma
     waiting = ("--wait-for-nodes", "3", "--wait-sec", "0.1", "--cpus-per-trial", "2")
     code, output = command.run("--address", autoscaled, *waiting, *TINY, timeout=150)
     assert code == 2
-    assert output.startswith("error: --wait-for-nodes 3: 0 that can train came within 0.1 s; give a longer --wait-sec")
+    assert output.startswith(
+        "error: --wait-for-nodes 3: 0 that can train came within 0.1 s; give a longer --wait-sec"
+    )
     assert output.count("\n") == 1
 
 
-def test_a_search_waits_for_nodes_that_the_autoscaler_starts_for_it(autoscaled: str, command: Command) -> None:
+def test_a_search_waits_for_nodes_that_the_autoscaler_starts_for_it(
+    autoscaled: str, command: Command
+) -> None:
     waiting = ("--wait-for-nodes", "2", "--wait-sec", "120", "--cpus-per-trial", "2")
-    search = ("--model", "separable", "--samples", "2", "--max-epochs", "1", "--finalists", "1", *TINY)
+    search = (
+        "--model",
+        "separable",
+        "--samples",
+        "2",
+        "--max-epochs",
+        "1",
+        "--finalists",
+        "1",
+        *TINY,
+    )
     code, output = command.run("--name", "run", "--address", autoscaled, *waiting, *search)
     assert code == 0, output
     assert "2 at a time with 2 CPU each" in output
@@ -80,15 +101,21 @@ def test_a_search_waits_for_nodes_that_the_autoscaler_starts_for_it(autoscaled: 
     assert not list(command.storage.glob(".shared-*"))
 
 
-def test_a_node_that_does_not_share_the_storage_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_node_that_does_not_share_the_storage_is_named_and_nothing_is_left_behind(
+    tmp_path: Path,
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    command = Command(Path("/proc/self/cwd/results"))  # a path that means another directory on each node
+    command = Command(
+        Path("/proc/self/cwd/results")
+    )  # a path that means another directory on each node
     port = free_port()
     with ExitStack() as stack:
         address = stack.enter_context(head("--num-cpus=1", port=port, cwd=here))
-        stack.enter_context(ray_start(f"--address={address}", "--node-name=elsewhere", "--num-cpus=1", cwd=there))
+        stack.enter_context(
+            ray_start(f"--address={address}", "--node-name=elsewhere", "--num-cpus=1", cwd=there)
+        )
         stack.callback(lambda: [process.kill() for process in command.started])
         process = command.start("--address", address, "--wait-for-nodes", "2", *TINY, cwd=here)
         output, _ = process.communicate(timeout=120)
@@ -96,7 +123,9 @@ def test_a_node_that_does_not_share_the_storage_is_named_and_nothing_is_left_beh
     assert output.startswith(
         "error: --storage /proc/self/cwd/results: the node elsewhere does not share it ([Errno 2] "
     )
-    assert output.endswith("; give a directory that all nodes share, or a bucket that all may write to\n")
+    assert output.endswith(
+        "; give a directory that all nodes share, or a bucket that all may write to\n"
+    )
     assert not [*here.rglob(".shared-*"), *there.rglob(".shared-*")]
 
 

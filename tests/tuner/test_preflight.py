@@ -11,8 +11,8 @@ import pytest
 
 from tests.tuner.test_arguments import store
 from tuner import preflight
-from tuner.cluster import Node, Share
-from tuner.config import SearchConfig
+from tuner.cluster.ray_cluster import Node, Share
+from tuner.settings import SearchConfig
 
 CPU_NODE, GPU_NODE = Node(8, 0, 16), Node(16, 4, 64)
 
@@ -30,7 +30,9 @@ def test_a_storage_that_is_not_there_yet_is_made_and_left_empty(tmp_path: Path) 
 def test_a_storage_that_takes_no_files_is_told(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("")
     storage = tmp_path / where
-    with pytest.raises(ValueError, match=re.escape(f"--storage {storage} can't be written (")) as error:
+    with pytest.raises(
+        ValueError, match=re.escape(f"--storage {storage} can't be written (")
+    ) as error:
         preflight.check_storage(config(storage))
     assert str(error.value).endswith(": give another directory")
 
@@ -39,7 +41,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     code = f"""
 import resource, tempfile
 from tuner import preflight
-from tuner.config import SearchConfig
+from tuner.settings import SearchConfig
 tempfile.gettempdir()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 preflight.check_storage(SearchConfig(name="r", storage={str(tmp_path)!r}))
@@ -54,7 +56,9 @@ def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) 
         (tmp_path / "experiments" / "r" / "session-001").mkdir(parents=True)
     else:
         store(tmp_path, config(tmp_path))
-    with pytest.raises(ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$"):
+    with pytest.raises(
+        ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$"
+    ):
         preflight.check_storage(config(tmp_path))
     preflight.check_storage(config(tmp_path, resume="r"))
     preflight.check_storage(SearchConfig(name="other", storage=str(tmp_path)))
@@ -67,7 +71,7 @@ def test_an_empty_resume_does_not_open_a_taken_name(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from tuner.config import SearchConfig
+from tuner.settings import SearchConfig
 from tuner.preflight import lock_run
 lock = lock_run(SearchConfig(name="r", storage=sys.argv[1]))
 print("held", flush=True)
@@ -75,12 +79,19 @@ sys.stdin.read()
 """
 
 
-def test_a_run_that_another_process_searches_is_locked_until_that_process_ends(tmp_path: Path) -> None:
+def test_a_run_that_another_process_searches_is_locked_until_that_process_ends(
+    tmp_path: Path,
+) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match="the run r is being searched by another process: wait for it or stop it"):
+        with pytest.raises(
+            ValueError,
+            match="the run r is being searched by another process: wait for it or stop it",
+        ):
             preflight.lock_run(config(tmp_path))
         preflight.lock_run(SearchConfig(name="other", storage=str(tmp_path))).release()
         holder.kill()
@@ -102,7 +113,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_wandb_online_without_a_key_is_told(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--wandb online needs a key, .* `wandb login` first, or --wandb offline"):
+    with pytest.raises(
+        ValueError, match=r"--wandb online needs a key, .* `wandb login` first, or --wandb offline"
+    ):
         preflight.check_wandb(config(tmp_path, wandb="online"))
 
 
@@ -127,7 +140,9 @@ def test_a_key_in_the_environment_or_in_netrc_will_do(
 
 
 def test_waiting_for_nodes_without_a_cluster_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--wait-for-nodes 2: without --address there is one node; leave"):
+    with pytest.raises(
+        ValueError, match="--wait-for-nodes 2: without --address there is one node; leave"
+    ):
         preflight.check_waiting(config(tmp_path, wait_for_nodes=2))
     preflight.check_waiting(config(tmp_path, wait_for_nodes=2, address="auto"))
     preflight.check_waiting(config(tmp_path))
@@ -135,7 +150,12 @@ def test_waiting_for_nodes_without_a_cluster_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "nodes", "gpus"),
-    [(None, [CPU_NODE], 0), (None, [CPU_NODE, GPU_NODE], 0.25), (0.0, [GPU_NODE], 0), (2.0, [GPU_NODE], 2)],
+    [
+        (None, [CPU_NODE], 0),
+        (None, [CPU_NODE, GPU_NODE], 0.25),
+        (0.0, [GPU_NODE], 0),
+        (2.0, [GPU_NODE], 2),
+    ],
 )
 def test_a_worker_gets_the_gpu_share_that_is_asked_or_a_quarter_where_there_are_any(
     tmp_path: Path, asked: float | None, nodes: list[Node], gpus: float
@@ -174,15 +194,47 @@ def test_trials_at_once_are_counted_node_by_node(
 @pytest.mark.parametrize(
     ("asked", "nodes", "told"),
     [
-        ({"gpus_per_trial": 0.5}, [CPU_NODE], "--gpus-per-trial 0.5: there are no GPUs in the cluster; leave"),
-        ({"gpus_per_trial": 8}, [GPU_NODE] * 2, "no node has more than 4 GPUs; give at most --gpus-per-trial 4"),
+        (
+            {"gpus_per_trial": 0.5},
+            [CPU_NODE],
+            "--gpus-per-trial 0.5: there are no GPUs in the cluster; leave",
+        ),
+        (
+            {"gpus_per_trial": 8},
+            [GPU_NODE] * 2,
+            "no node has more than 4 GPUs; give at most --gpus-per-trial 4",
+        ),
         ({"cpus_per_trial": 9}, [CPU_NODE] * 2, "--cpus-per-trial 9: no node has more than 8 CPUs"),
-        ({"memory_gib_per_trial": 99}, [CPU_NODE], "--memory-gib-per-trial 99: no node has more than 16 GiB"),
-        ({"cpus_per_trial": 8, "gpus_per_trial": 1}, [CPU_NODE, Node(4, 1, 16)], "no single node has the CPUs, GPUs"),
-        ({"workers_per_trial": 2, "gpus_per_trial": 0.5}, [GPU_NODE], "0.5: two workers of a trial would share a GPU"),
-        ({"workers_per_trial": 9}, [CPU_NODE], "has room for 8; give at most --workers-per-trial 8"),
-        ({"concurrency": 9}, [CPU_NODE], "--concurrency 9: 8 trials fit at once; give at most --concurrency 8"),
-        ({"concurrency": 5, "workers_per_trial": 2}, [CPU_NODE], "--concurrency 5: 4 trials fit at once"),
+        (
+            {"memory_gib_per_trial": 99},
+            [CPU_NODE],
+            "--memory-gib-per-trial 99: no node has more than 16 GiB",
+        ),
+        (
+            {"cpus_per_trial": 8, "gpus_per_trial": 1},
+            [CPU_NODE, Node(4, 1, 16)],
+            "no single node has the CPUs, GPUs",
+        ),
+        (
+            {"workers_per_trial": 2, "gpus_per_trial": 0.5},
+            [GPU_NODE],
+            "0.5: two workers of a trial would share a GPU",
+        ),
+        (
+            {"workers_per_trial": 9},
+            [CPU_NODE],
+            "has room for 8; give at most --workers-per-trial 8",
+        ),
+        (
+            {"concurrency": 9},
+            [CPU_NODE],
+            "--concurrency 9: 8 trials fit at once; give at most --concurrency 8",
+        ),
+        (
+            {"concurrency": 5, "workers_per_trial": 2},
+            [CPU_NODE],
+            "--concurrency 5: 4 trials fit at once",
+        ),
     ],
 )
 def test_what_ray_would_wait_for_for_ever_is_told(

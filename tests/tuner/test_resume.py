@@ -4,12 +4,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.tables import publish
+from analysis.tables.files import publish
 from tests.tuner.conftest import TINY, Command, trial_processes
-from tuner.experiment import STATE_FILE, Experiment
+from tuner.storage.experiment import STATE_FILE, Experiment
 
 # One trial at a time: with two, which one ASHA stops depends on which is first
-SEARCH = ("--model", "fc", "--samples", "4", "--max-epochs", "6", "--concurrency", "1", "--finalists", "1", *TINY)
+SEARCH = (
+    "--model",
+    "fc",
+    "--samples",
+    "4",
+    "--max-epochs",
+    "6",
+    "--concurrency",
+    "1",
+    "--finalists",
+    "1",
+    *TINY,
+)
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
 
 
@@ -19,7 +31,16 @@ def curves(command: Command, run: str) -> pd.DataFrame:
 
 
 def outcomes(command: Command, run: str) -> pd.DataFrame:
-    names = ["trial", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs", "best_validation_loss"]
+    names = [
+        "trial",
+        "learning_rate",
+        "dropout",
+        "patience",
+        "seed",
+        "stop_reason",
+        "epochs",
+        "best_validation_loss",
+    ]
     return command.table("trials", run)[names].sort_values("trial").reset_index(drop=True)
 
 
@@ -50,13 +71,19 @@ def test_killed_drivers_and_killed_trials_change_nothing_in_the_tables(command: 
     assert (runs.status, runs.sessions) == ("finished", 3)
 
 
-def test_epochs_that_a_killed_driver_had_not_written_yet_come_from_the_checkpoint(command: Command) -> None:
+def test_epochs_that_a_killed_driver_had_not_written_yet_come_from_the_checkpoint(
+    command: Command,
+) -> None:
     epochs = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")
-    code, output = command.run("--name", "run", "--model", "separable", "--samples", "2", *epochs, *TINY)
+    code, output = command.run(
+        "--name", "run", "--model", "separable", "--samples", "2", *epochs, *TINY
+    )
     assert code == 0, output
     curve, outcome = curves(command, "run"), outcomes(command, "run")
     table = command.table("epochs", "run")
-    written = table[(table.trial == 0) | (table.epoch < 4)]  # the trials table was written later, and knows of six
+    written = table[
+        (table.trial == 0) | (table.epoch < 4)
+    ]  # the trials table was written later, and knows of six
     publish(command.storage / "tables", "epochs", "run", written.to_dict("records"))
     code, output = command.run("--resume", "run")
     assert code == 0, output
@@ -67,7 +94,18 @@ def test_epochs_that_a_killed_driver_had_not_written_yet_come_from_the_checkpoin
 
 
 def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
-    search = ("--model", "separable", "--samples", "1", "--max-epochs", "40", "--patience", "40", "40", *TINY)
+    search = (
+        "--model",
+        "separable",
+        "--samples",
+        "1",
+        "--max-epochs",
+        "40",
+        "--patience",
+        "40",
+        "40",
+        *TINY,
+    )
     driver = command.start("--name", "run", *search)
     command.wait_for_epochs("run", 3)
     before = command.table("epochs", "run")
@@ -87,8 +125,22 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
 
 
 def test_a_killed_trial_goes_on_before_others_begin(command: Command) -> None:
-    every_core = ("--cpus-per-trial", str(os.cpu_count()))  # so that there is one place, and trial 1 waits for it
-    search = ("--model", "separable", "--samples", "2", "--max-epochs", "40", "--patience", "40", "40", *every_core)
+    every_core = (
+        "--cpus-per-trial",
+        str(os.cpu_count()),
+    )  # so that there is one place, and trial 1 waits for it
+    search = (
+        "--model",
+        "separable",
+        "--samples",
+        "2",
+        "--max-epochs",
+        "40",
+        "--patience",
+        "40",
+        "40",
+        *every_core,
+    )
     driver = command.start("--name", "run", *search, "--grace-epochs", "40", *TINY)
     command.wait_for_epochs("run", 3)
     trial_processes(driver)[0].kill()
@@ -100,7 +152,9 @@ def test_a_killed_trial_goes_on_before_others_begin(command: Command) -> None:
 def test_a_run_that_is_searched_is_refused_and_sigterm_ends_that_search_even_where_sigint_is_blocked(
     command: Command,
 ) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as it is in Ray's jobs; processes inherit it
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT}
+    )  # as it is in Ray's jobs; processes inherit it
     try:
         driver = command.start("--name", "run", *SEARCH)
     finally:
@@ -122,8 +176,21 @@ def flip_a_bit(checkpoint: Path) -> None:
     (checkpoint / STATE_FILE).write_bytes(content)
 
 
-def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(command: Command) -> None:
-    search = ("--model", "fc", "--samples", "1", "--max-epochs", "16", "--patience", "16", "16", *TINY)
+def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(
+    command: Command,
+) -> None:
+    search = (
+        "--model",
+        "fc",
+        "--samples",
+        "1",
+        "--max-epochs",
+        "16",
+        "--patience",
+        "16",
+        "16",
+        *TINY,
+    )
     driver = command.start("--name", "run", *search)
     damaged = []
     for rows, also in ((3, None), (6, driver)):
@@ -143,4 +210,6 @@ def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(comm
     assert sorted(command.table("epochs", "run").epoch) == list(range(1, 17))
     for checkpoint, output in zip(damaged, (first, second), strict=True):
         assert f"trial   0  passes over {checkpoint}: it is damaged; goes on with epoch " in output
-    assert f"goes on with epoch {int(damaged[0].name[-6:])}\n" in first  # numbered from 0: the one before it
+    assert (
+        f"goes on with epoch {int(damaged[0].name[-6:])}\n" in first
+    )  # numbered from 0: the one before it

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from analysis.schema import TABLES, arrow_schema
+from analysis.tables.schema import TABLES, arrow_schema
 from tests.tuner.conftest import ROOT, TINY, Command
-from trainables import photos
+from trainables.data import photos
 from trainables.metrics import THRESHOLDS
-from trainables.pipelines import as_float
-from trainables.weights import load_network, read_header
+from trainables.networks.weights import load_network, read_header
+from trainables.pipelines.study import as_float
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, str]:
     """A search that ASHA thins out, with confirmed finalists and W&B offline."""
     command = Command(tmp_path_factory.mktemp("finished") / "our results")
     search = ("--model", "separable", "--samples", "6", "--max-epochs", "4", "--finalists", "2")
-    code, output = command.run("--name", "run", *search, "--confirm-seeds", "1", *TINY[:4], "--wandb", "offline")
+    code, output = command.run(
+        "--name", "run", *search, "--confirm-seeds", "1", *TINY[:4], "--wandb", "offline"
+    )
     assert code == 0, output
     return command, output
 
@@ -33,7 +35,9 @@ def test_every_table_has_its_schema(finished: tuple[Command, str]) -> None:
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 
 
-def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(finished: tuple[Command, str]) -> None:
+def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(
+    finished: tuple[Command, str],
+) -> None:
     trials = finished[0].table("trials", "run").query("confirms.isna()").set_index("trial")
     assert len(trials) == 6
     stopped = trials[trials.stop_reason == "asha"]
@@ -43,7 +47,9 @@ def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(finished: tup
     assert trials.start_sec.gt(0).all()
 
 
-def test_there_is_one_row_per_epoch_and_the_trials_sum_them_up(finished: tuple[Command, str]) -> None:
+def test_there_is_one_row_per_epoch_and_the_trials_sum_them_up(
+    finished: tuple[Command, str],
+) -> None:
     epochs, trials = (finished[0].table(name, "run") for name in ("epochs", "trials"))
     assert not epochs.duplicated(["trial", "epoch"]).any()
     for trial in trials.itertuples():
@@ -52,7 +58,9 @@ def test_there_is_one_row_per_epoch_and_the_trials_sum_them_up(finished: tuple[C
         assert own.validation_loss.min() == trial.best_validation_loss
 
 
-def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(finished: tuple[Command, str]) -> None:
+def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(
+    finished: tuple[Command, str],
+) -> None:
     accuracy = finished[0].table("accuracy", "run")
     assert set(accuracy.kind) == {"trial", "floor", "ceiling"}
     assert set(accuracy.threshold) == set(THRESHOLDS)
@@ -77,7 +85,9 @@ def test_finalists_are_trained_again_with_other_seeds(finished: tuple[Command, s
 def test_the_saved_network_gives_what_the_table_says(finished: tuple[Command, str]) -> None:
     command, _ = finished
     network = load_network(command.storage / "networks" / "run=run" / "best.safetensors")
-    trial = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts["trial"]
+    trial = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts[
+        "trial"
+    ]
     test = photos.load().test.images
     samples = command.table("samples", "run").query(f"trial == {trial}")
     with torch.inference_mode():
@@ -103,25 +113,43 @@ def test_the_console_tells_the_answer_and_nothing_of_ray(finished: tuple[Command
     assert "flat image (floor)" in output
     assert "pipeline's own matrix (ceiling)" in output
     assert str(command.storage / "networks" / "run=run" / "best.safetensors") in output
-    assert "No GPU: that is a small search. The full one: --samples 64 --max-epochs 50 --images 30000" in output
+    assert (
+        "No GPU: that is a small search. The full one: --samples 64 --max-epochs 50 --images 30000"
+        in output
+    )
     for chatter in ("Warning", "WARNING", "(raylet)", "INFO", "Traceback", "Trial status"):
         assert chatter not in output
 
 
 def test_wandb_has_one_offline_run_per_trial(finished: tuple[Command, str]) -> None:
     command, _ = finished
-    runs = [path.name for path in (command.storage / "wandb").rglob("offline-run-*") if path.is_dir()]
+    runs = [
+        path.name for path in (command.storage / "wandb").rglob("offline-run-*") if path.is_dir()
+    ]
     assert len(runs) == len(command.table("trials", "run"))
 
 
 def test_a_gpu_that_is_not_there_is_said_in_seconds(command: Command) -> None:
     code, output = command.run("--gpus-per-trial", "1", *TINY, timeout=60)
     assert code == 2
-    assert output == "error: --gpus-per-trial 1: there are no GPUs in the cluster; leave --gpus-per-trial out\n"
+    assert (
+        output
+        == "error: --gpus-per-trial 1: there are no GPUs in the cluster; leave --gpus-per-trial out\n"
+    )
 
 
 def test_a_learning_rate_that_diverges_is_recorded_and_never_best(command: Command) -> None:
-    space = ("--model", "separable", "--learning-rate", "1e-3", "1e30", "--samples", "4", "--max-epochs", "2")
+    space = (
+        "--model",
+        "separable",
+        "--learning-rate",
+        "1e-3",
+        "1e30",
+        "--samples",
+        "4",
+        "--max-epochs",
+        "2",
+    )
     code, output = command.run("--name", "run", *space, *TINY)
     assert code == 0, output
     trials = command.table("trials", "run").set_index("trial")
@@ -167,7 +195,17 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(command: Command
 
 
 def test_two_workers_train_as_one_does_with_the_same_batches(command: Command) -> None:
-    fixed = ("--model", "own_networks:Mine", "--samples", "1", "--max-epochs", "2", "--finalists", "1", *TINY)
+    fixed = (
+        "--model",
+        "own_networks:Mine",
+        "--samples",
+        "1",
+        "--max-epochs",
+        "2",
+        "--finalists",
+        "1",
+        *TINY,
+    )
     for workers in ("1", "2"):
         code, output = command.run("--name", f"w{workers}", *fixed, "--workers-per-trial", workers)
         assert code == 0, output

@@ -12,7 +12,7 @@ from pyarrow.fs import LocalFileSystem
 
 from tests.tuner.conftest import TINY
 from tests.tuner.small_disk import SmallDisk, small_disk
-from tuner.experiment import Experiment
+from tuner.storage.experiment import Experiment
 
 # Long enough to be caught in the middle, and more trials than run at once: none of them may be used up
 SEARCH = ("--model", "separable", "--samples", "3", "--max-epochs", "60", "--grace-epochs", "60", "--patience", "60",
@@ -42,7 +42,10 @@ def empty(disk: SmallDisk) -> None:
     ids=["full", "read-only"],
 )
 def test_a_search_ends_with_a_sentence_and_goes_on_when_the_storage_is_mended(
-    break_it: Callable[[SmallDisk], None], mend_it: Callable[[SmallDisk], None], told: str, disk: SmallDisk
+    break_it: Callable[[SmallDisk], None],
+    mend_it: Callable[[SmallDisk], None],
+    told: str,
+    disk: SmallDisk,
 ) -> None:
     driver = disk.start("--name", "run", *SEARCH)
     disk.wait_for_epochs("run", 6)
@@ -73,7 +76,7 @@ def test_a_search_ends_with_a_sentence_and_goes_on_when_the_storage_is_mended(
 def test_a_trial_that_starts_on_a_storage_that_has_turned_read_only_blames_the_storage(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner import trial
+    from tuner.trials import trial
 
     experiment = Experiment(LocalFileSystem(), str(disk.storage / "experiments" / "run"))
     experiment.mark("session-001")
@@ -85,15 +88,31 @@ def test_a_trial_that_starts_on_a_storage_that_has_turned_read_only_blames_the_s
     assert raised.value.args[0] == errno.EROFS
 
 
-def test_a_trial_of_two_workers_ends_with_the_same_sentence_when_the_disk_is_full(disk: SmallDisk) -> None:
+def test_a_trial_of_two_workers_ends_with_the_same_sentence_when_the_disk_is_full(
+    disk: SmallDisk,
+) -> None:
     epochs = ("--max-epochs", "400", "--patience", "400", "400")
-    group = ("--model", "separable", "--workers-per-trial", "2", "--samples", "1", "--finalists", "1", *epochs, *TINY)
+    group = (
+        "--model",
+        "separable",
+        "--workers-per-trial",
+        "2",
+        "--samples",
+        "1",
+        "--finalists",
+        "1",
+        *epochs,
+        *TINY,
+    )
     driver = disk.start("--name", "run", *group)
     disk.wait_for_epochs("run", 3)
     disk.fill()
     output, _ = driver.communicate(timeout=90)
     assert driver.returncode == 1, output
-    assert "can't be written (No space left on device): make room there, then type" in output.splitlines()[-1]
+    assert (
+        "can't be written (No space left on device): make room there, then type"
+        in output.splitlines()[-1]
+    )
     assert "Traceback" not in output
     assert disk.table("trials", "run").error.isna().all()
     assert len(disk.table("epochs", "run")) >= 3

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import views
-from analysis.charts import drawing, quality, search, speed, style
+from analysis.charts import drawing, quality, search, speed, style, views
 from analysis.charts import trials as curves
-from analysis.dashboard.store import Store
-from analysis.importance import importances
-from analysis.labels import labelled, machines
-from analysis.tables import publish
+from analysis.charts.importance import importances
+from analysis.charts.labels import labelled, machines
+from analysis.dashboard.snapshot import Store
+from analysis.tables.files import publish
 from analysis.timing import comparison
 from tests.analysis.made_runs import START, change, make_run, searched, timing_rows
 from tests.analysis.timing.session_rows import compared, series_rows, torchvision
@@ -51,9 +50,13 @@ def charts_of(storage: Path) -> Charts:
     accuracy, best = store.frame("accuracy"), views.bests(trials)
     if len(accuracy):
         networks = views.accuracy_of(accuracy, best)
-        found["thresholds"] = quality.thresholds(networks, views.baselines_of(accuracy, accuracy.run[0]))
+        found["thresholds"] = quality.thresholds(
+            networks, views.baselines_of(accuracy, accuracy.run[0])
+        )
         series = best.series.iloc[0]
-        found["images"] = quality.images(*views.image_grid(store.frame("samples"), best, "spread", series, 8, True))
+        found["images"] = quality.images(
+            *views.image_grid(store.frame("samples"), best, "spread", series, 8, True)
+        )
     timings = store.frame("timings")
     return found | _of_speed(timings) if len(timings) else found
 
@@ -62,13 +65,18 @@ def _of_search(trials: pd.DataFrame) -> Charts:
     best, shares = views.best_so_far(trials), importances(trials)
     found: Charts = {"history": search.history(trials, best), "parallel": search.parallel(trials)}
     found |= {"compare": search.compare(best.assign(label=best.run))} if len(best) else {}
-    found |= {f"slice {name}": search.slices(trials, name) for name in search.PARAMETERS if trials[name].notna().any()}
+    found |= {
+        f"slice {name}": search.slices(trials, name)
+        for name in search.PARAMETERS
+        if trials[name].notna().any()
+    }
     return found | ({"importance": search.importance(shares)} if len(shares) else {})
 
 
 def _of_speed(timings: pd.DataFrame) -> Charts:
     every = [
-        (one, comparison.passes(timings[timings.run == one.run], one.session)) for one in machines(timings).itertuples()
+        (one, comparison.passes(timings[timings.run == one.run], one.session))
+        for one in machines(timings).itertuples()
     ]
     passes = every[0][1]
     series = comparison.summary(passes)
@@ -76,11 +84,16 @@ def _of_speed(timings: pd.DataFrame) -> Charts:
     bests = comparison.best(series)
     bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end")
     side_by_side = [
-        views.measured(comparison.best(comparison.summary(rows)), "end_to_end").assign(measurement=one.label)
+        views.measured(comparison.best(comparison.summary(rows)), "end_to_end").assign(
+            measurement=one.label
+        )
         for one, rows in every
     ]
     return {
-        **{f"times {name}": speed.times(views.measured(series, name), study) for name in ("end_to_end", "device")},
+        **{
+            f"times {name}": speed.times(views.measured(series, name), study)
+            for name in ("end_to_end", "device")
+        },
         "speedup": speed.speedup(views.speedups(passes, series, "cpu")),
         "pareto": speed.pareto(bests),
         "measurements": speed.measurements(pd.concat(side_by_side)),
@@ -123,7 +136,15 @@ def trials_before_their_first_epoch_beside_one_that_has_one(storage: Path) -> No
 
 def nothing_but_trials_before_their_first_epoch(storage: Path) -> None:
     make_run(storage, trials=2, epochs=1, tested=False)
-    change(storage, "trials", best_validation_loss=None, best_epoch=None, epochs=0, stop_reason=None, ended_at=pd.NaT)
+    change(
+        storage,
+        "trials",
+        best_validation_loss=None,
+        best_epoch=None,
+        epochs=0,
+        stop_reason=None,
+        ended_at=pd.NaT,
+    )
     change_to_no_rows(storage, "epochs")
 
 
@@ -173,7 +194,9 @@ def check(name: str, svg: str) -> None:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
-def test_every_chart_is_drawn_in_every_situation(situation: Callable[[Path], None], tmp_path: Path) -> None:
+def test_every_chart_is_drawn_in_every_situation(
+    situation: Callable[[Path], None], tmp_path: Path
+) -> None:
     situation(tmp_path)
     charts = charts_of(tmp_path)
     assert set(charts) == SITUATIONS[situation]
@@ -200,7 +223,9 @@ def test_every_chart_of_a_run_is_drawn(svg_of: Callable[[str], str], name: str) 
 
 @pytest.mark.parametrize("kind", ENDS)
 @pytest.mark.parametrize("name", sorted(ALL - {"slice dropout", "slice patience", "times device"}))
-def test_every_chart_is_saved_as_a_picture_and_a_page(svg_of: Callable[[str], str], name: str, kind: str) -> None:
+def test_every_chart_is_saved_as_a_picture_and_a_page(
+    svg_of: Callable[[str], str], name: str, kind: str
+) -> None:
     content = drawing.converted(svg_of(name), kind)
     assert content.startswith(KINDS[kind])
     assert content.rstrip().endswith(ENDS[kind])
@@ -234,7 +259,9 @@ def test_every_chart_is_saved_as_a_picture_and_a_page(svg_of: Callable[[str], st
         ("measurements", "point", 3),
     ],
 )
-def test_every_trial_pass_and_image_is_there(svg_of: Callable[[str], str], name: str, kind: str, count: int) -> None:
+def test_every_trial_pass_and_image_is_there(
+    svg_of: Callable[[str], str], name: str, kind: str, count: int
+) -> None:
     assert svg_of(name).count(f'aria-roledescription="{kind}"') == count
 
 
@@ -271,7 +298,9 @@ def test_no_chart_carries_what_only_the_owner_of_the_machine_should_see(tmp_path
         assert private not in json.dumps(chart.to_dict()), name
 
 
-def test_a_legend_has_its_place_on_the_page_and_on_paper(run: Charts, svg_of: Callable[[str], str]) -> None:
+def test_a_legend_has_its_place_on_the_page_and_on_paper(
+    run: Charts, svg_of: Callable[[str], str]
+) -> None:
     assert style.for_page(run["history"]).to_dict()["config"]["legend"]["orient"] == "bottom"
     assert "Network" in texts(svg_of("history"))
 
@@ -294,7 +323,9 @@ def test_a_network_has_its_own_colour_whatever_else_is_shown(network: str) -> No
             assert len(set(found.values())) == len(found)
 
 
-@pytest.mark.parametrize(("network", "colour"), [("cnn", "#0072B2"), ("fc", "#D55E00"), ("separable", "#009E73")])
+@pytest.mark.parametrize(
+    ("network", "colour"), [("cnn", "#0072B2"), ("fc", "#D55E00"), ("separable", "#009E73")]
+)
 def test_a_networks_points_are_drawn_in_its_colour(network: str, colour: str) -> None:
     trials = searched([0.1, 0.2, 0.3], model=network)
     svg = drawn(search.history(trials, views.best_so_far(trials)))
@@ -304,7 +335,10 @@ def test_a_networks_points_are_drawn_in_its_colour(network: str, colour: str) ->
 
 @pytest.mark.parametrize("count", range(1, 17))
 def test_up_to_16_labels_of_a_chart_have_different_colours(count: int) -> None:
-    for labels in ([f"run {n}" for n in range(count)], [*style.NETWORKS, *(f"run {n}" for n in range(13))][:count]):
+    for labels in (
+        [f"run {n}" for n in range(count)],
+        [*style.NETWORKS, *(f"run {n}" for n in range(13))][:count],
+    ):
         assert len(set(colours_of(*labels).values())) == count
 
 
@@ -326,12 +360,16 @@ def test_more_labels_than_colours_are_no_error() -> None:
     ids=["a decade", "two decades", "many decades", "little", "less", "one value", "nothing"],
 )
 def test_log_axes_have_round_ticks_near_the_data(values: list[float], ticks: list[float]) -> None:
-    assert style.log_axis(pd.Series(values, dtype=float)).to_dict()["values"] == pytest.approx(ticks)
+    assert style.log_axis(pd.Series(values, dtype=float)).to_dict()["values"] == pytest.approx(
+        ticks
+    )
 
 
 def test_a_log_axis_has_between_one_and_twelve_ticks_among_the_data() -> None:
     luck = np.random.default_rng(0)
-    for low, span in zip(10 ** luck.uniform(-6, 3, 300), 10 ** luck.uniform(0, 6, 300), strict=True):
+    for low, span in zip(
+        10 ** luck.uniform(-6, 3, 300), 10 ** luck.uniform(0, 6, 300), strict=True
+    ):
         ticks = style.log_axis(pd.Series([low, low * span])).to_dict()["values"]
         assert any(low <= tick <= low * span for tick in ticks)
         assert len(ticks) <= 12
@@ -367,7 +405,9 @@ def test_the_front_joins_and_names_those_that_no_other_beats() -> None:
         ]
     )
     bests = comparison.best(series)
-    chart = speed.pareto(views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end"))
+    chart = speed.pareto(
+        views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end")
+    )
     spec = chart.to_dict()
     front, points, names = (
         [row["subject"] for row in spec["datasets"][layer.get("data", spec.get("data"))["name"]]]
@@ -389,12 +429,24 @@ def test_more_than_5000_trials_are_drawn() -> None:
 
 def test_losses_that_are_not_positive_are_left_out_of_logarithmic_charts() -> None:
     trials = searched([0.0, 0.1, None])
-    charts = [search.history(trials, views.best_so_far(trials)), search.slices(trials, "learning_rate")]
+    charts = [
+        search.history(trials, views.best_so_far(trials)),
+        search.slices(trials, "learning_rate"),
+    ]
     assert [drawn(chart).count('aria-roledescription="point"') for chart in charts] == [1, 1]
 
 
 def test_every_state_and_ending_has_a_shape_or_colour_of_its_own() -> None:
-    reasons = [None, "max_epochs", "early_stopping", "asha", "diverged", "out_of_memory", "error", "interrupted"]
+    reasons = [
+        None,
+        "max_epochs",
+        "early_stopping",
+        "asha",
+        "diverged",
+        "out_of_memory",
+        "error",
+        "interrupted",
+    ]
     trials = searched([0.1] * len(reasons), stop_reason=reasons)
     for scale, column in ((search.STATES, "state"), (curves.ENDINGS, "ending")):
         known: dict[str, Any] = scale.to_dict()

@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from analysis.tables import publish, rows_of
+from analysis.tables.files import publish, rows_of
 from tests.analysis.made_runs import make_run, timing_rows
-from trainables.registry import build
-from trainables.weights import SavedNetwork, save_network
+from tests.paths import ROOT
+from trainables.networks.registry import build
+from trainables.networks.weights import SavedNetwork, save_network
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
-ROOT = Path(__file__).parents[3]
 ARTIFACTS_VARIABLE = "TRANSFORM_TUNER_ARTIFACTS"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -44,7 +44,12 @@ TRACEBACK = "Traceback (most recent call last):\n  ...\nRuntimeError: <b>the pip
 def revise(storage: Path, run: str, trials: Container[int], **facts: Any) -> None:
     """Publish a run's trials with other columns for some of them."""
     rows = rows_of(storage / "tables", "trials", run)
-    publish(storage / "tables", "trials", run, [row | facts if row["trial"] in trials else row for row in rows])
+    publish(
+        storage / "tables",
+        "trials",
+        run,
+        [row | facts if row["trial"] in trials else row for row in rows],
+    )
 
 
 @dataclass
@@ -68,7 +73,11 @@ class Dashboard:
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders()
         answer = connection.getresponse()
-        body = "" if answer.status == http.HTTPStatus.SWITCHING_PROTOCOLS else answer.read().decode(errors="replace")
+        body = (
+            ""
+            if answer.status == http.HTTPStatus.SWITCHING_PROTOCOLS
+            else answer.read().decode(errors="replace")
+        )
         connection.close()
         return answer.status, answer.headers, body
 
@@ -116,14 +125,21 @@ class Visit:
     def listen(self) -> None:
         """Note requests and errors from now on."""
         self.page.on("request", lambda request: self._requested(request.url))
-        self.page.on("websocket", lambda socket: self._requested(socket.url.replace("ws://", "http://")))
+        self.page.on(
+            "websocket", lambda socket: self._requested(socket.url.replace("ws://", "http://"))
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: self._said(message.type, message.text, message.location.get("url", "")))
+        self.page.on(
+            "console",
+            lambda message: self._said(message.type, message.text, message.location.get("url", "")),
+        )
 
     def wait(self, charts: int = 0) -> "Visit":
         """Until the page is connected, its script has run, and at least so many charts are drawn."""
         self.page.wait_for_selector(READY)
-        self.page.locator("[data-testid='stSkeleton'], [data-stale='true']").first.wait_for(state="detached")
+        self.page.locator("[data-testid='stSkeleton'], [data-stale='true']").first.wait_for(
+            state="detached"
+        )
         if charts:
             self.page.locator(PLOTS).nth(charts - 1).wait_for()
         return self
@@ -136,8 +152,12 @@ class Visit:
 
     def whole(self) -> None:
         """Make the window as high as the page, which scrolls in a part of it."""
-        height = self.page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? innerHeight")
-        self.page.set_viewport_size({"width": self.page.viewport_size["width"], "height": int(height)})  # type: ignore[index]
+        height = self.page.evaluate(
+            "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? innerHeight"
+        )
+        self.page.set_viewport_size(
+            {"width": self.page.viewport_size["width"], "height": int(height)}
+        )  # type: ignore[index]
 
     def _requested(self, url: str) -> None:
         self.requests += 1
@@ -145,7 +165,9 @@ class Visit:
             self.foreign.append(url)
 
     def _said(self, kind: str, text: str, url: str) -> None:
-        harmless = "/_stcore/" in url and "404" in text  # Streamlit looks for its base path below each page's address
+        harmless = (
+            "/_stcore/" in url and "404" in text
+        )  # Streamlit looks for its base path below each page's address
         if kind == "error" and not harmless:
             self.errors.append(f"{text} {url}")
 
@@ -158,7 +180,9 @@ class Visitor:
         self._pictures = pictures
         self._contexts: list[BrowserContext] = []
 
-    def __call__(self, address: str, size: dict[str, int] = DESKTOP, charts: int = 0, ready: bool = True) -> Visit:
+    def __call__(
+        self, address: str, size: dict[str, int] = DESKTOP, charts: int = 0, ready: bool = True
+    ) -> Visit:
         """A page at this address with no cookies; `ready` unless it is no page of Streamlit's."""
         context = self._browser.new_context(viewport=size)  # type: ignore[arg-type]
         context.set_default_timeout(WAIT_SEC * 1000)
@@ -172,7 +196,9 @@ class Visitor:
         """Close everything."""
         for number, context in enumerate(self._contexts):
             for page in context.pages:
-                page.screenshot(path=self._pictures.with_name(f"{self._pictures.name}-{number}.png"))
+                page.screenshot(
+                    path=self._pictures.with_name(f"{self._pictures.name}-{number}.png")
+                )
             context.close()
 
 
@@ -211,8 +237,25 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("storage")
     make_run(storage, "fc-1")
     make_run(storage, "cnn-1", model="cnn", seed=1, day=1)
-    make_run(storage, "fc-photos", data="photos", validation_fingerprint="v", test_fingerprint="t", seed=2, day=2)
-    make_run(storage, "separable-1", model="separable", seed=3, day=3, status="running", ended_at=None, tested=False)
+    make_run(
+        storage,
+        "fc-photos",
+        data="photos",
+        validation_fingerprint="v",
+        test_fingerprint="t",
+        seed=2,
+        day=2,
+    )
+    make_run(
+        storage,
+        "separable-1",
+        model="separable",
+        seed=3,
+        day=3,
+        status="running",
+        ended_at=None,
+        tested=False,
+    )
     tables = storage / "tables"
     publish(tables, "timings", "cnn-1", timing_rows("cnn-1", cpu_model="Intel Xeon"))
     revise(storage, "cnn-1", [FAILED], stop_reason="error", error=TRACEBACK)

@@ -29,7 +29,9 @@ OPENED = (HTTPStatus.OK, HTTPStatus.SWITCHING_PROTOCOLS)
 @pytest.fixture(scope="module")
 def guarded(storage: Path) -> Iterator[Dashboard]:
     """One that asks for a token, and that a friend's name leads to as well."""
-    with dashboard(storage, "--token", "--allow-host", FRIEND, TRANSFORM_TUNER_TOKEN=TOKEN) as running:
+    with dashboard(
+        storage, "--token", "--allow-host", FRIEND, TRANSFORM_TUNER_TOKEN=TOKEN
+    ) as running:
         yield running
 
 
@@ -59,17 +61,24 @@ def test_a_name_that_was_allowed_is_answered_too(guarded: Dashboard) -> None:
     assert statuses(guarded, Host=f"{FRIEND}.{STRANGER}", **in_the_cookie(TOKEN)) == (bad, bad)
 
 
-def test_a_page_of_another_site_can_open_no_websocket(server: Dashboard, guarded: Dashboard) -> None:
+def test_a_page_of_another_site_can_open_no_websocket(
+    server: Dashboard, guarded: Dashboard
+) -> None:
     stranger = {"Origin": f"http://{STRANGER}"}
     assert server.get(STREAM, **HANDSHAKE, **stranger)[0] == HTTPStatus.FORBIDDEN
-    assert guarded.get(STREAM, **HANDSHAKE, **stranger, **in_the_cookie(TOKEN))[0] == HTTPStatus.FORBIDDEN
+    assert (
+        guarded.get(STREAM, **HANDSHAKE, **stranger, **in_the_cookie(TOKEN))[0]
+        == HTTPStatus.FORBIDDEN
+    )
     own = {"Origin": server.address.rstrip("/")}
     assert server.get(STREAM, **HANDSHAKE, **own)[0] == HTTPStatus.SWITCHING_PROTOCOLS
 
 
 def test_it_listens_on_the_loopback_only(server: Dashboard) -> None:
     connections = psutil.Process(server.process.pid).net_connections("inet")
-    assert {c.laddr for c in connections if c.status == psutil.CONN_LISTEN} == {("127.0.0.1", server.port)}
+    assert {c.laddr for c in connections if c.status == psutil.CONN_LISTEN} == {
+        ("127.0.0.1", server.port)
+    }
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"])
@@ -78,7 +87,10 @@ def test_on_every_address_only_the_loopback_has_names(address: str) -> None:
 
 
 def test_its_own_address_and_the_names_given_are_allowed() -> None:
-    assert set(allowed_hosts("192.0.2.7", [FRIEND])) - set(allowed_hosts("127.0.0.1", [])) == {"192.0.2.7", FRIEND}
+    assert set(allowed_hosts("192.0.2.7", [FRIEND])) - set(allowed_hosts("127.0.0.1", [])) == {
+        "192.0.2.7",
+        FRIEND,
+    }
 
 
 @pytest.mark.parametrize("name", ["g*1", "*gpu", "*", "*.*", "a/b", "a:80"])
@@ -102,7 +114,9 @@ def test_without_the_token_there_is_a_form_and_nothing_else(guarded: Dashboard, 
     assert headers["Set-Cookie"] is None
 
 
-@pytest.mark.parametrize("wrong", ["x", QUOTED[:-3], QUOTED + "x", QUOTED.upper(), "%C3%A9", "%ff", f"{QUOTED}%00"])
+@pytest.mark.parametrize(
+    "wrong", ["x", QUOTED[:-3], QUOTED + "x", QUOTED.upper(), "%C3%A9", "%ff", f"{QUOTED}%00"]
+)
 def test_a_wrong_token_is_told_so(guarded: Dashboard, wrong: str) -> None:
     status, headers, body = guarded.get(f"/?token={wrong}")
     assert (status, headers["Set-Cookie"]) == (HTTPStatus.UNAUTHORIZED, None)
@@ -111,13 +125,19 @@ def test_a_wrong_token_is_told_so(guarded: Dashboard, wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "x", TOKEN + "x", "\xe9"])
 def test_a_wrong_cookie_opens_nothing(guarded: Dashboard, wrong: str) -> None:
-    assert statuses(guarded, **in_the_cookie(wrong)) == (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    assert statuses(guarded, **in_the_cookie(wrong)) == (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+    )
 
 
 def test_a_websocket_needs_the_cookie(guarded: Dashboard) -> None:
     assert guarded.get(STREAM, **HANDSHAKE)[0] == HTTPStatus.FORBIDDEN
     assert guarded.get(f"{STREAM}?token={QUOTED}", **HANDSHAKE)[0] == HTTPStatus.FORBIDDEN
-    assert guarded.get(STREAM, **HANDSHAKE, **in_the_cookie(TOKEN))[0] == HTTPStatus.SWITCHING_PROTOCOLS
+    assert (
+        guarded.get(STREAM, **HANDSHAKE, **in_the_cookie(TOKEN))[0]
+        == HTTPStatus.SWITCHING_PROTOCOLS
+    )
 
 
 def test_the_right_token_moves_from_the_address_into_a_cookie(guarded: Dashboard) -> None:
@@ -126,7 +146,9 @@ def test_the_right_token_moves_from_the_address_into_a_cookie(guarded: Dashboard
     assert status == HTTPStatus.SEE_OTHER
     location = urlsplit(headers["Location"])
     assert (location.netloc, location.path) == ("", "/trials")
-    assert parse_qs(location.query, keep_blank_values=True) == parse_qs(query, keep_blank_values=True)
+    assert parse_qs(location.query, keep_blank_values=True) == parse_qs(
+        query, keep_blank_values=True
+    )
     assert "few" not in headers["Location"] + body
     assert headers["Referrer-Policy"] == "no-referrer"
     cookie, *flags = headers["Set-Cookie"].split("; ")
@@ -204,7 +226,13 @@ def test_a_socket_that_is_closed_twice_makes_no_traceback() -> None:
         sent.append(message)
 
     server = OriginMiddleware(Starlette(routes=[WebSocketRoute("/", closes_twice)]))
-    scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [], "subprotocols": []}
+    scope = {
+        "type": "websocket",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "subprotocols": [],
+    }
     with ThreadPoolExecutor(1) as thread:  # in this one the browser of other tests has its own loop
         thread.submit(lambda: asyncio.run(server(scope, receive, send))).result()
     assert ended

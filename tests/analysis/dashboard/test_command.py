@@ -46,8 +46,12 @@ def test_a_mistake_is_told_in_a_sentence(
     assert told in complaint
 
 
-@pytest.mark.parametrize("arguments", [["--port", "eighty"], ["--bogus"], ["one", "two"], ["--allow-host"]])
-def test_what_cannot_be_understood_is_a_mistake_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--port", "eighty"], ["--bogus"], ["one", "two"], ["--allow-host"]]
+)
+def test_what_cannot_be_understood_is_a_mistake_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -85,13 +89,19 @@ def test_it_says_where_it_is_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         assert f"Tables   {tmp_path}/tables\n" in running.printed
         assert re.search(r"^Address  http://0\.0\.0\.0:\d+/\n", running.printed, re.MULTILINE)
         assert running.process.stdout is not None
-        assert "--token" in running.process.stdout.readline(), "everybody can reach it, and it says so"
-        assert f"ssh -L {running.port}:localhost:{running.port}" in running.process.stdout.readline()
+        assert "--token" in running.process.stdout.readline(), (
+            "everybody can reach it, and it says so"
+        )
+        assert (
+            f"ssh -L {running.port}:localhost:{running.port}" in running.process.stdout.readline()
+        )
 
 
 def test_ctrl_c_right_after_the_start_is_taken_as_well(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "analysis.dashboard", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         while not process.stdout.readline().startswith("Address"):
             pass

@@ -15,7 +15,7 @@ WITHIN_SEC = 15  # it is four seconds at most; this is not a test of the machine
 SEARCH = """
 import sys, time
 from pathlib import Path
-from analysis.tables import GrowingTable, publish
+from analysis.tables.files import GrowingTable, publish
 from tests.analysis.made_runs import epoch_frame, run_row, trial_frame
 
 tables = Path(sys.argv[1]) / "tables"
@@ -47,13 +47,17 @@ def waiting(empty: Path) -> Iterator[Dashboard]:
         yield running
 
 
-def test_new_runs_and_trials_appear_by_themselves(empty: Path, waiting: Dashboard, visit: Visitor) -> None:
+def test_new_runs_and_trials_appear_by_themselves(
+    empty: Path, waiting: Dashboard, visit: Visitor
+) -> None:
     opened = visit(waiting.address)
     opened.text("No runs yet")
     opened.page.evaluate("window.same = true")
     trials = opened.page.get_by_test_id("stMetric").filter(has_text=re.compile(r"^Trials"))
     command = [sys.executable, "-c", SEARCH, str(empty)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as search:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as search:
         assert search.stdin is not None
         assert search.stdout is not None
         for count in (3, 4, 8):

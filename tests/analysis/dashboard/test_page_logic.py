@@ -14,8 +14,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis.dashboard.search import DRAWN
-from analysis.schema import arrow_schema
-from analysis.tables import publish, read, table_path
+from analysis.tables.files import publish, read, table_path
+from analysis.tables.schema import arrow_schema
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
 from tests.analysis.made_runs import (
     epoch_frame,
@@ -26,8 +26,8 @@ from tests.analysis.made_runs import (
     timing_rows,
     trial_frame,
 )
-from trainables.registry import build
-from trainables.weights import SavedNetwork, save_network
+from trainables.networks.registry import build
+from trainables.networks.weights import SavedNetwork, save_network
 
 SLICES = ("Learning rate", "Dropout", "Patience")
 STRANGE = "a*b*_[x](http:evil)`~<b>$1$:smile:"  # a run's name is a folder's: anything but a slash
@@ -49,7 +49,7 @@ def page(storage: "Path", name: str) -> None:
 
     from analysis.dashboard.page import _problems, _state
     from analysis.dashboard.selection import choose
-    from analysis.dashboard.store import Store
+    from analysis.dashboard.snapshot import Store
 
     store = Store(storage)
     store.version()
@@ -106,7 +106,9 @@ def charts(app: AppTest) -> list[str]:
 
 def drawn(app: AppTest, title: str) -> pd.DataFrame:
     """The rows behind a chart: the largest of its tables."""
-    (chart,) = [chart for chart in app.get("vega_lite_chart") if chart.proto.alt.startswith(f"{title}. ")]
+    (chart,) = [
+        chart for chart in app.get("vega_lite_chart") if chart.proto.alt.startswith(f"{title}. ")
+    ]
     tables = [pa.ipc.open_stream(table.data.data).read_all() for table in chart.proto.datasets]
     return max(tables, key=len).to_pandas()
 
@@ -120,10 +122,18 @@ def test_key_figures_are_those_of_the_run(storage: Path) -> None:
         "Finished": ("12", "11 by ASHA, 1 failed"),
         "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
         "Best loss": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
-        "Cosine ≥ 0.95": (f"{int(best.best_validation_accuracy * 10_000) / 100:.2f} %", "validation, that epoch"),
+        "Cosine ≥ 0.95": (
+            f"{int(best.best_validation_accuracy * 10_000) / 100:.2f} %",
+            "validation, that epoch",
+        ),
     }
     assert "No trial running" in told(app)
-    assert charts(app) == ["Search history", "Parallel coordinates", "Hyperparameter importance", *SLICES]
+    assert charts(app) == [
+        "Search history",
+        "Parallel coordinates",
+        "Hyperparameter importance",
+        *SLICES,
+    ]
 
 
 def test_the_newest_run_is_shown_first(storage: Path) -> None:
@@ -137,20 +147,33 @@ def test_the_newest_run_is_shown_first(storage: Path) -> None:
 def test_a_run_of_two_losses_is_ranked_by_accuracy_and_the_pages_say_so(tmp_path: Path) -> None:
     make_run_of_two_losses(tmp_path)
     app = opened(tmp_path, "search")
-    assert "By the highest validation cosine accuracy at 0.95, then the highest mean cosine" in told(app)
+    assert (
+        "By the highest validation cosine accuracy at 0.95, then the highest mean cosine"
+        in told(app)
+    )
     found = app.dataframe[0].value
-    assert list(zip(found.series, found.trial, strict=True)) == [("fc, perceptual", 3), ("fc, mse", 0)]
+    assert list(zip(found.series, found.trial, strict=True)) == [
+        ("fc, perceptual", 3),
+        ("fc, mse", 0),
+    ]
     app = opened(tmp_path, "quality")
     assert "Best: the highest validation cosine accuracy at 0.95" in told(app)
     assert app.selectbox(key="of").options == ["fc, perceptual", "fc, mse"]
-    assert opened(tmp_path, "trials").selectbox(key="trial").options == ["r / 3", "r / 2", "r / 0", "r / 1"]
+    assert opened(tmp_path, "trials").selectbox(key="trial").options == [
+        "r / 3",
+        "r / 2",
+        "r / 0",
+        "r / 1",
+    ]
 
 
 def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:
     app = opened(storage, runs=list(RUNS))
     assert figures(app)["Trials"] == ("96", "2 running")
     assert not {"Best loss", "Cosine ≥ 0.95"} & set(figures(app))
-    assert "There are 4 series: networks, losses, training or validation images differ." in told(app)
+    assert "There are 4 series: networks, losses, training or validation images differ." in told(
+        app
+    )
     series = {"cnn on cifar10", "fc on cifar10", "fc on photos", "separable on cifar10"}
     assert set(drawn(app, "Search history").series) == series
     assert set(app.dataframe[0].value.series) == series
@@ -209,8 +232,22 @@ def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> N
 )  # fmt: skip
 def test_trials_without_an_epoch_are_told(name: str, hint: str, tmp_path: Path) -> None:
     make_run(tmp_path, trials=3, tested=False)
-    nothing = {"best_epoch": None, "best_validation_loss": None, "best_validation_accuracy": None, "epochs": 0}
-    revise(tmp_path, "fc-1", range(3), stop_reason=None, ended_at=None, device=None, checkpoint=None, **nothing)
+    nothing = {
+        "best_epoch": None,
+        "best_validation_loss": None,
+        "best_validation_accuracy": None,
+        "epochs": 0,
+    }
+    revise(
+        tmp_path,
+        "fc-1",
+        range(3),
+        stop_reason=None,
+        ended_at=None,
+        device=None,
+        checkpoint=None,
+        **nothing,
+    )
     put(tmp_path / "tables", "epochs", "fc-1", epoch_frame(trial_frame(run_row("fc-1"), 0, 1), 1))
     app = opened(tmp_path, name, trial="fc-1 / 0")
     assert hint in told(app)
@@ -223,7 +260,10 @@ def test_trials_without_an_epoch_are_told(name: str, hint: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("search", ["Search history", "Parallel coordinates"]), ("trials", ["Learning curves", "Timeline"])],
+    [
+        ("search", ["Search history", "Parallel coordinates"]),
+        ("trials", ["Learning curves", "Timeline"]),
+    ],
 )
 def test_one_trial_with_one_epoch_is_drawn(name: str, shown: list[str], tmp_path: Path) -> None:
     make_run(tmp_path, trials=1, epochs=1, tested=False)
@@ -260,7 +300,9 @@ def test_tables_of_the_first_version_are_shown(tmp_path: Path) -> None:
     for table, column in (("trials", "loss"), ("samples", "rank")):
         path = table_path(tmp_path / "tables", table, "fc-1")
         old = arrow_schema(table).metadata | {b"schema_version": b"1"}
-        pq.write_table(pq.read_table(path).drop_columns([column]).replace_schema_metadata(old), path)
+        pq.write_table(
+            pq.read_table(path).drop_columns([column]).replace_schema_metadata(old), path
+        )
     assert set(drawn(opened(tmp_path, "search"), "Search history").series) == {"fc"}
     app = opened(tmp_path, "quality", images="worst")
     assert charts(app) == ["Accuracy by threshold"]
@@ -323,7 +365,9 @@ def test_a_folder_with_signs_of_markdown_is_plain_text(tmp_path: Path) -> None:
 
 def test_data_with_signs_of_markdown_is_plain_text_in_the_filter(tmp_path: Path) -> None:
     for name, data in (("fc-1", "a*b*"), ("fc-2", "c")):
-        make_run(tmp_path, name, data=data, validation_fingerprint=data, trials=1, epochs=1, tested=False)
+        make_run(
+            tmp_path, name, data=data, validation_fingerprint=data, trials=1, epochs=1, tested=False
+        )
     assert "a*b*" not in opened(tmp_path).button_group(key="data").proto.options[0].content
 
 
@@ -353,13 +397,16 @@ def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) ->
     make_run(tmp_path, trials=4, tested=False)
     weights, others = build("fc", dropout=0.1).state_dict(), build("fc", dropout=0.1).state_dict()
     torch.save(
-        {"weights": others if best else weights, "best_weights": weights if best else None}, tmp_path / "state.pt"
+        {"weights": others if best else weights, "best_weights": weights if best else None},
+        tmp_path / "state.pt",
     )
     revise(tmp_path, "fc-1", [2], checkpoint=str(tmp_path))
     app = opened(tmp_path, "trials", trial="fc-1 / 2")
     found: dict[str, Any] = {}
     exec(app.code[0].value, found)
-    assert all(torch.equal(value, weights[name]) for name, value in found["network"].state_dict().items())
+    assert all(
+        torch.equal(value, weights[name]) for name, value in found["network"].state_dict().items()
+    )
     assert "Only finalists have a weights file" in told(app)
 
 
@@ -367,7 +414,12 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
     make_run(tmp_path, "fc-1")
     rows = [*timing_rows("fc-1"), *timing_rows("fc-1", session=2)]
     publish(tmp_path / "tables", "timings", "fc-1", rows)
-    publish(tmp_path / "tables", "timings", "timing-1", timing_rows("timing-1", session=3, cpu_model="Intel Xeon"))
+    publish(
+        tmp_path / "tables",
+        "timings",
+        "timing-1",
+        timing_rows("timing-1", session=3, cpu_model="Intel Xeon"),
+    )
     app = opened(tmp_path, "speed", runs=["fc-1", "timing-1"])
     labels = app.selectbox(key="measurement").options
     assert len(labels) == 3
@@ -375,9 +427,13 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
     for label in labels:
         app.selectbox(key="measurement").set_value(label).run()
         assert not app.exception
-        run, number = ("timing-1", 3) if "Intel" in label else ("fc-1", 1 if "session 1" in label else 2)
+        run, number = (
+            ("timing-1", 3) if "Intel" in label else ("fc-1", 1 if "session 1" in label else 2)
+        )
         times = pd.DataFrame(timing_rows(run, session=number))
-        times = times[times["pass"].notna()].assign(us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images)
+        times = times[times["pass"].notna()].assign(
+            us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images
+        )
         medians = times.groupby(["subject", "batch_size"]).us.median()
         shown = drawn(app, "Time an image, CPU").set_index(["subject", "batch_size"])
         assert shown.passes.eq(10).all()
@@ -385,4 +441,7 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
     side_by_side = drawn(app, "Best time of each subject, CPU")
     assert not side_by_side.duplicated(["subject", "measurement"]).any()
     assert set(side_by_side.measurement) == set(labels)
-    assert "3 measurements, on 2 different machines or settings; separate series, never pooled." in told(app)
+    assert (
+        "3 measurements, on 2 different machines or settings; separate series, never pooled."
+        in told(app)
+    )

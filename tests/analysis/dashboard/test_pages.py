@@ -37,14 +37,22 @@ def path_of(name: str) -> str:
     return "" if name == "search" else name
 
 
-@pytest.fixture(scope="module", params=[(name, size) for name in CHARTS for size in ("desktop", "phone")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[(name, size) for name in CHARTS for size in ("desktop", "phone")],
+    ids="-".join,
+)
 def seen(
     request: pytest.FixtureRequest, browser: "Browser", artifacts: Path, server: Dashboard
 ) -> Iterator[tuple[str, str, Visit]]:
     """Each page at each size, opened once, with all runs; its picture is of the whole page."""
     name, size = request.param
     visitor = Visitor(browser, artifacts / f"{name}-{size}")
-    visit = visitor(f"{server.address}{path_of(name)}?{ALL}", {"desktop": DESKTOP, "phone": PHONE}[size], CHARTS[name])
+    visit = visitor(
+        f"{server.address}{path_of(name)}?{ALL}",
+        {"desktop": DESKTOP, "phone": PHONE}[size],
+        CHARTS[name],
+    )
     yield name, size, visit
     visit.whole()
     visit.wait(CHARTS[name])
@@ -91,7 +99,9 @@ def test_chosen_networks_and_runs_are_in_the_address(server: Dashboard, visit: V
     for page in (first, again):
         page.text("There are 2 series")
         for run in ("fc-1", "fc-photos"):
-            assert page.page.get_by_test_id("stMultiSelect").get_by_text(run, exact=True).count() == 1
+            assert (
+                page.page.get_by_test_id("stMultiSelect").get_by_text(run, exact=True).count() == 1
+            )
     assert pressed(pill(again, "fc"))
     assert not pressed(pill(again, "cnn"))
 
@@ -115,7 +125,9 @@ def test_an_opened_trial_is_in_the_address(server: Dashboard, visit: Visitor) ->
     assert again.page.get_by_test_id("stCode").first.inner_text().strip() == TRACEBACK
 
 
-def test_an_opened_finalist_shows_its_images_and_how_to_load_it(server: Dashboard, visit: Visitor) -> None:
+def test_an_opened_finalist_shows_its_images_and_how_to_load_it(
+    server: Dashboard, visit: Visitor
+) -> None:
     trial = urlencode({"runs": "fc-1", "trial": f"fc-1 / {FINALIST}"})
     opened = visit(f"{server.address}trials?{trial}", charts=3)
     opened.page.get_by_test_id("stImage").locator("img").wait_for()
@@ -141,7 +153,9 @@ def test_the_order_of_images_is_in_the_address(server: Dashboard, visit: Visitor
 
 
 def test_saved_figures_and_tables_are_whole(storage: Path, visit: Visitor) -> None:
-    with dashboard(storage) as alone:  # with more pages open Streamlit may drop a file before it is fetched
+    with dashboard(
+        storage
+    ) as alone:  # with more pages open Streamlit may drop a file before it is fetched
         opened = visit(f"{alone.address}trials?{ALL}", charts=2)
         for kind, magic in KINDS.items():
             assert saved(opened, "curves", kind).startswith(magic)

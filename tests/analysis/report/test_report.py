@@ -14,7 +14,7 @@ import pytest
 from analysis.report.__main__ import main
 from analysis.report.answer import answer
 from analysis.report.facts import accuracy, with_interval
-from analysis.tables import publish, rows_of
+from analysis.tables.files import publish, rows_of
 from tests.analysis.made_runs import (
     accuracy_rows,
     make_run,
@@ -24,9 +24,19 @@ from tests.analysis.made_runs import (
     timing_rows,
     trial_frame,
 )
+from tests.paths import ROOT
 
 GRID = ["input", "pipeline", "fc, mse", "fc, perceptual"]
-FIGURES = {"loss", "curves", "thresholds", "images-spread", "images-worst", "history", "parallel", "importance"}
+FIGURES = {
+    "loss",
+    "curves",
+    "thresholds",
+    "images-spread",
+    "images-worst",
+    "history",
+    "parallel",
+    "importance",
+}
 FIGURES |= {"times-cpu", "pareto-cpu"}
 
 
@@ -44,7 +54,11 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         found = dict(attrs)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.links += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "action", "data")
+        ]
         if tag == "img":
             self.alts.append(found.get("alt") or "")
 
@@ -60,9 +74,12 @@ class Page(html.parser.HTMLParser):
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("storage")
     make_run(storage, "fc-1", commit="0123456789abcdef", dirty=False)
-    best = min(rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"])["trial"]
+    best = min(
+        rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"]
+    )["trial"]
     measured = [
-        row | {"subject": f"trial {best}", "trial": best} if row["trial"] == 0 else row for row in timing_rows("fc-1")
+        row | {"subject": f"trial {best}", "trial": best} if row["trial"] == 0 else row
+        for row in timing_rows("fc-1")
     ]
     publish(storage / "tables", "timings", "fc-1", measured)
     return storage
@@ -81,17 +98,23 @@ def page(written: Path) -> Page:
 
 def test_every_figure_is_there_as_pdf_and_svg_and_nothing_is_left_over(written: Path) -> None:
     names = {path.name for path in written.iterdir()}
-    assert names == {f"{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg")} | {"report.html"}
+    assert names == {f"{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg")} | {
+        "report.html"
+    }
     assert all(path.read_bytes().startswith(b"%PDF-") for path in written.glob("*.pdf"))
     assert all(path.read_text().startswith("<svg") for path in written.glob("*.svg"))
 
 
-def test_the_page_needs_no_script_and_nothing_but_itself_and_is_below_a_megabyte(written: Path, page: Page) -> None:
+def test_the_page_needs_no_script_and_nothing_but_itself_and_is_below_a_megabyte(
+    written: Path, page: Page
+) -> None:
     assert "script" not in page.tags
     assert page.links
     assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
     inner = [base64.b64decode(link.partition(",")[2]).decode() for link in page.links]
-    assert not [url for svg in inner for url in re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', svg)]
+    assert not [
+        url for svg in inner for url in re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', svg)
+    ]
     assert "default-src 'none'" in (written / "report.html").read_text()
     assert (written / "report.html").stat().st_size < 1_000_000
 
@@ -106,7 +129,10 @@ def test_every_figure_on_the_page_is_the_one_that_was_saved_and_says_in_words_wh
 
 
 def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
-    assert "99.00 % [98.79, 99.18] of 10,000 test images reach a cosine similarity of 0.95" in page.text
+    assert (
+        "99.00 % [98.79, 99.18] of 10,000 test images reach a cosine similarity of 0.95"
+        in page.text
+    )
     assert "the best floor: 35.00 %, the ceiling: 100.00 %" in page.text
     assert re.search(
         r"On the CPU, at batch 1,000, it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as torchvision's best batch and",
@@ -115,7 +141,9 @@ def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
 
 
 def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, page: Page) -> None:
-    best = min(rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"])
+    best = min(
+        rows_of(storage / "tables", "trials", "fc-1"), key=lambda row: row["best_validation_loss"]
+    )
     for words in (
         "45,000, SHA-256 train-pixels", "24: 12 asha, 6 max_epochs, 6 early_stopping", "AMD EPYC, 2 cores, 16 GiB",
         f"{best['trial']} of 24", f"lr {best['learning_rate']:.2e}", "0123456789ab", "seed 0",
@@ -147,7 +175,12 @@ def test_the_commands_bring_all_of_it_again(page: Page, storage: Path) -> None:
 
 def test_text_from_the_tables_can_not_become_markup(tmp_path: Path) -> None:
     make_run(
-        tmp_path, "r", trials=2, epochs=1, command="<script>alert(1)</script>", data="<img src=http://evil.example>"
+        tmp_path,
+        "r",
+        trials=2,
+        epochs=1,
+        command="<script>alert(1)</script>",
+        data="<img src=http://evil.example>",
     )
     assert main(["r", "--storage", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     page = Page((tmp_path / "out" / "report.html").read_text())
@@ -157,33 +190,50 @@ def test_text_from_the_tables_can_not_become_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("trials", "epochs"), [(0, 1), (1, 1), (3, 2)])
-def test_a_run_that_has_only_begun_has_a_report_too(tmp_path: Path, trials: int, epochs: int) -> None:
-    make_run(tmp_path, "r", trials=trials, epochs=epochs, tested=False, status="running", ended_at=None)
+def test_a_run_that_has_only_begun_has_a_report_too(
+    tmp_path: Path, trials: int, epochs: int
+) -> None:
+    make_run(
+        tmp_path, "r", trials=trials, epochs=epochs, tested=False, status="running", ended_at=None
+    )
     assert main(["r", "--storage", str(tmp_path)]) == 0
     text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
     assert "Not measured yet" in text
     assert ("nothing to report yet" in text) == (trials == 0)
 
 
-def test_a_network_that_is_no_better_than_a_floor_is_called_that(storage: Path, tmp_path: Path) -> None:
+def test_a_network_that_is_no_better_than_a_floor_is_called_that(
+    storage: Path, tmp_path: Path
+) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
     rows = rows_of(tmp_path / "tables", "accuracy", "r")
-    lowered = [row | {"share": 0.2, "share_mean": 0.2} if row["kind"] == "trial" else row for row in rows]
+    lowered = [
+        row | {"share": 0.2, "share_mean": 0.2} if row["kind"] == "trial" else row for row in rows
+    ]
     publish(tmp_path / "tables", "accuracy", "r", lowered)
     assert main(["r", "--storage", str(tmp_path)]) == 0
-    assert "no better than an output that costs nothing" in (tmp_path / "reports" / "r" / "report.html").read_text()
+    assert (
+        "no better than an output that costs nothing"
+        in (tmp_path / "reports" / "r" / "report.html").read_text()
+    )
 
 
 def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
     run = run_row("r")
     made = trial_frame(run, 4, 1)
     rows, trials = accuracy_rows(run, made), made.to_dict("records")
-    repeated: list[dict[str, Any]] = [row | {"confirms": row["trial"], "subject": "trial 99"} for row in rows[:9]]
-    assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [row[0] for row in accuracy(rows, trials).rows]
+    repeated: list[dict[str, Any]] = [
+        row | {"confirms": row["trial"], "subject": "trial 99"} for row in rows[:9]
+    ]
+    assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [
+        row[0] for row in accuracy(rows, trials).rows
+    ]
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.9983, 10_000)])
-def test_the_interval_is_the_one_whose_ends_the_share_is_two_standard_errors_from(share: float, count: int) -> None:
+def test_the_interval_is_the_one_whose_ends_the_share_is_two_standard_errors_from(
+    share: float, count: int
+) -> None:
     told = with_interval(share, count)
     low, high = (float(number) / 100 for number in re.findall(r"[\d.]+", told.partition("[")[2]))
     for end in (low, high):
@@ -202,7 +252,9 @@ def test_the_answer_of_a_run_without_speed_says_so(tmp_path: Path) -> None:
 
 def test_only_the_last_measurement_is_reported(tmp_path: Path) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
-    rows = timing_rows("r", 1, cpu_model="the first machine") + timing_rows("r", 2, cpu_model="the second machine")
+    rows = timing_rows("r", 1, cpu_model="the first machine") + timing_rows(
+        "r", 2, cpu_model="the second machine"
+    )
     publish(tmp_path / "tables", "timings", "r", rows)
     assert main(["r", "--storage", str(tmp_path)]) == 0
     text = (tmp_path / "reports" / "r" / "report.html").read_text()
@@ -212,7 +264,11 @@ def test_only_the_last_measurement_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["nope"], "no run 'nope': give one of fc-1"), (["../fc-1"], "no run '../fc-1'"), ([".."], "no run '..'")],
+    [
+        (["nope"], "no run 'nope': give one of fc-1"),
+        (["../fc-1"], "no run '../fc-1'"),
+        ([".."], "no run '..'"),
+    ],
 )
 def test_a_run_that_is_not_there_is_answered_with_those_that_are(
     storage: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
@@ -223,17 +279,27 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(
     assert error.count("\n") == 1
 
 
-def test_a_place_that_takes_no_files_ends_with_status_one(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_takes_no_files_ends_with_status_one(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (
         main(
-            ["fc-1", "--storage", str(storage), "--out", str(storage / "tables" / "runs" / "run=fc-1" / "runs.parquet")]
+            [
+                "fc-1",
+                "--storage",
+                str(storage),
+                "--out",
+                str(storage / "tables" / "runs" / "run=fc-1" / "runs.parquet"),
+            ]
         )
         == 1
     )
     assert "give another --out" in capsys.readouterr().err
 
 
-def test_a_damaged_table_is_named_and_no_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_table_is_named_and_no_page_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
     (tmp_path / "tables" / "epochs" / "run=r" / "epochs.parquet").write_bytes(b"torn")
     assert main(["r", "--storage", str(tmp_path)]) == 2
@@ -244,7 +310,7 @@ def test_a_damaged_table_is_named_and_no_page_is_written(tmp_path: Path, capsys:
 def test_the_command_says_where_everything_lies(storage: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "analysis.report", "fc-1", "--storage", str(storage), "--out", str(tmp_path / "paper")],
-        capture_output=True, text=True, cwd=Path(__file__).parents[3],
+        capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert f"Report   {tmp_path}/paper/report.html" in done.stdout
@@ -258,11 +324,17 @@ def test_two_losses_stand_side_by_side(tmp_path: Path) -> None:
     out = tmp_path / "reports" / "r"
     assert "fc, perceptual" in (out / "thresholds.svg").read_text()
     grid = (out / "images-spread.svg").read_text()
-    heights = {name: float(re.search(rf"translate\([^,]*,([\d.]+)\)[^>]*>{name}<", grid)[1]) for name in GRID}
+    heights = {
+        name: float(re.search(rf"translate\([^,]*,([\d.]+)\)[^>]*>{name}<", grid)[1])
+        for name in GRID
+    }
     assert sorted(heights, key=heights.__getitem__) == GRID
     page = (out / "report.html").read_text()
     assert "Input, pipeline and output of trial 0 (fc, mse) and trial 3 (fc, perceptual): " in page
-    assert "3 of 4 (the highest validation cosine accuracy at 0.95, then the highest mean cosine, " in page
+    assert (
+        "3 of 4 (the highest validation cosine accuracy at 0.95, then the highest mean cosine, "
+        in page
+    )
     assert "perceptual loss, lr " in page
     assert "trial 2 (perceptual)" in page
     assert "Finalists were chosen by the highest validation cosine accuracy at 0.95" in page
@@ -275,9 +347,16 @@ def test_the_answer_without_any_trial_is_a_sentence() -> None:
 def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path: Path) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
     broken = [
-        row | {"verdict": None} for row in timing_rows("r", 2, cpu_model="the second machine") if row["pass"] == 1
+        row | {"verdict": None}
+        for row in timing_rows("r", 2, cpu_model="the second machine")
+        if row["pass"] == 1
     ]
-    publish(tmp_path / "tables", "timings", "r", timing_rows("r", 1, cpu_model="the first machine") + broken)
+    publish(
+        tmp_path / "tables",
+        "timings",
+        "r",
+        timing_rows("r", 1, cpu_model="the first machine") + broken,
+    )
     assert main(["r", "--storage", str(tmp_path)]) == 0
     text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
     assert "the first machine" in text
@@ -285,7 +364,9 @@ def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path:
     assert "the second machine" not in text
 
 
-def test_a_best_trial_that_was_not_measured_does_not_lend_its_name_to_others_images(tmp_path: Path) -> None:
+def test_a_best_trial_that_was_not_measured_does_not_lend_its_name_to_others_images(
+    tmp_path: Path,
+) -> None:
     make_run(tmp_path, "r", trials=6, epochs=1)
     rows = trial_frame(run_row("r"), 6, 1)
     measured = set(rows.sort_values("best_validation_loss").trial.head(3))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.pipelines import reference
+from trainables.pipelines.study import reference
 
 _calls = itertools.count()
 _long_and_short: Iterator[float] = iter(())

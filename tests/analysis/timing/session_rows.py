@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import TABLES
-from analysis.tables import Row
+from analysis.tables.files import Row
+from analysis.tables.schema import TABLES
 from analysis.timing import comparison
 from analysis.timing.record import study_rows
 
@@ -54,7 +54,10 @@ def series_rows(subject: str, batch_size: int, us: Sequence[float], **more: Any)
     rows = []
     for number, time in enumerate(us, start=1):
         row = SAME | {"subject": subject, "batch_size": batch_size, "pass": number} | more
-        row |= {"end_to_end_sec": time * row["images"] / 1e6, "device_sec": time * row["images"] / 2e6}
+        row |= {
+            "end_to_end_sec": time * row["images"] / 1e6,
+            "device_sec": time * row["images"] / 2e6,
+        }
         row = dict.fromkeys(COLUMNS) | row
         assert list(row) == COLUMNS, "only what the table has"
         rows.append(row)
@@ -63,7 +66,13 @@ def series_rows(subject: str, batch_size: int, us: Sequence[float], **more: Any)
 
 def torchvision(batch_size: int, us: Sequence[float], **more: Any) -> list[Row]:
     """A series of the pipeline, in uint8 unless told otherwise."""
-    facts = {"kind": "pipeline", "engine": "torchvision", "precision": "uint8", "share_95": 1.0, "share_99": 1.0}
+    facts = {
+        "kind": "pipeline",
+        "engine": "torchvision",
+        "precision": "uint8",
+        "share_95": 1.0,
+        "share_99": 1.0,
+    }
     return series_rows(more.pop("subject", "torchvision uint8"), batch_size, us, **(facts | more))
 
 

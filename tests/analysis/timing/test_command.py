@@ -16,17 +16,28 @@ import pytest
 import torch
 from filelock import FileLock
 
-from analysis.provenance import code_version
-from analysis.schema import arrow_schema
-from analysis.tables import publish, read
+from analysis.tables.files import publish, read
+from analysis.tables.provenance import code_version
+from analysis.tables.schema import arrow_schema
 from analysis.timing.__main__ import main
 from analysis.timing.protocol import INVALID_IQR, relative_iqr
 from analysis.timing.record import STUDY_SEC
-from trainables.places import cache_directory
+from tests.paths import ROOT
+from trainables.data.cache_dir import cache_directory
 
-ROOT = Path(__file__).parents[3]
 OWN = "tests.analysis.timing.own_subjects"
-TINY = ("--data", "photos", "--images", "200", "--passes", "3", "--series-sec", "1", "--devices", "cpu")
+TINY = (
+    "--data",
+    "photos",
+    "--images",
+    "200",
+    "--passes",
+    "3",
+    "--series-sec",
+    "1",
+    "--devices",
+    "cpu",
+)
 SUBJECTS = ("torchvision float32", "Pillow", "separable", f"{OWN}:right", f"{OWN}:noisy")
 
 
@@ -61,9 +72,27 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The pipeline, a peer, a network, and two functions of one's own, one of which is never twice as fast."""
     storage = tmp_path_factory.mktemp("finished")
-    own = ("--subject", f"{OWN}:right", "--subject", f"{OWN}:noisy", "--only", "torchvision f*", *SUBJECTS[1:])
+    own = (
+        "--subject",
+        f"{OWN}:right",
+        "--subject",
+        f"{OWN}:noisy",
+        "--only",
+        "torchvision f*",
+        *SUBJECTS[1:],
+    )
     process = start(
-        *TINY, "--batch-sizes", "200", "1", *own, "--storage", str(storage), "--seed", "4", "--threads", "1"
+        *TINY,
+        "--batch-sizes",
+        "200",
+        "1",
+        *own,
+        "--storage",
+        str(storage),
+        "--seed",
+        "4",
+        "--threads",
+        "1",
     )
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stdout + stderr
@@ -77,7 +106,9 @@ def test_the_tables_have_their_schemas(finished: Finished) -> None:
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 
 
-def test_every_subject_has_all_its_passes_at_every_batch_size_with_both_times(finished: Finished) -> None:
+def test_every_subject_has_all_its_passes_at_every_batch_size_with_both_times(
+    finished: Finished,
+) -> None:
     passes = finished.passes
     sizes = {name: [1] if name == "Pillow" else [1, 200] for name in SUBJECTS}
     found = passes.groupby("subject").batch_size.unique()
@@ -92,7 +123,9 @@ def test_every_subject_has_all_its_passes_at_every_batch_size_with_both_times(fi
 
 def test_rounds_are_interleaved(finished: Finished) -> None:
     ordered = finished.passes.sort_values("measured_at")
-    rounds = [list(zip(part.subject, part.batch_size, strict=True)) for _, part in ordered.groupby("pass")]
+    rounds = [
+        list(zip(part.subject, part.batch_size, strict=True)) for _, part in ordered.groupby("pass")
+    ]
     assert list(ordered["pass"]) == sorted(ordered["pass"])
     assert rounds[0] == rounds[1] == rounds[2]
 
@@ -106,7 +139,15 @@ def test_every_row_says_under_what_circumstances_it_came_about(finished: Finishe
     assert set(passes.commit) == {code_version()[0]}
     assert set(passes.gpu_processes) == {0}
     assert json.loads(passes.versions.iloc[0])["torch"] == torch.__version__.split("+")[0]
-    for column in ("cpu_model", "host", "cores", "limit_sec", "matrix_gflops", "bandwidth_gb_per_sec", "peak_mib"):
+    for column in (
+        "cpu_model",
+        "host",
+        "cores",
+        "limit_sec",
+        "matrix_gflops",
+        "bandwidth_gb_per_sec",
+        "peak_mib",
+    ):
         assert passes[column].notna().all()
     assert passes[["gpu_model", "driver", "energy_j", "power_w"]].isna().all(axis=None)
     assert passes.other_load.notna().all()
@@ -116,7 +157,9 @@ def test_every_row_says_under_what_circumstances_it_came_about(finished: Finishe
 
 def test_every_subject_stands_with_what_it_is_and_how_well_it_computes(finished: Finished) -> None:
     rows = finished.passes.drop_duplicates("subject").set_index("subject")
-    assert dict(rows.kind) == dict(zip(SUBJECTS, ["pipeline", "peer", "untrained", "own", "own"], strict=True))
+    assert dict(rows.kind) == dict(
+        zip(SUBJECTS, ["pipeline", "peer", "untrained", "own", "own"], strict=True)
+    )
     assert rows.loc["separable", "model"] == "separable"
     assert rows.loc["separable", "compared_with"] == "its eager float32 output"
     assert pd.isna(rows.loc["separable", "share_95"])
@@ -134,18 +177,22 @@ def test_every_series_has_one_verdict_and_the_noisy_one_is_invalid(finished: Fin
     noisy = passes[(passes.subject == f"{OWN}:noisy") & (passes.batch_size == 200)]
     assert relative_iqr(list(noisy.end_to_end_sec)) > INVALID_IQR
     assert set(noisy.verdict) == {"invalid"}
-    assert noisy.reason.iloc[0].startswith(("the middle half of the passes spreads", "other work kept"))
+    assert noisy.reason.iloc[0].startswith(
+        ("the middle half of the passes spreads", "other work kept")
+    )
     assert f"{OWN}:noisy at 200" in finished.stdout
 
 
 def test_the_studys_five_numbers_are_quoted_and_not_judged(finished: Finished) -> None:
     study = finished.table("timings").query("kind == 'study'")
-    assert dict(zip(zip(study.subject, study.device, strict=True), study.end_to_end_sec, strict=True)) == {
-        (name, device): sec for (name, _, device), sec in STUDY_SEC.items()
-    }
+    assert dict(
+        zip(zip(study.subject, study.device, strict=True), study.end_to_end_sec, strict=True)
+    ) == {(name, device): sec for (name, _, device), sec in STUDY_SEC.items()}
     assert len(study) == 5
     assert set(study.images) == {10_000}
-    assert study[["pass", "batch_size", "verdict", "device_sec", "measured_at"]].isna().all(axis=None)
+    assert (
+        study[["pass", "batch_size", "verdict", "device_sec", "measured_at"]].isna().all(axis=None)
+    )
 
 
 def test_what_has_weights_has_a_card(finished: Finished) -> None:
@@ -183,14 +230,23 @@ def test_nothing_but_the_results_is_printed(finished: Finished) -> None:
             "--devices cuda: PyTorch finds no GPU here",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
-        (["--batch-sizes", "1", "201"], "--batch-sizes 201: 200 images are timed; give sizes between 1 and 200"),
+        (
+            ["--batch-sizes", "1", "201"],
+            "--batch-sizes 201: 200 images are timed; give sizes between 1 and 200",
+        ),
         (["--batch-sizes", "0"], "--batch-sizes 0: "),
         (["--passes", "1"], "--passes must be at least 2, but got 1"),
         (["--series-sec", "nan"], "--series-sec must be at least 0.1, but got nan"),
         (["--images", "6001"], "give --images between 1 and 6,000"),
         (["--images", "0"], "give --images between 1 and 6,000"),
-        (["--only", "torchvision*", "no such*"], "--only 'no such*' fits no subject: there are 'torchvision uint8', "),
-        (["--subject", "not a name"], "--subject 'not a name': give a function of your own as package.module:function"),
+        (
+            ["--only", "torchvision*", "no such*"],
+            "--only 'no such*' fits no subject: there are 'torchvision uint8', ",
+        ),
+        (
+            ["--subject", "not a name"],
+            "--subject 'not a name': give a function of your own as package.module:function",
+        ),
         (["--run", "made"], "--data goes without --run"),
     ],
 )
@@ -210,27 +266,38 @@ def assert_one_error(capfd: pytest.CaptureFixture[str], message: str) -> None:
     assert message in captured.err
 
 
-def test_an_unknown_run_is_said_with_those_that_there_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_run_is_said_with_those_that_there_are(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
-    assert_one_error(capfd, f"--run absent: {tmp_path} has no such run; give one of (there is none)")
+    assert_one_error(
+        capfd, f"--run absent: {tmp_path} has no such run; give one of (there is none)"
+    )
     for name in ("second", "first"):
         publish(tmp_path / "tables", "runs", name, [])
     assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
     assert_one_error(capfd, f"--run absent: {tmp_path} has no such run; give one of first, second")
 
 
-def test_a_second_timing_at_the_same_time_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_second_timing_at_the_same_time_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     cache_directory().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_directory() / "timing.lock"):
         assert main([*TINY, "--storage", str(tmp_path)]) == 2
-    assert_one_error(capfd, "another timing is under way on this machine, and both would be wrong: wait for it")
+    assert_one_error(
+        capfd, "another timing is under way on this machine, and both would be wrong: wait for it"
+    )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("wrong_shape", "makes (200, 28, 28) torch.float32 of 200 images: it has to return a tensor (200, 1, 28, 28)"),
+        (
+            "wrong_shape",
+            "makes (200, 28, 28) torch.float32 of 200 images: it has to return a tensor (200, 1, 28, 28)",
+        ),
         ("no_such_function", "has no attribute 'no_such_function'"),
     ],
 )
@@ -254,9 +321,28 @@ def test_a_person_sees_one_line_and_no_traceback(tmp_path: Path) -> None:
 
 
 def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
-    few = ("--data", "photos", "--images", "20", "--batch-sizes", "20", "--devices", "cpu", "--threads", "1")
+    few = (
+        "--data",
+        "photos",
+        "--images",
+        "20",
+        "--batch-sizes",
+        "20",
+        "--devices",
+        "cpu",
+        "--threads",
+        "1",
+    )
     process = start(
-        *few, "--passes", "50000", "--series-sec", "30000", "--only", "matrix, *", "--storage", str(tmp_path)
+        *few,
+        "--passes",
+        "50000",
+        "--series-sec",
+        "30000",
+        "--only",
+        "matrix, *",
+        "--storage",
+        str(tmp_path),
     )
     try:
         end = time.monotonic() + 90
@@ -271,8 +357,28 @@ def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_passes_up_to_then_and_ends_every_process(tmp_path: Path) -> None:
-    own = ("--subject", f"{OWN}:right", "--only", f"{OWN}:right", "matrix, factors", "--storage", str(tmp_path))
-    few = ("--data", "photos", "--images", "20", "--batch-sizes", "1", "20", "--devices", "cpu", "--threads", "1")
+    own = (
+        "--subject",
+        f"{OWN}:right",
+        "--only",
+        f"{OWN}:right",
+        "matrix, factors",
+        "--storage",
+        str(tmp_path),
+    )
+    few = (
+        "--data",
+        "photos",
+        "--images",
+        "20",
+        "--batch-sizes",
+        "1",
+        "20",
+        "--devices",
+        "cpu",
+        "--threads",
+        "1",
+    )
     process = start(*few, "--passes", "50000", "--series-sec", "30000", *own)
     try:
         end = time.monotonic() + 90
@@ -282,14 +388,18 @@ def test_ctrl_c_keeps_the_passes_up_to_then_and_ends_every_process(tmp_path: Pat
         assert len(before) >= 50
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the command and to its children
+        os.killpg(
+            process.pid, signal.SIGINT
+        )  # as a terminal does, to the command and to its children
         stdout, stderr = process.communicate(timeout=60)
     finally:
         if process.poll() is None:
             process.kill()
     assert process.returncode == 130, stderr
     assert stderr == ""
-    assert stdout.endswith("Interrupted; what was measured up to now is in the table `timings`, without verdicts.\n")
+    assert stdout.endswith(
+        "Interrupted; what was measured up to now is in the table `timings`, without verdicts.\n"
+    )
     after = rows(tmp_path)
     pd.testing.assert_frame_equal(after.head(len(before)), before)
     passes = after[after.kind != "study"]

@@ -8,12 +8,21 @@ import pandas as pd
 import pytest
 
 from analysis.timing import comparison
-from analysis.timing.comparison import Ratio, crossover, faster_sizes, median_interval, pareto, times_faster
+from analysis.timing.comparison import (
+    Ratio,
+    crossover,
+    faster_sizes,
+    median_interval,
+    pareto,
+    times_faster,
+)
 from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
 
 
 def one(series: pd.DataFrame, subject: str, batch_size: int, device: str = "cpu") -> pd.Series:
-    rows = series[(series.subject == subject) & (series.batch_size == batch_size) & (series.device == device)]
+    rows = series[
+        (series.subject == subject) & (series.batch_size == batch_size) & (series.device == device)
+    ]
     assert len(rows) == 1
     return rows.iloc[0]
 
@@ -34,24 +43,41 @@ def test_times_an_image_are_in_microseconds_whatever_a_pass_takes() -> None:
     assert passes.device_us.tolist() == pytest.approx([3.0, 3.0])
 
 
-def test_the_share_of_the_limit_is_of_the_whole_on_a_cpu_and_of_the_devices_own_time_on_a_gpu() -> None:
-    rows = [series_rows("fc", 1, [2.0], device=device, limit_sec=0.25)[0] for device in ("cpu", "cuda")]
+def test_the_share_of_the_limit_is_of_the_whole_on_a_cpu_and_of_the_devices_own_time_on_a_gpu() -> (
+    None
+):
+    rows = [
+        series_rows("fc", 1, [2.0], device=device, limit_sec=0.25)[0] for device in ("cpu", "cuda")
+    ]
     passes, _ = compared(rows)
     assert passes.limit_share.tolist() == [0.25 / 2.0, 0.25 / 1.0]
 
 
 def test_a_series_is_one_row_of_medians_and_quartiles() -> None:
     times = [5.0, 1.0, 2.0, 40.0, 3.0]
-    rows = series_rows("fc", 8, times, verdict="warning", reason="why", threads=4, model="fc", peak_mib=7.0)
+    rows = series_rows(
+        "fc", 8, times, verdict="warning", reason="why", threads=4, model="fc", peak_mib=7.0
+    )
     _, series = compared([*rows, *series_rows("fc", 64, [9.0])])
-    assert series[["subject", "device", "batch_size"]].to_numpy().tolist() == [["fc", "cpu", 8], ["fc", "cpu", 64]]
+    assert series[["subject", "device", "batch_size"]].to_numpy().tolist() == [
+        ["fc", "cpu", 8],
+        ["fc", "cpu", 64],
+    ]
     first = series.iloc[0]
     assert (first.end_to_end_us, first.device_us, first.passes) == (3.0, 1.5, 5)
     assert (
-        (first.end_to_end_lower_us, first.end_to_end_upper_us) == tuple(np.quantile(times, [0.25, 0.75])) == (2.0, 5.0)
+        (first.end_to_end_lower_us, first.end_to_end_upper_us)
+        == tuple(np.quantile(times, [0.25, 0.75]))
+        == (2.0, 5.0)
     )
     assert first.limit_share == 0.5 / 3.0
-    assert (first.verdict, first.reason, first.threads, first.model, first.peak_mib) == ("warning", "why", 4, "fc", 7.0)
+    assert (first.verdict, first.reason, first.threads, first.model, first.peak_mib) == (
+        "warning",
+        "why",
+        4,
+        "fc",
+        7.0,
+    )
 
 
 def test_devices_and_sizes_are_never_mixed() -> None:
@@ -103,7 +129,9 @@ def test_the_baseline_is_the_faster_form_of_torchvision_on_that_device() -> None
 def test_drift_that_hits_both_alike_leaves_the_paired_ratio_exact() -> None:
     """The slow one dies after ten of thirty passes while the machine gets slower and slower."""
     drift = [1.1**number for number in range(30)]
-    passes, series = compared([*series_rows("fc", 8, drift), *torchvision(8, [3 * d for d in drift[:10]])])
+    passes, series = compared(
+        [*series_rows("fc", 8, drift), *torchvision(8, [3 * d for d in drift[:10]])]
+    )
     fast, slow = one(series, "fc", 8), one(series, "torchvision uint8", 8)
     ratio = times_faster(passes, fast, slow)
     assert ratio.median == pytest.approx(3)
@@ -113,7 +141,9 @@ def test_drift_that_hits_both_alike_leaves_the_paired_ratio_exact() -> None:
 
 
 def test_the_ratio_is_the_median_over_pairs_and_not_the_ratio_of_medians() -> None:
-    passes, series = compared([*series_rows("fc", 8, [1.0, 10.0, 100.0]), *torchvision(8, [4.0, 20.0, 300.0])])
+    passes, series = compared(
+        [*series_rows("fc", 8, [1.0, 10.0, 100.0]), *torchvision(8, [4.0, 20.0, 300.0])]
+    )
     fast, slow = one(series, "fc", 8), one(series, "torchvision uint8", 8)
     assert slow.end_to_end_us / fast.end_to_end_us == 2
     assert times_faster(passes, fast, slow) == Ratio(median=3, low=2, high=4, pairs=3)
@@ -163,7 +193,9 @@ def test_the_interval_is_the_narrowest_symmetric_one_with_at_least_95_percent(co
 
 
 @pytest.mark.parametrize("count", [10, 30])
-def test_the_interval_holds_the_median_of_a_skewed_distribution_as_often_as_it_says(count: int) -> None:
+def test_the_interval_holds_the_median_of_a_skewed_distribution_as_often_as_it_says(
+    count: int,
+) -> None:
     samples = np.random.default_rng(0).lognormal(size=(2000, count))  # its median is 1
     held = np.mean([low <= 1 <= high for low, high in map(median_interval, samples)])
     assert 0.95 <= held <= 0.985
@@ -194,7 +226,15 @@ def steady(*times: float) -> dict[int, list[float]]:
         ((5.0, 5.0, 20.0, 5.0), 250),
         ((10.0, 10.0, 10.0, 10.0), None),
     ],
-    ids=["from 8 on", "everywhere", "never", "not at the largest", "broken at 8", "broken at 64", "as fast"],
+    ids=[
+        "from 8 on",
+        "everywhere",
+        "never",
+        "not at the largest",
+        "broken at 8",
+        "broken at 64",
+        "as fast",
+    ],
 )
 def test_the_crossover_is_the_size_from_which_on_every_size_is_faster(
     times: tuple[float, ...], expected: int | None
@@ -209,7 +249,9 @@ def test_the_order_of_the_rows_does_not_move_the_crossover() -> None:
 
 def test_a_size_whose_interval_touches_1_is_not_faster() -> None:
     times = steady(20.0, 5.0, 4.0, 3.0)
-    assert crossing(times | {8: [10.0, 10.0, *[5.0] * 8]}) == 64, "of ten, the second smallest ratio is the end"
+    assert crossing(times | {8: [10.0, 10.0, *[5.0] * 8]}) == 64, (
+        "of ten, the second smallest ratio is the end"
+    )
     assert crossing(times | {8: [10.0, 9.99, *[5.0] * 8]}) == 8
 
 
@@ -219,10 +261,18 @@ def test_sizes_at_which_torchvision_was_not_measured_say_nothing() -> None:
 
 
 def test_a_subject_is_compared_on_its_own_device_alone() -> None:
-    assert crossing(steady(5.0, 5.0, 5.0, 5.0), device="cuda") is None, "torchvision was measured on the CPU"
-    rows = [*torchvision(1, [10.0] * 10), *torchvision(8, [10.0] * 10), *series_rows("fc", 8, [5.0] * 10)]
+    assert crossing(steady(5.0, 5.0, 5.0, 5.0), device="cuda") is None, (
+        "torchvision was measured on the CPU"
+    )
+    rows = [
+        *torchvision(1, [10.0] * 10),
+        *torchvision(8, [10.0] * 10),
+        *series_rows("fc", 8, [5.0] * 10),
+    ]
     rows += series_rows("fc", 1, [5.0] * 10, device="cuda")
-    assert crossover(faster_sizes(*compared(rows), "fc", "cpu")) == 8, "at batch 1 it was measured on the GPU alone"
+    assert crossover(faster_sizes(*compared(rows), "fc", "cpu")) == 8, (
+        "at batch 1 it was measured on the GPU alone"
+    )
 
 
 def front(
@@ -230,7 +280,8 @@ def front(
 ) -> list[bool]:
     """Which of these are unbeaten: share at 0.95, share at 0.99, µs an image, device."""
     frame = pd.DataFrame(
-        [(*row, "cpu")[:4] for row in rows], columns=["share_95", "share_99", "end_to_end_us", "device"]
+        [(*row, "cpu")[:4] for row in rows],
+        columns=["share_95", "share_99", "end_to_end_us", "device"],
     )
     found = pareto(frame.assign(verdict="valid"))
     assert found.dtype == bool
@@ -242,7 +293,9 @@ def test_what_is_worse_in_quality_and_speed_is_beaten() -> None:
 
 
 @pytest.mark.parametrize("better", [(0.91, 0.5, 2.0), (0.9, 0.51, 2.0), (0.9, 0.5, 1.9)])
-def test_one_better_number_beats_where_the_others_are_as_good(better: tuple[float, float, float]) -> None:
+def test_one_better_number_beats_where_the_others_are_as_good(
+    better: tuple[float, float, float],
+) -> None:
     assert front((0.9, 0.5, 2.0), better) == [False, True]
 
 
@@ -256,7 +309,9 @@ def test_equals_do_not_beat_each_other() -> None:
 
 
 @pytest.mark.parametrize("unknown", [(None, 1.0, 0.1), (1.0, None, 0.1), (None, None, 0.1)])
-def test_an_unknown_quality_neither_wins_nor_beats(unknown: tuple[float | None, float | None, float]) -> None:
+def test_an_unknown_quality_neither_wins_nor_beats(
+    unknown: tuple[float | None, float | None, float],
+) -> None:
     assert front(unknown, (0.9, 0.5, 2.0)) == [False, True]
 
 
@@ -265,21 +320,32 @@ def test_where_no_quality_is_known_nothing_is_unbeaten() -> None:
 
 
 def test_devices_do_not_beat_each_other() -> None:
-    assert front((1.0, 1.0, 1.0, "cuda"), (0.9, 0.9, 2.0, "cpu"), (0.8, 0.8, 3.0, "cpu")) == [True, True, False]
+    assert front((1.0, 1.0, 1.0, "cuda"), (0.9, 0.9, 2.0, "cpu"), (0.8, 0.8, 3.0, "cpu")) == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_front_keeps_the_rows_own_index() -> None:
-    frame = pd.DataFrame({"share_95": [1.0], "share_99": [1.0], "end_to_end_us": [1.0], "device": ["cpu"]}, index=[7])
+    frame = pd.DataFrame(
+        {"share_95": [1.0], "share_99": [1.0], "end_to_end_us": [1.0], "device": ["cpu"]}, index=[7]
+    )
     assert pareto(frame.assign(verdict="valid")).to_dict() == {7: True}
 
 
 def test_a_baseline_is_chosen_by_speed_alone_so_that_a_verdict_does_not_move_ratios() -> None:
-    _, series = compared([*torchvision(1, [400.0, 400.0]), *torchvision(8, [1.0, 1.0], verdict="invalid")])
+    _, series = compared(
+        [*torchvision(1, [400.0, 400.0]), *torchvision(8, [1.0, 1.0], verdict="invalid")]
+    )
     assert comparison.baseline(series, "cpu").batch_size == 8
 
 
 def test_what_is_invalid_is_on_no_front_and_beats_nobody() -> None:
-    rows = [*series_rows("slow", 8, [9.0, 9.0]), *series_rows("fast", 8, [1.0, 1.0], verdict="invalid")]
+    rows = [
+        *series_rows("slow", 8, [9.0, 9.0]),
+        *series_rows("fast", 8, [1.0, 1.0], verdict="invalid"),
+    ]
     _, series = compared(rows)
     bests = comparison.best(series)
     assert dict(zip(bests.subject, pareto(bests), strict=True)) == {"slow": True, "fast": False}

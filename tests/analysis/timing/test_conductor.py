@@ -7,11 +7,11 @@ import psutil
 import pytest
 
 from analysis.console import Console
-from analysis.tables import Row, read
+from analysis.tables.files import Row, read
 from analysis.timing.conductor import conduct
-from analysis.timing.config import TimingConfig
 from analysis.timing.subjects import Finalist
-from trainables import photos
+from analysis.timing.timing_settings import TimingConfig
+from trainables.data import photos
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)
@@ -49,7 +49,12 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
     made = Sessions(storage, [], [], [], set())
     for seed, own, finalists, only in (
         (5, (right,), (), (right, "matrix, factors")),
-        (0, (right, slow), (Finalist(7, "separable", "no/such.safetensors"),), (right, slow, "trial 7")),
+        (
+            0,
+            (right, slow),
+            (Finalist(7, "separable", "no/such.safetensors"),),
+            (right, slow, "trial 7"),
+        ),
     ):
         config = TimingConfig(
             run="run",
@@ -92,7 +97,9 @@ def order(rows: list[Row]) -> list[tuple[str, int]]:
 def test_every_round_goes_over_all_series_before_the_next_one_begins(sessions: Sessions) -> None:
     timings = measured(sessions.rows[0])
     assert list(timings["pass"]) == sorted(timings["pass"])
-    rounds = [list(zip(part.subject, part.batch_size, strict=True)) for _, part in timings.groupby("pass")]
+    rounds = [
+        list(zip(part.subject, part.batch_size, strict=True)) for _, part in timings.groupby("pass")
+    ]
     assert len(rounds) == 3
     assert rounds[0] == rounds[1] == rounds[2]
     assert len(set(rounds[0])) == len(rounds[0]) == 2 * len(SIZES)
@@ -101,13 +108,21 @@ def test_every_round_goes_over_all_series_before_the_next_one_begins(sessions: S
 def test_the_order_is_drawn_from_the_seed(sessions: Sessions) -> None:
     right = [(f"{OWN}:right", size) for size in SIZES]
     series = [("matrix, factors", size) for size in SIZES] + right
-    assert order(sessions.rows[0]) == random.Random(5).sample(series, len(series)) != random.Random(0).sample(series, 8)
+    assert (
+        order(sessions.rows[0])
+        == random.Random(5).sample(series, len(series))
+        != random.Random(0).sample(series, 8)
+    )
     assert order(sessions.rows[1]) == random.Random(0).sample(right, len(right)) != right
     assert [set(pd.DataFrame(rows).seed.dropna()) for rows in sessions.rows] == [{5}, {0}]
 
 
-def test_a_later_session_is_appended_and_leaves_the_earlier_ones_as_they_were(sessions: Sessions) -> None:
-    for number, (table, rows) in enumerate(zip(sessions.tables, sessions.rows, strict=True), start=1):
+def test_a_later_session_is_appended_and_leaves_the_earlier_ones_as_they_were(
+    sessions: Sessions,
+) -> None:
+    for number, (table, rows) in enumerate(
+        zip(sessions.tables, sessions.rows, strict=True), start=1
+    ):
         assert list(dict.fromkeys(table.session)) == list(range(1, number + 1))
         assert {row["session"] for row in rows} == {number}
         assert (table.session == number).sum() == len(rows)
@@ -126,7 +141,9 @@ def test_every_session_quotes_the_study_and_judges_every_series(sessions: Sessio
             assert (series.reason.iloc[0] == "") == (series.verdict.iloc[0] == "valid")
 
 
-def test_what_can_not_be_built_is_left_out_with_its_reason_and_the_rest_is_measured(sessions: Sessions) -> None:
+def test_what_can_not_be_built_is_left_out_with_its_reason_and_the_rest_is_measured(
+    sessions: Sessions,
+) -> None:
     (line,) = (line for line in sessions.lines[1] if line.startswith("trial 7"))
     assert line.startswith("trial 7 on cpu is left out: no/such.safetensors can't be read")
     assert set(measured(sessions.rows[1]).subject) == {f"{OWN}:right"}
@@ -148,7 +165,9 @@ def test_no_process_of_a_subject_is_left(sessions: Sessions) -> None:
     assert not sessions.children
 
 
-def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_invalid(tmp_path: Path) -> None:
+def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_invalid(
+    tmp_path: Path,
+) -> None:
     config = TimingConfig(
         run="run",
         storage=str(tmp_path),

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.timing import limits
 from analysis.timing.limits import IMAGE_BYTES, Card, Rates, card, limit_sec, measure
-from trainables import rates
-from trainables.pipelines import factors, reference
-from trainables.registry import build
-from trainables.separable import Separable
+from trainables.networks.registry import build
+from trainables.networks.separable import Separable
+from trainables.pipelines.study import factors, reference
+from trainables.training import matrix_rate
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -49,7 +49,11 @@ def test_the_card_of_the_separable_network() -> None:
 
 def test_the_pipelines_own_factors_cost_as_much_and_see_less() -> None:
     found = card(Separable.from_factors(factors(reference)))
-    assert (found.parameters, found.flops_per_image, found.weight_bytes) == (1795, SEPARABLE_FLOPS, 4 * 1795)
+    assert (found.parameters, found.flops_per_image, found.weight_bytes) == (
+        1795,
+        SEPARABLE_FLOPS,
+        4 * 1795,
+    )
     assert max(found.receptive_height, found.receptive_width) < 6
 
 
@@ -79,18 +83,32 @@ def test_an_image_is_read_as_bytes_and_written_as_floats() -> None:
 
 
 def test_where_memory_is_slow_the_limit_is_moving_the_images_and_the_weights_once() -> None:
-    one = Card(parameters=1, flops_per_image=1000, weight_bytes=5_000_000, receptive_height=1, receptive_width=1)
+    one = Card(
+        parameters=1,
+        flops_per_image=1000,
+        weight_bytes=5_000_000,
+        receptive_height=1,
+        receptive_width=1,
+    )
     assert limit_sec(one, SLOW_MEMORY, 1) == pytest.approx((6208 + 5_000_000) / 1e9)
     assert limit_sec(one, SLOW_MEMORY, 10_000) == pytest.approx((62_080_000 + 5_000_000) / 1e9)
 
 
 def test_where_arithmetic_is_slow_the_limit_is_that_of_all_images() -> None:
-    one = Card(parameters=1, flops_per_image=1000, weight_bytes=5_000_000, receptive_height=1, receptive_width=1)
+    one = Card(
+        parameters=1,
+        flops_per_image=1000,
+        weight_bytes=5_000_000,
+        receptive_height=1,
+        receptive_width=1,
+    )
     assert limit_sec(one, SLOW_MATRIX, 10_000) == pytest.approx(10_000 * 1000 / 1e9)
 
 
 def test_the_limit_is_the_longer_of_the_two_and_not_their_sum() -> None:
-    one = Card(parameters=0, flops_per_image=6208, weight_bytes=0, receptive_height=1, receptive_width=1)
+    one = Card(
+        parameters=0, flops_per_image=6208, weight_bytes=0, receptive_height=1, receptive_width=1
+    )
     assert limit_sec(one, Rates(1.0, 1.0), 1000) == pytest.approx(6208e3 / 1e9)
     assert limit_sec(one, Rates(0.5, 1.0), 1000) == pytest.approx(2 * 6208e3 / 1e9)
     assert limit_sec(one, Rates(1.0, 0.25), 1000) == pytest.approx(4 * 6208e3 / 1e9)
@@ -106,20 +124,28 @@ def test_no_network_can_be_faster_than_its_images_are_moved(model: str, images: 
     moving = images * 6208 / 1e9
     found = card(build(model))
     assert limit_sec(found, SLOW_MEMORY, images) >= moving
-    assert limit_sec(found, Rates(1e30, 1.0), images) == pytest.approx(moving + found.weight_bytes / 1e9)
+    assert limit_sec(found, Rates(1e30, 1.0), images) == pytest.approx(
+        moving + found.weight_bytes / 1e9
+    )
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MATRIX_SIZE", {"cpu": 64})
+    monkeypatch.setattr(matrix_rate, "MATRIX_SIZE", {"cpu": 64})
     monkeypatch.setattr(limits, "BUFFER_MIB", {"cpu": 2})
 
 
 @pytest.mark.usefixtures("small")
-def test_the_rates_are_those_of_the_best_try_after_an_untimed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rates_are_those_of_the_best_try_after_an_untimed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     product, copied = [0.001, 4.0, 2.0, 8.0, 3.0, 5.0], [0.001, 0.5, 0.9, 0.7, 0.25, 0.6]
-    moments = iter([0.0, *itertools.accumulate(sec for one in product + copied for sec in (one, 1.0))])
-    monkeypatch.setattr(rates, "time", types.SimpleNamespace(perf_counter=lambda: next(moments)))
+    moments = iter(
+        [0.0, *itertools.accumulate(sec for one in product + copied for sec in (one, 1.0))]
+    )
+    monkeypatch.setattr(
+        matrix_rate, "time", types.SimpleNamespace(perf_counter=lambda: next(moments))
+    )
     found = measure(CPU, "float32")
     assert found.matrix_gflops == pytest.approx(2 * 64**3 / 2.0 / 1e9)
     assert found.bandwidth_gb_per_sec == pytest.approx((2 * MIB + 2 * MIB) / 0.25 / 1e9)
@@ -132,7 +158,9 @@ class Products(TorchDispatchMode):
         super().__init__()
         self.formats: set[torch.dtype] = set()
 
-    def __torch_dispatch__(self, function: Any, _: Any, arguments: Any = (), more: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, _: Any, arguments: Any = (), more: Any = None
+    ) -> Any:
         if function is torch.ops.aten.mm.default:
             self.formats.add(arguments[0].dtype)
         return function(*arguments, **(more or {}))
@@ -143,7 +171,9 @@ class Products(TorchDispatchMode):
     ("precision", "multiplied"),
     [("float32", torch.float32), ("uint8", torch.float32), ("bfloat16", torch.bfloat16)],
 )
-def test_the_matrix_rate_is_that_of_the_subjects_precision(precision: str, multiplied: torch.dtype) -> None:
+def test_the_matrix_rate_is_that_of_the_subjects_precision(
+    precision: str, multiplied: torch.dtype
+) -> None:
     with Products() as products:
         measure(CPU, precision)
     assert products.formats == {multiplied}

@@ -32,7 +32,9 @@ def test_coarse_counters_may_come_out_below_zero_so_that_their_sum_is_not_biased
     assert other_busy_sec(reading(0.0, 0.0, 0.0), reading(1.0, 0.75, 1.0)) == -0.25
 
 
-def test_busy_is_everything_but_waiting_and_guests_are_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_is_everything_but_waiting_and_guests_are_not_counted_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     core = Times(*(10**place for place in range(10)))
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [core])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
@@ -48,7 +50,9 @@ def test_only_cores_that_this_process_may_use_are_watched(monkeypatch: pytest.Mo
 
 def test_busy_is_found_where_the_system_knows_fewer_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     few = namedtuple("few", "user nice system idle")  # macOS
-    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [few(1.0, 2.0, 4.0, 8.0), few(0.5, 0.0, 0.0, 8.0)])
+    monkeypatch.setattr(
+        psutil, "cpu_times", lambda percpu: [few(1.0, 2.0, 4.0, 8.0), few(0.5, 0.0, 0.0, 8.0)]
+    )
     monkeypatch.delattr(os, "sched_getaffinity")
     assert read().busy_sec == 7.5
 
@@ -62,18 +66,24 @@ def test_a_reading_holds_this_processs_own_work() -> None:
     assert after.at > before.at
 
 
-def test_throttling_is_the_sum_of_all_cores_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttling_is_the_sum_of_all_cores_counters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for core, counts in {"cpu0": (1, 10), "cpu1": (100, 1000)}.items():
         directory = tmp_path / "sys/devices/system/cpu" / core / "thermal_throttle"
         directory.mkdir(parents=True)
-        for name, count in zip(("core_throttle_count", "package_throttle_count"), counts, strict=True):
+        for name, count in zip(
+            ("core_throttle_count", "package_throttle_count"), counts, strict=True
+        ):
             (directory / name).write_text(f"{count}\n")
         (directory / "core_throttle_total_time_ms").write_text("7777\n")
     monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
     assert read().throttles == 1111
 
 
-def test_where_the_system_counts_no_throttling_there_was_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_system_counts_no_throttling_there_was_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
     assert read().throttles == 0
 
@@ -89,7 +99,9 @@ def test_cores_are_those_that_this_process_may_use() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_cores_are_the_machines_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_the_machines_where_the_system_has_no_affinity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     assert machine.cores() == 7
@@ -121,7 +133,9 @@ def can_forget_the_peak() -> bool:
     return "VmHWM" in Path("/proc/self/status").read_text()
 
 
-@pytest.mark.skipif(not can_forget_the_peak(), reason="needs a system that can reset a process's peak memory")
+@pytest.mark.skipif(
+    not can_forget_the_peak(), reason="needs a system that can reset a process's peak memory"
+)
 def test_the_peak_is_what_was_used_since_the_reset_though_it_is_free_again() -> None:
     memory = PeakMemory(torch.device("cpu"))
     memory.reset()
@@ -132,7 +146,9 @@ def test_the_peak_is_what_was_used_since_the_reset_though_it_is_free_again() -> 
     assert memory.mib() < before + 20
 
 
-def test_without_proc_the_peak_is_that_of_the_whole_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_peak_is_that_of_the_whole_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
     memory = PeakMemory(torch.device("cpu"))
     memory.reset()
@@ -188,15 +204,24 @@ class Nvml(types.ModuleType):
 def gpu_with(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(**answers: Any) -> Gpu:
         monkeypatch.setitem(sys.modules, "pynvml", Nvml(**answers))
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: types.SimpleNamespace(uuid="1234"))
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda _: types.SimpleNamespace(uuid="1234")
+        )
         return Gpu()
 
     return make
 
 
 def test_the_gpu_that_is_asked_is_the_one_that_pytorch_uses(gpu_with: Any) -> None:
-    gpu = gpu_with(nvmlDeviceGetTotalEnergyConsumption=1500, nvmlDeviceGetComputeRunningProcesses=["a", "b"])
-    assert (gpu.energy_j(), gpu.clock_mhz(), gpu.driver(), gpu.processes()) == (1.5, 1980.0, "999.1", 2)
+    gpu = gpu_with(
+        nvmlDeviceGetTotalEnergyConsumption=1500, nvmlDeviceGetComputeRunningProcesses=["a", "b"]
+    )
+    assert (gpu.energy_j(), gpu.clock_mhz(), gpu.driver(), gpu.processes()) == (
+        1.5,
+        1980.0,
+        "999.1",
+        2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +240,9 @@ def test_the_gpu_that_is_asked_is_the_one_that_pytorch_uses(gpu_with: Any) -> No
         pytest.param(0x4 | 0x20, True, id="power cap and heat"),
     ],
 )
-def test_heat_and_a_power_brake_throttle_and_a_power_cap_does_not(gpu_with: Any, reasons: int, throttled: bool) -> None:
+def test_heat_and_a_power_brake_throttle_and_a_power_cap_does_not(
+    gpu_with: Any, reasons: int, throttled: bool
+) -> None:
     assert gpu_with(nvmlDeviceGetCurrentClocksEventReasons=reasons).throttled() is throttled
 
 
@@ -227,7 +254,9 @@ def test_a_question_that_this_gpu_does_not_answer_leaves_the_others(gpu_with: An
     assert gpu.driver() == "999.1"
 
 
-def test_without_nvml_a_gpu_tells_nothing_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvml_a_gpu_tells_nothing_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     gpu = Gpu()
     assert (gpu.energy_j(), gpu.clock_mhz(), gpu.driver()) == (None, None, None)

@@ -12,8 +12,8 @@ from analysis.timing import process
 from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import SubjectError
-from trainables import photos
-from trainables.pipelines import make_targets, reference
+from trainables.data import photos
+from trainables.pipelines.study import make_targets, reference
 
 OWN = "tests.analysis.timing.own_subjects"
 
@@ -35,7 +35,9 @@ def started() -> Iterator[list[SubjectProcess]]:
 
 def start(function: str, started: list[SubjectProcess]) -> SubjectProcess:
     name = f"{OWN}:{function}"
-    started.append(SubjectProcess(Subject(name=name, kind="own", engine="own", device="cpu"), threads=1))
+    started.append(
+        SubjectProcess(Subject(name=name, kind="own", engine="own", device="cpu"), threads=1)
+    )
     return started[-1]
 
 
@@ -45,7 +47,11 @@ def test_a_subject_is_checked_and_timed_in_a_process_of_its_own(
     own = start("right", started)
     before = children()
     assert own.prepare(images_file).share_99 == 1.0
-    (child,) = (pid for pid in children() - before if "spawn_main" in " ".join(psutil.Process(pid).cmdline()))
+    (child,) = (
+        pid
+        for pid in children() - before
+        if "spawn_main" in " ".join(psutil.Process(pid).cmdline())
+    )
     assert own.call("warm_up", 10, 10.0).images == 20
     assert own.call("measure", 10).end_to_end_sec > 0
     assert psutil.pid_exists(child)
@@ -76,7 +82,10 @@ def test_whatever_goes_wrong_in_a_subject_is_one_line(
 
 
 def test_a_busy_process_is_ended_by_force_and_idle_ones_are_ended_with_it(
-    images_file: Path, started: list[SubjectProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images_file: Path,
+    started: list[SubjectProcess],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     marker = tmp_path / "began"
     monkeypatch.setenv("OWN_SUBJECTS_MARKER", str(marker))
@@ -103,8 +112,12 @@ def test_a_busy_process_is_ended_by_force_and_idle_ones_are_ended_with_it(
     close_all(started)
     thread.join(30)
     assert not thread.is_alive()
-    assert [str(failure) for failure in failures] == ["its process died, most likely for want of memory"]
-    psutil.wait_procs([psutil.Process(pid) for pid in children() - before if pid == busy_child], timeout=10)
+    assert [str(failure) for failure in failures] == [
+        "its process died, most likely for want of memory"
+    ]
+    psutil.wait_procs(
+        [psutil.Process(pid) for pid in children() - before if pid == busy_child], timeout=10
+    )
     left = [" ".join(psutil.Process(pid).cmdline()) for pid in children() - before]
     assert not [line for line in left if "spawn_main" in line]
 

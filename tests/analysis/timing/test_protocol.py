@@ -40,14 +40,18 @@ def warmed_by(times: Sequence[float]) -> tuple[WarmUp, int]:
         ([1.0, 1.0, 2.0, 1.0, 1.0, 1.0], 6),
     ],
 )
-def test_a_warm_up_ends_with_the_first_three_passes_in_a_row_that_agree(times: list[float], passes: int) -> None:
+def test_a_warm_up_ends_with_the_first_three_passes_in_a_row_that_agree(
+    times: list[float], passes: int
+) -> None:
     assert warmed_by([*times, *[1.0] * 20]) == (WarmUp(passes, True), passes)
 
 
 def test_three_passes_agree_when_the_slowest_is_within_5_percent_of_their_median() -> None:
     assert warmed_by([1.0, 1.0, 1.0499, *[7.0] * 20]) == (WarmUp(3, True), 3)
     assert warmed_by([1.0, 1.0, 1.0501, *[7.0] * 20]) == (WarmUp(6, True), 6)
-    assert warmed_by([100.0, 102.6, 105.1, *[7.0] * 20]) == (WarmUp(3, True), 3), "of the median, not of the fastest"
+    assert warmed_by([100.0, 102.6, 105.1, *[7.0] * 20]) == (WarmUp(3, True), 3), (
+        "of the median, not of the fastest"
+    )
 
 
 def test_a_warm_up_that_never_settles_ends_after_ten_passes_and_says_so() -> None:
@@ -55,7 +59,10 @@ def test_a_warm_up_that_never_settles_ends_after_ten_passes_and_says_so() -> Non
 
 
 def test_a_warm_up_that_settles_with_its_tenth_pass_is_settled() -> None:
-    assert warmed_by([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 1.0, 1.0, 1.0, 1.0]) == (WarmUp(10, True), 10)
+    assert warmed_by([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 1.0, 1.0, 1.0, 1.0]) == (
+        WarmUp(10, True),
+        10,
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,9 @@ def test_a_steady_series_on_a_quiet_machine_is_valid() -> None:
     assert judge([STEADY, STEADY], QUIET) == (VALID, "")
 
 
-@pytest.mark.parametrize(("iqr", "verdict"), [(0.0999, VALID), (0.1001, WARNING), (0.2499, WARNING), (0.2501, INVALID)])
+@pytest.mark.parametrize(
+    ("iqr", "verdict"), [(0.0999, VALID), (0.1001, WARNING), (0.2499, WARNING), (0.2501, INVALID)]
+)
 @pytest.mark.parametrize("steady_first", [True, False])
 def test_the_wider_of_two_spreads_warns_above_10_percent_and_is_invalid_above_25(
     iqr: float, verdict: str, steady_first: bool
@@ -129,20 +138,57 @@ def test_a_spread_of_exactly_a_threshold_is_still_the_better_verdict() -> None:
 
 
 @pytest.mark.parametrize(("load", "verdict"), [(2.4, VALID), (2.41, INVALID)])
-def test_other_work_may_want_a_tenth_more_than_the_cores_together_with_the_subject(load: float, verdict: str) -> None:
+def test_other_work_may_want_a_tenth_more_than_the_cores_together_with_the_subject(
+    load: float, verdict: str
+) -> None:
     conditions = Conditions(cores=4, threads=2, other_load=load)
     assert judge([STEADY], conditions)[0] == verdict
 
 
 # From the gravest to the least: each comes with all that are behind it
 REASONS: list[tuple[str, dict[str, Any], str, str]] = [
-    ("another computation", {"fault": "it computes something else"}, INVALID, "^it computes something else$"),
-    ("heat", {"throttled": True}, INVALID, "^the processor lowered its clock .* let it cool, and measure again$"),
-    ("the GPU", {"gpu_processes": 3}, INVALID, "^3 other processes were on the GPU: stop them, or take another GPU$"),
-    ("other work", {"other_load": 3.0}, INVALID, "^other work kept 3.0 of 4 cores busy: end it, or give --threads$"),
-    ("spread", {"iqr": 0.3}, INVALID, "^the middle half of the passes spreads over more than 25% .* measure again"),
-    ("some spread", {"iqr": 0.12}, WARNING, "^the middle half of the passes spreads over 12% of the median$"),
-    ("no settling", {"settled": False}, WARNING, "^the last 3 of 10 warm-up passes still differed by over 5%$"),
+    (
+        "another computation",
+        {"fault": "it computes something else"},
+        INVALID,
+        "^it computes something else$",
+    ),
+    (
+        "heat",
+        {"throttled": True},
+        INVALID,
+        "^the processor lowered its clock .* let it cool, and measure again$",
+    ),
+    (
+        "the GPU",
+        {"gpu_processes": 3},
+        INVALID,
+        "^3 other processes were on the GPU: stop them, or take another GPU$",
+    ),
+    (
+        "other work",
+        {"other_load": 3.0},
+        INVALID,
+        "^other work kept 3.0 of 4 cores busy: end it, or give --threads$",
+    ),
+    (
+        "spread",
+        {"iqr": 0.3},
+        INVALID,
+        "^the middle half of the passes spreads over more than 25% .* measure again",
+    ),
+    (
+        "some spread",
+        {"iqr": 0.12},
+        WARNING,
+        "^the middle half of the passes spreads over 12% of the median$",
+    ),
+    (
+        "no settling",
+        {"settled": False},
+        WARNING,
+        "^the last 3 of 10 warm-up passes still differed by over 5%$",
+    ),
 ]
 
 
@@ -155,8 +201,12 @@ def judged(*findings: dict[str, Any]) -> tuple[str, str]:
     return judge([spread_over(iqr)], dataclasses.replace(QUIET, **merged))
 
 
-@pytest.mark.parametrize(("finding", "verdict", "reason"), [case[1:] for case in REASONS], ids=[r[0] for r in REASONS])
-def test_each_reason_alone_is_told_with_what_to_do(finding: dict[str, Any], verdict: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("finding", "verdict", "reason"), [case[1:] for case in REASONS], ids=[r[0] for r in REASONS]
+)
+def test_each_reason_alone_is_told_with_what_to_do(
+    finding: dict[str, Any], verdict: str, reason: str
+) -> None:
     found, told = judged(finding)
     assert found == verdict
     assert re.search(reason, told)

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from analysis.provenance import versions
-from analysis.schema import TABLES
-from analysis.tables import publish, rows_of
+from analysis.tables.files import publish, rows_of
+from analysis.tables.provenance import versions
+from analysis.tables.schema import TABLES
 from analysis.timing import machine
 from analysis.timing.limits import Card, Rates
 from analysis.timing.protocol import WarmUp
@@ -29,8 +29,12 @@ TRIAL = Subject(
     trial=7,
     weights="w",
 )
-PIPELINE = Subject(name="torchvision uint8", kind="pipeline", engine="torchvision", device="cpu", precision="uint8")
-CARD = Card(parameters=10, flops_per_image=2000, weight_bytes=40, receptive_height=13, receptive_width=12)
+PIPELINE = Subject(
+    name="torchvision uint8", kind="pipeline", engine="torchvision", device="cpu", precision="uint8"
+)
+CARD = Card(
+    parameters=10, flops_per_image=2000, weight_bytes=40, receptive_height=13, receptive_width=12
+)
 CHECKED = Checked(
     max_difference=0.01,
     share_95=0.9,
@@ -42,7 +46,13 @@ CHECKED = Checked(
     driver="1.2",
 )
 PLAN = Plan(
-    images=1000, repeats=4, warm_up=WarmUp(6, False), first_call_sec=2.5, batch_sec=0.1, energy_j=9.0, power_w=250.0
+    images=1000,
+    repeats=4,
+    warm_up=WarmUp(6, False),
+    first_call_sec=2.5,
+    batch_sec=0.1,
+    energy_j=9.0,
+    power_w=250.0,
 )
 PASS = Pass(
     device_sec=0.5,
@@ -58,7 +68,9 @@ PASS = Pass(
 )
 
 
-def made(subject: Subject = TRIAL, checked: Checked = CHECKED, measured: Pass = PASS) -> dict[str, Any]:
+def made(
+    subject: Subject = TRIAL, checked: Checked = CHECKED, measured: Pass = PASS
+) -> dict[str, Any]:
     return timing_row(Series(subject, 8, checked, PLAN, Rates(1e-3, 1.0)), 3, measured)
 
 
@@ -66,7 +78,9 @@ def test_the_study_gave_five_numbers_for_10000_images(tmp_path: Path) -> None:
     rows = [{"run": "r", "session": 1, **row} for row in study_rows()]
     publish(tmp_path, "timings", "r", rows)
     read = rows_of(tmp_path, "timings", "r")
-    assert [(row["subject"], row["model"], row["device"], row["end_to_end_sec"]) for row in read] == [
+    assert [
+        (row["subject"], row["model"], row["device"], row["end_to_end_sec"]) for row in read
+    ] == [
         ("study: transforms image by image", None, "cpu", 0.754),
         ("study: fc", "fc", "cuda", 0.140),
         ("study: fc", "fc", "cpu", 0.131),
@@ -85,15 +99,27 @@ def test_a_pass_with_its_sessions_facts_fills_every_column_but_the_verdict(tmp_p
     assert set(row) == columns - {"verdict", "reason"}
     publish(tmp_path, "timings", "r", [row])
     (read,) = rows_of(tmp_path, "timings", "r")
-    assert {name for name in columns if read[name] is None} <= {"verdict", "reason", "commit", "dirty"}
+    assert {name for name in columns if read[name] is None} <= {
+        "verdict",
+        "reason",
+        "commit",
+        "dirty",
+    }
 
 
 def test_a_pass_is_written_as_it_was_measured() -> None:
     before = datetime.now(UTC)
     row = made()
     wanted = {
-        **{name: getattr(TRIAL, name) for name in ("kind", "model", "trial", "engine", "precision", "device")},
-        **{name: value for name, value in asdict(PASS).items() if name not in ("turn_sec", "other_busy_sec")},
+        **{
+            name: getattr(TRIAL, name)
+            for name in ("kind", "model", "trial", "engine", "precision", "device")
+        },
+        **{
+            name: value
+            for name, value in asdict(PASS).items()
+            if name not in ("turn_sec", "other_busy_sec")
+        },
         "subject": "trial 7, bfloat16",
         "memory_format": "channels_last",
         "gpu_model": "a GPU",
@@ -120,7 +146,9 @@ def test_a_pass_is_written_as_it_was_measured() -> None:
 
 
 def test_the_limit_is_that_of_the_passs_images() -> None:
-    assert made()["limit_sec"] == pytest.approx(1000 * 2000 / 1e6), "2,000 operations an image, a million a second"
+    assert made()["limit_sec"] == pytest.approx(1000 * 2000 / 1e6), (
+        "2,000 operations an image, a million a second"
+    )
 
 
 def test_a_network_is_compared_with_itself_and_all_else_with_the_pipeline() -> None:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from analysis.timing.runners import ENGINES, Runner, build
 from analysis.timing.subjects import PEERS, Subject, catalogue
-from trainables import photos
+from trainables.data import photos
 from trainables.metrics import cosine_similarity
-from trainables.pipelines import as_float, make_targets, reference, without_flips
-from trainables.registry import build as build_network
-from trainables.separable import Separable
-from trainables.weights import SavedNetwork, save_network
+from trainables.networks.registry import build as build_network
+from trainables.networks.separable import Separable
+from trainables.networks.weights import SavedNetwork, save_network
+from trainables.pipelines.study import as_float, make_targets, reference, without_flips
 
 OWN = "tests.analysis.timing.own_subjects"
 
@@ -25,10 +25,14 @@ def images() -> Tensor:
 
 
 def subject(engine: str, precision: str = "float32", **settings: object) -> Subject:
-    return Subject(name=engine, kind="x", engine=engine, device="cpu", precision=precision, **settings)
+    return Subject(
+        name=engine, kind="x", engine=engine, device="cpu", precision=precision, **settings
+    )
 
 
-def network(engine: str, model: str = "separable", precision: str = "float32", **settings: object) -> Subject:
+def network(
+    engine: str, model: str = "separable", precision: str = "float32", **settings: object
+) -> Subject:
     return subject(engine, precision, model=model, **settings)
 
 
@@ -55,7 +59,9 @@ def difference(outputs: Tensor, expected: Tensor) -> float:
         (subject("factors"), 64, 1e-5),
         (subject("Pillow", "uint8"), 1, 0.01),
     ],
-    ids=lambda value: f"{value.engine} {value.precision}" if isinstance(value, Subject) else str(value),
+    ids=lambda value: (
+        f"{value.engine} {value.precision}" if isinstance(value, Subject) else str(value)
+    ),
 )
 def test_a_form_of_the_pipeline_computes_the_pipeline(
     chosen: Subject, batch: int, bound: float, images: Tensor
@@ -81,7 +87,9 @@ def test_a_peer_that_samples_otherwise_is_near_the_pipeline_but_not_the_same(
     assert cosines.min() > 0.95
 
 
-@pytest.mark.parametrize("name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"])
+@pytest.mark.parametrize(
+    "name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"]
+)
 @pytest.mark.parametrize(("row", "column"), [(2, 3), (2, 28), (29, 3)])
 def test_a_bright_corner_lands_in_the_opposite_one(name: str, row: int, column: int) -> None:
     corner = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
@@ -95,7 +103,9 @@ def test_a_bright_corner_lands_in_the_opposite_one(name: str, row: int, column: 
 
 
 @pytest.mark.parametrize("colour", range(3))
-@pytest.mark.parametrize("name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"])
+@pytest.mark.parametrize(
+    "name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"]
+)
 def test_each_colour_has_the_weight_that_it_has_in_the_pipeline(name: str, colour: int) -> None:
     one = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     one[:, colour] = 255
@@ -154,7 +164,9 @@ def test_opencv_gets_as_many_threads_as_pytorch() -> None:
 
 
 @pytest.mark.parametrize("model", ["fc", "cnn", "separable"])
-def test_an_untrained_network_is_the_same_in_every_build_and_its_own_truth(model: str, images: Tensor) -> None:
+def test_an_untrained_network_is_the_same_in_every_build_and_its_own_truth(
+    model: str, images: Tensor
+) -> None:
     runner = build(network("eager", model))
     torch.manual_seed(123)
     state = torch.get_rng_state()
@@ -220,7 +232,9 @@ def test_float32_is_laid_out_contiguously(images: Tensor) -> None:
 
 
 def test_every_subject_of_the_catalogue_has_an_engine() -> None:
-    subjects = catalogue(["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], [], [f"{OWN}:right"])
+    subjects = catalogue(
+        ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], [], [f"{OWN}:right"]
+    )
     assert {one.engine for one in subjects} == set(ENGINES)
     assert set(PEERS) <= {one.engine for one in subjects}
 
@@ -240,7 +254,9 @@ def own(name: str) -> Subject:
     return Subject(name=name, kind="own", engine="own", device="cpu")
 
 
-def test_a_function_of_your_own_gets_the_images_and_is_compared_with_the_pipeline(images: Tensor) -> None:
+def test_a_function_of_your_own_gets_the_images_and_is_compared_with_the_pipeline(
+    images: Tensor,
+) -> None:
     runner = build(own(f"{OWN}:right"))
     assert torch.equal(computed(runner, images, 10), make_targets(reference, images))
     assert runner.expected is reference

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from analysis.schema import TABLES
-from analysis.tables import publish
+from analysis.tables.files import publish
+from analysis.tables.schema import TABLES
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
-from trainables.images import load
-from trainables.places import CACHE_VARIABLE
-from trainables.registry import build
-from trainables.weights import SavedNetwork, save_network
+from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.image_set import load
+from trainables.networks.registry import build
+from trainables.networks.weights import SavedNetwork, save_network
 
 EMPTY = {
     pa.int32(): 0,
@@ -50,19 +50,30 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def finished(storage: Path, data: str, name: str = "a-run", model: str = "separable") -> None:
     fingerprint = load(data).test.fingerprint
-    publish(storage / "tables", "runs", name, [row("runs", name, model=model, data=data, test_fingerprint=fingerprint)])
+    publish(
+        storage / "tables",
+        "runs",
+        name,
+        [row("runs", name, model=model, data=data, test_fingerprint=fingerprint)],
+    )
 
 
 def trained(storage: Path, trial: int, name: str = "a-run") -> str:
     path = storage / "networks" / f"run={name}" / f"trial-{trial:04d}.safetensors"
-    save_network(path, build("separable").state_dict(), SavedNetwork("separable", 0.0, {"trial": trial}))
+    save_network(
+        path, build("separable").state_dict(), SavedNetwork("separable", 0.0, {"trial": trial})
+    )
     return str(path)
 
 
 def test_a_run_is_timed_on_its_own_test_images(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
     images = runs.test_images(str(tmp_path), "a-run", "auto")
-    assert (images.split, len(images), images.fingerprint) == ("test", 3, load(data).test.fingerprint)
+    assert (images.split, len(images), images.fingerprint) == (
+        "test",
+        3,
+        load(data).test.fingerprint,
+    )
 
 
 def test_without_a_run_the_test_images_are_those_of_the_data(tmp_path: Path, data: str) -> None:
@@ -79,7 +90,9 @@ def test_an_unknown_run_is_refused_with_the_names_that_there_are(tmp_path: Path,
 
 
 def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^--run a-run: .* has no such run; give one of \(there is none\)$"):
+    with pytest.raises(
+        ValueError, match=r"^--run a-run: .* has no such run; give one of \(there is none\)$"
+    ):
         runs.test_images(str(tmp_path), "a-run", "auto")
 
 
@@ -91,12 +104,17 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str
         runs.test_images(str(tmp_path), "a-run", "auto")
 
 
-def test_finalists_are_the_trained_networks_by_trial_without_confirmations(tmp_path: Path, data: str) -> None:
+def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
+    tmp_path: Path, data: str
+) -> None:
     finished(tmp_path, data, model="my.package:Own")
     paths = {trial: trained(tmp_path, trial) for trial in (12, 3, 7, 20, 0)}
     trained(tmp_path, 5, name="another-run")
     trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7, 12)]
-    trials += [row("trials", "a-run", trial=20, confirms=0), row("trials", "a-run", trial=12, confirms=3)]
+    trials += [
+        row("trials", "a-run", trial=20, confirms=0),
+        row("trials", "a-run", trial=12, confirms=3),
+    ]
     publish(tmp_path / "tables", "trials", "a-run", trials)
     assert runs.finalists(tmp_path, "a-run") == tuple(
         Finalist(trial, "my.package:Own", paths[trial]) for trial in (0, 3, 7)
@@ -114,6 +132,8 @@ def test_a_run_without_finalists_says_how_to_finish_it(tmp_path: Path, data: str
     finished(tmp_path, data)
     trained(tmp_path, 4)
     publish(tmp_path / "tables", "trials", "a-run", [row("trials", "a-run", trial=4, confirms=0)])
-    message = "--run a-run: it has no finalists yet; finish it with: python -m tuner.run --resume a-run"
+    message = (
+        "--run a-run: it has no finalists yet; finish it with: python -m tuner.run --resume a-run"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         runs.finalists(tmp_path, "a-run")

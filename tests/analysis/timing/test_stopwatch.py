@@ -64,9 +64,13 @@ def test_the_cost_of_a_reading_is_measured_with_the_clock_itself() -> None:
 
 
 @pytest.mark.parametrize("work_sec", [60e-9, 1e-6, 7e-6, 59e-6, 61e-6, 1.0])
-def test_repeats_keep_the_clock_below_a_thousandth_and_are_no_more_than_that_takes(work_sec: float) -> None:
+def test_repeats_keep_the_clock_below_a_thousandth_and_are_no_more_than_that_takes(
+    work_sec: float,
+) -> None:
     stopwatch = HostStopwatch(Clock(60e-9))
-    repeats = stopwatch.repeats(work_sec + stopwatch.reading_sec)  # a measured pass contains a reading
+    repeats = stopwatch.repeats(
+        work_sec + stopwatch.reading_sec
+    )  # a measured pass contains a reading
     assert stopwatch.reading_sec <= 0.001 * repeats * work_sec * (1 + 1e-9)
     assert repeats == 1 or stopwatch.reading_sec > 0.001 * (repeats - 1) * work_sec
     assert TIMER_SHARE == 0.001
@@ -99,20 +103,28 @@ def test_many_small_kernels_are_timed_without_the_gaps_between_their_launches() 
     gpu = SimulatedGpu()
     assert CudaStopwatch(gpu).seconds(kernel(gpu), range(40)) == pytest.approx(40 * KERNEL_SEC)
     host = HostStopwatch(gpu.clock, gpu.synchronize).seconds(kernel(gpu), range(40))
-    assert host == pytest.approx(40 * LAUNCH_SEC + KERNEL_SEC), "what a host's clock makes of the same"
+    assert host == pytest.approx(40 * LAUNCH_SEC + KERNEL_SEC), (
+        "what a host's clock makes of the same"
+    )
 
 
 def test_a_long_kernel_is_timed_as_a_short_one_is() -> None:
     gpu = SimulatedGpu()
-    assert CudaStopwatch(gpu).seconds(lambda _: gpu.launch(kernel_sec=0.02), range(3)) == pytest.approx(0.06)
+    assert CudaStopwatch(gpu).seconds(
+        lambda _: gpu.launch(kernel_sec=0.02), range(3)
+    ) == pytest.approx(0.06)
 
 
 def test_the_mean_of_the_repeats_is_told() -> None:
     gpu = SimulatedGpu()
-    lengths = itertools.cycle([1e-6, 2e-6, 3e-6, 4e-6])  # whichever repeat it is in, every fourth call is as long
+    lengths = itertools.cycle(
+        [1e-6, 2e-6, 3e-6, 4e-6]
+    )  # whichever repeat it is in, every fourth call is as long
     stopwatch = CudaStopwatch(gpu)
     stopwatch.seconds(kernel(gpu), range(4))
-    assert stopwatch.seconds(lambda _: gpu.launch(next(lengths)), range(2), repeats=30) == pytest.approx(5e-6)
+    assert stopwatch.seconds(
+        lambda _: gpu.launch(next(lengths)), range(2), repeats=30
+    ) == pytest.approx(5e-6)
 
 
 def test_the_sleep_grows_until_a_block_fits_and_stays_as_long_for_the_next_pass() -> None:
@@ -163,7 +175,9 @@ def test_a_subject_that_waits_for_the_gpu_itself_is_not_tried_for_ever() -> None
     assert gpu.sleeps == [1_000_000, 4_000_000, 16_000_000, 64_000_000, LONGEST_LEAD]
     assert gpu.launches == 5 + 6 * 10
     stopwatch.seconds(synchronising(gpu), range(10))
-    assert len(gpu.sleeps) == 2 * 5, "the next pass tries again, since one pause of the host is not for ever"
+    assert len(gpu.sleeps) == 2 * 5, (
+        "the next pass tries again, since one pause of the host is not for ever"
+    )
 
 
 def test_work_that_the_device_still_had_to_do_is_not_counted() -> None:

@@ -9,7 +9,7 @@ import pytest
 from analysis.timing import subjects
 from analysis.timing.runners import ENGINES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
-from trainables import precision
+from trainables.training import precision
 
 FINALISTS = [Finalist(3, "cnn", "a.safetensors"), Finalist(12, "cnn", "b.safetensors")]
 OWN = ["mine:fast", "mine:faster"]
@@ -21,8 +21,12 @@ def machine_with(monkeypatch: pytest.MonkeyPatch):
     """A machine that has these packages, and bfloat16 in hardware or not."""
 
     def make(packages: Collection[str] = EVERYTHING, bfloat16: bool = True) -> None:
-        monkeypatch.setattr(subjects, "find_spec", lambda name: "a module" if name in packages else None)
-        monkeypatch.setattr(precision, "bfloat16_unit", lambda device: "a unit" if bfloat16 else None)
+        monkeypatch.setattr(
+            subjects, "find_spec", lambda name: "a module" if name in packages else None
+        )
+        monkeypatch.setattr(
+            precision, "bfloat16_unit", lambda device: "a unit" if bfloat16 else None
+        )
 
     make()
     return make
@@ -76,7 +80,11 @@ def test_a_trained_network_is_not_timed_untrained_as_well() -> None:
     found = catalogue(["cpu"], FINALISTS, [])
     untrained = {subject.model for subject in found if subject.kind == "untrained"}
     assert untrained == {"fc", "separable"}
-    assert {one.model for one in catalogue(["cpu"], [], []) if one.kind == "untrained"} == {"fc", "cnn", "separable"}
+    assert {one.model for one in catalogue(["cpu"], [], []) if one.kind == "untrained"} == {
+        "fc",
+        "cnn",
+        "separable",
+    }
 
 
 @pytest.mark.usefixtures("machine_with")
@@ -96,29 +104,46 @@ def test_each_subject_says_in_which_precision_it_computes() -> None:
     assert by_name(found, "torchvision uint8").precision == "uint8"
     assert by_name(found, "torchvision float32").precision == "float32"
     peers = {one.name: (one.precision, one.single) for one in found if one.kind == "peer"}
-    assert peers == {"OpenCV": ("uint8", True), "Pillow": ("uint8", True), "Kornia": ("float32", False)}
+    assert peers == {
+        "OpenCV": ("uint8", True),
+        "Pillow": ("uint8", True),
+        "Kornia": ("float32", False),
+    }
     bfloat16 = [one.name for one in found if one.precision == "bfloat16"]
     assert bfloat16 == [name for name in names(found) if name.endswith(", bfloat16")]
 
 
 @pytest.mark.usefixtures("machine_with")
 def test_only_the_peers_that_take_single_images_are_single() -> None:
-    assert {one.name for one in catalogue(["cpu"], FINALISTS, OWN) if one.single} == {"OpenCV", "Pillow"}
+    assert {one.name for one in catalogue(["cpu"], FINALISTS, OWN) if one.single} == {
+        "OpenCV",
+        "Pillow",
+    }
 
 
 def test_without_its_unit_bfloat16_is_not_timed(machine_with) -> None:
     machine_with(bfloat16=False)
-    assert not [one for one in catalogue(["cpu", "cuda"], FINALISTS, []) if one.precision == "bfloat16"]
+    assert not [
+        one for one in catalogue(["cpu", "cuda"], FINALISTS, []) if one.precision == "bfloat16"
+    ]
 
 
 @pytest.mark.parametrize(
     ("missing", "without"),
-    [("cv2", "OpenCV"), ("PIL", "Pillow"), ("kornia", "Kornia"), ("onnxruntime", "ONNX"), ("onnxscript", "ONNX")],
+    [
+        ("cv2", "OpenCV"),
+        ("PIL", "Pillow"),
+        ("kornia", "Kornia"),
+        ("onnxruntime", "ONNX"),
+        ("onnxscript", "ONNX"),
+    ],
 )
 def test_what_is_not_installed_is_not_timed(machine_with, missing: str, without: str) -> None:
     whole = names(catalogue(["cpu"], FINALISTS, OWN))
     machine_with(EVERYTHING - {missing})
-    assert names(catalogue(["cpu"], FINALISTS, OWN)) == [name for name in whole if without not in name]
+    assert names(catalogue(["cpu"], FINALISTS, OWN)) == [
+        name for name in whole if without not in name
+    ]
     assert any(without in name for name in whole)
 
 
@@ -128,9 +153,18 @@ def test_the_names_that_others_rely_on_are_in_the_catalogue() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "is_network"),
-    [("trial", True), ("untrained", True), ("pipeline", False), ("matrix", False), ("peer", False), ("own", False)],
+    [
+        ("trial", True),
+        ("untrained", True),
+        ("pipeline", False),
+        ("matrix", False),
+        ("peer", False),
+        ("own", False),
+    ],
 )
-def test_only_trials_and_untrained_networks_have_variants_that_must_agree(kind: str, is_network: bool) -> None:
+def test_only_trials_and_untrained_networks_have_variants_that_must_agree(
+    kind: str, is_network: bool
+) -> None:
     assert Subject(name="x", kind=kind, engine="eager", device="cpu").is_network is is_network
 
 
@@ -139,13 +173,18 @@ def test_only_trials_and_untrained_networks_have_variants_that_must_agree(kind: 
     ("patterns", "expected"),
     [
         (["fc"], ["fc"]),
-        (["fc*", "torch*uint8"], ["torchvision uint8", "fc", "fc, compiled", "fc, bfloat16", "fc, ONNX"]),
+        (
+            ["fc*", "torch*uint8"],
+            ["torchvision uint8", "fc", "fc, compiled", "fc, bfloat16", "fc, ONNX"],
+        ),
         (["trial 3", "trial 3"], ["trial 3"]),
         (["trial 1*ONNX"], ["trial 12, ONNX"]),
         (["matrix, *", "*dense"], ["matrix, dense", "matrix, factors"]),
     ],
 )
-def test_patterns_choose_by_the_whole_name_and_keep_the_order(patterns: list[str], expected: list[str]) -> None:
+def test_patterns_choose_by_the_whole_name_and_keep_the_order(
+    patterns: list[str], expected: list[str]
+) -> None:
     assert names(chosen(catalogue(["cpu"], FINALISTS, []), patterns)) == expected
 
 
@@ -157,7 +196,11 @@ def test_a_persons_own_is_timed_whatever_the_patterns() -> None:
 @pytest.mark.usefixtures("machine_with")
 def test_a_pattern_that_fits_on_one_device_only_is_no_mistake() -> None:
     found = chosen(catalogue(["cpu", "cuda"], [], []), ["Pillow", "Kornia"])
-    assert [(one.name, one.device) for one in found] == [("Pillow", "cpu"), ("Kornia", "cpu"), ("Kornia", "cuda")]
+    assert [(one.name, one.device) for one in found] == [
+        ("Pillow", "cpu"),
+        ("Kornia", "cpu"),
+        ("Kornia", "cuda"),
+    ]
 
 
 @pytest.mark.usefixtures("machine_with")
@@ -167,10 +210,14 @@ def test_without_a_pattern_all_are_chosen() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["FC", "fc,", "trial 4"])
-def test_a_pattern_that_fits_nothing_is_refused_with_every_name_once(machine_with, pattern: str) -> None:
+def test_a_pattern_that_fits_nothing_is_refused_with_every_name_once(
+    machine_with, pattern: str
+) -> None:
     machine_with(packages=(), bfloat16=False)
     everything = catalogue(["cpu", "cuda"], FINALISTS[:1], [])
-    with pytest.raises(ValueError, match=re.escape(f"--only {pattern!r} fits no subject: there are")) as error:
+    with pytest.raises(
+        ValueError, match=re.escape(f"--only {pattern!r} fits no subject: there are")
+    ) as error:
         chosen(everything, ["fc", pattern])
     listed = re.findall(r"'([^']+)'", str(error.value).partition("there are")[2])
     assert listed == names(everything)

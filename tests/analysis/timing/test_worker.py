@@ -12,8 +12,8 @@ from analysis.timing.stopwatch import HostStopwatch
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
 from tests.analysis.timing import own_subjects
-from trainables import photos
-from trainables.pipelines import make_targets, reference
+from trainables.data import photos
+from trainables.pipelines.study import make_targets, reference
 
 OWN = "tests.analysis.timing.own_subjects"
 IDLE = Conditions(cores=2, threads=1, other_load=0.0)
@@ -37,12 +37,16 @@ def pipeline(engine: str, single: bool = False) -> Subject:
     return Subject(name=engine, kind="pipeline", engine=engine, device="cpu", single=single)
 
 
-def network(engine: str = "eager", precision: str = "float32", kind: str = "untrained", **settings: object) -> Subject:
+def network(
+    engine: str = "eager", precision: str = "float32", kind: str = "untrained", **settings: object
+) -> Subject:
     named = {"name": "network", "model": "separable", **settings}
     return Subject(kind=kind, engine=engine, precision=precision, device="cpu", **named)
 
 
-def test_what_a_subject_computes_is_compared_with_the_pipeline(images: Tensor, truths: Tensor) -> None:
+def test_what_a_subject_computes_is_compared_with_the_pipeline(
+    images: Tensor, truths: Tensor
+) -> None:
     checked = Timed(own("right"), images, truths).check()
     assert (checked.max_difference, checked.share_95, checked.share_99) == (0.0, 1.0, 1.0)
     assert checked.differs == ""
@@ -59,7 +63,9 @@ def test_shares_count_the_images_that_come_out_right(images: Tensor, truths: Ten
     assert checked.differs == "", "being wrong is a person's own function's nature"
 
 
-def test_the_shares_go_over_all_images_and_the_difference_over_the_first_thousand(images: Tensor) -> None:
+def test_the_shares_go_over_all_images_and_the_difference_over_the_first_thousand(
+    images: Tensor,
+) -> None:
     many = images.repeat(25, 1, 1, 1)[:1200].clone()
     many[:, 0, 0, 0] = 0
     many[1000:, 0, 0, 0] = 1  # these come out wrong
@@ -78,7 +84,10 @@ def test_an_output_that_is_not_a_number_is_said(images: Tensor, truths: Tensor) 
     checked = Timed(own("not_a_number"), images, truths).check()
     assert checked.differs == "some outputs are not a number"
     assert checked.share_95 == 49 / 50
-    assert judge([[1.0, 1.0], [1.0, 1.0]], Conditions(2, 1, 0.0, fault=checked.differs)) == (INVALID, checked.differs)
+    assert judge([[1.0, 1.0], [1.0, 1.0]], Conditions(2, 1, 0.0, fault=checked.differs)) == (
+        INVALID,
+        checked.differs,
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,9 @@ def test_a_variant_that_differs_from_its_own_network_is_another_computation(
     checked = timed.check()
     assert checked.differs.startswith("it differs from its own eager float32 output by ")
     assert checked.max_difference > 1e-3
-    verdict = judge([[1.0, 1.0]], Conditions(cores=2, threads=1, other_load=0.0, fault=checked.differs))
+    verdict = judge(
+        [[1.0, 1.0]], Conditions(cores=2, threads=1, other_load=0.0, fault=checked.differs)
+    )
     assert verdict == (INVALID, checked.differs)
 
 
@@ -149,7 +160,9 @@ def test_a_plan_takes_as_many_batches_as_fit_into_the_time(images: Tensor, truth
     assert plan.images < 50
 
 
-def test_a_batch_that_takes_longer_than_a_pass_may_is_planned_without_images(images: Tensor, truths: Tensor) -> None:
+def test_a_batch_that_takes_longer_than_a_pass_may_is_planned_without_images(
+    images: Tensor, truths: Tensor
+) -> None:
     plan = Timed(own("slow"), images, truths).warm_up(10, 0.09)
     assert (plan.images, plan.repeats, plan.warm_up.passes) == (0, 0, 0)
 
@@ -172,7 +185,9 @@ def test_a_pass_computes_every_image_of_its_whole_batches_and_no_other(
     assert (one.gpu_clock_mhz, one.gpu_processes) == (None, 0)
 
 
-def test_batch_sizes_of_one_subject_do_not_disturb_each_other(images: Tensor, truths: Tensor) -> None:
+def test_batch_sizes_of_one_subject_do_not_disturb_each_other(
+    images: Tensor, truths: Tensor
+) -> None:
     timed = Timed(own("right"), images, truths)
     plans = {size: timed.warm_up(size, 10.0) for size in (20, 50)}
     assert {size: plan.images for size, plan in plans.items()} == {20: 40, 50: 50}
@@ -194,7 +209,9 @@ class Spy(HostStopwatch):
         return super().seconds(run, batches, repeats)  # type: ignore[type-var,arg-type]
 
 
-def test_both_times_of_a_pass_go_over_the_same_images_as_often(images: Tensor, truths: Tensor) -> None:
+def test_both_times_of_a_pass_go_over_the_same_images_as_often(
+    images: Tensor, truths: Tensor
+) -> None:
     timed = Timed(pipeline("factors"), images, truths)
     plan = timed.warm_up(10, 10.0)
     spy = timed.host = timed.device_stopwatch = Spy()
@@ -202,7 +219,9 @@ def test_both_times_of_a_pass_go_over_the_same_images_as_often(images: Tensor, t
     assert spy.passes == [(timed.runner.run, 5, plan.repeats), (timed._end_to_end, 5, plan.repeats)]
 
 
-def test_what_is_timed_alone_gets_what_the_subject_itself_wants(images: Tensor, truths: Tensor) -> None:
+def test_what_is_timed_alone_gets_what_the_subject_itself_wants(
+    images: Tensor, truths: Tensor
+) -> None:
     timed = Timed(pipeline("factors"), images, truths)
     prepared, whole = timed._lay_out(20, 40)
     assert [batch.dtype for batch in prepared] == [torch.float32, torch.float32]
@@ -213,7 +232,9 @@ def test_what_is_timed_alone_gets_what_the_subject_itself_wants(images: Tensor, 
 
 
 @pytest.mark.parametrize("engine", ["Pillow", "OpenCV"])
-def test_a_peer_gets_its_images_as_rows_of_pixels(engine: str, images: Tensor, truths: Tensor) -> None:
+def test_a_peer_gets_its_images_as_rows_of_pixels(
+    engine: str, images: Tensor, truths: Tensor
+) -> None:
     timed = Timed(pipeline(engine, single=True), images[:5], truths[:5])
     checked = timed.check()
     assert checked.share_95 == 1.0
@@ -247,7 +268,10 @@ def test_a_noisy_subject_ends_as_invalid_and_a_steady_one_with_its_times_does_no
 
 
 def test_the_process_answers_for_the_subject_that_it_prepared(
-    images: Tensor, truths: Tensor, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    images: Tensor,
+    truths: Tensor,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from safetensors.torch import save_file
 
@@ -259,7 +283,9 @@ def test_the_process_answers_for_the_subject_that_it_prepared(
     assert worker.call("measure", 25).end_to_end_sec > 0
 
 
-def test_what_is_another_computation_at_another_batch_size_is_refused(images: Tensor, truths: Tensor) -> None:
+def test_what_is_another_computation_at_another_batch_size_is_refused(
+    images: Tensor, truths: Tensor
+) -> None:
     timed = Timed(own("right"), images, truths)
     timed.check()
     timed.warm_up(20, 10.0)

@@ -1,0 +1,111 @@
+"""The tables of a storage as they are now: each file is read once, and again when it has changed."""
+
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from analysis.tables.files import read_file, table_path
+from analysis.tables.schema import TABLES, arrow_schema
+
+STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"  # how the command tells the script, which Streamlit runs, where tables lie
+KEPT = frozenset(
+    {"runs", "trials"}
+)  # small, and of every run: kept; the others are read for the runs that are shown
+READERS = 4
+
+Stamp = tuple[int, int, int]
+
+
+class Store:
+    """A reader of one storage, shared by all sessions of the page."""
+
+    def __init__(self, storage: Path) -> None:
+        self.tables = storage / "tables"
+        self.networks = storage / "networks"
+        self._lock = threading.Lock()
+        self._files: dict[str, dict[str, Stamp]] = {}
+        self._kept: dict[tuple[str, str], tuple[Stamp, pa.Table]] = {}
+        self._problems: dict[tuple[str, str], tuple[Stamp, str]] = {}
+        self._frame = lru_cache(maxsize=24)(self._read)
+
+    def version(self) -> int:
+        """Changes whenever any table does."""
+        found = {table: _stamps(self.tables / table, table) for table in TABLES}
+        with self._lock:
+            self._files = found
+        return hash(
+            tuple(
+                (table, run, stamp) for table, runs in found.items() for run, stamp in runs.items()
+            )
+        )
+
+    def runs(self, table: str = "runs") -> list[str]:
+        """Names of the runs that have this table."""
+        return sorted(self._files.get(table, {}))
+
+    def frame(self, table: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
+        """The table's rows of these runs, of all without any; as of the last call of `version`.
+
+        A file that can't be read is left out, and `problems` says so. Not a copy: don't change it.
+        """
+        files = self._files.get(table, {})
+        chosen = sorted(files) if runs is None else sorted(set(runs) & set(files))
+        return self._frame(table, tuple((run, files[run]) for run in chosen))
+
+    def problems(self) -> list[str]:
+        """A sentence for each file that could not be read as it is now."""
+        current = self._files
+        return [
+            text
+            for (table, run), (stamp, text) in list(self._problems.items())
+            if current.get(table, {}).get(run) == stamp
+        ]
+
+    def _read(self, table: str, files: tuple[tuple[str, Stamp], ...]) -> pd.DataFrame:
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(lambda file: self._content(table, *file), files))
+        contents = [content for content in found if content is not None]
+        whole = pa.concat_tables(contents) if contents else arrow_schema(table).empty_table()
+        frame: pd.DataFrame = whole.to_pandas()
+        return frame.assign(run=frame.run.astype(str)) if table in TABLES else frame
+
+    def _content(self, table: str, run: str, stamp: Stamp) -> pa.Table | None:
+        known = self._kept.get((table, run))
+        if known and known[0] == stamp:
+            return known[1]
+        try:
+            content = read_file(table_path(self.tables, table, run), table)
+        except ValueError as error:
+            self._problems[table, run] = (stamp, str(error))
+            return None
+        if table in KEPT:
+            self._kept[table, run] = (stamp, content)
+        return content
+
+
+@cache
+def opened_store(storage: Path) -> Store:
+    """The one store of a storage, for every session of the page."""
+    return Store(storage)
+
+
+def _stamps(directory: Path, table: str) -> dict[str, Stamp]:
+    """The state of each run's file, as far as the file system tells it."""
+    found = {}
+    try:
+        entries = sorted(os.listdir(directory))
+    except OSError:
+        return {}
+    for entry in entries:
+        try:
+            status = os.stat(f"{directory}/{entry}/{table}.parquet")
+        except OSError:
+            continue
+        found[entry.removeprefix("run=")] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return found

@@ -1,0 +1,1 @@
+"""How close a network's outputs are to the pipeline's: scores and samples."""

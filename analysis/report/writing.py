@@ -1,0 +1,102 @@
+"""Write a report: the page with its figures, and each figure as PDF and SVG."""
+
+import base64
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from analysis.charts.drawing import for_paper
+from analysis.charts.importance import FEWEST_TRIALS, importances
+from analysis.charts.labels import labelled, machines
+from analysis.charts.style import specification
+from analysis.charts.views import DEVICES
+from analysis.console import Console
+from analysis.report import facts
+from analysis.report.answer import answer, commands
+from analysis.report.figures import Tables, figures
+from analysis.tables.files import Row, read, rows_of, written_aside
+from analysis.tables.ranking import ranked
+from analysis.timing import comparison
+
+PAGE = "report.html"
+
+
+def write(
+    storage: str, tables: Path, run: Row, out: Path, pool: Executor, console: Console
+) -> Path:
+    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path.
+
+    The processes of `pool` draw the figures and compute the importances, whose packages take long to import.
+    Raises ValueError when a table can't be read, OSError when `out` does not take a file.
+    """
+    content = _read(tables, run)
+    shares = (
+        pool.submit(importances, content.trials) if len(content.trials) >= FEWEST_TRIALS else None
+    )
+    drawn, pending = {}, {}
+    for name, figure in figures(run["run"], content, shares):
+        drawn[name] = {"title": figure.title, "caption": figure.caption}
+        pending[name] = pool.submit(for_paper, specification(figure.chart))
+    told = _told(storage, tables, run, content, out)
+    for name, future in pending.items():
+        console.progress(f"drawing {name}")
+        made = future.result()
+        for kind, content_bytes in made.items():
+            with written_aside(out / f"{name}.{kind}") as file:
+                file.write(content_bytes)
+        drawn[name]["uri"] = "data:image/svg+xml;base64," + base64.b64encode(made["svg"]).decode()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
+    path = out / PAGE
+    with written_aside(path) as file:
+        file.write(template.render(drawn=drawn, **told).encode())
+    return path
+
+
+def _read(tables: Path, run: Row) -> Tables:
+    trials, epochs, accuracy, samples, timings = (
+        read(tables, table, run["run"])
+        for table in ("trials", "epochs", "accuracy", "samples", "timings")
+    )
+    session = comparison.last_session(timings)
+    passes = timings.head(0) if session is None else comparison.passes(timings, session)
+    series = comparison.summary(passes) if len(passes) else pd.DataFrame()
+    epochs = epochs.assign(run=epochs.run.astype(str))
+    return Tables(
+        labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series
+    )
+
+
+def _told(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
+    """What the page says, by the names that the template has for it."""
+    trials, accuracy = (
+        rows_of(tables, "trials", run["run"]),
+        rows_of(tables, "accuracy", run["run"]),
+    )
+    best = ranked(trials)
+    devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
+    return {
+        "run": run,
+        "answer": answer(run, accuracy, content, best),
+        "asked": facts.asked(run, trials),
+        "where": facts.where(run),
+        "best": facts.best_trial(best[0], trials, run["validation_images"]) if best else [],
+        "accuracy": facts.accuracy(accuracy, trials),
+        "speeds": {
+            device: facts.speed(content.passes, content.series, device) for device in devices
+        },
+        "study": facts.study(content.timings, content.series) if devices else None,
+        "hardware": _measurement(content) if devices else "",
+        "names": DEVICES,
+        "commands": commands(run, storage, out),
+    }
+
+
+def _measurement(content: Tables) -> str:
+    """On what and when the times were measured, and that there are others."""
+    (one,) = machines(content.passes).itertuples()
+    count = content.timings.session.nunique()
+    return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"

@@ -1,0 +1,106 @@
+"""Where runs lie: a storage directory here, or one in a bucket (s3://…)."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pyarrow import ArrowException
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+from analysis.tables.schema import TABLES
+
+BUCKET = "s3://"
+LAYOUT = "tables/TABLE/run=NAME/TABLE.parquet"
+READINGS = 10  # of a file that has no end: under a bucket's busiest writer every fifth lacks it
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory of tables, with the runs that were in it when it was opened."""
+
+    name: str
+    """As sentences call it: what was typed, without a bucket's options."""
+    files: FileSystem
+    root: PurePosixPath
+    """The directory that has a folder for each table, within `files`."""
+    runs: dict[str, list[str]]
+    """Each run's tables, in the schema's order."""
+
+    def where(self, table: str, run: str) -> str:
+        """The file's name for sentences."""
+        return f"{BUCKET if self.name.startswith(BUCKET) else ''}{_path(self.root, table, run)}"
+
+    def read(self, table: str, run: str) -> bytes:
+        """The file's bytes, through one open handle, so that all are of one version while a writer replaces it.
+
+        A bucket tells the length before the bytes, and a writer may come in between: then the end is missing.
+        """
+        data = b""
+        for _ in range(READINGS):
+            with self.files.open_input_stream(
+                str(_path(self.root, table, run)), compression=None
+            ) as file:
+                data = file.read()
+            if data.endswith(b"PAR1"):
+                break
+        return data
+
+
+def open_place(source: str) -> Place:
+    """The runs of a storage directory, or of its directory `tables`. Raises ValueError when there are none."""
+    try:
+        name, files, path = resolved(source)
+        for root in (path / "tables", path):
+            if runs := _runs(files, root):
+                return Place(name, files, root, runs)
+        is_there = files.get_file_info(str(path)).type == FileType.Directory
+    except (ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{source} can't be opened: {reason(error, source)}") from error
+    what = "has no tables" if is_there else "doesn't exist"
+    raise ValueError(f"{source} {what}: a source is a storage directory, in which {LAYOUT} lies")
+
+
+def open_out(directory: Path) -> Place:
+    """The directory that runs are collected in; there may be none yet."""
+    files, root = LocalFileSystem(), PurePosixPath(directory / "tables")
+    return Place(str(directory), files, root, _runs(files, root))
+
+
+def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
+    """Its name for sentences, its file system, and its path there. Raises ValueError and what pyarrow raises."""
+    if source.startswith(BUCKET):
+        if source == BUCKET:
+            raise ValueError("it names no bucket")
+        files, path = FileSystem.from_uri(source)
+        return BUCKET + path, files, PurePosixPath(path)
+    if "://" in source:
+        raise ValueError(f"sources are directories and {BUCKET}BUCKET/PATH; copy it to one of them")
+    return source, LocalFileSystem(), PurePosixPath(Path(source))
+
+
+def reason(error: Exception, source: str) -> str:
+    """Why a source can't be opened, and what to check."""
+    told = str(error).partition("\n")[0]
+    if isinstance(error, OSError) and source.startswith(BUCKET):
+        return f"{told}; check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+    return told
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether a bucket's service says that these keys may not do that, which waiting does not change."""
+    return "ACCESS_DENIED" in str(error)
+
+
+def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, list[str]]:
+    runs: dict[str, list[str]] = {}
+    for table in TABLES:
+        for info in files.get_file_info(
+            FileSelector(str(root / table), recursive=True, allow_not_found=True)
+        ):
+            run = PurePosixPath(info.path).parent.name.removeprefix("run=")
+            if info.type == FileType.File and PurePosixPath(info.path) == _path(root, table, run):
+                runs.setdefault(run, []).append(table)
+    return runs
+
+
+def _path(root: PurePosixPath, table: str, run: str) -> PurePosixPath:
+    return root / f"{table}/run={run}/{table}.parquet"

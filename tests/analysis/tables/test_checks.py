@@ -1,0 +1,226 @@
+"""A file with a problem is told by column and row; a sound one passes as it is."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.tables.checks import Checked, check
+from analysis.tables.schema import KEYS, TABLES, VERSION, arrow_schema
+from tests.analysis.collecting import ADDED, epochs, older, row
+
+INFINITE = float("inf")
+
+
+def written(content: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(content, file)
+    return file.getvalue()
+
+
+def lenient(table: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """As another program might write it: with nulls wherever they come."""
+    schema = arrow_schema(table)
+    return pa.Table.from_pylist(
+        rows, pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
+    )
+
+
+def checked(rows: list[dict[str, Any]], table: str = "epochs", run: str = "fc") -> Checked:
+    return check(written(lenient(table, rows)), table, run)
+
+
+def with_metadata(**more: str) -> pa.Table:
+    content = lenient("epochs", epochs(1))
+    return content.replace_schema_metadata(
+        {"table": "epochs", "schema_version": str(VERSION)} | more
+    )
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_sound_file_of_every_table_is_kept_byte_by_byte(table: str) -> None:
+    data = written(pa.Table.from_pylist([row(table)], arrow_schema(table)))
+    found = check(data, table, "fc")
+    assert (found.problems, found.current, found.today()) == ((), True, data)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_nulls_are_told_in_every_column_that_has_none_and_in_no_other(table: str) -> None:
+    rows = [
+        row(table),
+        row(table)
+        | {column.name: None for column in TABLES[table] if column.name not in KEYS[table]},
+    ]
+    told = [text for text in checked(rows, table).problems if "null" in text]
+    expected = [
+        column.name
+        for column in TABLES[table]
+        if not column.nullable and column.name not in KEYS[table]
+    ]
+    assert told == [f"column {name}, row 2: is null, should have a value" for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "sentence"),
+    [
+        ("validation_accuracy", 1.3, "is 1.3, should lie between 0 and 1"),
+        ("validation_accuracy", -0.1, "is -0.1, should lie between 0 and 1"),
+        ("validation_accuracy", float("nan"), "is nan, should lie between 0 and 1"),
+        ("train_sec", -1.0, "is -1.0, should be 0 or more"),
+        ("train_sec", float("nan"), "is nan, should be 0 or more"),
+        ("run", "cnn", "is cnn, should be fc as its folder says"),
+    ],
+)
+def test_a_value_that_may_not_be_there_is_told_with_its_row(
+    column: str, wrong: Any, sentence: str
+) -> None:
+    rows = epochs(20)
+    rows[16][column] = wrong
+    assert checked(rows).problems == (f"column {column}, row 17: {sentence}",)
+
+
+def test_values_on_the_edge_and_those_without_a_range_are_right() -> None:
+    edges = epochs(2)
+    edges[0] |= {"validation_accuracy": 0.0, "train_sec": 0.0, "train_loss": float("nan")}
+    edges[1] |= {"validation_accuracy": 1.0, "train_sec": INFINITE, "train_loss": -INFINITE}
+    assert checked(edges).problems == ()
+
+
+def test_an_unknown_share_is_no_problem_and_does_not_hide_one() -> None:
+    rows = [row("trials", trial=number, best_validation_accuracy=None) for number in range(3)]
+    assert checked(rows, "trials").problems == ()
+    rows[2]["best_validation_accuracy"] = 2.0
+    assert checked(rows, "trials").problems == (
+        "column best_validation_accuracy, row 3: is 2.0, should lie between 0 and 1",
+    )
+
+
+def test_a_column_is_told_once_with_its_first_row_and_how_many_more() -> None:
+    rows = epochs(9)
+    for number in (3, 4, 8):
+        rows[number]["validation_accuracy"] = float(number)
+    for number in (1, 5):
+        rows[number]["train_sec"] = -1.0
+    assert checked(rows).problems == (
+        "column validation_accuracy, row 4: is 3.0, should lie between 0 and 1; so are 2 more rows",
+        "column train_sec, row 2: is -1.0, should be 0 or more; so is 1 more row",
+    )
+
+
+def test_a_second_row_with_a_key_is_told() -> None:
+    rows = [*epochs(3), *epochs(2)]
+    told = checked(rows).problems
+    assert told == ("row 4: has the key of an earlier row (trial 1, epoch 1); so is 1 more row",)
+
+
+def test_keys_with_nulls_are_keys_too() -> None:
+    quoted = row("timings", batch_size=None) | {"pass": None}
+    assert checked([quoted, quoted | {"subject": "other"}], "timings").problems == ()
+    assert checked([quoted, row("timings"), quoted], "timings").problems == (
+        "row 3: has the key of an earlier row (session 1, subject text, device text, batch_size None, pass None)",
+    )
+
+
+def test_a_run_has_one_row_of_its_own() -> None:
+    assert checked([row("runs"), row("runs")], "runs").problems == (
+        "row 2: has the key of an earlier row (one row a run)",
+    )
+
+
+def test_a_table_without_rows_is_sound() -> None:
+    assert [table for table in TABLES if checked([], table).problems] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (
+            lambda t: t.append_column("mood", pa.array(["good"])).append_column(
+                "more", pa.array([1])
+            ),
+            [
+                f"column {name}: is unknown to the table epochs of schema version {VERSION}"
+                for name in ("mood", "more")
+            ],
+        ),
+        (
+            lambda t: t.set_column(1, "trial", pa.array([1])).set_column(
+                2, "epoch", pa.array(["7"])
+            ),
+            ["column trial: is int64, should be int32", "column epoch: is string, should be int32"],
+        ),
+        (lambda t: t.drop_columns(["epoch"]), ["column epoch is missing"]),
+        (
+            lambda t: t.replace_schema_metadata(None),
+            ["its metadata says that it is no table, should be epochs"],
+        ),
+        (
+            lambda _: with_metadata(table="trials"),
+            ["its metadata says that it is the table trials, should be epochs"],
+        ),
+        (
+            lambda _: with_metadata(schema_version=str(VERSION + 1)),
+            [
+                f"has schema version {VERSION + 1}, and this program reads up to {VERSION}: update transform-tuner"
+            ],
+        ),
+    ],
+    ids=["unknown columns", "types", "missing", "no metadata", "other table", "newer"],
+)
+def test_another_form_than_the_schemas_is_told(
+    change: Callable[[pa.Table], pa.Table], problems: list[str]
+) -> None:
+    found = check(written(change(lenient("epochs", epochs(1)))), "epochs", "fc")
+    assert list(found.problems) == problems
+    assert found.content is None
+
+
+def damaged_text() -> bytes:
+    """A text column whose bytes are not UTF-8."""
+    content = pa.Table.from_pylist([row("runs")], arrow_schema("runs"))
+    bad = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"]).buffers())
+    position = content.column_names.index("host")
+    return written(content.set_column(position, content.schema.field(position), bad))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not parquet" * 99, written(lenient("runs", [row("runs")]))[:-50], damaged_text()],
+)
+def test_what_cannot_be_read_is_told_in_one_line(data: bytes) -> None:
+    (problem,) = check(data, "runs", "fc").problems
+    assert problem.startswith("can't be read: ")
+    assert "\n" not in problem
+
+
+def test_an_older_file_is_rewritten_with_todays_columns_and_always_in_the_same_bytes() -> None:
+    data = written(older("trials"))
+    found = check(data, "trials", "fc")
+    assert (found.problems, found.current) == ((), False)
+    today = found.today()
+    assert check(data, "trials", "fc").today() == today
+    assert pq.read_schema(io.BytesIO(today)).equals(arrow_schema("trials"), check_metadata=True)
+    assert pq.read_table(io.BytesIO(today)).to_pylist() == [row("trials", **ADDED)]
+
+
+def test_an_older_file_that_has_all_of_todays_columns_gets_todays_version() -> None:
+    content = pa.Table.from_pylist([row("runs")], arrow_schema("runs"))
+    data = written(content.replace_schema_metadata({"table": "runs", "schema_version": "1"}))
+    found = check(data, "runs", "fc")
+    assert found.problems == ()
+    assert pq.read_schema(io.BytesIO(found.today())).equals(
+        arrow_schema("runs"), check_metadata=True
+    )
+
+
+def test_an_older_file_is_checked_like_any_other() -> None:
+    content = older("samples")
+    position = content.column_names.index("run")
+    runs = pa.array(["cnn"]).dictionary_encode()
+    found = check(
+        written(content.set_column(position, content.schema.field(position), runs)), "samples", "fc"
+    )
+    assert found.problems == ("column run, row 1: is cnn, should be fc as its folder says",)

@@ -1,0 +1,263 @@
+"""Tables appear whole or not at all, and a run's rows are replaced by key."""
+
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.tables.files import GrowingTable, publish, read, rows_of, table_path
+from analysis.tables.schema import TABLES, arrow_schema
+
+EPOCH = dict.fromkeys(
+    ("train_loss", "validation_loss", "validation_accuracy", "validation_cosine"), 0.5
+)
+EPOCH |= dict.fromkeys(("train_sec", "validation_sec", "images_per_sec"), 1.0)
+MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def epoch(trial: int, number: int, **more: Any) -> dict[str, Any]:
+    return {"trial": trial, "epoch": number, **EPOCH, "reported_at": MOMENT, **more}
+
+
+def growing(tables: Path, **more: Any) -> GrowingTable:
+    return GrowingTable(tables, "epochs", "r", **more)
+
+
+def epochs_of(tables: Path) -> list[tuple[Any, ...]]:
+    return [
+        (row["trial"], row["epoch"], row["train_loss"]) for row in rows_of(tables, "epochs", "r")
+    ]
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
+    )
+
+
+SAMPLE = {
+    "run": "r",
+    "subject": "trial 0",
+    "trial": 0,
+    "cosine": 1.0,
+    "rank": None,
+    "truth": b"",
+    "output": b"",
+}
+OUT_OF_SPACE = """
+import os, resource, signal, sys
+from pathlib import Path
+from analysis.tables.files import publish
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+signal.signal(signal.SIGXFSZ, {handler})
+rows = [{sample} | {{"image": i, "input": os.urandom(50_000)}} for i in range(20)]
+try:
+    publish(Path(sys.argv[1]), "samples", "r", rows)
+except OSError:
+    sys.exit(7)
+"""
+
+
+def write_beyond_the_limit(tables: Path, handler: str) -> int:
+    """Publish a megabyte in a process whose files may only have 100 kB; its exit status."""
+    code = OUT_OF_SPACE.format(handler=handler, sample=SAMPLE)
+    return subprocess.run([sys.executable, "-c", code, str(tables)], timeout=60).returncode
+
+
+@pytest.mark.parametrize(
+    ("handler", "status"),
+    [("signal.SIG_IGN", 7), ("signal.SIG_DFL", -signal.SIGXFSZ)],
+    ids=["full disk", "killed"],
+)
+def test_a_writing_that_breaks_off_leaves_the_old_table_readable(
+    tmp_path: Path, handler: str, status: int
+) -> None:
+    old = {**SAMPLE, "image": 1, "input": b"old"}
+    publish(tmp_path, "samples", "r", [old])
+    assert write_beyond_the_limit(tmp_path, handler) == status
+    assert rows_of(tmp_path, "samples", "r") == [old]
+    assert len(read(tmp_path, "samples")) == 1
+    if status == 7:
+        assert files(tmp_path) == ["samples/run=r/samples.parquet"]
+
+
+def test_a_first_writing_that_breaks_off_leaves_no_table(tmp_path: Path) -> None:
+    assert write_beyond_the_limit(tmp_path, "signal.SIG_IGN") == 7
+    assert files(tmp_path) == []
+    assert rows_of(tmp_path, "samples", "r") == []
+
+
+def test_rows_that_do_not_fit_the_table_leave_the_old_one_and_no_stray_file(tmp_path: Path) -> None:
+    table = growing(tmp_path, rows=[epoch(0, 1)])
+    table.publish()
+    table.put({"trial": 0, "epoch": 2})
+    with pytest.raises(pa.ArrowInvalid, match="non-nullable"):
+        table.publish()
+    assert epochs_of(tmp_path) == [(0, 1, 0.5)]
+    assert files(tmp_path) == ["epochs/run=r/epochs.parquet"]
+
+
+def test_a_reader_never_sees_half_a_table_while_another_process_publishes(tmp_path: Path) -> None:
+    code = f"""
+import datetime
+from pathlib import Path
+from analysis.tables.files import publish
+row = {epoch(0, 0)!r} | {{"run": "r"}}
+for size in range(1, 201):
+    publish(Path({str(tmp_path)!r}), "epochs", "r", [row | {{"epoch": e}} for e in range(size)])
+"""
+    seen = []
+    with subprocess.Popen([sys.executable, "-c", code]) as writer:
+        while writer.poll() is None:
+            numbers = [row["epoch"] for row in rows_of(tmp_path, "epochs", "r")]
+            assert numbers == list(range(len(numbers)))
+            seen.append(len(numbers))
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 5, "the reader must have met many versions"
+
+
+def test_publishing_again_replaces_what_was_there(tmp_path: Path) -> None:
+    publish(tmp_path, "epochs", "r", [{"run": "r", **epoch(0, n)} for n in (1, 2, 3)])
+    publish(tmp_path, "epochs", "r", [{"run": "r", **epoch(0, 9)}])
+    assert epochs_of(tmp_path) == [(0, 9, 0.5)]
+
+
+def test_the_files_metadata_tell_units_and_meanings(tmp_path: Path) -> None:
+    growing(tmp_path, rows=[epoch(0, 1)]).publish()
+    schema = pq.read_schema(table_path(tmp_path, "epochs", "r"))
+    assert schema.equals(arrow_schema("epochs"), check_metadata=True)
+    assert schema.field("train_sec").metadata[b"unit"] == b"s"
+    assert schema.field("train_loss").metadata[b"meaning"] == b"the trial's loss over the epoch"
+
+
+def test_a_later_row_replaces_the_one_with_its_key_and_keeps_its_place(tmp_path: Path) -> None:
+    table = growing(tmp_path)
+    for trial, number in ((0, 1), (1, 1), (0, 2)):
+        table.put(epoch(trial, number))
+    table.put(epoch(1, 1, train_loss=0.25))
+    table.publish()
+    assert epochs_of(tmp_path) == [(0, 1, 0.5), (1, 1, 0.25), (0, 2, 0.5)]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_row_is_replaced_after_it_was_published_too(tmp_path: Path, position: int) -> None:
+    table = growing(tmp_path, rows=[epoch(0, n) for n in range(3)])
+    table.publish()
+    table.put(epoch(0, position, train_loss=0.1))
+    table.put(epoch(0, 3))
+    table.publish()
+    losses = [0.1 if n == position else 0.5 for n in range(4)]
+    assert epochs_of(tmp_path) == [(0, n, loss) for n, loss in enumerate(losses)]
+    table.put(epoch(0, 3, train_loss=0.2))
+    table.publish()
+    assert epochs_of(tmp_path)[3] == (0, 3, 0.2)
+
+
+def test_a_table_that_goes_on_from_its_published_rows_is_the_same(tmp_path: Path) -> None:
+    growing(tmp_path, rows=[epoch(0, 1), epoch(1, 1)]).publish()
+    table = growing(tmp_path, rows=rows_of(tmp_path, "epochs", "r"))
+    table.put(epoch(0, 1, train_loss=0.1))
+    table.publish()
+    assert epochs_of(tmp_path) == [(0, 1, 0.1), (1, 1, 0.5)]
+    assert rows_of(tmp_path, "epochs", "r") == table.rows
+
+
+def test_columns_that_are_left_out_are_null(tmp_path: Path) -> None:
+    known = {
+        "trial": 4,
+        "model": "fc",
+        "loss": "mse",
+        "learning_rate": 0.1,
+        "patience": 3,
+        "seed": 1,
+        "epochs": 0,
+    }
+    table = GrowingTable(tmp_path, "trials", "r")
+    table.put({**known, "train_sec": 0.0, "restarts": 0, "started_at": MOMENT, "no such column": 1})
+    table.publish()
+    (row,) = rows_of(tmp_path, "trials", "r")
+    assert list(row) == [column.name for column in TABLES["trials"]]
+    assert {name for name, value in row.items() if value is None} == {
+        c.name for c in TABLES["trials"] if c.nullable
+    }
+    assert (row["run"], row["trial"], row["started_at"]) == ("r", 4, MOMENT)
+
+
+def test_a_cheap_table_is_not_written_again_at_once_but_is_when_asked(tmp_path: Path) -> None:
+    table = growing(tmp_path)
+    for number in range(50):
+        table.put(epoch(0, number))
+        table.publish_if_due()
+    assert 0 < len(epochs_of(tmp_path)) < 50
+    table.publish()
+    assert len(epochs_of(tmp_path)) == 50
+
+
+def test_pandas_reads_a_folder_of_runs(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        publish(tmp_path, "epochs", run, [{"run": run, **epoch(0, 1)}])
+    assert pd.read_parquet(tmp_path / "epochs").run.tolist() == ["a", "b"]
+
+
+def test_reading_joins_every_run_or_takes_one(tmp_path: Path) -> None:
+    for run, count in (("b", 1), ("a", 2)):
+        publish(tmp_path, "epochs", run, [{"run": run, **epoch(0, n)} for n in range(count)])
+    assert read(tmp_path, "epochs")["run"].tolist() == ["a", "a", "b"]
+    assert read(tmp_path, "epochs", "b")["run"].tolist() == ["b"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_without_runs_is_empty_and_has_its_columns(tmp_path: Path, table: str) -> None:
+    frame = read(tmp_path / "nowhere", table)
+    assert len(frame) == 0
+    assert frame.columns.tolist() == [column.name for column in TABLES[table]]
+    assert rows_of(tmp_path, table, "r") == []
+
+
+def cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def page_header(whole: bytes) -> bytes:
+    return whole[:4] + b"\xff" * 40 + whole[44:]
+
+
+@pytest.mark.parametrize("spoil", [cut, page_header, lambda _: b"", lambda _: b"not parquet" * 99])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, spoil: Any) -> None:
+    for run in ("a", "b"):
+        publish(tmp_path, "epochs", run, [{"run": run, **epoch(0, n)} for n in range(100)])
+    path = table_path(tmp_path, "epochs", "a")
+    path.write_bytes(spoil(path.read_bytes()))
+    for reading in (lambda: read(tmp_path, "epochs"), lambda: rows_of(tmp_path, "epochs", "a")):
+        with pytest.raises(ValueError, match="can't be read as the table epochs") as error:
+            reading()
+        assert str(error.value).startswith(str(path))
+    assert len(read(tmp_path, "epochs", "b")) == 100
+
+
+def test_a_place_that_takes_no_tables_is_an_oserror(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        publish(tmp_path / "file", "epochs", "r", [])
+
+
+def test_text_that_is_no_text_is_noticed_when_the_file_is_read(tmp_path: Path) -> None:
+    damaged = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    publish(tmp_path, "samples", "r", [{**SAMPLE, "image": 1, "input": b""}])
+    whole = pq.read_table(table_path(tmp_path, "samples", "r"), partitioning=None)
+    position = whole.column_names.index("subject")
+    pq.write_table(
+        whole.set_column(position, whole.field("subject"), damaged),
+        table_path(tmp_path, "samples", "r"),
+    )
+    with pytest.raises(ValueError, match=r"samples\.parquet can't be read as the table samples"):
+        read(tmp_path, "samples")

@@ -1,0 +1,213 @@
+"""Which trial is best."""
+
+import math
+import random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from analysis.tables.ranking import (
+    best_epoch,
+    finalists,
+    frame_has_several,
+    objective,
+    ranked,
+    ranked_frame,
+    several_losses,
+    told,
+)
+from analysis.tables.schema import arrow_schema
+
+
+def row(trial: int, best: float | None, **more: Any) -> dict[str, Any]:
+    known = {
+        "run": "r",
+        "loss": "mse",
+        "best_validation_accuracy": None,
+        "best_validation_cosine": None,
+    }
+    known |= {
+        "trial": trial,
+        "best_validation_loss": best,
+        "stop_reason": "max_epochs",
+        "confirms": None,
+    }
+    return known | more
+
+
+def reached(
+    trial: int, loss: str, accuracy: float, cosine: float, best: float = 0.5, **more: Any
+) -> dict[str, Any]:
+    """A trial that minimised this loss."""
+    shares = {"best_validation_accuracy": accuracy, "best_validation_cosine": cosine}
+    return row(trial, best, loss=loss, **shares, **more)
+
+
+def numbers(rows: list[dict[str, Any]]) -> list[int]:
+    return [row["trial"] for row in ranked(rows)]
+
+
+def test_the_lowest_loss_comes_first() -> None:
+    assert numbers([row(0, 0.3), row(1, 0.1), row(2, 0.2)]) == [1, 2, 0]
+
+
+def test_ties_go_to_the_earlier_trial_in_whichever_order_the_rows_come() -> None:
+    rows = [row(trial, loss) for trial, loss in enumerate([0.2, 0.1, 0.1, 0.2, 0.1])]
+    for seed in range(5):
+        random.Random(seed).shuffle(rows)
+        assert numbers(rows) == [1, 2, 4, 0, 3]
+
+
+@pytest.mark.parametrize("reason", ["max_epochs", "early_stopping", "asha", "interrupted", None])
+def test_a_trial_that_trained_soundly_can_be_best(reason: str | None) -> None:
+    assert numbers([row(0, 0.5), row(1, 0.1, stop_reason=reason)]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        row(0, 0.0, stop_reason="diverged"),
+        row(0, 0.0, stop_reason="error"),
+        row(0, 0.0, stop_reason="out_of_memory"),
+        row(0, math.nan),
+        row(0, math.inf),
+        row(0, -math.inf),
+        row(0, None),
+        row(0, 0.0, confirms=1),
+    ],
+    ids=[
+        "diverged",
+        "error",
+        "out of memory",
+        "nan",
+        "inf",
+        "-inf",
+        "no epoch",
+        "confirms another",
+    ],
+)
+def test_a_trial_with_no_sound_result_of_its_own_is_never_best(never: dict[str, Any]) -> None:
+    assert numbers([never, row(1, 0.5)]) == [1]
+    assert numbers([never]) == []
+
+
+MIXED = [
+    reached(0, "mse", 0.90, 0.990, 0.004),
+    reached(1, "perceptual", 0.95, 0.960, 3.0),
+    reached(2, "perceptual", 0.95, 0.970, 4.0),
+    reached(3, "mse", 0.90, 0.980, 0.002),
+    reached(4, "perceptual", 0.95, 0.960, 2.0),
+]
+
+
+def test_trials_of_several_losses_are_ranked_by_accuracy_then_by_cosine_then_by_number() -> None:
+    assert several_losses(MIXED)
+    assert numbers(MIXED) == [2, 1, 4, 0, 3]
+    assert numbers([row for row in MIXED if row["loss"] == "mse"]) == [3, 0]
+    assert numbers([row for row in MIXED if row["loss"] == "perceptual"]) == [4, 1, 2]
+
+
+def test_a_trial_that_failed_still_makes_its_run_one_of_several_losses() -> None:
+    mse = [row for row in MIXED if row["loss"] == "mse"]
+    assert numbers([*mse, row(9, None, loss="perceptual", stop_reason="error")]) == [0, 3]
+
+
+def test_one_image_more_outweighs_any_cosine_and_a_millionth_of_a_cosine_tells_equal_accuracies_apart() -> (
+    None
+):
+    for images in (1_000, 4_000_000):
+        less, more = (
+            reached(0, "mse", count / images, cosine) for count, cosine in ((700, 1.0), (701, -1.0))
+        )
+        assert objective(more, several=True, of="best_") < objective(less, several=True, of="best_")
+    close, closer = reached(0, "mse", 0.7, 0.9), reached(0, "mse", 0.7, 0.9 + 1e-6)
+    assert objective(closer, several=True, of="best_") < objective(close, several=True, of="best_")
+
+
+def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
+    for count, expected in ((1, [2, 0]), (2, [2, 1, 0]), (3, [2, 1, 4, 0]), (9, [2, 1, 4, 0, 3])):
+        assert [row["trial"] for row in finalists(MIXED, count)] == expected
+    assert [row["trial"] for row in finalists([row(0, 0.3), row(1, 0.1), row(2, 0.2)], 2)] == [1, 2]
+    assert finalists([], 3) == []
+
+
+def test_what_ranks_is_told() -> None:
+    assert told(several=False) == "the lowest validation loss at any epoch"
+    assert "validation cosine accuracy at 0.95, then the highest mean cosine" in told(several=True)
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_finite_loss() -> None:
+    losses = [math.nan, 0.3, 0.2, 0.2, 0.1, -math.inf]
+    rows = [
+        {"epoch": e, "validation_loss": x, "train_loss": 0.1} for e, x in enumerate(losses, start=1)
+    ]
+    rows[4]["train_loss"] = math.inf
+    assert best_epoch(reversed(rows)) == rows[2]
+    assert best_epoch(rows[:1]) is None
+
+
+SOUND = ["max_epochs", "early_stopping", "asha", "interrupted", None]
+LOSSES = [None, math.nan, math.inf, -math.inf, 0.0, 0.1, 0.1, 0.2, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 60])
+def test_a_data_frame_of_a_run_is_ranked_as_its_rows_are(count: int) -> None:
+    schema = pa.schema([arrow_schema("trials").field(name) for name in row(0, None)])
+    some = 0
+    for seed in range(50):
+        luck = random.Random(seed)
+        rows = [
+            reached(trial, "mse", luck.choice([0.5, 0.6]), luck.random(), 0.0)
+            for trial in range(count)
+        ]
+        for one in rows:
+            one["stop_reason"] = luck.choice([*SOUND, "diverged", "error", "out_of_memory"])
+            one["confirms"] = luck.choice([None, None, None, 0])
+            one["best_validation_loss"] = luck.choice(LOSSES)
+            one["loss"] = luck.choice(["mse", "perceptual"]) if seed % 2 else "mse"
+        luck.shuffle(rows)
+        found = ranked_frame(pa.Table.from_pylist(rows, schema).to_pandas())
+        assert found.trial.tolist() == numbers(rows)
+        some += len(found)
+    assert (some > 0) == (count > 0)
+
+
+def test_between_runs_a_tie_of_loss_and_trial_goes_to_the_earlier_row() -> None:
+    rows = [row(1, 0.1, run="b"), row(0, 0.2, run="b"), row(0, 0.2, run="a"), row(1, 0.1, run="a")]
+    found = ranked_frame(pa.Table.from_pylist(rows).to_pandas())
+    assert list(zip(found.run, found.trial, strict=True)) == [
+        ("b", 1),
+        ("a", 1),
+        ("b", 0),
+        ("a", 0),
+    ]
+
+
+def test_where_one_run_has_several_losses_all_runs_beside_it_are_ranked_as_it_is() -> None:
+    alone = [
+        reached(0, "mse", 0.99, 0.999, 0.2, run="a"),
+        reached(1, "mse", 0.98, 0.999, 0.1, run="a"),
+    ]
+    other = [reached(0, "perceptual", 0.97, 0.99, 0.05, run="b")]
+    mixed = [row | {"run": "c"} for row in MIXED]
+    one, both, all_ = (
+        pa.Table.from_pylist(rows).to_pandas()
+        for rows in (alone, alone + other, alone + other + mixed)
+    )
+    assert [frame_has_several(frame) for frame in (one, both, all_)] == [False, False, True]
+    assert ranked_frame(one).trial.tolist() == [1, 0]
+    assert ranked_frame(both).run.tolist() == ["b", "a", "a"]
+    ranking = ranked_frame(all_)
+    assert list(zip(ranking.run, ranking.trial, strict=True))[:3] == [("a", 0), ("a", 1), ("b", 0)]
+    assert ranking[ranking.run == "c"].trial.tolist() == numbers(MIXED)
+
+
+def test_a_run_of_an_older_version_without_cosines_is_ranked_beside_one_of_several_losses() -> None:
+    older = [
+        row(n, 0.1, run="a") | {"best_validation_accuracy": share}
+        for n, share in enumerate((0.5, 0.96))
+    ]
+    ranking = ranked_frame(pa.Table.from_pylist([*older, *MIXED]).to_pandas())
+    assert list(zip(ranking.run, ranking.trial, strict=True))[:2] == [("a", 1), ("r", 2)]
+    assert ranking.iloc[-1].run == "a"

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from trainables.data import photos
+from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.image_set import Splits
+
+STEREO = ("_left", "_right")
+
+
+def scene(file: str) -> str:
+    stem = Path(file).stem
+    return next((stem.removesuffix(side) for side in STEREO if stem.endswith(side)), stem)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        lambda name, package, file: name,
+        lambda name, package, file: (package, file),
+        lambda name, package, file: scene(file),
+    ],
+    ids=["name", "file", "scene"],
+)
+def test_no_photograph_is_in_two_splits(identity) -> None:
+    by_split = {
+        split: {identity(name, *where) for name, where in photographs.items()}
+        for split, photographs in photos.PHOTOGRAPHS.items()
+    }
+    assert all(by_split.values())
+    assert sum(map(len, by_split.values())) == len(set.union(*by_split.values()))
+
+
+def test_the_photographs_are_in_the_wheels_and_in_colour() -> None:
+    for photographs in photos.PHOTOGRAPHS.values():
+        for where in photographs.values():
+            with Image.open(photos._path(*where)) as image:
+                assert min(image.size) >= 256
+                red, green, blue = image.convert("RGB").split()
+                assert not (red.tobytes() == green.tobytes() == blue.tobytes())
+
+
+def test_there_are_tens_of_thousands_of_crops(photographs: Splits) -> None:
+    assert (len(photographs.train), len(photographs.validation), len(photographs.test)) == (
+        30_000,
+        3_000,
+        6_000,
+    )
+    assert {photographs.train.split, photographs.validation.split, photographs.test.split} == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+def test_the_first_crops_are_a_fair_sample(photographs: Splits) -> None:
+    whole = photographs.train.images.float()
+    sample = photographs.train.first(2000).images.float()
+    assert abs(float(sample.mean() - whole.mean())) < 5
+    assert abs(float(sample.std() - whole.std())) < 5
+
+
+def test_a_crop_is_a_window_of_its_photograph(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(photos, "CROPS", {"train": 5, "validation": 7, "test": 2})
+    monkeypatch.setattr(photos, "SCALES", (1.0,))
+    crops = photos.load().validation.images
+    (where,) = photos.PHOTOGRAPHS["validation"].values()
+    with Image.open(photos._path(*where)) as image:
+        photograph = image.convert("RGB").tobytes()
+    for crop in crops:
+        rows = crop.permute(1, 2, 0).numpy()
+        assert all(row.tobytes() in photograph for row in rows)
+
+
+def test_the_crops_are_the_same_in_every_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 10, "test": 20})
+    loaded = []
+    for name in ("first", "second"):
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / name))
+        torch.manual_seed(len(loaded))
+        loaded.append(photos.load())
+    first, second = loaded
+    assert first.train.fingerprint == second.train.fingerprint
+    assert first.validation.fingerprint == second.validation.fingerprint
+    assert first.test.fingerprint == second.test.fingerprint
+    assert len({first.train.fingerprint, first.validation.fingerprint, first.test.fingerprint}) == 3
+
+
+def test_a_missing_package_is_named() -> None:
+    with pytest.raises(
+        ValueError, match="--data photos needs no_such_package's photographs: pip install"
+    ):
+        photos._path("no_such_package", "image.png")

@@ -1,0 +1,35 @@
+import torch
+
+from trainables.networks.base import parameter_count
+from trainables.networks.separable import Separable
+from trainables.pipelines.study import as_float, factors, reference
+from trainables.training.loop import Examples
+
+
+def test_it_has_1795_parameters() -> None:
+    assert parameter_count(Separable()) == 3 + 28 * 32 + 32 * 28 == 1795
+
+
+def test_it_is_rows_times_grey_times_columns() -> None:
+    network, images = Separable(), torch.rand(5, 3, 32, 32)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_()
+    grey = torch.einsum("c,nchw->nhw", network.channels, images)
+    torch.testing.assert_close(
+        network(images), (network.rows @ grey @ network.columns).unsqueeze(1), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_with_the_factors_of_the_pipeline_it_is_the_pipeline(validation: Examples) -> None:
+    network = Separable.from_factors(factors(reference))
+    torch.testing.assert_close(
+        network(as_float(validation.images)), validation.targets, atol=2e-6, rtol=0
+    )
+    assert parameter_count(network) == 1795
+
+
+def test_its_first_outputs_are_those_of_an_image(validation: Examples) -> None:
+    outputs = Separable()(as_float(validation.images)).detach()
+    assert outputs.min() >= 0
+    assert 0.5 < float(outputs.mean() / validation.targets.mean()) < 2

@@ -1,0 +1,157 @@
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from trainables.networks.base import Budget, Defaults
+from trainables.networks.fc import FC
+from trainables.networks.registry import build
+from trainables.networks.weights import (
+    HEADER,
+    SavedNetwork,
+    load_network,
+    read_header,
+    save_network,
+)
+
+BUDGET = Budget(samples=1, max_epochs=1)
+FACTS = {"run": "a-run", "trial": 3, "epoch": 7, "validation_loss": 0.125, "note": "größer ≥ 0.95"}
+
+
+class Own(nn.Module):
+    defaults = Defaults(learning_rate=(1e-3, 1e-1), dropout=(0, 0.5), cpu=BUDGET, gpu=BUDGET)
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.layer = nn.Conv2d(3, 1, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.dropout(images))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "network.safetensors"
+
+
+def save(path: Path, model: str = "separable", dropout: float = 0.0) -> dict[str, torch.Tensor]:
+    weights = (Own() if ":" in model else build(model)).state_dict()
+    save_network(path, weights, SavedNetwork(model, dropout, FACTS))
+    return weights
+
+
+def test_a_file_tells_what_it_holds_and_where_it_comes_from(path: Path) -> None:
+    save(path, "fc", dropout=0.25)
+    assert read_header(path) == SavedNetwork("fc", 0.25, FACTS)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_dropout_of_a_file_is_that_of_the_network(path: Path) -> None:
+    save(path, "cnn", dropout=0.25)
+    assert {layer.p for layer in load_network(path).modules() if isinstance(layer, nn.Dropout)} == {
+        0.25
+    }
+
+
+def test_weights_laid_out_for_convolutions_are_read_back_in_order(path: Path) -> None:
+    network = build("cnn").to(memory_format=torch.channels_last).eval()
+    save_network(path, network.state_dict(), SavedNetwork("cnn", 0.0, {}))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(load_network(str(path))(images), network(images))
+
+
+def test_a_save_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    kept = save(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(Exception, match="File too large"):
+            save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert torch.equal(load_network(path).rows, kept["rows"])
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def text_file(path: Path) -> None:
+    path.write_text("not safetensors")
+
+
+def someone_elses(path: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, path)
+
+
+def cut_off(path: Path) -> None:
+    save(path)
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def misfit(path: Path) -> None:
+    save_network(path, build("fc").state_dict(), SavedNetwork("separable", 0.0, {}))
+
+
+def header_without_model(path: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, path, {HEADER: json.dumps({"dropout": 0.0})})
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (text_file, "can't be read as a safetensors file"),
+        (cut_off, "can't be read as a safetensors file"),
+        (lambda path: None, "can't be read as a safetensors file"),
+        (someone_elses, "has no transform_tuner header"),
+        (misfit, "don't fit separable"),
+        pytest.param(header_without_model, "header"),
+    ],
+)
+def test_a_foreign_file_is_refused_by_name(
+    path: Path, write: Callable[[Path], None], message: str
+) -> None:
+    path.parent.mkdir()
+    write(path)
+    with pytest.raises(ValueError, match=message) as error:
+        load_network(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_network_of_your_own_is_loaded_when_its_class_is_passed(path: Path) -> None:
+    weights = save(path, "my.package:Own", dropout=0.25)
+    with pytest.raises(
+        ValueError, match=r"holds my\.package:Own: pass that class, load_network\(path, network="
+    ):
+        load_network(path)
+    loaded = load_network(path, network=Own)
+    assert isinstance(loaded, Own)
+    assert loaded.dropout.p == 0.25
+    assert torch.equal(loaded.layer.weight, weights["layer.weight"])
+
+
+def test_the_wrong_class_is_refused(path: Path) -> None:
+    save(path, "my.package:Own")
+    with pytest.raises(ValueError, match=r"don't fit my\.package:Own"):
+        load_network(path, network=FC)
+
+
+@pytest.mark.parametrize("network", [None, Own])
+def test_loading_never_executes_code_that_the_file_names(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: type[nn.Module] | None
+) -> None:
+    marker = tmp_path / "executed"
+    (tmp_path / "named_in_a_file.py").write_text(f"open({str(marker)!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    save(path, "named_in_a_file:Own")
+    if network is None:
+        with pytest.raises(ValueError, match="pass that class"):
+            load_network(path)
+    else:
+        load_network(path, network=network)
+    assert not marker.exists()
+    assert "named_in_a_file" not in sys.modules

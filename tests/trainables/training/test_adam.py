@@ -1,0 +1,91 @@
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.training.adam import Adam
+
+SHAPES = [(7, 5), (5,), (4, 3, 2, 2), ()]
+
+
+def parameters() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(shape, generator=generator).requires_grad_() for shape in SHAPES]
+
+
+def gradients(step: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(100 + step)
+    return [torch.randn(shape, generator=generator) * 10.0**-step for shape in SHAPES]
+
+
+@pytest.mark.parametrize("learning_rate", [1e-4, 0.3])
+def test_several_steps_equal_those_of_pytorch_bit_for_bit(learning_rate: float) -> None:
+    mine, theirs = parameters(), parameters()
+    optimizer = Adam(mine, learning_rate=learning_rate)
+    reference = torch.optim.Adam(theirs, lr=learning_rate, fused=True)
+    for step in range(5):
+        optimizer.step(gradients(step))
+        for parameter, gradient in zip(theirs, gradients(step), strict=True):
+            parameter.grad = gradient
+        reference.step()
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(mine, parameters(), strict=True))
+
+
+def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
+    whole = parameters()
+    optimizer = Adam(whole, learning_rate=0.1)
+    for step in range(2):
+        optimizer.step(gradients(step))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    resumed = [parameter.detach().clone() for parameter in whole]
+    optimizer.step(gradients(2))
+
+    restored = Adam(resumed, learning_rate=0.1)
+    restored.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    restored.step(gradients(2))
+    assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    state = Adam(parameters()[:2], learning_rate=0.1).state_dict()
+    with pytest.raises(ValueError, match="shorter"):
+        Adam(parameters(), learning_rate=0.1).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("parameter_format", "gradient_format"),
+    [
+        (torch.channels_last, torch.contiguous_format),
+        (torch.contiguous_format, torch.channels_last),
+    ],
+)
+def test_a_gradient_may_lie_otherwise_in_memory_than_its_parameter(
+    parameter_format, gradient_format
+) -> None:
+    mine, theirs = parameters()[2], parameters()[2]
+    laid_out = mine.detach().contiguous(memory_format=parameter_format)
+    Adam([laid_out], learning_rate=0.1).step(
+        [gradients(0)[2].contiguous(memory_format=gradient_format)]
+    )
+    Adam([theirs], learning_rate=0.1).step([gradients(0)[2]])
+    torch.testing.assert_close(laid_out, theirs.detach())
+
+
+def test_a_training_process_imports_none_of_the_slow_packages() -> None:
+    script = """
+import sys, torch
+from trainables.training.loop import Examples, Training, TrainingConfig
+examples = Examples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, 1, 28, 28))
+config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
+assert len(list(Training(config, examples, examples, device=torch.device("cpu")).epochs())) == 1
+print([name for name in ("torch._dynamo", "torchvision", "ray", "wandb", "skimage", "sklearn") if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

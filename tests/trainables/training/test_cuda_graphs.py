@@ -1,0 +1,125 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainables.recorded_on_cpu import Graph, graphs
+from trainables.networks.separable import Separable
+from trainables.training.cuda_graphs import WARM_UP_CALLS, Replayed
+from trainables.training.loop import Examples, Training, TrainingConfig, graph_pays
+from trainables.training.workers import Workers
+
+__all__ = ["graphs"]  # a fixture
+
+
+def test_a_function_is_called_some_times_then_recorded_once_and_replayed(
+    graphs: list[Graph],
+) -> None:
+    calls: list[float] = []
+    state = torch.zeros(1)
+
+    def function(argument: Tensor) -> Tensor:
+        calls.append(1)
+        state.add_(argument)
+        return state * 2
+
+    replayed = Replayed()
+    results = [replayed(function, torch.tensor([float(n)])).item() for n in range(1, 8)]
+    assert results == [2 * n * (n + 1) / 2 for n in range(1, 8)]
+    assert len(calls) == WARM_UP_CALLS + 1
+    assert [graph.replays for graph in graphs] == [7 - WARM_UP_CALLS]
+    assert replayed.problem == ""
+
+
+def test_a_function_that_can_t_be_recorded_is_called_as_it_is(
+    graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*arguments: object, **named: object) -> None:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(torch.cuda, "graph", refusing)
+    replayed = Replayed()
+    assert [
+        replayed(lambda argument: argument + 1, torch.tensor([n])).item() for n in range(6)
+    ] == [1, 2, 3, 4, 5, 6]
+    assert replayed.problem == "CUDA error: operation not permitted when stream is capturing"
+    assert len(graphs) == 1
+    assert graphs[0].replays == 0
+
+
+def test_what_ended_a_recording_is_told_and_not_that_it_could_not_be_left(
+    graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def left_with_an_error(*arguments: object, **named: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("capture was invalidated")
+
+    def waiting(argument: Tensor) -> Tensor:
+        if len(calls) == WARM_UP_CALLS:
+            calls.append(1)
+            raise RuntimeError("operation not permitted: .item()")
+        calls.append(1)
+        return argument
+
+    calls: list[int] = []
+    monkeypatch.setattr(torch.cuda, "graph", left_with_an_error)
+    replayed = Replayed()
+    for n in range(6):
+        assert replayed(waiting, torch.tensor([n])).item() == n
+    assert replayed.problem == "operation not permitted: .item()"
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "settings", "pays"),
+    [
+        (CUDA, 1, {}, True),
+        (CUDA, 1, {"model": "cnn"}, True),
+        (CUDA, 1, {"model": "separable"}, True),
+        (CPU, 1, {}, False),
+        (CUDA, 2, {}, False),
+        (CUDA, 1, {"loss": "perceptual"}, False),
+        (CUDA, 1, {"model": f"{__name__}:OfOnesOwn"}, False),
+    ],
+)
+def test_small_networks_are_replayed_on_a_gpu_and_others_only_where_they_say_so(
+    device: torch.device, workers: int, settings: dict[str, str], pays: bool
+) -> None:
+    config = TrainingConfig(
+        **{"model": "fc", "learning_rate": 1e-2, "max_epochs": 4, "seed": 3, **settings}
+    )
+    assert graph_pays(config, device, Workers(0, workers)) is pays
+
+
+class OfOnesOwn(Separable):
+    defaults: ClassVar = replace(Separable.defaults, cuda_graph=False)
+
+
+@pytest.mark.parametrize("model", ["fc", "separable"])
+def test_a_training_through_graphs_gives_the_numbers_of_one_without(
+    train: Examples, validation: Examples, model: str, graphs: list[Graph]
+) -> None:
+    dropout = 0.3 if model == "fc" else 0.0
+    config = TrainingConfig(
+        model=model, learning_rate=1e-2, dropout=dropout, max_epochs=4, seed=3, batch_size=100
+    )
+    plain, through = (
+        Training(config, train, validation, device=torch.device("cpu")) for _ in range(2)
+    )
+    assert through.graph is None  # on a CPU
+    through.graph = Replayed()
+    for before, after in zip(plain.epochs(), through.epochs(), strict=True):
+        for name in ("train_loss", "validation_loss", "validation_cosine"):
+            assert getattr(after, name) == pytest.approx(getattr(before, name), rel=1e-5)
+    batches = len(train) // 100 * 4  # the last one of an epoch is smaller
+    assert len(train) % 100 > 0
+    assert [graph.replays for graph in graphs] == [batches - WARM_UP_CALLS]

@@ -1,0 +1,170 @@
+import gc
+import weakref
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from trainables.losses.perceptual import squared_error
+from trainables.networks.registry import build
+from trainables.pipelines.study import as_float
+from trainables.training.gradients import Gradients
+from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.precision import Precision
+
+CPU = torch.device("cpu")
+CNN = TrainingConfig(model="cnn", learning_rate=1e-3, max_epochs=1, seed=0, batch_size=8)
+
+
+@pytest.fixture
+def few(train: Examples) -> Examples:
+    return Examples(train.images[:10], train.targets[:10])
+
+
+def gradients(network: nn.Module, **settings) -> Gradients:
+    return Gradients(
+        network, squared_error, Precision("float32", ""), CPU, torch.contiguous_format, **settings
+    )
+
+
+def by_hand(
+    network: nn.Module, few: Examples, indices: list[int], batch_size: int
+) -> tuple[Tensor, list[Tensor]]:
+    loss = (
+        mse_loss(network(as_float(few.images[indices])), few.targets[indices])
+        * len(indices)
+        / batch_size
+    )
+    return loss.detach(), list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+@pytest.mark.parametrize("slice_size", [None, 1, 3, 6, 100])
+def test_slices_of_a_batch_give_the_gradients_of_the_whole(
+    few: Examples, slice_size: int | None
+) -> None:
+    torch.manual_seed(0)
+    network, indices = build("cnn").train(), [3, 0, 9, 4, 5, 7]
+    loss, found = gradients(network, slice=slice_size).of(few, torch.tensor(indices), 8)
+    expected_loss, expected = by_hand(network, few, indices, 8)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=0)
+    for mine, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_no_more_images_than_a_slice_go_through_the_network_at_once(few: Examples) -> None:
+    seen: list[int] = []
+    network = build("cnn")
+    network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(outputs)))
+    gradients(network, slice=4).of(few, torch.arange(10), 10)
+    assert seen == [4, 4, 2]
+
+
+def test_without_indices_there_is_no_loss_and_nothing_to_change(few: Examples) -> None:
+    loss, found = gradients(build("separable"), slice=4).of(
+        few, torch.tensor([], dtype=torch.long), 8
+    )
+    assert loss == 0
+    assert [g.shape for g in found] == [p.shape for p in build("separable").parameters()]
+    assert not any(g.any() for g in found)
+
+
+@pytest.mark.parametrize(("model", "sizes"), [("cnn", [32, 32, 6]), ("separable", [70])])
+def test_on_a_cpu_the_cnn_trains_and_is_validated_in_slices_and_others_whole(
+    train: Examples, model: str, sizes: list[int]
+) -> None:
+    examples = Examples(train.images[:70], train.targets[:70])
+    training = Training(replace(CNN, model=model, batch_size=256), examples, examples, device=CPU)
+    seen: list[tuple[bool, int]] = []
+    network = training.network
+    network.register_forward_hook(
+        lambda module, inputs, outputs: seen.append((network.training, len(outputs)))
+    )
+    next(training.epochs())
+    assert seen == [*((True, size) for size in sizes), *((False, size) for size in sizes)]
+
+
+def test_compiled_a_network_gives_the_same_gradients_and_odd_sizes_and_validation_are_not_compiled(
+    few: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through: list[int] = []
+
+    def compiled(network: nn.Module) -> nn.Module:
+        fast = torch.compile(network, dynamic=False, backend="eager")
+
+        class Noted(nn.Module):
+            def forward(self, images: Tensor) -> Tensor:
+                through.append(len(images))
+                return fast(images)
+
+        return Noted()
+
+    monkeypatch.setattr("trainables.training.compiling.compiled", compiled)
+    torch.manual_seed(0)
+    network = build("cnn").train()
+    _, found = gradients(network, slice=4, compiled=True, full_size=4).of(few, torch.arange(10), 10)
+    _, expected = by_hand(network, few, list(range(10)), 10)
+    for mine, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
+    assert through == [4, 4]
+    through.clear()
+    network.eval()
+    gradients(network, compiled=True, full_size=4).forward(as_float(few.images[:4]))
+    assert through == []
+
+
+class Doubled(nn.Module):
+    """Its two parameters have one gradient, of which autograd makes one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.change = (
+            nn.Parameter(torch.rand(784, 3072) / 3072),
+            nn.Parameter(torch.zeros(784, 3072)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.linear(images.flatten(1), self.base + self.change).unflatten(
+            1, (1, 28, 28)
+        )
+
+
+def test_slices_add_up_where_two_parameters_share_a_gradient(few: Examples) -> None:
+    network = Doubled()
+    _, found = gradients(network, slice=2).of(few, torch.arange(10), 10)
+    _, expected = by_hand(network, few, list(range(10)), 10)
+    for mine, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_multiplies_and_lies_and_compiles_as_it_was_asked_to(
+    few: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(
+        "trainables.training.compiling.compiled",
+        lambda network: compiled.append(network) or network,
+    )
+    torch.backends.cudnn.allow_tf32 = True
+    training = Training(replace(CNN, compiled=True), few, few, device=CPU)
+    assert not torch.backends.cudnn.allow_tf32
+    assert compiled == [training.network]
+    assert training.network.layers[2].weight.is_contiguous(memory_format=torch.channels_last)
+    assert training.gradients.read(few, torch.arange(3))[0].is_contiguous(
+        memory_format=torch.channels_last
+    )
+    Training(CNN, few, few, device=CPU)
+    assert len(compiled) == 1
+
+
+def test_a_training_that_is_over_leaves_its_memory_at_once(few: Examples) -> None:
+    training = Training(CNN, few, few, device=CPU)
+    next(training.epochs())
+    gone = weakref.ref(training)
+    gc.disable()
+    try:
+        del training
+        assert gone() is None
+    finally:
+        gc.enable()

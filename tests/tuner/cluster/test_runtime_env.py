@@ -1,0 +1,78 @@
+"""What is sent to nodes; that they can train with it is tested on nodes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuner.conftest import ROOT
+from tuner.cluster.runtime_env import JOB, LEFT_OUT, PACKAGES, runtime_environment
+
+OURS = [str(ROOT / name) for name in PACKAGES]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "fc",
+        "trainables.networks.fc:FC",
+        "torch.nn:Linear",
+        "json:JSONDecoder",
+        "sys:X",
+        "nowhere:X",
+    ],
+)
+def test_only_the_projects_packages_are_sent_where_the_network_is_there_anyway(model: str) -> None:
+    assert runtime_environment(model) == {"py_modules": OURS, "excludes": LEFT_OUT}
+
+
+def test_a_module_of_ones_own_is_sent_as_its_file_and_a_package_as_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "of_one_file.py").touch()
+    (tmp_path / "of_many" / "nets").mkdir(parents=True)
+    (tmp_path / "of_many" / "__init__.py").touch()
+    assert runtime_environment("of_one_file:Mine")["py_modules"] == [
+        *OURS,
+        str(tmp_path / "of_one_file.py"),
+    ]
+    assert runtime_environment("of_many.nets:Mine")["py_modules"] == [
+        *OURS,
+        str(tmp_path / "of_many"),
+    ]
+
+
+def test_data_results_and_environments_in_a_package_stay_and_subpackages_of_those_names_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "with_much"
+    for data in ("data", "wandb", "a/results", "a [0]*/data", "results/data"):
+        (package / data / "deeper" / "results").mkdir(parents=True)
+    for code in (".", "a", "a/data", "results", "venv"):
+        (package / code).mkdir(parents=True, exist_ok=True)
+        (package / code / "__init__.py").touch()
+    for environment in ("own env", "report"):  # the project has a package of the second name
+        (package / environment).mkdir()
+        (package / environment / "pyvenv.cfg").touch()
+    assert runtime_environment("with_much:Mine")["excludes"] == [
+        *LEFT_OUT, *sorted(["/a/results", r"/a\ \[0]\*/data", r"/own\ env", "/data", "/results/data", "/wandb"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("of_job", "added"),
+    [
+        ({"working_dir": "gcs://code.zip"}, {"py_modules", "excludes"}),
+        ({"working_dir": "gcs://code.zip", "excludes": ["films"]}, {"py_modules"}),
+        ({"py_modules": ["gcs://code.zip"]}, {"excludes"}),
+        (None, {"py_modules", "excludes"}),
+    ],
+)
+def test_what_a_job_brings_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, of_job: dict[str, Any] | None, added: set[str]
+) -> None:
+    monkeypatch.setenv(JOB, json.dumps({"runtime_env": of_job}))
+    assert set(runtime_environment("fc")) == added

@@ -1,0 +1,69 @@
+"""From what Ray Tune reports to the tables and the console; the rest of the recorder is tested with the command."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from analysis.console import Console
+from tuner.progress.recorder import Recorder
+from tuner.progress.tracking import tracker
+from tuner.settings import SearchConfig
+
+PROPOSAL = {
+    "confirms": None,
+    "loss": "perceptual",
+    "learning_rate": 0.01,
+    "dropout": None,
+    "patience": 3,
+    "seed": 1,
+}
+EPOCH = {
+    "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5, "validation_cosine": 0.9, "train_sec": 1.0,
+    "validation_sec": 0.1, "images_per_sec": 10.0, "stop_reason": "", "peak_mib": 100.0, "device": "cpu",
+    "precision": "float32", "precision_reason": "as asked", "threads": 1, "host": "here", "start_sec": 0.1,
+    "reused_process": False, "compiled": False, "perceptual_batch": 4, "fallback": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    config = SearchConfig(model="separable", name="run", storage=str(tmp_path), samples=3)
+    return Recorder(config, Console(), tracker("disabled", "run", tmp_path))
+
+
+def report(recorder: Recorder, number: int, epoch: int, **more: Any) -> None:
+    trial: Any = SimpleNamespace(
+        config={**PROPOSAL, "number": number}, run_metadata=SimpleNamespace(num_failures=0)
+    )
+    if epoch == 1:
+        recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_result(0, [], trial, {**EPOCH, "epoch": epoch, **more})
+
+
+def test_the_images_of_a_pass_through_vgg16_are_those_of_the_last_epoch(recorder: Recorder) -> None:
+    report(recorder, 0, 1)
+    report(recorder, 0, 2, perceptual_batch=2)
+    assert [row["perceptual_batch"] for row in recorder.trials] == [2]
+
+
+def test_what_trials_had_to_do_without_is_told_once_whenever_it_turns_out(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(recorder, 0, 1)
+    assert "without" not in capsys.readouterr().out
+    problem = "without CUDA graphs (operation not permitted)"
+    report(recorder, 0, 2, fallback=problem)
+    told = capsys.readouterr().out
+    assert (
+        "trial   0  on here trains without CUDA graphs (operation not permitted), so slower" in told
+    )
+    report(recorder, 0, 3, fallback=problem)
+    report(recorder, 1, 1, fallback=problem)
+    assert "without" not in capsys.readouterr().out
+    report(recorder, 2, 1, fallback="without torch.compile (no C++ compiler here; install g++)")
+    assert (
+        "trial   2  on here trains without torch.compile (no C++ compiler here"
+        in capsys.readouterr().out
+    )

@@ -1,0 +1,199 @@
+"""Each setting that makes no sense gets its sentence; what is left open is filled in by the machine."""
+
+import json
+import math
+import re
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.settings import CHANGEABLE_ON_RESUME, SearchConfig, flag
+
+RANGE = "LOW HIGH: LOW"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable"),
+        ("model", "package:", "no network 'package:'"),
+        ("search", "grid", "--search grid: choose one of random, tpe"),
+        ("early_stopping", "never", "--early-stopping never: choose one of best, window"),
+        ("compile", "yes", "--compile yes: choose one of auto, on, off"),
+        (
+            "precision",
+            "float16",
+            "--precision float16: choose one of auto, float32, tf32, bfloat16",
+        ),
+        ("wandb", "on", "--wandb on: choose one of disabled, offline, online"),
+        ("loss", "mae", "--loss mae: choose one of mse, perceptual, or both as mse,perceptual"),
+        ("loss", "mse,", "--loss mse,: choose one of mse, perceptual, or both as mse,perceptual"),
+        ("loss", "mse,perceptual,mse", "--loss mse,perceptual,mse: name each loss once"),
+        (
+            "mse_weight",
+            0.5,
+            "--mse-weight: --loss mse does not use that; add --loss perceptual, or leave it out",
+        ),
+        ("images", 0, "--images ≥ 1 must hold, but got 0"),
+        ("samples", -3, "--samples ≥ 1 must hold, but got -3"),
+        ("max_epochs", 0, "--max-epochs ≥ 1 must hold, but got 0"),
+        ("grace_epochs", 0, "--grace-epochs ≥ 1 must hold, but got 0"),
+        ("batch_size", 0, "--batch-size ≥ 1 must hold, but got 0"),
+        ("workers_per_trial", 0, "--workers-per-trial ≥ 1 must hold, but got 0"),
+        ("wait_for_nodes", 0, "--wait-for-nodes ≥ 1 must hold, but got 0"),
+        ("wait_sec", 0.0, "--wait-sec > 0 must hold, but got 0.0"),
+        ("concurrency", 0, "--concurrency ≥ 1 must hold, but got 0"),
+        ("finalists", 0, "--finalists ≥ 1 must hold, but got 0"),
+        ("confirm_seeds", -1, "--confirm-seeds ≥ 0 must hold, but got -1"),
+        ("seed", -1, "--seed ≥ 0 must hold, but got -1"),
+        ("gpus_per_trial", -0.5, "--gpus-per-trial ≥ 0 must hold, but got -0.5"),
+        ("gpus_per_trial", math.nan, "--gpus-per-trial ≥ 0 must hold, but got nan"),
+        ("gpus_per_trial", 1.5, "--gpus-per-trial 1.5: give a fraction below 1 or a whole number"),
+        ("memory_gib_per_trial", -1.0, "--memory-gib-per-trial ≥ 0 must hold, but got -1.0"),
+        ("cpus_per_trial", 0.0, "--cpus-per-trial > 0 must hold, but got 0.0"),
+        ("cpus_per_trial", math.nan, "--cpus-per-trial > 0 must hold, but got nan"),
+        ("timeout", 0.0, "--timeout > 0 must hold, but got 0.0"),
+        ("reduction_factor", 1.0, "--reduction-factor > 1 must hold, but got 1.0"),
+        (
+            "learning_rate",
+            (0.1, 0.01),
+            f"--learning-rate {RANGE} ≤ HIGH must hold, but got 0.1 0.01",
+        ),
+        (
+            "learning_rate",
+            (math.nan, 1.0),
+            f"--learning-rate {RANGE} ≤ HIGH must hold, but got nan 1.0",
+        ),
+        ("learning_rate", (0.0, 0.01), f"--learning-rate {RANGE} > 0 must hold, but got 0.0"),
+        ("dropout", (0.5, 0.1), f"--dropout {RANGE} ≤ HIGH must hold, but got 0.5 0.1"),
+        (
+            "dropout",
+            (-0.1, 0.1),
+            "--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got (-0.1, 0.1)",
+        ),
+        (
+            "dropout",
+            (0.0, 1.0),
+            "--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got (0.0, 1.0)",
+        ),
+        ("patience", (5, 2), f"--patience {RANGE} ≤ HIGH must hold, but got 5 2"),
+        ("patience", (0, 2), f"--patience {RANGE} ≥ 1 must hold, but got 0"),
+        (
+            "storage",
+            "gs://bucket/x",
+            "gs://bucket/x: give a directory, which may be a mounted one, or s3://BUCKET/PATH",
+        ),
+        (
+            "storage",
+            "s3://KEY:SECRET@bucket/x",
+            "keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_told_with_its_flag_and_value(
+    setting: str, value: Any, told: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)) as error:
+        SearchConfig(**{setting: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        pytest.param("gpus_per_trial", math.inf),
+        pytest.param("learning_rate", (1e-3, math.inf)),
+    ],
+)
+def test_infinity_is_refused_with_the_flag(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=flag(setting)):
+        SearchConfig(**{setting: value})
+
+
+def test_grace_epochs_beyond_the_last_epoch_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="--grace-epochs ≤ --max-epochs must hold, but got 5 and 4"
+    ):
+        SearchConfig(grace_epochs=5, max_epochs=4)
+    assert SearchConfig(grace_epochs=4, max_epochs=4).grace_epochs == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "..", "../x", ".hidden", "-x", "a b", "a\n", "a=b", "*", "é", "x" * 65]
+)
+@pytest.mark.parametrize("setting", ["name", "resume"])
+def test_a_name_that_could_lead_elsewhere_is_refused(setting: str, name: str) -> None:
+    with pytest.raises(
+        ValueError, match="letters, digits, dots, dashes and underscores, at most 64, but got"
+    ) as error:
+        SearchConfig(**{setting: name})
+    assert repr(name) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a", "fc-20260101-120000", "A.b_c-9", "x" * 64])
+def test_a_plain_name_is_taken(name: str) -> None:
+    assert SearchConfig(name=name, resume=name).name == name
+
+
+def test_every_setting_survives_json() -> None:
+    config = SearchConfig(
+        model="cnn",
+        learning_rate=(1e-4, 0.1),
+        dropout=(0.0, 0.3),
+        patience=(2, 2),
+        samples=3,
+        name="x",
+        timeout=1.5,
+    )
+    again = SearchConfig.from_json(config.to_json())
+    assert again == config
+    assert isinstance(again.patience, tuple)
+
+
+def test_json_of_another_version_tells_the_settings_that_this_one_lacks() -> None:
+    text = json.dumps({**asdict(SearchConfig()), "weather": 1, "colour": 2})
+    with pytest.raises(ValueError, match=r"another version: it has the settings colour, weather$"):
+        SearchConfig.from_json(text)
+
+
+def test_what_may_change_on_resume_are_settings() -> None:
+    assert set(CHANGEABLE_ON_RESUME) <= {field.name for field in fields(SearchConfig)}
+
+
+def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
+    def complete(gpus: float) -> SearchConfig:
+        return SearchConfig(model="cnn").completed(gpus=gpus, data="photos", train_images=30_000)
+
+    cpu, gpu = complete(0), complete(2)
+    assert (cpu.images, cpu.samples, cpu.max_epochs) == (2048, 6, 6)
+    assert (gpu.images, gpu.samples, gpu.max_epochs) == (30_000, 32, 30)
+    assert (cpu.data, cpu.batch_size, cpu.concurrency) == ("photos", 256, None)
+
+
+def test_completion_keeps_what_was_asked() -> None:
+    asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
+    complete = SearchConfig(**asked).completed(gpus=1, data="d", train_images=100)
+    assert {name: getattr(complete, name) for name in asked} == asked
+
+
+def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
+    complete = SearchConfig(model="cnn", grace_epochs=50).completed(
+        gpus=0, data="d", train_images=100
+    )
+    assert (complete.images, complete.max_epochs) == (100, 50)
+
+
+def test_dropout_for_a_network_without_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="--dropout: separable has no dropout; leave the flag out"):
+        SearchConfig(model="separable", dropout=(0, 0.1)).completed(
+            gpus=0, data="d", train_images=1
+        )
+
+
+def test_everything_of_a_run_lies_below_its_storage() -> None:
+    config = SearchConfig(name="x", storage="/s")
+    assert config.tables == Path("/s/tables")
+    assert config.experiment.root == "/s/experiments/x"
+    assert config.networks == Path("/s/networks/run=x")

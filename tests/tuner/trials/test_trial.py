@@ -1,0 +1,36 @@
+from typing import Any, cast
+
+import pytest
+import ray
+import torch
+from ray import tune
+
+from tuner.cluster.ray_cluster import Share
+from tuner.storage.experiment import Experiment
+from tuner.trials.trial import Session, Shared
+
+
+@pytest.mark.parametrize("gpus", [0.25, 1.0, 2.0])
+def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, gpus: float
+) -> None:
+    """As on a GPU that nothing has used yet: the reset raises RuntimeError there, and does not initialise CUDA."""
+    calls: list[str] = []
+    for name in ("init", "set_per_process_memory_fraction", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["0"])
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
+    nothing = cast(Any, None)
+    shared = Shared(
+        examples=(),
+        training={},
+        workers=1,
+        share=Share(torch.get_num_threads(), gpus, 0.0),
+        experiment=cast(Experiment, nothing),
+        session="s",
+        several_losses=False,
+        vgg=None,
+    )
+    assert Session(shared).prepare_device() == torch.device("cuda:0")
+    assert (calls[0], calls[-1]) == ("init", "reset_peak_memory_stats")
+    assert ("set_per_process_memory_fraction" in calls) is (gpus < 1)

@@ -1,0 +1,51 @@
+"""CIFAR-10 from torchvision, fetched once into the cache: lock, look again, verify, rename last."""
+
+import pickle
+import tarfile
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainables.data.cache import connect_timeout, decoded_once, new_directory
+from trainables.data.cache_dir import cache_directory
+
+
+def load() -> tuple[Tensor, Tensor]:
+    """Train (50,000, 3, 32, 32) and test (10,000, 3, 32, 32) uint8; fetches them on first use.
+
+    Raises OSError when they are neither in the cache nor to be had.
+    """
+    root = cache_directory() / "cifar10"
+    if not root.is_dir():
+        _fetch(root)
+    return decoded_once(
+        f"cifar10 {root.stat().st_mtime_ns}", lambda: (_read(root, True), _read(root, False))
+    )
+
+
+def _fetch(root: Path) -> None:
+    from torchvision.datasets import CIFAR10  # 2.5 s, and only for the first use
+
+    with new_directory(root) as aside, connect_timeout():
+        if aside is None:
+            return
+        try:
+            CIFAR10(
+                str(aside), download=True
+            )  # shows a progress bar and checks the MD5 of the archive
+        except (RuntimeError, HTTPException, tarfile.TarError, EOFError) as error:
+            raise OSError(f"CIFAR-10 could not be fetched: {error}") from error
+
+
+def _read(root: Path, train: bool) -> Tensor:
+    from torchvision.datasets import CIFAR10
+
+    try:
+        pixels = CIFAR10(str(root), train=train).data  # checks the MD5 of every file
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise OSError(
+            f"CIFAR-10 in {root} is damaged: delete that directory to fetch it again"
+        ) from error
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()

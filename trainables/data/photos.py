@@ -1,0 +1,85 @@
+"""Built-in images, for a machine without a network: 32 × 32 crops of photographs that wheels carry.
+
+The colour photographs come with scikit-image and scikit-learn; their packages are found, never
+imported. Each photograph belongs to one split only, so that no test crop was seen in training.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainables.data.cache import decoded_once
+from trainables.data.image_set import ImageSet, Splits
+
+PHOTOGRAPHS = {
+    "train": {
+        "astronaut": ("skimage", "data/astronaut.png"),
+        "chelsea": ("skimage", "data/chelsea.png"),
+        "hubble": ("skimage", "data/hubble_deep_field.jpg"),
+        "ihc": ("skimage", "data/ihc.png"),
+        "motorcycle": ("skimage", "data/motorcycle_left.png"),
+        "rocket": ("skimage", "data/rocket.jpg"),
+    },
+    "validation": {"coffee": ("skimage", "data/coffee.png")},
+    "test": {
+        "china": ("sklearn", "datasets/images/china.jpg"),
+        "flower": ("sklearn", "datasets/images/flower.jpg"),
+    },
+}
+CROPS = {"train": 30_000, "validation": 3_000, "test": 6_000}
+SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # pixels of the photograph per pixel of the crop
+EDGE = 32
+VERSION = 1  # a change of anything above that changes the crops asks for a new number
+
+
+def load() -> Splits:
+    """39,000 crops, drawn with a fixed seed: the same on every machine with the same wheels."""
+    train, held_out = decoded_once(
+        f"photos {VERSION} {CROPS} {PHOTOGRAPHS}",
+        lambda: (_crops("train"), torch.cat([_crops("validation"), _crops("test")])),
+    )
+    validation, test = held_out.split([CROPS["validation"], CROPS["test"]])
+    return Splits(
+        ImageSet("photos", "train", train),
+        ImageSet("photos", "validation", validation),
+        ImageSet("photos", "test", test),
+    )
+
+
+def _crops(split: str) -> Tensor:
+    """Equally many crops from each photograph and scale, in random order."""
+    random = np.random.default_rng(list(PHOTOGRAPHS).index(split))
+    views = [view for where in PHOTOGRAPHS[split].values() for view in _views(_path(*where))]
+    counts = [len(part) for part in np.array_split(np.arange(CROPS[split]), len(views))]
+    crops = np.concatenate([_draw(view, n, random) for view, n in zip(views, counts, strict=True)])
+    return torch.from_numpy(random.permutation(crops)).permute(0, 3, 1, 2).contiguous()
+
+
+def _path(package: str, file: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"--data photos needs {package}'s photographs: pip install scikit-image scikit-learn"
+        )
+    return Path(spec.submodule_search_locations[0]) / file
+
+
+def _views(path: Path) -> list[np.ndarray]:
+    """The photograph at every scale at which a crop still fits, each (height, width, 3) uint8."""
+    with Image.open(path) as image:
+        photograph = image.convert("RGB")
+    sizes = [(round(photograph.width / s), round(photograph.height / s)) for s in SCALES]
+    return [
+        np.asarray(photograph.resize(s, Image.Resampling.LANCZOS)) for s in sizes if min(s) >= EDGE
+    ]
+
+
+def _draw(view: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(view, (EDGE, EDGE), axis=(0, 1))
+    rows = random.integers(windows.shape[0], size=count)
+    columns = random.integers(windows.shape[1], size=count)
+    return windows[rows, columns].transpose(0, 2, 3, 1)

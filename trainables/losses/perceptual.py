@@ -1,0 +1,234 @@
+"""The losses, computed: the mean squared error, and the distances between VGG16's activations beside it.
+
+Each gives the sum over images, so that a worker's share can be divided by the size of the whole batch.
+"""
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
+
+from trainables.losses.loss_settings import Perceptual
+from trainables.losses.vgg16 import CONVOLUTIONS, POOLED, Normalisation, Vgg16
+from trainables.training.out_of_memory import is_short_of_memory
+from trainables.training.precision import Precision
+
+PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum over images (N, 1, 28, 28) of each one's mean squared error."""
+    return mse_loss(outputs, targets, reduction="sum") / targets[0].numel()
+
+
+class PerceptualLoss:
+    """The sum over images of `mse_weight` × squared error + Σ weight × |activations' difference|² / C·H·W.
+
+    Raises ValueError where the weights end before the last layer that is asked for.
+    """
+
+    def __init__(
+        self, settings: Perceptual, vgg: Vgg16, *, precision: Precision, device: torch.device
+    ) -> None:
+        self.settings = settings
+        self.precision = precision
+        self.batch = max(1, PASS_PIXELS.get(device.type, PASS_PIXELS["cuda"]) // settings.size**2)
+        """Images of one pass through VGG16; halved for good whenever memory runs out."""
+        weights = {
+            layer: w
+            for layer, w in zip(settings.layers, settings.layer_weights, strict=True)
+            if w > 0
+        }
+        self._convolutions = _convolutions(vgg, weights, precision, device)
+        self._centre = sum(vgg.normalisation.mean) / 3
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """A number in float32 from (N, 1, 28, 28) float32 each; differentiable once, towards the outputs."""
+        targets = targets.detach()
+        loss = self.settings.mse_weight * squared_error(outputs, targets)
+        if self._convolutions:
+            loss = loss + _InPasses.apply(outputs, targets, self)
+        return loss
+
+    def in_passes(
+        self, outputs: Tensor, targets: Tensor, *, differentiate: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The activations' part of the loss, and its gradient towards the outputs if asked for.
+
+        Each pass gives its gradient before the next one starts, so that one pass's activations are in memory.
+        """
+        while True:
+            try:
+                pairs = zip(outputs.split(self.batch), targets.split(self.batch), strict=True)
+                passes = [self._one_pass(*pair, differentiate=differentiate) for pair in pairs]
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_short_of_memory(error) or min(self.batch, len(outputs)) == 1:
+                    raise
+            # here and not above, where the error still holds what the pass had in memory
+            self.batch = min(self.batch, len(outputs)) // 2
+        gradients = [gradient for _, gradient in passes if gradient is not None]
+        return torch.stack([value for value, _ in passes]).sum(), torch.cat(
+            gradients
+        ) if gradients else None
+
+    def _one_pass(
+        self, outputs: Tensor, targets: Tensor, *, differentiate: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        with self.precision.tf32_convolutions():
+            with torch.set_grad_enabled(differentiate):
+                outputs = outputs.detach().requires_grad_(differentiate)
+                distance = self._distance(outputs, targets)
+            gradient = torch.autograd.grad(distance, outputs)[0] if differentiate else None
+        return distance.detach(), gradient
+
+    def _distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The targets' activations go through the layers, and beside them the outputs' difference from them.
+
+        Convolutions are linear: what they make of the outputs is what they make of the targets plus what they make
+        of the difference. So few digits are few of the difference, which is small where a network is good, while
+        the digits of two large activations would cancel in it. The targets are in float32, which a GPU may round to
+        TF32: in bfloat16 neighbours would tie in a pooling, and the difference would pick among them.
+        """
+        total = torch.zeros((), device=outputs.device)
+        target = self._prepared(targets)
+        difference = self._prepared(outputs) - target
+        for convolution in self._convolutions:
+            difference = convolution.of_difference(difference)
+            with torch.no_grad():
+                target = convolution.of_target(target)
+            if convolution.weight:
+                total = total + _SquaredDistance.apply(
+                    difference, convolution.weight / difference[0].numel()
+                )
+            output = target + difference
+            if (
+                convolution.pooled
+            ):  # before its ReLU, which gives the same for a quarter of the work
+                output, target = max_pool2d(output, 2), max_pool2d(target, 2)
+            target = target.relu_()
+            difference = _RectifiedLess.apply(output, target)
+        return total
+
+    def _prepared(self, grey: Tensor) -> Tensor:
+        """Enlarged, (N, 2, size, size): the grey channel, centred, and the one that says where the image is."""
+        side = self.settings.size
+        enlarged = interpolate(
+            grey - self._centre, (side, side), mode="bilinear", align_corners=False
+        )
+        return torch.cat([enlarged, torch.ones_like(enlarged)], dim=1).contiguous(
+            memory_format=torch.channels_last
+        )
+
+
+class _InPasses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, targets: Tensor, loss: PerceptualLoss) -> Tensor:
+        value, gradient = loss.in_passes(outputs, targets, differentiate=ctx.needs_input_grad[0])
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * factor, None, None
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """A float32 sum whatever the difference's format; its factor is not rounded to that format either."""
+
+    @staticmethod
+    def forward(ctx: Any, difference: Tensor, factor: float) -> Tensor:
+        ctx.save_for_backward(difference)
+        ctx.factor = factor
+        return difference.square().sum(dtype=torch.float32) * factor
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """`gradient` is 1, since the sum of these distances is what is differentiated."""
+        (difference,) = ctx.saved_tensors
+        return difference * (2 * ctx.factor), None
+
+
+class _RectifiedLess(torch.autograd.Function):
+    """ReLU of the outputs' activations, in place, less the targets'. It keeps a byte of each; ReLU would keep four."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, rectified_target: Tensor) -> Tensor:
+        ctx.save_for_backward(output > 0)
+        ctx.mark_dirty(output)
+        return output.relu_().sub_(rectified_target)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (positive,) = ctx.saved_tensors
+        return gradient * positive, None
+
+
+@dataclass(frozen=True, eq=False)
+class _Convolution:
+    """One layer; frozen, since its tensors ask for no gradients."""
+
+    kernel: Tensor  # (out, in, 3, 3), in the format in which differences are multiplied
+    target_kernel: Tensor  # the same in float32
+    bias: Tensor
+    pooled: bool
+    """Whether a pooling follows it."""
+    weight: float
+    """Of its term in the loss; 0 for none."""
+
+    def of_difference(self, difference: Tensor) -> Tensor:
+        """In the kernel's format."""
+        return conv2d(difference.to(self.kernel.dtype), self.kernel, padding=1)
+
+    def of_target(self, target: Tensor) -> Tensor:
+        return conv2d(target, self.target_kernel, self.bias, padding=1)
+
+
+def _convolutions(
+    vgg: Vgg16, weights: dict[int, float], precision: Precision, device: torch.device
+) -> list[_Convolution]:
+    """The layers up to the last that has a weight."""
+    dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
+    tensors = dict(vgg.tensors)
+    layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
+    missing = [layer for layer in layers if f"features.{layer}.weight" not in tensors]
+    if missing:
+        raise ValueError(
+            f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded without layer "
+            f"{missing[0]}: load them with through={layers[-1]}"
+        )
+    if layers:
+        tensors["features.0.weight"] = _for_grey(tensors["features.0.weight"], vgg.normalisation)
+
+    def convolution(layer: int, after: int | None) -> _Convolution:
+        kernel = tensors[f"features.{layer}.weight"].to(device, memory_format=torch.channels_last)
+        return _Convolution(
+            # the first layer, 0.6 % of the work, in float32: it looks for small differences
+            kernel=kernel.to(dtype) if layer else kernel,
+            target_kernel=kernel,
+            bias=tensors[f"features.{layer}.bias"].to(device),
+            pooled=after in POOLED,
+            weight=weights.get(layer, 0.0),
+        )
+
+    return [convolution(*pair) for pair in zip_longest(layers, layers[1:])]
+
+
+def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:
+    """The first kernel for a grey channel less the mean of `normalisation.mean`, and a channel of ones.
+
+    Copying grey three times and normalising are affine, so they go into the weights. Their constant part is the
+    channel of ones: PyTorch pads both with zeros, which is what a normalised image is padded with.
+    Greys are centred since bfloat16 has few digits.
+    """
+    mean = torch.tensor(normalisation.mean, dtype=torch.float64)
+    scaled = kernel.double() / torch.tensor(normalisation.std, dtype=torch.float64).view(3, 1, 1)
+    constant = scaled * (mean.mean() - mean).view(3, 1, 1)
+    return torch.stack([scaled.sum(dim=1), constant.sum(dim=1)], dim=1).float()

@@ -1,0 +1,39 @@
+"""What a network can see: which input pixels an output pixel depends on, found from gradients."""
+
+import torch
+from torch import Tensor, nn
+
+from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE, Factors
+
+PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
+GRID = range(0, 28, 3)  # 100 of the 784 output pixels
+
+
+def dependence(network: nn.Module, row: int, column: int) -> Tensor:
+    """(32, 32) bool: the input pixels that output pixel (row, column) depends on."""
+    device = next(network.parameters()).device
+    images = torch.rand(PROBES, *IMAGE_SHAPE, device=device, requires_grad=True)
+    was_training = network.training
+    outputs = network.eval()(images)
+    network.train(was_training)
+    (gradient,) = torch.autograd.grad(outputs[:, 0, row, column].sum(), images)
+    return gradient.abs().sum(dim=(0, 1)) > 0
+
+
+def receptive_field(network: nn.Module) -> tuple[int, int]:
+    """Height and width in pixels of the input window that the middle output pixel depends on."""
+    seen = dependence(network, TARGET_SHAPE[1] // 2, TARGET_SHAPE[2] // 2)
+    rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
+    return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
+
+
+def share_in_sight(network: nn.Module, pipeline: Factors) -> float:
+    """The share of output pixels whose most important input pixel, for the pipeline, the network can see.
+
+    Checked on a grid of 100 output pixels; 1.0 means that training can in principle succeed.
+    """
+    sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
+    seen = [
+        bool(dependence(network, r, c)[sources[0][r], sources[1][c]]) for r in GRID for c in GRID
+    ]
+    return sum(seen) / len(seen)

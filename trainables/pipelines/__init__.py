@@ -1,0 +1,1 @@
+"""Pipelines that networks are to replace, one file each."""

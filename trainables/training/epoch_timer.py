@@ -1,0 +1,86 @@
+"""A training's epochs timed from outside, whole or part by part: nothing in the training knows of it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from trainables.training.loop import Training
+from trainables.training.matrix_rate import finish
+
+PARTS = ("reading and converting", "forward", "loss", "backward", "optimiser", "validation")
+REST = "the rest"
+
+
+class Clock:
+    """Within its context the parts of a training's epochs are timed: `part_sec`, which grow from zero.
+
+    Methods are replaced on the training's own objects and put back at the end. On a GPU each part is waited for, and
+    no CUDA graph is used, since nothing within one can be timed.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.part_sec = dict.fromkeys(PARTS, 0.0)
+        self._device = training.device
+        self._is_inside = False
+        of_gradients = (
+            (training.gradients, name) for name in ("read", "forward", "loss", "backward")
+        )
+        places = (*of_gradients, (training.optimizer, "step"), (training, "_validate"))
+        plain = [(owner, name, getattr(owner, name)) for owner, name in places]
+        timed = [
+            (owner, name, self._timed(part, run))
+            for part, (owner, name, run) in zip(PARTS, plain, strict=True)
+        ]
+        self._plain = [*plain, (training, "graph", training.graph)]
+        self._clocked = [*timed, (training, "graph", None)]
+
+    def __enter__(self) -> "Clock":
+        _place(self._clocked)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _place(self._plain)
+
+    def _timed(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if self._is_inside:  # validation reads and goes forward too
+                return run(*arguments)
+            self._is_inside, start = True, self._now()
+            result = run(*arguments)
+            self.part_sec[part] += self._now() - start
+            self._is_inside = False
+            return result
+
+        return call
+
+    def _now(self) -> float:
+        finish(self._device)
+        return time.perf_counter()
+
+
+def _place(attributes: list[tuple[object, str, Any]]) -> None:
+    for owner, name, value in attributes:
+        setattr(owner, name, value)
+
+
+def time_epochs(training: Training, count: int) -> tuple[list[float], list[dict[str, float]]]:
+    """After a warm-up, `count` pairs of epochs: seconds of one left alone, and of the parts of the other.
+
+    PARTS and REST add up to the other epoch. Each is training and validation, without keeping the best weights.
+    """
+    _epoch_sec(training, 1)
+    alone, parted = [], []
+    for number in range(2, 2 * count + 2, 2):
+        alone.append(_epoch_sec(training, number))
+        with Clock(training) as clock:
+            epoch_sec = _epoch_sec(training, number + 1)
+        parted.append(clock.part_sec | {REST: epoch_sec - sum(clock.part_sec.values())})
+    return alone, parted
+
+
+def _epoch_sec(training: Training, number: int) -> float:
+    """Training and validation each end with reading a number from the device, which waits for it."""
+    start = time.perf_counter()
+    training.train_epoch(number)
+    training._validate()
+    return time.perf_counter() - start

@@ -1,0 +1,307 @@
+"""The training loop: one record per epoch, and a state that goes on exactly where it was saved.
+
+All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state needs no
+generator's insides, and a resumed training gives the numbers of one that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.losses.loss_settings import LOSSES, Perceptual
+from trainables.losses.perceptual import PerceptualLoss, squared_error
+from trainables.losses.vgg16 import Vgg16
+from trainables.metrics import THRESHOLD, cosine_similarity
+from trainables.networks.registry import build, find
+from trainables.training import early_stopping
+from trainables.training.adam import Adam
+from trainables.training.cuda_graphs import Replayed
+from trainables.training.gradients import Gradients
+from trainables.training.precision import Precision, choose
+from trainables.training.seeds import derive_seed
+from trainables.training.workers import Workers
+
+VALIDATION_BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One trial's settings. Raises ValueError where a setting makes no sense."""
+
+    model: str
+    """A name in the registry, or package.module:Class."""
+    learning_rate: float
+    max_epochs: int
+    seed: int
+    dropout: float = 0.0
+    patience: int = 10
+    """Epochs without improvement before early stopping."""
+    early_stopping: str = "best"
+    """One of `early_stopping.CRITERIA`."""
+    batch_size: int = 256
+    """Over all workers together."""
+    precision: str = "auto"
+    loss: str = "mse"
+    """One of `losses.LOSSES`."""
+    perceptual: Perceptual = field(default_factory=Perceptual)
+    """What the perceptual loss is made of, where that is the loss."""
+    compiled: bool = False
+    """Whether the network trains through torch.compile; `compiling.verdict` says whether that pays."""
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise ValueError(f"learning_rate > 0 must hold, but got {self.learning_rate}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"0 ≤ dropout < 1 must hold, but got {self.dropout}")
+        for name in ("max_epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ≥ 1 must hold, but got {getattr(self, name)}")
+        if self.early_stopping not in early_stopping.CRITERIA:
+            names = ", ".join(early_stopping.CRITERIA)
+            raise ValueError(
+                f"early_stopping must be one of {names}, but got {self.early_stopping!r}"
+            )
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, but got {self.loss!r}")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with their targets, on one device. Never written to: they may be shared by processes."""
+
+    images: Tensor  # (N, 3, 32, 32) uint8
+    targets: Tensor  # (N, 1, 28, 28) float32
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same examples on `device`; no copy where they are there already."""
+        return Examples(self.images.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch gave. The losses are those that the configuration names, means over the images."""
+
+    epoch: int  # from 1
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float  # share of images with cosine similarity ≥ 0.95
+    validation_cosine: float  # mean over the images
+    train_sec: float
+    validation_sec: float
+    images_per_sec: float  # training only
+    stop_reason: str = ""  # max_epochs, early_stopping, diverged; empty while training goes on
+
+
+class Training:
+    """One network's training, which can be saved after any epoch and loaded into a new object.
+
+    Raises ValueError where the loss is perceptual and `vgg` is missing, or ends before a layer that is asked for.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        train: Examples,
+        validation: Examples,
+        *,
+        device: torch.device,
+        workers: Workers | None = None,
+        vgg: Vgg16 | None = None,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.workers = workers or Workers()
+        self.train = train.to(device)
+        self.validation = validation.to(device)
+        self.history: list[EpochRecord] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.precision: Precision = choose(
+            config.precision, pays=find(config.model).defaults.reduced_precision, device=device
+        )
+        self.perceptual = (
+            _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
+        )
+        self.gradients = self._prepare(
+            find(config.model).defaults.cpu_slice if device.type == "cpu" else None
+        )
+        self.network, self.loss = self.gradients.network, self.gradients.loss
+        self.parameters = self.gradients.parameters
+        self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
+        self.graph = Replayed() if graph_pays(config, device, self.workers) else None
+        self._next_order: tuple[int, Tensor] | None = None
+
+    def _prepare(self, slice_size: int | None) -> Gradients:
+        self.precision.set_products()
+        memory_format = torch.channels_last if slice_size else self.precision.memory_format
+        torch.manual_seed(self.config.seed)
+        network = build(self.config.model, dropout=self.config.dropout).to(self.device)
+        return Gradients(
+            network.to(memory_format=memory_format),
+            self.perceptual or squared_error,
+            self.precision,
+            self.device,
+            memory_format,
+            slice=slice_size,
+            compiled=self.config.compiled,
+            full_size=slice_size or len(self.workers.share(torch.empty(self.config.batch_size))),
+        )
+
+    @property
+    def perceptual_batch(self) -> int | None:
+        """Images of one pass through VGG16, after what was halved for want of memory; None without VGG16."""
+        return None if self.perceptual is None else self.perceptual.batch
+
+    @property
+    def graph_problem(self) -> str:
+        """Why steps could not be recorded as a CUDA graph; empty where they could, or where none is tried."""
+        return self.graph.problem if self.graph else ""
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
+        while not (self.history and self.history[-1].stop_reason):
+            yield self._next_epoch()
+
+    def _next_epoch(self) -> EpochRecord:
+        epoch = len(self.history) + 1
+        start = time.perf_counter()
+        train_loss = self.train_epoch(epoch)
+        trained = time.perf_counter()
+        loss, accuracy, cosine = self._validate()
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_cosine=cosine,
+            train_sec=trained - start,
+            validation_sec=time.perf_counter() - trained,
+            images_per_sec=len(self.train) / (trained - start),
+            stop_reason=self._stop_reason(epoch, train_loss, loss),
+        )
+        self._keep_if_best(record)
+        self.history.append(record)
+        return record
+
+    def train_epoch(self, epoch: int) -> float:
+        """One pass over the shuffled training images; their mean loss, read from the device once.
+
+        It leaves no record: `epochs` does.
+        """
+        self.network.train()
+        order = self._order(epoch)
+        torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
+        total = torch.zeros((), device=self.device)
+        for batch in order.split(self.config.batch_size):
+            whole = len(batch) == self.config.batch_size
+            total += (
+                self.graph(self._updated, batch) if self.graph and whole else self._updated(batch)
+            )
+        self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
+        (total,) = self.workers.add_up([total])
+        return float(total) / len(self.train)
+
+    def _updated(self, batch: Tensor) -> Tensor:
+        """One update from a batch's indices; the sum of the losses of this worker's images."""
+        loss, gradients = self.gradients.of(self.train, self.workers.share(batch), len(batch))
+        self.optimizer.step(self.workers.add_up(gradients))
+        return loss * len(batch)
+
+    def _order(self, epoch: int) -> Tensor:
+        ready, self._next_order = self._next_order, None
+        return ready[1] if ready and ready[0] == epoch else self._shuffled(epoch)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
+        order = torch.randperm(len(self.train), generator=generator)
+        return (
+            order
+            if self.device.type == "cpu"
+            else order.pin_memory().to(self.device, non_blocking=True)
+        )
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float, float]:
+        """Mean loss, cosine accuracy at 0.95 and mean cosine over the validation images."""
+        self.network.eval()
+        indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for batch in (
+            indices.split(self.gradients.slice or VALIDATION_BATCH) if len(indices) else ()
+        ):
+            images, targets = self.gradients.read(self.validation, batch)
+            outputs = self.gradients.forward(images)
+            cosines = cosine_similarity(outputs, targets)
+            sums[0] += self.loss(outputs, targets)
+            sums[1] += (cosines >= THRESHOLD).sum()
+            sums[2] += cosines.sum()
+        (sums,) = self.workers.add_up([sums])
+        loss, accuracy, cosine = (sums / len(self.validation)).tolist()
+        return loss, accuracy, cosine
+
+    def _stop_reason(self, epoch: int, train_loss: float, validation_loss: float) -> str:
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            return "diverged"
+        losses = [record.validation_loss for record in self.history] + [validation_loss]
+        if early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience):
+            return "early_stopping"
+        return "max_epochs" if epoch >= self.config.max_epochs else ""
+
+    def _keep_if_best(self, record: EpochRecord) -> None:
+        best_loss = (
+            self.history[self.best_epoch - 1].validation_loss if self.best_epoch else math.inf
+        )
+        if record.stop_reason != "diverged" and record.validation_loss < best_loss:
+            self.best_epoch = record.epoch
+            self.best_weights = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training on needs; `torch.load(weights_only=True)` reads it back."""
+        last_is_best = self.best_epoch == len(self.history)
+        return {
+            "weights": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": [asdict(record) for record in self.history],
+            "best_epoch": self.best_epoch,
+            "best_weights": None if last_is_best else self.best_weights,
+            "perceptual_batch": self.perceptual_batch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state of a training with the same configuration."""
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        self.best_epoch = state["best_epoch"]
+        best = state["weights"] if state["best_weights"] is None else state["best_weights"]
+        self.best_weights = {k: v.to(self.device) for k, v in best.items()}
+        if self.perceptual is not None:  # sums are rounded by how they are divided into passes
+            self.perceptual.batch = state["perceptual_batch"]
+
+
+def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -> bool:
+    """Whether a training's whole batches are to be replayed as a CUDA graph.
+
+    VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
+    """
+    small = config.loss == "mse" and workers.count == 1 and find(config.model).defaults.cuda_graph
+    return device.type == "cuda" and small
+
+
+def _perceptual_loss(
+    config: TrainingConfig, vgg: Vgg16 | None, device: torch.device
+) -> PerceptualLoss:
+    if vgg is None:
+        raise ValueError(
+            "the perceptual loss needs VGG16's weights: pass vgg=trainables.losses.vgg16.load(...)"
+        )
+    precision = choose(config.precision, pays=True, device=device)
+    return PerceptualLoss(config.perceptual, vgg, precision=precision, device=device)

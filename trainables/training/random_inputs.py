@@ -1,0 +1,24 @@
+"""Random images, targets and weights of VGG16, for measuring times, which depend on none of their values."""
+
+import torch
+
+from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
+from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.training.loop import Examples
+
+
+def examples(count: int) -> Examples:
+    """So many images (3, 32, 32) uint8 with unrelated targets (1, 28, 28) float32, on the CPU."""
+    return Examples(
+        torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8),
+        torch.rand(count, *TARGET_SHAPE),
+    )
+
+
+def vgg16() -> Vgg16:
+    """Scaled so that activations neither grow nor fade from layer to layer (He et al. 2015)."""
+    tensors = {}
+    for layer, (into, out) in CONVOLUTIONS.items():
+        tensors[f"features.{layer}.weight"] = torch.randn(out, into, 3, 3) * (2 / (9 * into)) ** 0.5
+        tensors[f"features.{layer}.bias"] = torch.zeros(out)
+    return Vgg16(tensors, NORMALISATIONS["imagenet"], "random")

@@ -1,0 +1,1 @@
+"""What a search writes and prints while it runs: rows, lines, W&B."""

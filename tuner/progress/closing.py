@@ -1,0 +1,143 @@
+"""The closing lines of a search: the answer, where it lies, and what to type next."""
+
+import shlex
+
+from analysis.console import Console, hyperparameters, percent
+from analysis.tables.files import Row
+from analysis.tables.ranking import ranked, several_losses, told
+from trainables.metrics import THRESHOLD
+from trainables.networks.receptive_field import receptive_field, share_in_sight
+from trainables.networks.registry import build
+from trainables.pipelines.study import factors, reference
+from tuner.progress.recorder import FINISHED
+from tuner.settings import SearchConfig
+from tuner.trials.finalists import BEST_FILE
+
+STRICT = 0.99  # shown beside the headline: 0.95 is lenient
+
+
+def tell(
+    console: Console,
+    config: SearchConfig,
+    trials: list[Row],
+    accuracy: list[Row],
+    *,
+    timed_out: bool,
+) -> None:
+    """Print the best trial and the table beside floors and ceiling."""
+    best = ranked(trials)[0]
+    console.line()
+    _incomplete(console, config, trials, timed_out)
+    several = several_losses(trials)
+    console.line(
+        f"Best: trial {best['trial']} ({hyperparameters(best, loss=several)}), epoch {best['best_epoch']}, "
+        f"validation {_reached(best, several)}",
+        style="bold",
+    )
+    _table(
+        console, config, accuracy, {row["trial"]: row["loss"] for row in trials} if several else {}
+    )
+    _sight(console, config)
+
+
+def _reached(best: Row, several: bool) -> str:
+    """What it was the best by."""
+    if not several:
+        return f"loss {best['best_validation_loss']:.2e}"
+    accuracy, cosine = percent(best["best_validation_accuracy"]), best["best_validation_cosine"]
+    return f"{accuracy} at cosine ≥ 0.95, mean cosine {cosine:.4f} ({told(several)})"
+
+
+def point_onward(console: Console, config: SearchConfig) -> None:
+    """Print where everything lies, and what to type next."""
+    console.line()
+    place = config.storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
+    console.line(f"Tables    {place}/tables/*/run={config.name}/")
+    console.line(f"Network   {place}/networks/run={config.name}/{BEST_FILE}")
+    console.line(f"Look      python -m analysis.dashboard{_directory(config)}")
+    console.line(f"Report    python -m analysis.report {config.name}{_storage(config)}")
+    console.line(f"Timing    python -m analysis.timing --run {config.name}{_storage(config)}")
+    console.line(f"Next      {_next_command(config)}")
+
+
+def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed_out: bool) -> None:
+    if timed_out:
+        done = sum(row["stop_reason"] in FINISHED for row in trials if row["confirms"] is None)
+        console.line(
+            f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials finished; "
+            f"go on with: python -m tuner.run --resume {config.name}{_storage(config)}",
+            style="yellow",
+        )
+    failed = [row for row in trials if row["stop_reason"] in ("error", "out_of_memory")]
+    if failed:
+        numbers = ", ".join(str(row["trial"]) for row in failed)
+        console.line(
+            f"{len(failed)} trials failed ({numbers}): the column `error` of trials says why",
+            style="red",
+        )
+
+
+def _storage(config: SearchConfig) -> str:
+    return "" if config.storage == "results" else f" --storage {shlex.quote(config.storage)}"
+
+
+def _directory(config: SearchConfig) -> str:
+    return "" if config.storage == "results" else f" {shlex.quote(config.storage)}"
+
+
+def _table(
+    console: Console, config: SearchConfig, accuracy: list[Row], losses: dict[int, str]
+) -> None:
+    headline = [
+        row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None
+    ]
+    strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT}
+    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT}", "mean cosine", "parameters"]
+    if config.confirm_seeds:
+        columns.insert(1, f"{config.confirm_seeds + 1} seeds, mean ± sd")
+    rows = []
+    for row in headline:
+        more = losses.get(row["trial"]) if row["kind"] == "trial" else row["kind"]
+        name = row["subject"] + (f" ({more})" if more else "")
+        parameters = f"{row['parameters']:,}" if row["parameters"] else ""
+        cells = [
+            percent(row["share"]),
+            percent(strict[row["subject"]]),
+            f"{row['cosine_mean']:.4f}",
+            parameters,
+        ]
+        if config.confirm_seeds:
+            cells.insert(1, _spread(row))
+        rows.append([name, *cells])
+    console.table(
+        f"{headline[0]['images']:,} test images, share at cosine similarity", ["", *columns], rows
+    )
+
+
+def _spread(row: Row) -> str:
+    if row["share_std"] is None:
+        return ""
+    return f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
+
+
+def _sight(console: Console, config: SearchConfig) -> None:
+    """Say so when the network can't see what it would have to copy, whatever the training."""
+    network = build(config.model)
+    in_sight = share_in_sight(network, factors(reference))
+    if in_sight == 1:
+        return
+    height, width = receptive_field(network)
+    console.line(
+        f"{config.model} sees {height} × {width} input pixels around each output pixel, so it can't see across "
+        f"a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the pixel they must show. "
+        f"No training changes that; --model separable can see all of it.",
+        style="yellow",
+    )
+
+
+def _next_command(config: SearchConfig) -> str:
+    """The network to compare with: separable, or fc after separable."""
+    model = "fc" if config.model == "separable" else "separable"
+    return (
+        f"python -m tuner.run --model {model} --data {shlex.quote(config.data)}{_storage(config)}"
+    )

@@ -1,0 +1,49 @@
+"""The row of the runs table: what a reader needs to trust a run."""
+
+import json
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+
+from analysis.tables.files import Row
+from analysis.tables.provenance import code_version, cpu_model, versions
+from trainables.data.labelled import Data
+from tuner.cluster import ray_cluster
+from tuner.settings import SearchConfig
+
+
+def runs_row(config: SearchConfig, data: Data, earlier: Row | None) -> Row:
+    """The row of the runs table at the start of a session; of an earlier one, what began it stays."""
+    nodes = ray_cluster.nodes()
+    commit, dirty = code_version()
+    row = {
+        "run": config.name,
+        "status": "running",
+        "model": config.model,
+        "pipeline": "reference",
+        "command": shlex.join(["python", "-m", "tuner.run", *sys.argv[1:]]),
+        "config": config.to_json(),
+        "seed": config.seed,
+        "started_at": datetime.now(UTC),
+        "ended_at": None,
+        "sessions": 1,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": json.dumps(versions()),
+        "host": platform.node(),
+        "cpu_model": cpu_model(),
+        "cpu_count": round(sum(node.cpus for node in nodes)),
+        "gpu_model": ray_cluster.gpu_model(),
+        "gpu_count": round(sum(node.gpus for node in nodes)),
+        "node_count": len(nodes),
+        "memory_gib": sum(node.memory_gib for node in nodes),
+        "data": config.data,
+    }
+    for split in (data.train.source, data.validation.source, data.test.source):
+        row[f"{split.split}_images"] = len(split)
+        row[f"{split.split}_fingerprint"] = split.fingerprint
+    if earlier is not None:
+        kept = {name: earlier[name] for name in ("command", "config", "started_at")}
+        row |= {**kept, "sessions": earlier["sessions"] + 1}
+    return row

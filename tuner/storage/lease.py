@@ -1,0 +1,181 @@
+"""A run in a bucket is searched by one process at a time: it holds a lease, which lies beside the run's sessions.
+
+Clocks of machines differ, and a bucket has its own: what counts is whether the lease changes while it is watched.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from pyarrow import ArrowException
+
+from analysis.console import Console, duration
+from analysis.tables.bucket import TakenError
+from analysis.tables.table_sources import BUCKET, READINGS
+from tuner.settings import SearchConfig
+
+LEASE_FILE = "lease.json"
+LEASE_SEC = 60.0  # without a renewal, and whoever held it is taken for dead
+RENEW_SEC, WATCH_SEC = 5.0, 1.0
+SETTLE_SEC = 1.0  # for another machine's writing that had begun before ours
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lease, as it stands in the bucket."""
+
+    host: str
+    pid: int
+    machine: str
+    id: str
+    renewal: str = ""
+    """Another one with each renewal, and of the same length: a bucket tells the length before the bytes."""
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """This process."""
+        return cls(os.uname().nodename, os.getpid(), _machine(), uuid.uuid4().hex)
+
+    @property
+    def has_died(self) -> bool:
+        """Whether that can be seen from here: only where its process id means something."""
+        return self.machine == _machine() and not psutil.pid_exists(self.pid)
+
+
+class Lease:
+    """This process's right to a run in a bucket. Within `with` it is held, and a thread renews it."""
+
+    def __init__(self, config: SearchConfig, console: Console) -> None:
+        self._run, self._storage, self._console = config.name, config.storage, console
+        self._files = config.experiment.files
+        self._path = f"{config.experiment.root}/{LEASE_FILE}"
+        self._owner = Owner.here()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew_on, daemon=True)
+
+    def __enter__(self) -> "Lease":
+        """Raises ValueError when another process has the run, or when the bucket can't be reached."""
+        try:
+            self._take()
+        except OSError as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"--storage {self._storage} can't be used ({reason}): try again, or another one"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back. Raises TakenError when another process has the run by now."""
+        self._give_back()
+
+    def confirm(self) -> None:
+        """Raises TakenError when another process has the run by now, and OSError when the bucket does not say."""
+        other = self._other()
+        if other is not None:
+            raise TakenError(
+                f"the run {self._run} is searched by process {other.pid} on {other.host} now, which took it over "
+                f"when this one had not been heard of for {LEASE_SEC:g} s"
+            )
+
+    def _take(self) -> None:
+        """A bucket has no "write if nobody else has": what stands there a while after the writing counts.
+
+        One that took longer than SETTLE_SEC for its writing has it as well then, until the next renewal of either.
+        """
+        earlier = self._other()
+        if earlier is not None and not earlier.has_died:
+            self._outwait(earlier)
+        try:
+            self._write()
+            time.sleep(SETTLE_SEC)
+            if (winner := self._other()) is not None:
+                raise ValueError(self._refusal(winner))
+            self._thread.start()
+        except BaseException:  # Ctrl-C as well: `__exit__` is not called for what ends `__enter__`
+            with suppress(TakenError):
+                self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        """Raises TakenError when another process has the run by now."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(OSError, ArrowException):  # of a bucket that is away: it runs out by itself
+            self.confirm()
+            self._files.delete_file(self._path)
+
+    def _outwait(self, owner: Owner) -> None:
+        """Until it is given back, or was not renewed for LEASE_SEC. Raises ValueError when it is renewed."""
+        self._console.line(
+            f"{owner.host} had the run {self._run} and has not given it back: waiting for a sign of it"
+        )
+        end = time.monotonic() + LEASE_SEC
+        with self._console:
+            while (left := end - time.monotonic()) > 0:
+                self._console.progress(
+                    f"no sign of {owner.host} yet; goes on without it in {duration(left)}"
+                )
+                time.sleep(min(WATCH_SEC, left))
+                now = self._other()
+                if now is None:
+                    return
+                if now != owner:
+                    raise ValueError(self._refusal(now))
+
+    def _refusal(self, owner: Owner) -> str:
+        return (
+            f"the run {self._run} is being searched by another process, {owner.pid} on {owner.host}: "
+            f"wait for it or stop it"
+        )
+
+    def _renew_on(self) -> None:
+        while not self._over.wait(RENEW_SEC):
+            try:
+                self.confirm()
+                self._write()
+            except TakenError:
+                os.kill(
+                    os.getpid(), signal.SIGINT
+                )  # ends whatever is under way as Ctrl-C does; `__exit__` says why
+                return
+            except (
+                Exception
+            ):  # a bucket that is away for a while ends no search, whatever is said of it
+                continue
+
+    def _write(self) -> None:
+        with self._files.open_output_stream(self._path) as file:
+            file.write(json.dumps({**asdict(self._owner), "renewal": uuid.uuid4().hex}).encode())
+
+    def _other(self) -> Owner | None:
+        """Who else holds it; None when nobody does, or this process. Raises OSError."""
+        for _ in range(READINGS):
+            try:
+                with self._files.open_input_stream(self._path) as file:
+                    owner = Owner(**json.loads(file.read()))
+                return owner if owner.id != self._owner.id else None
+            except FileNotFoundError:
+                return None
+            except (ValueError, TypeError):  # replaced by a longer one while it was read
+                continue
+        raise OSError(
+            f"{BUCKET}{self._path} is no lease that this version can read: delete it if nobody searches"
+        )
+
+
+def _machine() -> str:
+    """The same for processes that see each other's ids: one start of a kernel, and one container on it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink(
+            "/proc/self/ns/pid"
+        )
+    except OSError:  # not on Linux
+        return f"{os.uname().nodename} {uuid.getnode()}"

@@ -1,0 +1,158 @@
+"""The best trials against the test split, beside the floors and the ceiling, and their weights on disk."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from analysis.quality.accuracy import Subject, evaluate, sample_rows, with_repeats
+from analysis.tables.files import Row, publish
+from analysis.tables.ranking import finalists
+from trainables.baselines import ceiling, floors
+from trainables.networks.base import parameter_count
+from trainables.networks.registry import build, find
+from trainables.networks.weights import SavedNetwork, save_network
+from trainables.pipelines.study import as_float
+from trainables.training.loop import Examples
+from trainables.training.precision import Precision
+from tuner.cluster.ray_cluster import Share
+from tuner.settings import SearchConfig
+from tuner.storage import checkpoints
+from tuner.storage.experiment import Experiment, trial_directory
+
+BEST_FILE = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the test split says of one trial, and its weights."""
+
+    weights: dict[str, torch.Tensor]
+    accuracy: list[Row]
+    samples: list[Row]
+
+
+def evaluate_finalists(
+    config: SearchConfig,
+    trials: list[Row],
+    share: Share,
+    train_targets: torch.Tensor,
+    test: Examples,
+) -> list[Row]:
+    """Evaluate finalists and their repeats where trials run, floors and ceiling here; publish the tables.
+
+    Returns the rows of the accuracy table, best finalist first.
+    """
+    best = finalists(trials, config.finalists)
+    numbers = {row["trial"] for row in best}
+    repeats = [row for row in trials if row["confirms"] in numbers]
+    rows = _baselines(train_targets, test)
+    evaluated = _evaluate_all(config, best + repeats, share, test)
+    for row, one in zip(best + repeats, evaluated, strict=True):
+        _save(config, row, one.weights)
+    accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
+    publish(
+        config.tables,
+        "accuracy",
+        config.name,
+        [{"run": config.name, **row} for row in accuracy + rows],
+    )
+    samples = [row for one in evaluated for row in one.samples]
+    publish(config.tables, "samples", config.name, [{"run": config.name, **row} for row in samples])
+    _mark_best(config, best[0]["trial"])
+    return accuracy + rows
+
+
+def _evaluate_all(
+    config: SearchConfig, rows: list[Row], share: Share, test: Examples
+) -> list[Evaluated]:
+    """On GPUs where trials have them; else here, with every core and no process to wait for."""
+    if not share.gpus:
+        return [_evaluate(config, row, test) for row in rows]
+    images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(_evaluate_on_gpu)
+    evaluated: list[Evaluated] = ray.get(
+        [task.remote(config, row, images, targets) for row in rows]
+    )
+    return evaluated
+
+
+def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
+    device = torch.device("cuda")
+    Precision("float32", "").set_products()
+    return _evaluate(
+        config, row, Examples(torch.tensor(images).to(device), torch.tensor(targets).to(device))
+    )
+
+
+def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
+    """Load a trial's best weights and measure them on the test split."""
+    weights = best_weights(config.experiment, row["trial"])
+    network = build(config.model, dropout=row["dropout"] or 0.0)
+    network.load_state_dict(weights)
+    device = test.images.device
+    slice_size = find(config.model).defaults.cpu_slice if device.type == "cpu" else None
+    memory_format = torch.channels_last if slice_size else torch.contiguous_format
+    network.eval().to(device).to(memory_format=memory_format)
+    subject = Subject(
+        name=f"trial {row['trial']}",
+        kind="trial",
+        trial=row["trial"],
+        confirms=row["confirms"],
+        parameters=parameter_count(network),
+    )
+
+    def run(batch: torch.Tensor) -> torch.Tensor:
+        parts = batch.split(slice_size or len(batch))
+        return torch.cat(
+            [network(as_float(part).contiguous(memory_format=memory_format)) for part in parts]
+        )
+
+    rows, cosines = evaluate(subject, run, "test", test)
+    return Evaluated(weights, rows, sample_rows(subject, run, test, cosines))
+
+
+def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> None:
+    """As safetensors, by the driver: where a trial was evaluated may be another machine."""
+    facts = {
+        name: row[name] for name in ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
+    }
+    saved = SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts})
+    save_network(weights_path(config, row["trial"]), weights, saved)
+
+
+def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:
+    """The weights of a trial's best epoch, from its newest checkpoint.
+
+    Raises OSError when no checkpoint of it can be read.
+    """
+    state = checkpoints.newest(experiment, experiment.checkpoints(number)).state
+    if state is None:
+        raise OSError(f"no checkpoint of trial {number} in {experiment.root} can be read")
+    best: dict[str, torch.Tensor] | None = state["best_weights"]
+    weights: dict[str, torch.Tensor] = state["weights"] if best is None else best
+    return weights
+
+
+def weights_path(config: SearchConfig, number: int) -> Path:
+    """Where a finalist's weights lie."""
+    return config.networks / f"{trial_directory(number)}.safetensors"
+
+
+def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
+    kinds = {"floor": floors(train_targets), "ceiling": ceiling()}
+    rows = []
+    for kind, subjects in kinds.items():
+        for name, run in subjects.items():
+            rows += evaluate(Subject(name, kind), run, "test", test)[0]
+    return rows
+
+
+def _mark_best(config: SearchConfig, number: int) -> None:
+    """best.safetensors is a copy, so that it can be sent to somebody by itself."""
+    aside = config.networks / f".{BEST_FILE}"
+    shutil.copyfile(weights_path(config, number), aside)
+    aside.replace(config.networks / BEST_FILE)
