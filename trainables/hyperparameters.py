@@ -1,0 +1,76 @@
+"""The hyperparameters that a search draws for every network: names, limits, and how they read.
+
+Flags, samplers, tables, lines, charts and importance go through this list. Without PyTorch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameter:
+    """A number of a trial that a search draws from a range."""
+
+    name: str
+    """As settings, tables and TrainingConfig call it."""
+    label: str
+    """As charts and tables on a page call it."""
+    short: str
+    """As lines call it."""
+    meaning: str
+    """What the column of the trials table says."""
+    unit: str = ""
+    type: type[int] | type[float] = float
+    log: bool = False
+    """Whether it is drawn, and drawn in charts, on a logarithmic scale."""
+    low: float
+    """The lowest value that makes sense."""
+    low_included: bool = True
+    high: float
+    """The highest value that makes sense."""
+    high_included: bool = True
+    style: str = ""
+    """How it is printed, as `format` takes it."""
+
+    def text(self, value: Any) -> str:
+        """Return a value as it is printed everywhere: `1.88e-03` for a learning rate."""
+        return format(value, self.style)
+
+
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
+    parameter.name: parameter
+    for parameter in (
+        Hyperparameter(
+            name="learning_rate",
+            label="Learning rate",
+            short="lr",
+            meaning="Adam's step size",
+            log=True,
+            low=0.0,
+            low_included=False,
+            high=1e30,
+            style=".2e",
+        ),
+        Hyperparameter(
+            name="dropout",
+            label="Dropout",
+            short="dropout",
+            meaning="share of activations dropped",
+            low=0.0,
+            high=1.0,
+            high_included=False,
+            style=".3f",
+        ),
+        Hyperparameter(
+            name="patience",
+            label="Patience",
+            short="patience",
+            meaning="early-stopping patience",
+            unit="epochs",
+            type=int,
+            low=1,
+            high=1_000_000,
+        ),
+    )
+}

@@ -1,0 +1,8 @@
+"""Cosine similarities from which an output counts as equal. Without PyTorch, whose import takes 2 s."""
+
+THRESHOLD = 0.95
+"""The headline's: lenient, so floors stand beside it."""
+STRICT_THRESHOLD = 0.99
+"""Shown beside the headline's."""
+THRESHOLDS = (0.80, 0.85, 0.90, THRESHOLD, 0.97, 0.98, STRICT_THRESHOLD, 0.995, 0.999)
+"""Those that the accuracy table has, lowest first."""
