@@ -23,7 +23,8 @@ MEASURED = """
 import torch
 from analysis.console import Console
 from trainables.training.loop import Examples
-from tuner import cluster, compiling
+from tuner import compile_decision as compiling
+from tuner.cluster import ray_cluster as cluster
 from tuner.settings import SearchConfig
 
 cluster.prepare_environment(False)

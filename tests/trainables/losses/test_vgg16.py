@@ -331,7 +331,7 @@ PEAK = """
 import sys
 import torch
 from trainables.losses.vgg16 import load
-from trainables import vgg16_files
+from trainables.losses import vgg16_files
 
 def peak_mib():
     lines = open("/proc/self/status").read().splitlines()

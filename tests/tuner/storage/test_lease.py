@@ -25,7 +25,7 @@ LEASE_SEC = 2.0
 ELSEWHERE = """
 import os, sys, uuid
 from analysis.console import Console
-from tuner import lease
+from tuner.storage import lease
 from tuner.settings import SearchConfig
 
 lease.RENEW_SEC, lease.SETTLE_SEC = 0.2, 0.1
