@@ -21,7 +21,7 @@ class Hyperparameter:
     meaning: str
     """What the column of the trials table says."""
     unit: str = ""
-    type: type[int] | type[float] = float
+    kind: type[int] | type[float] = float
     log: bool = False
     """Whether it is drawn, and drawn in charts, on a logarithmic scale."""
     low: float
@@ -68,7 +68,7 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
             short="patience",
             meaning="early-stopping patience",
             unit="epochs",
-            type=int,
+            kind=int,
             low=1,
             high=1_000_000,
         ),
