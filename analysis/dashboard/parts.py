@@ -12,7 +12,7 @@ from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import for_page, specification
 
 Chart = alt.Chart | alt.LayerChart
-Figure = tuple[str, str, str]  # label, value, note
+KeyFigure = tuple[str, str, str]  # label, value, note
 
 
 def card(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:
@@ -41,7 +41,7 @@ def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object
         return st.dataframe(frame, hide_index=True, alt=f"{title}. {note}", key=name, **shown)  # type: ignore[call-overload]
 
 
-def key_figures(figures: Iterable[Figure]) -> None:
+def key_figures(figures: Iterable[KeyFigure]) -> None:
     """Large numbers in a row, each with a note below."""
     figures = list(figures)
     for column, (label, value, note) in zip(st.columns(len(figures)), figures, strict=True):

@@ -8,7 +8,7 @@ from analysis.charts import views
 from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.console import percent
 from analysis.dashboard.columns import COLUMNS, CONFIG
-from analysis.dashboard.parts import Figure, card, hint, key_figures, remark, table
+from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_has_several, told
 
@@ -46,7 +46,7 @@ def show(selection: Selection) -> None:
     _hyperparameters(drawn, trials)
 
 
-def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
+def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
     """Counts; and the best trial where there is one series, since losses of several are not one number."""
     states = trials.state.value_counts()
     figures = [

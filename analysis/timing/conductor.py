@@ -22,7 +22,7 @@ from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingConfig
-from analysis.timing.worker import Checked, Pass, SubjectError
+from analysis.timing.worker import Pass, SubjectCheck, SubjectError
 from trainables.data.cache_dir import cache_directory
 from trainables.pipelines.study import make_targets, reference
 
@@ -35,14 +35,14 @@ def conduct(config: TimingConfig, subjects: list[Subject], console: Console) -> 
     Raises ValueError when a subject of the person's own does not work, or when another measurement is under
     way on this machine.
     """
-    with _alone(), _images_file(config) as file, Session(config, console) as session:
+    with _alone(), _images_file(config) as file, TimingSession(config, console) as session:
         session.prepare(subjects, file)
         session.warm_up()
         session.measure()
         return session.rows
 
 
-class Session:
+class TimingSession:
     """The processes of all subjects, and the table that their passes go to."""
 
     def __init__(self, config: TimingConfig, console: Console) -> None:
@@ -53,12 +53,12 @@ class Session:
         self.table = GrowingTable(config.tables, "timings", config.run, earlier)
         self.facts = session_facts(config.threads, config.seed) | {"session": self.number}
         self.processes: dict[Subject, SubjectProcess] = {}
-        self.checked: dict[Subject, Checked] = {}
+        self.checked: dict[Subject, SubjectCheck] = {}
         self.series: list[Series] = []
         self._faults: dict[tuple[Subject, int], str] = {}
         self._measured: dict[tuple[Subject, int], list[Pass]] = {}
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "TimingSession":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,7 +74,7 @@ class Session:
         for subject in subjects:
             self.processes[subject] = SubjectProcess(subject, self.config.threads)
 
-        def prepare_one(subject: Subject) -> tuple[Subject, Checked | SubjectError]:
+        def prepare_one(subject: Subject) -> tuple[Subject, SubjectCheck | SubjectError]:
             try:
                 return subject, self.processes[subject].prepare(images_file)
             except SubjectError as error:

@@ -4,20 +4,17 @@ None computes exactly the same: OpenCV and Kornia sample differently, Pillow rou
 from the reference is measured before it is timed.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.timing.runners import Runner
+from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
 from trainables.pipelines.study import TARGET_SHAPE, as_float
 
 SIZE = (TARGET_SHAPE[2], TARGET_SHAPE[1])  # width first, as both libraries want it
-
-
-def build(subject: Subject) -> Runner:
-    """The runner of a peer by its name."""
-    return {"OpenCV": _opencv, "Pillow": _pillow, "Kornia": _kornia}[subject.engine](subject)
 
 
 def _rows_of_pixels(images: Tensor) -> np.ndarray:
@@ -73,3 +70,10 @@ def _kornia(subject: Subject) -> Runner:
         return flipped
 
     return Runner(prepare=lambda images: as_float(images.to(device)), run=run)
+
+
+ENGINES: dict[str, Callable[[Subject], Runner]] = {
+    "OpenCV": _opencv,
+    "Pillow": _pillow,
+    "Kornia": _kornia,
+}

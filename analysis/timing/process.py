@@ -24,9 +24,9 @@ class SubjectProcess:
             1, mp_context=context, initializer=worker.enter, initargs=(threads,)
         )
 
-    def prepare(self, images_file: Path) -> worker.Checked:
+    def prepare(self, images_file: Path) -> worker.SubjectCheck:
         """Build and check the subject."""
-        checked: worker.Checked = self._wait_for(worker.prepare, self.subject, images_file)
+        checked: worker.SubjectCheck = self._wait_for(worker.prepare, self.subject, images_file)
         return checked
 
     def call(self, method: str, *arguments: object) -> Any:

@@ -11,7 +11,7 @@ from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.timing import machine
 from analysis.timing.limits import IMAGE_BYTES, Card, Rates, limit_sec
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import Checked, Pass, Plan
+from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
 
 STUDY_IMAGES = 10_000
 STUDY_SEC = {  # by the reference study: subject, its model here, device, seconds for its 10,000 test images
@@ -29,8 +29,8 @@ class Series:
 
     subject: Subject
     batch_size: int
-    checked: Checked
-    plan: Plan
+    checked: SubjectCheck
+    plan: SeriesPlan
     rates: Rates
 
 

@@ -23,7 +23,7 @@ class Subject:
     kind: str
     """pipeline, matrix, peer, trial, untrained or own."""
     engine: str
-    """Who runs it: a key of `runners.ENGINES`."""
+    """Who runs it: a key of `engines.ENGINES`."""
     device: str
     precision: str = "float32"
     model: str | None = None

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from analysis.timing import limits, machine
+from analysis.timing.engines import build
 from analysis.timing.protocol import WarmUp, images_per_pass, warm_up
-from analysis.timing.runners import Runner, build
+from analysis.timing.runner import Runner
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
 from analysis.timing.subjects import Subject
 from trainables.metrics import cosine_accuracy, cosine_similarity
@@ -39,7 +40,7 @@ class SubjectError(Exception):
 
 
 @dataclass(frozen=True)
-class Checked:
+class SubjectCheck:
     """What a subject computes, compared with what it should."""
 
     max_difference: float
@@ -54,7 +55,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SeriesPlan:
     """How a series is measured."""
 
     images: int
@@ -101,11 +102,11 @@ class Timed:
         self.gpu = machine.Gpu() if on_gpu else None
         self._checked = self.results[:0]
         self._prepared: Tensor | None = None
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[int, SeriesPlan] = {}
         self._inputs: dict[int, tuple[list[Any], list[Any]]] = {}
 
     @torch.inference_mode()
-    def check(self) -> Checked:
+    def check(self) -> SubjectCheck:
         """Raises ValueError when the subject doesn't give one float32 image per image."""
         speed_alone = self.subject.kind == "untrained"
         images = self.images[:COMPARED] if speed_alone else self.images
@@ -116,7 +117,7 @@ class Timed:
         expected = self.runner.expected(images[:COMPARED])
         difference = float((self.results[: len(expected)] - expected).abs().max())
         cosines = cosine_similarity(self.results, self.truths)
-        return Checked(
+        return SubjectCheck(
             max_difference=difference,
             share_95=None if speed_alone else cosine_accuracy(cosines, 0.95),
             share_99=None if speed_alone else cosine_accuracy(cosines, 0.99),
@@ -132,7 +133,7 @@ class Timed:
         return limits.measure(self.device, self.subject.precision)
 
     @torch.inference_mode()
-    def warm_up(self, batch_size: int, pass_limit_sec: float) -> Plan:
+    def warm_up(self, batch_size: int, pass_limit_sec: float) -> SeriesPlan:
         """Decide how many images a pass takes, and repeat it until it is warm."""
         batch = self.runner.layout(self.images[:batch_size])
         start = time.perf_counter()
@@ -143,14 +144,16 @@ class Timed:
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
         count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
         if not count:
-            return Plan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
+            return SeriesPlan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
         self._inputs[batch_size] = self._lay_out(batch_size, count)
         prepared, whole = self._inputs[batch_size]
         warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
         prepared_sec = self.host.seconds(self.runner.run, prepared)
         repeats = self.host.repeats(min(prepared_sec, self.host.seconds(self._end_to_end, whole)))
         energy = self._energy(prepared)
-        self._plans[batch_size] = Plan(count, repeats, warm, first_call_sec, batch_sec, *energy)
+        self._plans[batch_size] = SeriesPlan(
+            count, repeats, warm, first_call_sec, batch_sec, *energy
+        )
         return self._plans[batch_size]
 
     @torch.inference_mode()
@@ -273,7 +276,7 @@ def _outlive_nobody(parent: Any) -> None:
     os._exit(1)
 
 
-def prepare(subject: Subject, images_file: Path) -> Checked:
+def prepare(subject: Subject, images_file: Path) -> SubjectCheck:
     """Build and check this process's subject. Raises SubjectError."""
     global _timed
     with _in_one_line():

@@ -17,7 +17,7 @@ from analysis.timing.limits import Card, Rates
 from analysis.timing.protocol import WarmUp
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import Checked, Pass, Plan
+from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
 
 TRIAL = Subject(
     name="trial 7, bfloat16",
@@ -35,7 +35,7 @@ PIPELINE = Subject(
 CARD = Card(
     parameters=10, flops_per_image=2000, weight_bytes=40, receptive_height=13, receptive_width=12
 )
-CHECKED = Checked(
+CHECKED = SubjectCheck(
     max_difference=0.01,
     share_95=0.9,
     share_99=0.8,
@@ -45,7 +45,7 @@ CHECKED = Checked(
     gpu_model="a GPU",
     driver="1.2",
 )
-PLAN = Plan(
+PLAN = SeriesPlan(
     images=1000,
     repeats=4,
     warm_up=WarmUp(6, False),
@@ -69,7 +69,7 @@ PASS = Pass(
 
 
 def made(
-    subject: Subject = TRIAL, checked: Checked = CHECKED, measured: Pass = PASS
+    subject: Subject = TRIAL, checked: SubjectCheck = CHECKED, measured: Pass = PASS
 ) -> dict[str, Any]:
     return timing_row(Series(subject, 8, checked, PLAN, Rates(1e-3, 1.0)), 3, measured)
 
@@ -165,7 +165,9 @@ def test_a_card_is_one_row_of_its_table(tmp_path: Path) -> None:
 
 
 def test_without_a_card_the_limit_is_that_of_moving_the_images() -> None:
-    without = Checked(**{name: getattr(CHECKED, name) for name in asdict(CHECKED)} | {"card": None})
+    without = SubjectCheck(
+        **{name: getattr(CHECKED, name) for name in asdict(CHECKED)} | {"card": None}
+    )
     assert made(PIPELINE, without)["limit_sec"] == pytest.approx(1000 * 6208 / 1e9)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from analysis.timing import subjects
-from analysis.timing.runners import ENGINES
+from analysis.timing.engines import ENGINES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
 from trainables.training import precision
 

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from analysis.timing.runners import ENGINES, Runner, build
+from analysis.timing.engines import ENGINES, build
+from analysis.timing.runner import Runner
 from analysis.timing.subjects import PEERS, Subject, catalogue
 from trainables.data import photos
 from trainables.metrics import cosine_similarity

@@ -1,4 +1,4 @@
-"""How each subject is run: what it wants as input, the call that is timed, and how its output is read.
+"""Build the runner of a subject, by the engine that runs it.
 
 A runner is built in the process that times it, since one subject's libraries may disturb another's.
 """
@@ -6,13 +6,14 @@ A runner is built in the process that times it, since one subject's libraries ma
 import importlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from analysis.timing import peers
+from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
 from trainables.export import ENDINGS, EndToEnd, export, load_exported
 from trainables.networks.registry import build as build_network
@@ -21,32 +22,6 @@ from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
 from trainables.pipelines.study import TARGET_SHAPE, as_float, dense_matrix, factors, reference
 from trainables.training.precision import Precision
-
-
-def _as_it_is(images: Any) -> Any:
-    return images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runner:
-    """A subject that can be called. Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32."""
-
-    run: Callable[[Any], Any]
-    """What is timed alone: the subject's own input to its own output."""
-    prepare: Callable[[Any], Any] = _as_it_is
-    """From images in host memory to the subject's own input, on its device."""
-    finish: Callable[[Any], Tensor] = _as_it_is
-    """From the subject's own output to the result."""
-    layout: Callable[[Tensor], Any] = _as_it_is
-    """Images as the subject's users hold them in host memory; never timed."""
-    expected: Callable[[Tensor], Tensor] = reference
-    """What it should compute, in float32 on the CPU."""
-    network: nn.Module | None = None
-    memory_format: str = "contiguous"
-
-    def end_to_end(self, images: Any) -> Tensor:
-        """Host memory to result."""
-        return self.finish(self.run(self.prepare(images)))
 
 
 def build(subject: Subject) -> Runner:
@@ -164,12 +139,6 @@ def _own(subject: Subject) -> Runner:
     return Runner(prepare=lambda images: images.to(device), run=function)
 
 
-def _peer(subject: Subject) -> Runner:
-    from analysis.timing import peers
-
-    return peers.build(subject)
-
-
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "dense matrix": _dense_matrix,
@@ -177,8 +146,6 @@ ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "eager": _eager,
     "torch.compile": _compiled,
     "ONNX Runtime": _onnx_runtime,
-    "OpenCV": _peer,
-    "Pillow": _peer,
-    "Kornia": _peer,
+    **peers.ENGINES,
     "own": _own,
 }
