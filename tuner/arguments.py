@@ -202,10 +202,10 @@ def _resumed(given: dict[str, Any]) -> SearchConfig:
     asked = SearchConfig(**given)  # reports what makes no sense by itself
     name = asked.resume or ""
     local_directory(asked.storage, name)
-    rows = rows_of(asked.tables, "runs", name)
+    rows = rows_of(asked.run_storage.tables, "runs", name)
     if not rows:
         raise ValueError(
-            f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(asked.tables)}"
+            f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(asked.run_storage.tables)}"
         )
     earlier = SearchConfig.from_json(rows[0]["config"])
     was = asdict(earlier)

@@ -9,13 +9,14 @@ from filelock import FileLock, Timeout
 
 from analysis.console import Console, duration
 from analysis.tables.bucket import Bucket
-from analysis.tables.files import rows_of
 from trainables.data import sources
+from trainables.errors import UsageError
 from trainables.losses import vgg16
 from tuner import loss_flags
 from tuner.cluster import ray_cluster
 from tuner.cluster.ray_cluster import Growth, Node, Share
 from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPU_SHARE = 1.0  # NCCL refuses two workers of a trial on one GPU
@@ -24,40 +25,38 @@ POLL_SEC = 0.5
 DASHBOARD_SEC = 20
 
 
-def check_storage(config: SearchConfig) -> None:
-    """The storage takes files, and the run's name is free. Raises ValueError otherwise."""
+def check_storage(run: RunStorage, *, resumes: bool = False) -> None:
+    """The storage takes files, and a new run's name is free. Raises UsageError otherwise."""
     try:
-        if config.experiment.is_in_bucket:
-            Bucket(config.storage).try_writing(config.name)
-        config.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=config.directory) as file:
+        if run.experiment.is_in_bucket:
+            Bucket(run.storage).try_writing(run.name)
+        run.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=run.directory) as file:
             file.write(b"\0" * 4096)
             file.flush()
     except OSError as error:
         reason = error.strerror or str(error).partition("\n")[0]
-        kind = "bucket" if config.experiment.is_in_bucket else "directory"
-        raise ValueError(
-            f"--storage {config.storage} can't be written ({reason}): give another {kind}"
+        kind = "bucket" if run.experiment.is_in_bucket else "directory"
+        raise UsageError(
+            f"--storage {run.storage} can't be written ({reason}): give another {kind}"
         ) from error
-    if config.resume is None and (
-        config.experiment.sessions() or rows_of(config.tables, "runs", config.name)
-    ):
-        raise ValueError(
-            f"--name {config.name}: {config.storage} already has a run of that name; "
-            f"give another one, or go on with it: --resume {config.name}"
+    if not resumes and (run.experiment.sessions() or run.rows("runs")):
+        raise UsageError(
+            f"--name {run.name}: {run.storage} already has a run of that name; "
+            f"give another one, or go on with it: --resume {run.name}"
         )
 
 
-def lock_run(config: SearchConfig) -> FileLock:
-    """Hold the run for this process until it ends. Raises ValueError when another process has it."""
-    locks = config.directory / "experiments"
+def lock_run(run: RunStorage) -> FileLock:
+    """Hold the run for this process until it ends. Raises UsageError when another process has it."""
+    locks = run.directory / "experiments"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f".{config.name}.lock")
+    lock = FileLock(locks / f".{run.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(
-            f"the run {config.name} is being searched by another process: wait for it or stop it"
+        raise UsageError(
+            f"the run {run.name} is being searched by another process: wait for it or stop it"
         ) from None
     return lock
 

@@ -111,13 +111,16 @@ def _prepare(
 
 def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Callable[[], None]:
     """Hold the run until `stack` ends; what raises TakenError once another machine has it. Raises ValueError."""
-    preflight.check_storage(config)
-    stack.enter_context(preflight.lock_run(config))
-    if not config.experiment.is_in_bucket:
+    run, resumes = config.run_storage, config.resume is not None
+    preflight.check_storage(run, resumes=resumes)
+    stack.enter_context(preflight.lock_run(run))
+    if not run.experiment.is_in_bucket:
         return lambda: None
     interrupts.take_sigterm()  # so that the lease is given back
-    lease = stack.enter_context(Lease(config, console))
-    preflight.check_storage(config)  # again, with what the one that had the run has sent since
+    lease = stack.enter_context(Lease(run, console))
+    preflight.check_storage(
+        run, resumes=resumes
+    )  # again, with what the one that had the run has sent since
     return lease.confirm
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from analysis.console import Console, perceptual
-from analysis.tables.files import Row, publish, rows_of
+from analysis.tables.files import Row
 from analysis.tables.ranking import finalists, told
 from trainables.data.labelled import Data
 from trainables.losses.vgg16 import Vgg16
@@ -71,7 +71,7 @@ def plan(
         train_images=len(data.train),
     )
     used = data.cut(complete.images or len(data.train))
-    earlier = next(iter(rows_of(config.tables, "runs", config.name)), None)
+    earlier = next(iter(config.run_storage.rows("runs")), None)
     if earlier is not None and earlier["train_fingerprint"] != used.train.source.fingerprint:
         raise ValueError(
             f"--resume {config.name}: {config.data} now holds other images than when the run was started: "
@@ -93,14 +93,14 @@ def run(plan: Plan, console: Console, started: float) -> int:
     """
     config = plan.config
     row = runs_row.runs_row(config, plan.data, plan.earlier)
-    publish(config.tables, "runs", config.name, [row])
+    config.run_storage.publish("runs", [row])
     _introduce(console, plan)
-    tracking = tracker(config.wandb, config.name, config.directory)
+    tracking = tracker(config.wandb, config.name, config.run_storage.directory)
     status = "failed"
     try:
         config = compile_decision.settled(config, plan.share, plan.data.train.examples, console)
         row["config"] = config.to_json()
-        publish(config.tables, "runs", config.name, [row])
+        config.run_storage.publish("runs", [row])
         code = _search_and_evaluate(replace(plan, config=config), console, tracking, started)
         status = "finished" if code == 0 else "failed"
         return code
@@ -111,12 +111,8 @@ def run(plan: Plan, console: Console, started: float) -> int:
         lost = tracking.close()
         if lost:
             console.line(lost, style="yellow")
-        publish(
-            config.tables,
-            "runs",
-            config.name,
-            [{**row, "status": status, "ended_at": datetime.now(UTC)}],
-        )
+        ended = {**row, "status": status, "ended_at": datetime.now(UTC)}
+        config.run_storage.publish("runs", [ended])
 
 
 def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
@@ -126,7 +122,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         plan.data.validation.examples,
         plan.data.test.examples,
     )
-    trials, epochs = (rows_of(config.tables, table, config.name) for table in ("trials", "epochs"))
+    trials, epochs = config.run_storage.rows("trials"), config.run_storage.rows("epochs")
     recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
     searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
     with console:
@@ -196,6 +192,7 @@ class Searching:
         interrupts.check()
         if self.deadline.passed or proposals.finished:
             return
+        experiment = config.run_storage.experiment
         shared = Shared(
             examples=self._references,
             training={
@@ -209,12 +206,12 @@ class Searching:
             },
             workers=config.workers_per_trial,
             share=share,
-            experiment=config.experiment,
-            session=config.experiment.next_session(),
+            experiment=experiment,
+            session=experiment.next_session(),
             several_losses=config.several_losses,
             vgg=self._vgg,
         )
-        config.experiment.mark(shared.session)
+        experiment.mark(shared.session)
         run_trials(
             config,
             shared,

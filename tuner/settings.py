@@ -5,14 +5,13 @@ import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables.bucket import check_address, copy_of
+from analysis.tables.bucket import check_address
 from trainables.networks.registry import check_name, find
 from trainables.training.early_stopping import CRITERIA
 from tuner import loss_flags
-from tuner.storage.experiment import Experiment
+from tuner.storage.run_storage import RunStorage
 
 if TYPE_CHECKING:
     from trainables.networks.base import Budget
@@ -268,25 +267,10 @@ class SearchConfig:
         """Whether trials are compared by what `analysis.tables.ranking` has for losses of different kinds."""
         return len(self.losses) > 1
 
-    @property
-    def directory(self) -> Path:
-        """The storage, or the copy here of one in a bucket."""
-        return copy_of(self.storage) if "://" in self.storage else Path(self.storage)
-
-    @property
-    def tables(self) -> Path:
-        """Directory of the parquet tables."""
-        return self.directory / "tables"
-
     @cached_property
-    def experiment(self) -> Experiment:
-        """Where Ray's state and the checkpoints of this run lie."""
-        return Experiment.of(self.storage, self.name)
-
-    @property
-    def networks(self) -> Path:
-        """Directory of the finalists' weights."""
-        return self.directory / "networks" / f"run={self.name}"
+    def run_storage(self) -> RunStorage:
+        """Where the tables, networks and checkpoints of this run lie."""
+        return RunStorage(self.storage, self.name)
 
 
 def flag(name: str) -> str:

@@ -8,14 +8,15 @@ from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import short_form
 from trainables.data.image_set import ImageSet
 from tuner.settings import SearchConfig
-from tuner.trials.finalists import weights_path
 
 
 def time_best(config: SearchConfig, best: Row, images: ImageSet, console: Console) -> None:
     """Measure and tell; the search is complete, so what goes wrong here is told and no more."""
-    network = Finalist(best["trial"], config.model, str(weights_path(config, best["trial"])))
+    network = Finalist(best["trial"], config.model, str(config.run_storage.weights(best["trial"])))
     try:
-        timing = short_form(config.name, str(config.directory), images, network, config.seed)
+        timing = short_form(
+            config.name, str(config.run_storage.directory), images, network, config.seed
+        )
         with console:
             rows = conduct(timing, timing.subjects, console)
     except KeyboardInterrupt:

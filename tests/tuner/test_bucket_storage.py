@@ -13,8 +13,8 @@ from tests.waiting import until
 from trainables.data.cache_dir import CACHE_VARIABLE
 from trainables.networks.weights import read_header
 from tuner import preflight
-from tuner.settings import SearchConfig
 from tuner.storage.experiment import Experiment
+from tuner.storage.run_storage import RunStorage
 
 SMALL = ("--model", "separable", "--data", "photos", "--images", "2000", "--samples", "2", "--max-epochs", "60",
          "--grace-epochs", "60", "--patience", "60", "60", "--wandb", "disabled", "--timing", "none")  # fmt: skip
@@ -109,16 +109,16 @@ def test_a_bucket_that_refuses_is_told_before_anything_starts(
 def test_a_name_that_another_machine_took_is_taken(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = SearchConfig(name="run", storage=f"s3://searches/taken?{service.options}")
-    preflight.check_storage(config)
-    config.experiment.files.create_dir(f"{config.experiment.root}/session-001")
+    run = RunStorage(f"s3://searches/taken?{service.options}", "run")
+    preflight.check_storage(run)
+    run.experiment.files.create_dir(f"{run.experiment.root}/session-001")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match=r"--name run: .* already has a run of that name"):
-        preflight.check_storage(config)
+        preflight.check_storage(run)
 
 
 def test_trying_a_bucket_leaves_nothing_there(service: Service) -> None:
-    config = SearchConfig(name="run", storage=f"s3://searches/tried?{service.options}")
-    preflight.check_storage(config)
-    assert not Bucket(config.storage).fetch()
-    assert Experiment.of(config.storage, "run").sessions() == []
+    run = RunStorage(f"s3://searches/tried?{service.options}", "run")
+    preflight.check_storage(run)
+    assert not Bucket(run.storage).fetch()
+    assert Experiment.of(run.storage, "run").sessions() == []

@@ -13,6 +13,7 @@ from tests.tuner.test_arguments import store
 from tuner import preflight
 from tuner.cluster.ray_cluster import Node, Share
 from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 CPU_NODE, GPU_NODE = Node(8, 0, 16), Node(16, 4, 64)
 
@@ -21,8 +22,12 @@ def config(storage: Path, **more: Any) -> SearchConfig:
     return SearchConfig(name="r", storage=str(storage), **more)
 
 
+def run(storage: Path) -> RunStorage:
+    return RunStorage(str(storage), "r")
+
+
 def test_a_storage_that_is_not_there_yet_is_made_and_left_empty(tmp_path: Path) -> None:
-    preflight.check_storage(config(tmp_path / "a" / "b"))
+    preflight.check_storage(run(tmp_path / "a" / "b"))
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
@@ -33,7 +38,7 @@ def test_a_storage_that_takes_no_files_is_told(tmp_path: Path, where: str) -> No
     with pytest.raises(
         ValueError, match=re.escape(f"--storage {storage} can't be written (")
     ) as error:
-        preflight.check_storage(config(storage))
+        preflight.check_storage(run(storage))
     assert str(error.value).endswith(": give another directory")
 
 
@@ -41,13 +46,13 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     code = f"""
 import resource, tempfile
 from tuner import preflight
-from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 tempfile.gettempdir()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-preflight.check_storage(SearchConfig(name="r", storage={str(tmp_path)!r}))
+preflight.check_storage(RunStorage({str(tmp_path)!r}, "r"))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert f"ValueError: --storage {tmp_path} can't be written (File too large)" in done.stderr
+    assert f"UsageError: --storage {tmp_path} can't be written (File too large)" in done.stderr
 
 
 @pytest.mark.parametrize("where", ["experiments", "tables"])
@@ -59,9 +64,9 @@ def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) 
     with pytest.raises(
         ValueError, match=r"--name r: .* already has a run of that name; .*--resume r$"
     ):
-        preflight.check_storage(config(tmp_path))
-    preflight.check_storage(config(tmp_path, resume="r"))
-    preflight.check_storage(SearchConfig(name="other", storage=str(tmp_path)))
+        preflight.check_storage(run(tmp_path))
+    preflight.check_storage(run(tmp_path), resumes=True)
+    preflight.check_storage(RunStorage(str(tmp_path), "other"))
 
 
 def test_an_empty_resume_does_not_open_a_taken_name(tmp_path: Path) -> None:
@@ -71,9 +76,9 @@ def test_an_empty_resume_does_not_open_a_taken_name(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from tuner.settings import SearchConfig
 from tuner.preflight import lock_run
-lock = lock_run(SearchConfig(name="r", storage=sys.argv[1]))
+from tuner.storage.run_storage import RunStorage
+lock = lock_run(RunStorage(sys.argv[1], "r"))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -92,16 +97,16 @@ def test_a_run_that_another_process_searches_is_locked_until_that_process_ends(
             ValueError,
             match="the run r is being searched by another process: wait for it or stop it",
         ):
-            preflight.lock_run(config(tmp_path))
-        preflight.lock_run(SearchConfig(name="other", storage=str(tmp_path))).release()
+            preflight.lock_run(run(tmp_path))
+        preflight.lock_run(RunStorage(str(tmp_path), "other")).release()
         holder.kill()
         holder.wait()
-    preflight.lock_run(config(tmp_path)).release()
+    preflight.lock_run(run(tmp_path)).release()
 
 
 def test_a_lock_leaves_the_name_of_the_run_free(tmp_path: Path) -> None:
-    preflight.lock_run(config(tmp_path)).release()
-    preflight.check_storage(config(tmp_path))
+    preflight.lock_run(run(tmp_path)).release()
+    preflight.check_storage(run(tmp_path))
 
 
 @pytest.fixture

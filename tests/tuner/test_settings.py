@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,10 +189,3 @@ def test_dropout_for_a_network_without_it_is_refused() -> None:
         SearchConfig(model="separable", dropout=(0, 0.1)).completed(
             gpus=0, data="d", train_images=1
         )
-
-
-def test_everything_of_a_run_lies_below_its_storage() -> None:
-    config = SearchConfig(name="x", storage="/s")
-    assert config.tables == Path("/s/tables")
-    assert config.experiment.root == "/s/experiments/x"
-    assert config.networks == Path("/s/networks/run=x")

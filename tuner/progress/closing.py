@@ -11,7 +11,7 @@ from trainables.networks.registry import build
 from trainables.pipelines.study import factors, reference
 from tuner.progress.recorder import FINISHED
 from tuner.settings import SearchConfig
-from tuner.trials.finalists import BEST_FILE
+from tuner.storage.run_storage import BEST_FILE
 
 STRICT = 0.99  # shown beside the headline: 0.95 is lenient
 

@@ -58,8 +58,8 @@ class Recorder(tune.Callback):
         self._config = config
         self._console = console
         self._tracker = tracker
-        self._trials = GrowingTable(config.tables, "trials", config.name, trials)
-        self._epochs = GrowingTable(config.tables, "epochs", config.name, epochs)
+        self._trials = GrowingTable(config.run_storage.tables, "trials", config.name, trials)
+        self._epochs = GrowingTable(config.run_storage.tables, "epochs", config.name, epochs)
         self._by_number: dict[int, Row] = {}
         self._curves: dict[int, dict[int, Row]] = defaultdict(dict)
         for row in self._epochs.rows:
@@ -132,7 +132,9 @@ class Recorder(tune.Callback):
         else:
             row["error"] = result["error"]
         if "checkpoint_path" in result:
-            row["checkpoint"] = self._config.experiment.address(result["checkpoint_path"])
+            row["checkpoint"] = self._config.run_storage.experiment.address(
+                result["checkpoint_path"]
+            )
         self._put(self._summed_up(row))
         self._publish_if_due()
         self.show_progress()
@@ -144,7 +146,7 @@ class Recorder(tune.Callback):
         self._put(
             {
                 **self._by_number[trial.config["number"]],
-                "checkpoint": self._config.experiment.address(checkpoint.path),
+                "checkpoint": self._config.run_storage.experiment.address(checkpoint.path),
             }
         )
 

@@ -12,6 +12,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from analysis.tables.table_sources import BUCKET, is_refusal, reason, resolved
+from trainables.errors import UsageError
 
 STATE_FILE = "state.pt"
 SESSION = "session-"
@@ -41,11 +42,11 @@ class Experiment:
 
     @classmethod
     def of(cls, storage: str, run: str) -> "Experiment":
-        """A run's within a storage. Raises ValueError for an address that is none."""
+        """A run's within a storage. Raises UsageError for an address that is none."""
         try:
             _, files, path = resolved(storage)
         except (ArrowException, OSError, ValueError) as error:
-            raise ValueError(
+            raise UsageError(
                 f"--storage {storage} can't be opened: {reason(error, storage)}"
             ) from error
         if isinstance(files, LocalFileSystem):

@@ -19,7 +19,7 @@ from pyarrow import ArrowException
 from analysis.console import Console, duration
 from analysis.tables.bucket import TakenError
 from analysis.tables.table_sources import BUCKET, READINGS
-from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 LEASE_FILE = "lease.json"
 LEASE_SEC = 60.0  # without a renewal, and whoever held it is taken for dead
@@ -52,10 +52,10 @@ class Owner:
 class Lease:
     """This process's right to a run in a bucket. Within `with` it is held, and a thread renews it."""
 
-    def __init__(self, config: SearchConfig, console: Console) -> None:
-        self._run, self._storage, self._console = config.name, config.storage, console
-        self._files = config.experiment.files
-        self._path = f"{config.experiment.root}/{LEASE_FILE}"
+    def __init__(self, run: RunStorage, console: Console) -> None:
+        self._run, self._storage, self._console = run.name, run.storage, console
+        self._files = run.experiment.files
+        self._path = f"{run.experiment.root}/{LEASE_FILE}"
         self._owner = Owner.here()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_on, daemon=True)

@@ -2,15 +2,15 @@
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 
 from analysis.quality.accuracy import Subject, evaluate, sample_rows, with_repeats
-from analysis.tables.files import Row, publish
+from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
+from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
 from trainables.networks.base import parameter_count
 from trainables.networks.registry import build, find
@@ -21,9 +21,8 @@ from trainables.training.precision import Precision
 from tuner.cluster.ray_cluster import Share
 from tuner.settings import SearchConfig
 from tuner.storage import checkpoints
-from tuner.storage.experiment import Experiment, trial_directory
-
-BEST_FILE = "best.safetensors"
+from tuner.storage.experiment import Experiment
+from tuner.storage.run_storage import BEST_FILE, RunStorage
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,11 @@ def evaluate_finalists(
     for row, one in zip(best + repeats, evaluated, strict=True):
         _save(config, row, one.weights)
     accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
-    publish(
-        config.tables,
-        "accuracy",
-        config.name,
-        [{"run": config.name, **row} for row in accuracy + rows],
-    )
+    run = config.run_storage
+    run.publish("accuracy", [{"run": run.name, **row} for row in accuracy + rows])
     samples = [row for one in evaluated for row in one.samples]
-    publish(config.tables, "samples", config.name, [{"run": config.name, **row} for row in samples])
-    _mark_best(config, best[0]["trial"])
+    run.publish("samples", [{"run": run.name, **row} for row in samples])
+    _mark_best(run, best[0]["trial"])
     return accuracy + rows
 
 
@@ -90,7 +85,7 @@ def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) 
 
 def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     """Load a trial's best weights and measure them on the test split."""
-    weights = best_weights(config.experiment, row["trial"])
+    weights = best_weights(config.run_storage.experiment, row["trial"])
     network = build(config.model, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
     device = test.images.device
@@ -121,7 +116,7 @@ def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> N
         name: row[name] for name in ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
     }
     saved = SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts})
-    save_network(weights_path(config, row["trial"]), weights, saved)
+    save_network(config.run_storage.weights(row["trial"]), weights, saved)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:
@@ -137,11 +132,6 @@ def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]
     return weights
 
 
-def weights_path(config: SearchConfig, number: int) -> Path:
-    """Where a finalist's weights lie."""
-    return config.networks / f"{trial_directory(number)}.safetensors"
-
-
 def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
     kinds = {"floor": floors(train_targets), "ceiling": ceiling()}
     rows = []
@@ -151,8 +141,7 @@ def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
     return rows
 
 
-def _mark_best(config: SearchConfig, number: int) -> None:
-    """best.safetensors is a copy, so that it can be sent to somebody by itself."""
-    aside = config.networks / f".{BEST_FILE}"
-    shutil.copyfile(weights_path(config, number), aside)
-    aside.replace(config.networks / BEST_FILE)
+def _mark_best(run: RunStorage, trial: int) -> None:
+    """Copy the best trial's weights, so that they can be sent to somebody by themselves."""
+    with atomic_write(run.networks / BEST_FILE) as aside:
+        shutil.copyfile(run.weights(trial), aside)

@@ -215,7 +215,7 @@ def go_on(config: SearchConfig, row: Row) -> Proposal:
         {name: row[name] for name in HYPERPARAMETERS},
         row["seed"],
         confirms=row["confirms"],
-        checkpoints=config.experiment.checkpoints(row["trial"]),
+        checkpoints=config.run_storage.experiment.checkpoints(row["trial"]),
         known_epochs=row["epochs"],
     )
 

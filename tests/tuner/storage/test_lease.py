@@ -17,27 +17,27 @@ from analysis.tables.bucket import TakenError
 from tests.tuner.bucket_service import Service, start
 from tests.tuner.test_bucket_storage import SMALL, table
 from tests.waiting import until
-from tuner.settings import SearchConfig
 from tuner.storage import lease
 from tuner.storage.lease import Lease
+from tuner.storage.run_storage import RunStorage
 
 LEASE_SEC = 2.0
 ELSEWHERE = """
 import os, sys, uuid
 from analysis.console import Console
 from tuner.storage import lease
-from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 lease.RENEW_SEC, lease.SETTLE_SEC = 0.2, 0.1
 lease.Owner.here = classmethod(lambda cls: cls("elsewhere", os.getpid(), sys.argv[2], uuid.uuid4().hex))
-with lease.Lease(SearchConfig(name="r", storage=sys.argv[1]), Console()):
+with lease.Lease(RunStorage(sys.argv[1], "r"), Console()):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
-def config(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchConfig:
+def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStorage:
     """A run of its own, whose lease is short."""
     for name, sec in {
         "LEASE_SEC": LEASE_SEC,
@@ -46,13 +46,13 @@ def config(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "SETTLE_SEC": 0.3,
     }.items():
         monkeypatch.setattr(lease, name, sec)
-    return SearchConfig(name="r", storage=f"s3://searches/{tmp_path.name}?{service.options}")
+    return RunStorage(f"s3://searches/{tmp_path.name}?{service.options}", "r")
 
 
 @contextmanager
-def held(config: SearchConfig, machine: str = "another machine") -> Iterator[subprocess.Popen[str]]:
+def held(run: RunStorage, machine: str = "another machine") -> Iterator[subprocess.Popen[str]]:
     """By a process on a machine of that kind."""
-    command = [sys.executable, "-c", ELSEWHERE, config.storage, machine]
+    command = [sys.executable, "-c", ELSEWHERE, run.storage, machine]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -62,49 +62,49 @@ def held(config: SearchConfig, machine: str = "another machine") -> Iterator[sub
         holder.kill()
 
 
-def lease_path(config: SearchConfig) -> str:
-    return f"{config.experiment.root}/{lease.LEASE_FILE}"
+def lease_path(run: RunStorage) -> str:
+    return f"{run.experiment.root}/{lease.LEASE_FILE}"
 
 
-def is_there(config: SearchConfig) -> bool:
-    (info,) = config.experiment.files.get_file_info([lease_path(config)])
+def is_there(run: RunStorage) -> bool:
+    (info,) = run.experiment.files.get_file_info([lease_path(run)])
     return bool(info.type == FileType.File)
 
 
-def owner(config: SearchConfig) -> dict[str, object]:
-    with config.experiment.files.open_input_stream(lease_path(config)) as file:
+def owner(run: RunStorage) -> dict[str, object]:
+    with run.experiment.files.open_input_stream(lease_path(run)) as file:
         found: dict[str, object] = json.loads(file.read())
     return found
 
 
-def take_over(config: SearchConfig) -> None:
+def take_over(run: RunStorage) -> None:
     """As a machine does that has not heard of the owner for long."""
     other = {"host": "elsewhere", "pid": 1, "machine": "another machine", "id": "0", "renewal": "0"}
-    with config.experiment.files.open_output_stream(lease_path(config)) as file:
+    with run.experiment.files.open_output_stream(lease_path(run)) as file:
         file.write(json.dumps(other).encode())
 
 
 @pytest.mark.parametrize("machine", ["another machine", lease._machine()])
 def test_a_run_that_lives_elsewhere_is_refused_with_the_host_that_has_it(
-    config: SearchConfig, machine: str
+    run: RunStorage, machine: str
 ) -> None:
-    with held(config, machine) as holder:
+    with held(run, machine) as holder:
         told = f"the run r is being searched by another process, {holder.pid} on elsewhere: wait for it or stop it"
-        with pytest.raises(ValueError, match=told), Lease(config, Console()):
+        with pytest.raises(ValueError, match=told), Lease(run, Console()):
             pass
-        assert owner(config)["pid"] == holder.pid
-        with Lease(SearchConfig(name="another", storage=config.storage), Console()):
+        assert owner(run)["pid"] == holder.pid
+        with Lease(RunStorage(run.storage, "another"), Console()):
             pass
 
 
 def test_a_run_whose_search_was_killed_elsewhere_is_taken_when_its_lease_has_run_out(
-    config: SearchConfig, capsys: pytest.CaptureFixture[str]
+    run: RunStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with held(config) as holder:
+    with held(run) as holder:
         holder.kill()
         holder.wait()
         before = time.monotonic()
-        with Lease(config, Console()):
+        with Lease(run, Console()):
             assert time.monotonic() - before >= LEASE_SEC
         assert (
             "elsewhere had the run r and has not given it back: waiting" in capsys.readouterr().out
@@ -112,39 +112,39 @@ def test_a_run_whose_search_was_killed_elsewhere_is_taken_when_its_lease_has_run
 
 
 def test_a_run_whose_search_was_killed_on_this_machine_is_taken_at_once(
-    config: SearchConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_SEC", 600.0)
-    with held(config, lease._machine()) as holder:
+    with held(run, lease._machine()) as holder:
         holder.kill()
         holder.wait()
-        with Lease(config, Console()):
-            assert is_there(config)
+        with Lease(run, Console()):
+            assert is_there(run)
     assert capsys.readouterr().out == ""
 
 
 def test_a_lease_that_is_given_back_is_had_at_once(
-    config: SearchConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_SEC", 600.0)
-    with pytest.raises(ZeroDivisionError), Lease(config, Console()):
-        assert 1 / is_there(config) / 0
-    assert not is_there(config)
-    with Lease(config, Console()):
+    with pytest.raises(ZeroDivisionError), Lease(run, Console()):
+        assert 1 / is_there(run) / 0
+    assert not is_there(run)
+    with Lease(run, Console()):
         pass
     assert capsys.readouterr().out == ""
 
 
-def test_a_lease_that_can_not_be_read_is_told_with_its_address(config: SearchConfig) -> None:
-    with config.experiment.files.open_output_stream(lease_path(config)) as file:
+def test_a_lease_that_can_not_be_read_is_told_with_its_address(run: RunStorage) -> None:
+    with run.experiment.files.open_output_stream(lease_path(run)) as file:
         file.write(b"{}")
-    told = f"s3://{lease_path(config)} is no lease that this version can read: delete it"
-    with pytest.raises(ValueError, match=told), Lease(config, Console()):
+    told = f"s3://{lease_path(run)} is no lease that this version can read: delete it"
+    with pytest.raises(ValueError, match=told), Lease(run, Console()):
         pass
 
 
 def test_of_several_that_come_at_once_one_has_the_run(
-    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SETTLE_SEC", 1.5)
     monkeypatch.setattr(
@@ -153,7 +153,7 @@ def test_of_several_that_come_at_once_one_has_the_run(
     together, taken, refused = threading.Barrier(4), [], []
 
     def come() -> None:
-        mine = Lease(config, Console())
+        mine = Lease(run, Console())
         together.wait()
         try:
             taken.append(mine.__enter__())
@@ -172,9 +172,9 @@ def test_of_several_that_come_at_once_one_has_the_run(
 
 @pytest.mark.parametrize("at", ["_write", "_other"])
 def test_a_search_that_is_interrupted_while_it_takes_the_run_leaves_no_lease(
-    config: SearchConfig, monkeypatch: pytest.MonkeyPatch, at: str
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    mine, calls = Lease(config, Console()), []
+    mine, calls = Lease(run, Console()), []
     real = getattr(mine, at)
 
     def interrupted() -> object:
@@ -182,34 +182,34 @@ def test_a_search_that_is_interrupted_while_it_takes_the_run_leaves_no_lease(
         if len(calls) == (
             1 if at == "_write" else 2
         ):  # before the writing nothing is there to be left
-            assert is_there(config)
+            assert is_there(run)
             raise KeyboardInterrupt
         return calls[-1]
 
     monkeypatch.setattr(mine, at, interrupted)
     with pytest.raises(KeyboardInterrupt):
         mine.__enter__()
-    assert not is_there(config)
+    assert not is_there(run)
 
 
 def test_a_search_that_is_interrupted_when_another_took_the_run_leaves_that_ones_lease(
-    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(sec: float) -> None:
-        take_over(config)
+        take_over(run)
         raise KeyboardInterrupt
 
-    mine = Lease(config, Console())
+    mine = Lease(run, Console())
     monkeypatch.setattr(lease.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mine.__enter__()
-    assert owner(config)["host"] == "elsewhere"
+    assert owner(run)["host"] == "elsewhere"
 
 
 def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
-    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Lease(config, Console()) as mine:
+    with Lease(run, Console()) as mine:
         failures, real = (
             iter([ValueError("of pyarrow"), RuntimeError("of whatever else")]),
             mine._write,
@@ -220,65 +220,65 @@ def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
                 raise failure
             real()
 
-        before = owner(config)["renewal"]
+        before = owner(run)["renewal"]
         monkeypatch.setattr(mine, "_write", failing)
-        until(lambda: owner(config)["renewal"] != before, timeout=30)
+        until(lambda: owner(run)["renewal"] != before, timeout=30)
 
 
 def test_a_bucket_that_is_away_for_longer_than_a_lease_leaves_it_with_its_owner(
-    service: Service, config: SearchConfig
+    service: Service, run: RunStorage
 ) -> None:
-    with Lease(config, Console()) as mine:
-        before = owner(config)
+    with Lease(run, Console()) as mine:
+        before = owner(run)
         service.stop()
         time.sleep(LEASE_SEC)
         with pytest.raises(OSError, match=r"."):
             mine.confirm()
         service.start()
-        until(lambda: owner(config)["renewal"] != before["renewal"], timeout=60)
-        assert owner(config)["id"] == before["id"]
+        until(lambda: owner(run)["renewal"] != before["renewal"], timeout=60)
+        assert owner(run)["id"] == before["id"]
         mine.confirm()
-    assert not is_there(config)
+    assert not is_there(run)
 
 
 def test_a_lease_that_was_taken_over_is_not_given_back_for_the_other(
-    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SEC", 600.0)
-    with pytest.raises(TakenError, match="process 1 on elsewhere now"), Lease(config, Console()):
-        take_over(config)
-    assert owner(config)["host"] == "elsewhere"
+    with pytest.raises(TakenError, match="process 1 on elsewhere now"), Lease(run, Console()):
+        take_over(run)
+    assert owner(run)["host"] == "elsewhere"
 
 
 def test_a_search_elsewhere_is_refused_while_one_runs_and_its_end_frees_the_run(
     service: Service, tmp_path: Path
 ) -> None:
-    config = SearchConfig(name="run", storage=f"s3://searches/two?{service.options}")
-    driver = start(config.storage, tmp_path / "one", "--name", "run", *SMALL)
-    until(lambda: len(table(config.storage, "epochs")) >= 1)
-    second = start(config.storage, tmp_path / "other", "--resume", "run")
+    run = RunStorage(f"s3://searches/two?{service.options}", "run")
+    driver = start(run.storage, tmp_path / "one", "--name", "run", *SMALL)
+    until(lambda: len(table(run.storage, "epochs")) >= 1)
+    second = start(run.storage, tmp_path / "other", "--resume", "run")
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 2, output
     assert f"error: the run run is being searched by another process, {driver.pid} on " in output
     driver.terminate()
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130, output
-    assert not is_there(config)
+    assert not is_there(run)
 
 
 def test_a_search_ends_and_sends_nothing_more_when_another_machine_has_taken_its_run(
     service: Service, tmp_path: Path
 ) -> None:
-    config = SearchConfig(name="run", storage=f"s3://searches/lost?{service.options}")
-    driver = start(config.storage, tmp_path / "one", "--name", "run", *SMALL)
-    until(lambda: len(table(config.storage, "epochs")) >= 3)
-    take_over(config)
+    run = RunStorage(f"s3://searches/lost?{service.options}", "run")
+    driver = start(run.storage, tmp_path / "one", "--name", "run", *SMALL)
+    until(lambda: len(table(run.storage, "epochs")) >= 3)
+    take_over(run)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 1, output
     assert output.splitlines()[-1].startswith(
         "error: the run run is searched by process 1 on elsewhere now, which "
     )
-    assert f"type python -m tuner.run --resume run --storage '{config.storage}'" in output
+    assert f"type python -m tuner.run --resume run --storage '{run.storage}'" in output
     assert "Traceback" not in output
-    assert table(config.storage, "runs").status.tolist() == ["running"]
-    assert owner(config)["host"] == "elsewhere"
+    assert table(run.storage, "runs").status.tolist() == ["running"]
+    assert owner(run)["host"] == "elsewhere"

@@ -250,7 +250,10 @@ def ask(searcher: Proposals, most: int = 100) -> list[Any]:
 def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_path: Path) -> None:
     config = SearchConfig(name="r", storage=str(tmp_path), samples=9, max_epochs=9)
     checkpoint = (
-        Path(config.experiment.root) / "session-001" / trial_directory(2) / "checkpoint_000003"
+        Path(config.run_storage.experiment.root)
+        / "session-001"
+        / trial_directory(2)
+        / "checkpoint_000003"
     )
     checkpoint.mkdir(parents=True)
     torch.save({}, checkpoint / STATE_FILE)
@@ -345,11 +348,3 @@ def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:
     assert late("id", {}) is False
     assert late.stop_all()
     assert late.passed
-
-
-def test_sessions_are_numbered(tmp_path: Path) -> None:
-    config = SearchConfig(name="r", storage=str(tmp_path))
-    for number in range(1, 4):
-        session = config.experiment.next_session()
-        assert session == f"session-{number:03d}"
-        Path(config.experiment.root, session).mkdir(parents=True)
