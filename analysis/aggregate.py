@@ -19,11 +19,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from analysis.console import Console, complain
+from analysis.console import Console
 from analysis.tables.copies import Copy, furthest
 from analysis.tables.csv_files import write_csv_files
 from analysis.tables.files import table_path, written_aside
 from analysis.tables.table_sources import BUCKET, Place, open_out, open_place
+from trainables.command_line import command, complain
+from trainables.errors import UsageError
 
 THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
 
@@ -37,6 +39,10 @@ class Outcome:
     problems: tuple[str, ...] = ()
 
 
+@command(
+    interrupted="Interrupted; every file that was collected is whole. "
+    "The same command goes on from here."
+)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = _parser().parse_args(arguments)
@@ -47,17 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with console, FileLock(out / ".lock", timeout=0):
             outcomes = list(_collect_all(sources, open_out(out), console))
             broken = write_csv_files(open_out(out), out / "csv", console) if options.csv else []
-    except Timeout:
-        complain(f"another process is collecting into {options.out}: wait for it to end")
-        return 2
-    except ValueError as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        console.line(
-            "Interrupted; every file that was collected is whole. The same command goes on from here."
-        )
-        return 130
+    except Timeout as error:
+        raise UsageError(
+            f"another process is collecting into {options.out}: wait for it to end"
+        ) from error
     except OSError as error:
         complain(
             f"{options.out} did not take everything ({error}): mend that and type the same command again"
@@ -90,20 +89,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepared(out: str, sources: Sequence[Place]) -> Path:
-    """The directory OUT, made where there is none. Raises ValueError when it can't be one."""
+    """The directory OUT, made where there is none. Raises UsageError when it can't be one."""
     directory = Path(out)
     if "://" in out:
-        raise ValueError(f"--out is {out}, should be a directory on this machine")
+        raise UsageError(f"--out is {out}, should be a directory on this machine")
     for source in sources:
         if (
             not source.name.startswith(BUCKET)
             and (directory / "tables").resolve() == Path(source.root).resolve()
         ):
-            raise ValueError(f"--out is the source {source.name}: type another directory")
+            raise UsageError(f"--out is the source {source.name}: type another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise UsageError(
             f"--out {out} can't be a directory ({error.strerror}): type another one"
         ) from error
     return directory

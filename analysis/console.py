@@ -1,6 +1,5 @@
 """What a person sees: lines that stay, a progress line while the search runs, and the closing table."""
 
-import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -67,11 +66,6 @@ class Console:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._rich.print(table)
-
-
-def complain(error: object) -> None:
-    """One sentence on the error stream."""
-    print(f"error: {error}", file=sys.stderr)
 
 
 def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:

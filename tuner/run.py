@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from analysis.console import Console, complain
+from analysis.console import Console
 from analysis.tables.bucket import TakenError, sending
+from trainables.command_line import complain
 from tuner import interrupts, loss_flags, preflight
 from tuner.arguments import from_command_line
 from tuner.cluster import joining, ray_cluster

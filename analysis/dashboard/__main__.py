@@ -18,9 +18,10 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-from analysis.console import Console, complain
+from analysis.console import Console
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
+from trainables.command_line import complain
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")

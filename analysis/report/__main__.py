@@ -15,10 +15,11 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from analysis.console import Console, complain
+from analysis.console import Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
+from trainables.command_line import complain
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 

@@ -18,6 +18,7 @@ from analysis.console import Console
 from analysis.tables.files import written_aside
 from analysis.tables.table_sources import BUCKET, READINGS, is_refusal, reason, resolved
 from trainables.data.cache_dir import cache_directory
+from trainables.errors import UsageError
 
 KEPT = re.compile(r"(tables/[a-z]+|networks)/run=(?P<run>[^/]+)/(?P<name>[^/]+)")
 THREADS = 16  # a request is waiting, mostly
@@ -41,13 +42,13 @@ def copy_of(address: str) -> Path:
 
 
 def check_address(address: str) -> None:
-    """Raises ValueError when it is none of a bucket, or holds what tables and logs would tell to everybody."""
+    """Raises UsageError when it is none of a bucket, or holds what tables and logs would tell to everybody."""
     if not address.startswith(BUCKET):
-        raise ValueError(
+        raise UsageError(
             f"{address}: give a directory, which may be a mounted one, or {BUCKET}BUCKET/PATH"
         )
     if "@" in address:
-        raise ValueError(
+        raise UsageError(
             "a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address"
         )
 
@@ -56,17 +57,17 @@ class Bucket:
     """A storage in a bucket. What a run writes is sent by the one process that has the run."""
 
     def __init__(self, address: str) -> None:
-        """Raises ValueError when the address names no bucket that can be reached."""
+        """Raises UsageError when the address names no bucket that can be reached."""
         check_address(address)
         try:
             self.name, self._files, self._root = resolved(address)
             bucket = self._root.parts[0]
             if self._files.get_file_info(bucket).type == FileType.NotFound:
-                raise ValueError(
+                raise UsageError(
                     f"there is no bucket {bucket}: make it first, for instance with aws s3 mb s3://{bucket}"
                 )
         except (ArrowException, OSError, ValueError) as error:
-            raise ValueError(f"{address} can't be opened: {reason(error, address)}") from error
+            raise UsageError(f"{address} can't be opened: {reason(error, address)}") from error
         self.copy = copy_of(address)
         self.copy.mkdir(parents=True, exist_ok=True)
 
@@ -232,7 +233,7 @@ class Sending:
 def sending(
     storage: str, run: str, console: Console, confirm: Callable[[], None] = lambda: None
 ) -> AbstractContextManager[object]:
-    """`Sending` to a bucket; nothing for a directory. Raises ValueError when the bucket can't be reached."""
+    """`Sending` to a bucket; nothing for a directory. Raises UsageError when the bucket can't be reached."""
     return (
         Sending(Bucket(storage), run, console, confirm)
         if storage.startswith(BUCKET)
@@ -243,7 +244,7 @@ def sending(
 def local_directory(storage: str, run: str | None = None) -> Path:
     """The directory of a storage: itself, or a bucket's copy, with one run or all of them fetched.
 
-    Raises ValueError when the bucket can't be read.
+    Raises UsageError when the bucket can't be read.
     """
     if not storage.startswith(BUCKET):
         return Path(storage)
@@ -251,12 +252,12 @@ def local_directory(storage: str, run: str | None = None) -> Path:
     try:
         bucket.fetch(run)
     except OSError as error:
-        raise ValueError(f"{bucket.name} can't be read: {reason(error, storage)}") from error
+        raise UsageError(f"{bucket.name} can't be read: {reason(error, storage)}") from error
     return bucket.copy
 
 
 def follow(storage: str) -> Path:
-    """The directory of a storage, to which a thread brings whatever changes in a bucket. Raises ValueError likewise."""
+    """The directory of a storage, to which a thread brings whatever changes in a bucket. Raises UsageError likewise."""
     directory = local_directory(storage)
     if storage.startswith(BUCKET):
         threading.Thread(target=_fetch_on, args=(Bucket(storage),), daemon=True).start()

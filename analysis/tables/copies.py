@@ -10,6 +10,7 @@ from analysis.tables.checks import Checked, check
 from analysis.tables.files import Row
 from analysis.tables.schema import TABLES
 from analysis.tables.table_sources import Place
+from trainables.errors import UsageError
 
 TIMING_TABLES = {"timings", "cards"}  # all that a timing without a search has
 CHECKING = Semaphore(
@@ -98,7 +99,7 @@ def read_file(place: Place, table: str, run: str, known: Sequence[Checked] = ())
 
 
 def furthest(copies: Sequence[Copy]) -> Copy:
-    """The copy that got furthest, the first of equals. Raises ValueError when they are not all of one run.
+    """The copy that got furthest, the first of equals. Raises UsageError when they are not all of one run.
 
     A copy that does not tell which run it is counts only where no other does.
     """
@@ -107,7 +108,7 @@ def furthest(copies: Sequence[Copy]) -> Copy:
     telling = [copy for copy in copies if copy.identity]
     for other in telling:
         if other.identity != telling[0].identity:
-            raise ValueError(
+            raise UsageError(
                 f"the run {other.run} {telling[0]} and the one {other} are two runs of one name, "
                 "and nothing of it was collected: collect one of them into another directory with --out"
             )

@@ -12,6 +12,7 @@ from analysis.tables.copies import read_file
 from analysis.tables.files import written_aside
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.table_sources import Place
+from trainables.errors import UsageError
 
 
 def write_csv_files(place: Place, directory: Path, console: Console) -> list[str]:
@@ -37,7 +38,7 @@ def _write(file: BinaryIO, place: Place, table: str, runs: Sequence[str]) -> Non
         for run in runs:
             found = read_file(place, table, run)
             if found.content is None:
-                raise ValueError(f"{place.where(table, run)}: {found.problems[0]}")
+                raise UsageError(f"{place.where(table, run)}: {found.problems[0]}")
             writer.write_table(found.content.select(schema.names).cast(schema))
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.tables.schema import KEYS, TABLES, arrow_schema, brought_up
+from trainables.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def write_parquet(content: pa.Table, file: BinaryIO) -> None:
 def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     """One run's rows of a table, or every run's; empty, with the table's columns, when there are none.
 
-    Raises ValueError when a file can't be read.
+    Raises UsageError when a file can't be read.
     """
     every = sorted(tables.glob(table_path(tables, table, "*").relative_to(tables).as_posix()))
     paths = (
@@ -91,7 +92,7 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
 def read_file(path: Path, table: str) -> pa.Table:
     """One run's file, through one open handle: given a path, pyarrow opens it twice, and a rename may fall between.
 
-    Raises ValueError when it can't be read.
+    Raises UsageError when it can't be read.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
@@ -100,7 +101,7 @@ def read_file(path: Path, table: str) -> pa.Table:
         return brought_up(table, content)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} can't be read as the table {table}: {reason}") from error
+        raise UsageError(f"{path} can't be read as the table {table}: {reason}") from error
 
 
 def rows_of(tables: Path, table: str, run: str) -> list[Row]:
@@ -109,7 +110,7 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     try:
         return read_file(path, table).to_pylist() if path.exists() else []
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} has a damaged text column: {error}") from error
+        raise UsageError(f"{path} has a damaged text column: {error}") from error
 
 
 class GrowingTable:

@@ -7,6 +7,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from analysis.tables.schema import TABLES
+from trainables.errors import UsageError
 
 BUCKET = "s3://"
 LAYOUT = "tables/TABLE/run=NAME/TABLE.parquet"
@@ -46,7 +47,7 @@ class Place:
 
 
 def open_place(source: str) -> Place:
-    """The runs of a storage directory, or of its directory `tables`. Raises ValueError when there are none."""
+    """The runs of a storage directory, or of its directory `tables`. Raises UsageError when there are none."""
     try:
         name, files, path = resolved(source)
         for root in (path / "tables", path):
@@ -54,9 +55,9 @@ def open_place(source: str) -> Place:
                 return Place(name, files, root, runs)
         is_there = files.get_file_info(str(path)).type == FileType.Directory
     except (ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{source} can't be opened: {reason(error, source)}") from error
+        raise UsageError(f"{source} can't be opened: {reason(error, source)}") from error
     what = "has no tables" if is_there else "doesn't exist"
-    raise ValueError(f"{source} {what}: a source is a storage directory, in which {LAYOUT} lies")
+    raise UsageError(f"{source} {what}: a source is a storage directory, in which {LAYOUT} lies")
 
 
 def open_out(directory: Path) -> Place:
@@ -66,14 +67,14 @@ def open_out(directory: Path) -> Place:
 
 
 def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
-    """Its name for sentences, its file system, and its path there. Raises ValueError and what pyarrow raises."""
+    """Its name for sentences, its file system, and its path there. Raises UsageError and what pyarrow raises."""
     if source.startswith(BUCKET):
         if source == BUCKET:
-            raise ValueError("it names no bucket")
+            raise UsageError("it names no bucket")
         files, path = FileSystem.from_uri(source)
         return BUCKET + path, files, PurePosixPath(path)
     if "://" in source:
-        raise ValueError(f"sources are directories and {BUCKET}BUCKET/PATH; copy it to one of them")
+        raise UsageError(f"sources are directories and {BUCKET}BUCKET/PATH; copy it to one of them")
     return source, LocalFileSystem(), PurePosixPath(Path(source))
 
 

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
-from analysis.console import Console, complain
+from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
+from trainables.command_line import complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from analysis import console
-from analysis.console import Console, complain, duration, hyperparameters, percent, perceptual
+from analysis.console import Console, duration, hyperparameters, percent, perceptual
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,6 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:  # the other end is closed
         return b""
-
-
-def test_a_complaint_is_one_line_on_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:
-    complain(ValueError("--samples [0]"))
-    assert capsys.readouterr() == ("", "error: --samples [0]\n")
 
 
 def test_hyperparameters_leave_out_a_dropout_that_is_not_there() -> None:
