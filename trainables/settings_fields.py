@@ -1,0 +1,179 @@
+"""Settings declared once: flag, help, default, check and the documentation's table come from there.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        passes: int = setting(30, "timed passes per series", least=2)
+
+    SETTINGS = declared(Settings)
+
+Without PyTorch, whose import takes 2 s.
+"""
+
+import argparse
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from trainables.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is declared of one setting.
+
+    Attributes:
+        help: What it does, without its choices and its default.
+        default: Its value where the flag is not given. None stands for what `default_text` says.
+        group: The heading under which `--help` lists it; empty for none.
+        default_text: How the default is shown, where that is not the value itself.
+        choices: The words that it may be; empty where it may be others.
+        least: The lowest number allowed.
+        above: It must be greater than this.
+        below: It must be less than this.
+        may_change: Whether `--resume` takes another value than the run began with.
+        type: Of one value, which is bool for a flag that takes none. `declared` reads it off the field.
+        nargs: How many values the flag takes, as argparse has it; None for one.
+        repeated: Whether the flag takes one value and may be given several times.
+        metavar: How `--help` calls the values.
+        short: A second, short flag.
+    """
+
+    help: str
+    default: Any = None
+    group: str = ""
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    may_change: bool = False
+    type: type = str
+    nargs: int | str | None = None
+    repeated: bool = False
+    metavar: str | tuple[str, ...] | None = None
+    short: str = ""
+
+    @property
+    def shown_default(self) -> str:
+        """The default as it is printed."""
+        is_number = isinstance(self.default, float)
+        return self.default_text or (f"{self.default:g}" if is_number else str(self.default))
+
+    @property
+    def meaning(self) -> str:
+        """What it does, its choices first."""
+        if not self.choices:
+            return self.help
+        return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}: {self.help}"
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise UsageError with one sentence where the setting `name` can't have this value.
+
+        Of several values each is checked. None and what is empty is not: it stands for the default.
+        """
+        if isinstance(value, tuple):
+            for one in value:
+                self.check(name, one)
+            return
+        if value is None:
+            return
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{flag(name)} {value}: choose one of {', '.join(self.choices)}")
+        limits = (
+            ("≥", operator.ge, self.least),
+            (">", operator.gt, self.above),
+            ("<", operator.lt, self.below),
+        )
+        for sign, holds, limit in limits:
+            if limit is not None and not (holds(value, limit) and math.isfinite(value)):
+                raise UsageError(f"{flag(name)} {sign} {limit:g} must hold, but got {value}")
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:
+    """Declare a field of a dataclass as a setting; `more` is what else `Setting` takes."""
+    return field(default=default, metadata={"setting": Setting(help=help, default=default, **more)})
+
+
+def declared(settings: type) -> Mapping[str, Setting]:
+    """Return what a dataclass declares of each setting, by name, in the order of its fields.
+
+    A field of type `int | None` or `tuple[int, ...]` gives its setting the type int, and of a tuple
+    the flag takes several values. A field may stand for several settings: a mapping by name is then
+    in its metadata, as `settings`.
+    """
+    hints = get_type_hints(settings)
+    found: dict[str, Setting] = {}
+    for one in fields(settings):
+        found.update(one.metadata.get("settings", {}))
+        if "setting" not in one.metadata:
+            continue
+        value = hints[one.name]
+        if NoneType in get_args(value):
+            value = get_args(value)[0]
+        made: Setting = one.metadata["setting"]
+        if get_origin(value) is not tuple:
+            found[one.name] = replace(made, type=value)
+        else:
+            nargs = None if made.repeated else "+"
+            found[one.name] = replace(made, type=get_args(value)[0], nargs=nargs)
+    return found
+
+
+def flag(name: str) -> str:
+    """Return the command-line flag of a setting: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: Mapping[str, Setting]) -> None:
+    """Add the flag of each setting, under the heading of its group."""
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for name, one in settings.items():
+        if one.group not in groups:
+            groups[one.group] = parser.add_argument_group(one.group)
+        flags = [part for part in (one.short, flag(name)) if part]
+        text = f"{one.meaning} (default: {one.shown_default})".replace("%", "%%")
+        if one.type is bool:
+            groups[one.group].add_argument(*flags, action="store_true", help=text)
+            continue
+        groups[one.group].add_argument(
+            *flags,
+            action="append" if one.repeated else "store",
+            type=one.type,
+            nargs=one.nargs,
+            metavar=one.metavar,
+            help=text,
+        )
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the values that were typed, by setting: lists as tuples.
+
+    The parser is one with `argument_default=argparse.SUPPRESS`, so that a flag that was not given
+    leaves no trace.
+    """
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(options).items()
+    }
+
+
+def flag_rows(settings: Mapping[str, Setting]) -> list[str]:
+    """Return the Markdown table of all flags, line by line, for the documentation.
+
+    A last column says which may change when a run goes on, where any may.
+    """
+    heads = ["flag", "default", "what it does"]
+    resumable = any(one.may_change for one in settings.values())
+    if resumable:
+        heads.append("with `--resume`")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, one in settings.items():
+        flags = ", ".join(f"`{part}`" for part in (one.short, flag(name)) if part)
+        cells = [flags, one.shown_default, one.meaning]
+        if resumable:
+            cells.append("may change" if one.may_change else "")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
