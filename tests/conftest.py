@@ -1,3 +1,6 @@
+"""What every test has: one thread, a cache of its own, and its place in the order."""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,6 +8,10 @@ import pytest
 
 from tests.paths import SHARED_DATA
 from trainables.data.cache_dir import CACHE_VARIABLE
+
+# Threads that wait for each other on a busy machine take several times as long as one. PyTorch reads it when it is
+# imported, here and in every process that a test starts: nothing above may import it
+os.environ["OMP_NUM_THREADS"] = "1"
 
 LONG = ("tests/tuner/", "tests/cluster/test_faults.py")
 
@@ -24,8 +31,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for the whole session, so that photographs are decoded once and nothing of yours is touched."""
+    """One cache for the whole session, so that nothing of yours is touched."""
     with pytest.MonkeyPatch.context() as patch:
-        path = tmp_path_factory.mktemp("cache")
+        path = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            path = path.parent  # of all of them, so that photographs are decoded once
+        path = path / "cache"
         patch.setenv(CACHE_VARIABLE, str(path))
         yield path

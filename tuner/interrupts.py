@@ -16,6 +16,8 @@ from types import FrameType
 AGAIN_SEC = 0.05  # until it is looked again whether that is over
 HOLDING_LOCKS = ("<frozen importlib._bootstrap>", logging.__file__)
 
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
 _asked = threading.Event()
 
 
@@ -23,7 +25,7 @@ _asked = threading.Event()
 def noted() -> Iterator[None]:
     """Note every Ctrl-C until the end, unless the command was started to ignore it, as behind `&` in a script."""
     _asked.clear()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
+    before = {number: signal.getsignal(number) for number in HANDLED}
     if before[signal.SIGINT] is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)

@@ -1,10 +1,14 @@
-"""How these tests run the command: as a person would, in a process of its own, with Ray and all."""
+"""How these tests run the command: in a process of its own as a person would, or in this one."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +18,21 @@ import pytest
 
 from analysis.tables.files import read
 from tests.paths import ROOT
+from tests.tuner.few_images import write_few_images
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.tuner.bucket_service import Service
 
 TINY = ("--data", "photos", "--images", "2000", "--timing", "none", "--wandb", "disabled")
+OWN = Path(__file__).parent  # networks that tests give to the command are modules there
+IGNORED_BY_PYTHON = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class Command:
@@ -33,7 +46,7 @@ class Command:
         process = subprocess.Popen(
             [sys.executable, "-m", "tuner.run", "--storage", str(self.storage), *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{OWN}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -46,6 +59,27 @@ class Command:
         output, _ = process.communicate(timeout=timeout)
         return process.returncode, output
 
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """The command's `main` in this process: its exit status, and what it printed on both streams.
+
+        In a process of its own it takes four seconds to import everything, and as long again to start Ray. It must
+        leave nothing behind here: no handler of a signal, and no connection to a cluster.
+        """
+        from tuner import run
+
+        before = [signal.getsignal(number) for number in SIGNALS]
+        output = io.StringIO()
+        argv = ("run.py", "--storage", str(self.storage), *arguments)
+        with as_a_process(*argv), redirect_stdout(output), redirect_stderr(output):
+            try:
+                status = run.main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+        if ray := sys.modules.get("ray"):
+            assert not ray.is_initialized()
+        return status, output.getvalue()
+
     def table(self, table: str, run: str) -> pd.DataFrame:
         return read(self.storage / "tables", table, run)
 
@@ -57,6 +91,27 @@ class Command:
         return (self.storage / "tables" / table / f"run={run}").exists() and any(
             (self.storage / "tables" / table / f"run={run}").glob("[!.]*.parquet")
         )
+
+
+@contextmanager
+def as_a_process(*argv: str) -> Iterator[None]:
+    """With these arguments; environment, warnings, log levels and path of modules are as before then."""
+    loggers = {name: logging.getLogger(name) for name in logging.Logger.manager.loggerDict}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    environment = dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(sys, "argv", [*argv])
+        patch.syspath_prepend(OWN)
+        warnings.resetwarnings()
+        for category in IGNORED_BY_PYTHON:
+            warnings.simplefilter("ignore", category)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -76,6 +131,22 @@ def command(tmp_path: Path) -> Iterator[Command]:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Flags for a search on a few hundred images, which is not timed and not tracked."""
+    directory = write_few_images(tmp_path_factory.mktemp("few") / "images")
+    return ("--data", str(directory), "--timing", "none", "--wandb", "disabled")
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[str]:
+    """The address of a cluster of one core, the one that in-process calls of this test process join."""
+    from tests.tuner.nodes import free_port, head, own_token
+
+    with own_token(), head("--num-cpus=1", port=free_port()) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -18,21 +18,23 @@ import pytest
 from tests.tuner.conftest import ROOT
 
 RAY = Path(sys.executable).with_name("ray")
+TOKEN = secrets.token_hex(
+    32
+)  # of every cluster of this test process: Ray reads it once in a process
 
 
 @contextmanager
 def own_token(**more: str) -> Iterator[str]:
     """A token of one's own in the environment, so that no other cluster of this machine is met."""
-    token = secrets.token_hex(32)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token,
+            "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             **more,
         }.items():
             patch.setenv(name, value)
-        yield token
+        yield TOKEN
 
 
 @contextmanager
