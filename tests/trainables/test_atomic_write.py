@@ -22,9 +22,14 @@ def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
 def test_a_block_that_raises_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="no space"), atomic_write(path) as aside:
-        aside.write_bytes(b"ne")
-        raise OSError("no space")
+
+    def write() -> None:
+        with atomic_write(path) as aside:
+            aside.write_bytes(b"ne")
+            raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        write()
     assert everything_below(tmp_path) == {"table": b"old"}
 
 
