@@ -24,7 +24,7 @@ from analysis.tables.copies import Copy, furthest
 from analysis.tables.csv_files import write_csv_files
 from analysis.tables.files import table_path, written_aside
 from analysis.tables.table_sources import BUCKET, Place, open_out, open_place
-from trainables.command_line import command, complain
+from trainables.command_line import command, complain, prog
 from trainables.errors import UsageError
 
 THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
@@ -45,7 +45,7 @@ class Outcome:
 )
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     try:
         sources = [open_place(source) for source in options.sources]
@@ -65,9 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _tell(console, options, outcomes, broken)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.aggregate",
+        prog=prog("analysis.aggregate"),
         description="Collect the tables of many runs into one data set.",
     )
     bucket = (

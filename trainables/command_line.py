@@ -19,6 +19,12 @@ def complain(error: object) -> None:
     print(f"error: {error}", file=sys.stderr)
 
 
+def prog(module: str) -> str:
+    """Return what was typed, for usage lines: `python -m analysis.report` or `transform-tuner report`."""
+    typed = sys.argv[0]  # as tuner.command leaves it
+    return typed if typed.startswith("transform-tuner ") else f"python -m {module}"
+
+
 def command(
     interrupted: str = "",
 ) -> Callable[[Callable[Arguments, int]], Callable[Arguments, int]]:

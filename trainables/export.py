@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.command_line import prog
 from trainables.networks.registry import find
 from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
 from trainables.networks.weights import load_network
@@ -147,7 +148,7 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         with TemporaryDirectory() as fetched:
             weights = _weights(options.run, options.storage, Path(fetched))
@@ -167,9 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m trainables.export", description="Export a trained network."
+        prog=prog("trainables.export"), description="Export a trained network."
     )
     parser.add_argument(
         "run",

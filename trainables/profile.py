@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainables.command_line import prog
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.networks.registry import find
 from trainables.training import random_inputs
@@ -137,7 +138,7 @@ def lines(profile: Profile, device: torch.device) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         config, device = _config(options), _device(options.device)
     except ValueError as error:
@@ -153,9 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m trainables.profile", description="Where an epoch's time goes."
+        prog=prog("trainables.profile"), description="Where an epoch's time goes."
     )
     add = parser.add_argument
     add("--model", default="fc", help="fc, cnn, separable, or package.module:Class (default: fc)")

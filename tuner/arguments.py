@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import rows_of
+from trainables.command_line import prog
 from trainables.losses.loss_settings import LOSSES
 from trainables.losses.vgg16 import NORMALISATIONS, PUBLISHED
 from trainables.networks.registry import NETWORKS
@@ -29,7 +30,7 @@ from tuner.settings import (
 def parser() -> argparse.ArgumentParser:
     """Flags that are not given leave no trace, so that `--resume` can tell them from defaults."""
     parser = argparse.ArgumentParser(
-        prog="python -m tuner.run",
+        prog=prog("tuner.run"),
         description="Search the hyperparameters with which a small network replaces the image pipeline.",
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from analysis.console import Console
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import complain
+from trainables.command_line import complain, prog
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")
@@ -43,7 +43,7 @@ SETTINGS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     try:
         _check(options)
@@ -75,9 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.dashboard", description="Show a storage's tables in a browser."
+        prog=prog("analysis.dashboard"), description="Show a storage's tables in a browser."
     )
     parser.add_argument("directory", nargs="?", default="results", metavar="DIR",
                         help="where runs are kept, as given to --storage, s3:// too (default: results)")  # fmt: skip

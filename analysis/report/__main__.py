@@ -19,14 +19,14 @@ from analysis.console import Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import complain
+from trainables.command_line import complain, prog
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     is_bucket = options.storage.startswith(BUCKET)
     out = options.out or Path("results" if is_bucket else options.storage) / "reports" / options.run
@@ -68,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description="One run as a page that can be cited."
+        prog=prog("analysis.report"), description="One run as a page that can be cited."
     )
     parser.add_argument("run", metavar="RUN", help="name of the run")
     parser.add_argument(

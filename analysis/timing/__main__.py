@@ -15,12 +15,12 @@ from datetime import datetime
 from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
-from trainables.command_line import complain
+from trainables.command_line import complain, prog
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     try:
         from analysis.timing import summary
@@ -43,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if summary.tell(console, rows, rows_of(config.tables, "cards", config.run)) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.timing",
+        prog=prog("analysis.timing"),
         description="Time networks against the pipeline that they replace.",
     )
     parser.add_argument(

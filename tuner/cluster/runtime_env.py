@@ -1,4 +1,4 @@
-"""What a node needs to run trials, where none of the project's files are: its packages, and a network of one's own."""
+"""Code that a search brings to nodes without it: this project's packages, and a network of one's own."""
 
 import json
 import os
@@ -11,62 +11,72 @@ from typing import Any
 
 PACKAGES = ("analysis", "trainables", "tuner")
 LEFT_OUT = [".git", ".venv", "__pycache__"]
-LEFT_OUT_UNLESS_CODE = frozenset(
-    {"data", "results", "wandb"}
-)  # what a search writes or reads, or a subpackage
+# What a search writes or reads, unless it is a subpackage
+LEFT_OUT_UNLESS_CODE = frozenset({"data", "results", "wandb"})
 INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # how `ray job submit` tells the command what the job brings
 
 
 def runtime_environment(model: str) -> dict[str, Any]:
-    """Ray's runtime environment for a search of `model`; what a job brings itself stays as it is."""
-    places = [place for name in [*PACKAGES, _own(model)] for place in _places(name)]
-    carried = {"py_modules": places, "excludes": _left_out(places)}
+    """Return Ray's runtime environment for a search of `model`; what a job brings stays as it is.
+
+    This project's packages are always sent, from a checkout or from where a wheel put them, so that
+    trials run the driver's own code. A network's package is sent unless it is installed: nodes are
+    expected to have what `pip` installs.
+    """
+    sent = [path for name in PACKAGES for path in _paths(name)]
+    own = [path for path in _paths(_own_package(model)) if not _is_installed(path)]
+    modules = [str(path) for path in [*sent, *own]]
+    environment = {"py_modules": modules, "excludes": _excludes([*sent, *own])}
     of_job = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
-    return {name: value for name, value in carried.items() if name not in of_job}
+    return {name: value for name, value in environment.items() if name not in of_job}
 
 
-def _own(model: str) -> str:
-    """The top-level package or module of `package.module:Class`; empty for one of the project's networks."""
+def _own_package(model: str) -> str:
+    """Return the top-level name in `package.module:Class`; empty for a network of this project."""
     module, colon, _ = model.partition(":")
     name = module.partition(".")[0] if colon else ""
     return "" if name in PACKAGES else name
 
 
-def _places(name: str) -> list[str]:
-    """The directories of a package or the file of a module, where it is not installed: nodes have what is."""
+def _paths(name: str) -> list[Path]:
+    """Return the directories of a package, or the file of a module; none where there is neither."""
     spec = find_spec(name) if name else None
     if spec is None:
         return []
-    found = spec.submodule_search_locations or [spec.origin or ""]
-    places = [Path(place) for place in found if Path(place).is_dir() or place.endswith(".py")]
-    return [
-        str(place) for place in places if not any(place.is_relative_to(path) for path in INSTALLED)
-    ]
+    paths = [Path(path) for path in spec.submodule_search_locations or [spec.origin or ""]]
+    return [path for path in paths if path.is_dir() or path.suffix == ".py"]
 
 
-def _left_out(places: list[str]) -> list[str]:
-    """What of the places stays here, as patterns of .gitignore; Ray applies each of them to every place."""
-    found = {path for place in places for path in _without_code(Path(place))}
-    # A package of that path in another place would be left out with it
-    shared = {
-        path
-        for path in found
-        if any((Path(place) / path / "__init__.py").exists() for place in places)
-    }
-    return [*LEFT_OUT, *sorted(_pattern(path) for path in found - shared)]
+def _is_installed(path: Path) -> bool:
+    return any(path.is_relative_to(directory) for directory in INSTALLED)
 
 
-def _without_code(place: Path) -> Iterator[Path]:
-    """The directories within a place that hold data, results or an environment."""
-    for directory, names, _ in os.walk(place):
+def _excludes(paths: list[Path]) -> list[str]:
+    """Return what stays here, as patterns of .gitignore; Ray applies each of them to every path.
+
+    A person's `data` stays here although `trainables/data` does not: where another package has code
+    at the same relative path, what lies there is named again, after a `!`.
+    """
+    excludes = list(LEFT_OUT)
+    for directory in sorted({directory for path in paths for directory in _without_code(path)}):
+        code = [path / directory for path in paths if (path / directory / "__init__.py").exists()]
+        kept = {entry.name for package in code for entry in package.iterdir()} - {*LEFT_OUT}
+        excludes.append(_pattern(directory) + ("/*" if kept else ""))
+        excludes.extend("!" + _pattern(directory / name) for name in sorted(kept))
+    return excludes
+
+
+def _without_code(package: Path) -> Iterator[Path]:
+    """Yield the directories of a package that hold data, results or an environment."""
+    for directory, names, _ in os.walk(package):
         for name in list(names):
             path = Path(directory, name)
             if name in LEFT_OUT:
                 names.remove(name)
             elif _holds_no_code(path):
                 names.remove(name)
-                yield path.relative_to(place)
+                yield path.relative_to(package)
 
 
 def _holds_no_code(directory: Path) -> bool:
@@ -75,5 +85,5 @@ def _holds_no_code(directory: Path) -> bool:
 
 
 def _pattern(path: Path) -> str:
-    """Of that path alone; what a pattern means by other signs is escaped."""
+    """Return a pattern that matches this path alone, with the signs of patterns escaped."""
     return "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path.as_posix())

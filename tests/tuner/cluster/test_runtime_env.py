@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
 from tests.tuner.conftest import ROOT
+from tuner.cluster import runtime_env
 from tuner.cluster.runtime_env import JOB, LEFT_OUT, PACKAGES, runtime_environment
 
 OURS = [str(ROOT / name) for name in PACKAGES]
@@ -25,6 +27,13 @@ OURS = [str(ROOT / name) for name in PACKAGES]
 )
 def test_only_the_projects_packages_are_sent_where_the_network_is_there_anyway(model: str) -> None:
     assert runtime_environment(model) == {"py_modules": OURS, "excludes": LEFT_OUT}
+
+
+def test_installed_packages_of_the_project_are_sent_and_those_of_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime_env, "INSTALLED", [ROOT, *runtime_env.INSTALLED])
+    assert runtime_environment("tests.tuner.own_networks:Mine")["py_modules"] == OURS
 
 
 def test_a_module_of_ones_own_is_sent_as_its_file_and_a_package_as_its_directory(
@@ -49,17 +58,36 @@ def test_data_results_and_environments_in_a_package_stay_and_subpackages_of_thos
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "with_much"
-    for data in ("data", "wandb", "a/results", "a [0]*/data", "results/data"):
-        (package / data / "deeper" / "results").mkdir(parents=True)
-    for code in (".", "a", "a/data", "results", "venv"):
-        (package / code).mkdir(parents=True, exist_ok=True)
-        (package / code / "__init__.py").touch()
-    for environment in ("own env", "report"):  # the project has a package of the second name
-        (package / environment).mkdir()
+    # The project has packages `data` and `report`, whose files have to be sent all the same
+    stay = ("data", "wandb", "a/results", "a [0]*/data", "results/data", "own env", "report")
+    for directory in stay:
+        (package / directory / "deeper" / "results").mkdir(parents=True)
+        (package / directory / "deeper" / "results" / "large").touch()
+        (package / directory / "large").touch()
+    for environment in ("own env", "report"):
         (package / environment / "pyvenv.cfg").touch()
-    assert runtime_environment("with_much:Mine")["excludes"] == [
-        *LEFT_OUT, *sorted(["/a/results", r"/a\ \[0]\*/data", r"/own\ env", "/data", "/results/data", "/wandb"]),
-    ]  # fmt: skip
+    code = (".", "a", "a/data", "results", "venv")
+    for directory in code:
+        (package / directory).mkdir(parents=True, exist_ok=True)
+        (package / directory / "__init__.py").touch()
+    environment = runtime_environment("with_much:Mine")
+    assert sent(package, environment["excludes"]) == {
+        f"{name}/__init__.py".removeprefix("./") for name in code
+    }
+    for path in map(Path, OURS):
+        assert sent(path, environment["excludes"]) == sent(path, LEFT_OUT) != set()
+
+
+def sent(path: Path, excludes: list[str]) -> set[str]:
+    """What Ray sends of a directory; its own function, which leaves out what the patterns match."""
+    found: set[str] = set()
+
+    def note(entry: Path) -> None:
+        if entry.is_file():
+            found.add(entry.relative_to(path).as_posix())
+
+    _dir_travel(path, [_get_excludes(path, excludes)], note, include_gitignore=False)
+    return found
 
 
 @pytest.mark.parametrize(
