@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from trainables.linear import factors
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import TARGET_SHAPE, as_float, factors, reference, without_flips
+from trainables.pipelines.study import TARGET_SHAPE, reference, without_flips
+from trainables.pixels import as_float
 
 Baseline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
 

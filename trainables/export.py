@@ -23,7 +23,8 @@ from trainables.command_line import prog
 from trainables.networks.registry import find
 from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
 from trainables.networks.weights import load_network
-from trainables.pipelines.study import IMAGE_SHAPE, as_float
+from trainables.pipelines.study import IMAGE_SHAPE
+from trainables.pixels import as_float
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 WEIGHTS = ".safetensors"

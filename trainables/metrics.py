@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-THRESHOLD = 0.95
-THRESHOLDS = (0.80, 0.85, 0.90, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+from trainables.thresholds import THRESHOLD
 
 
 def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:

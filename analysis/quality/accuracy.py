@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from analysis.tables.files import Row
-from trainables.metrics import THRESHOLDS, cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.thresholds import THRESHOLDS
 from trainables.training.loop import Examples
 
 BATCH = 1000

@@ -24,7 +24,8 @@ from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingConfig
 from analysis.timing.worker import Pass, SubjectCheck, SubjectError
 from trainables.data.cache_dir import cache_directory
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 

@@ -16,11 +16,13 @@ from analysis.timing import peers
 from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
 from trainables.export import ENDINGS, EndToEnd, export, load_exported
+from trainables.linear import dense_matrix, factors
 from trainables.networks.registry import build as build_network
 from trainables.networks.registry import find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
-from trainables.pipelines.study import TARGET_SHAPE, as_float, dense_matrix, factors, reference
+from trainables.pipelines.study import TARGET_SHAPE, reference
+from trainables.pixels import as_float
 from trainables.training.precision import Precision
 
 

@@ -5,7 +5,8 @@ import torch
 
 from trainables.data import photos
 from trainables.data.image_set import Splits
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 from trainables.training.loop import Examples
 
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from trainables.baselines import ceiling, floors
-from trainables.metrics import THRESHOLDS, cosine_accuracy, cosine_similarity, psnr_db
+from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db
+from trainables.thresholds import THRESHOLDS
 from trainables.training.loop import Examples
 
 

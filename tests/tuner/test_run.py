@@ -12,9 +12,9 @@ import torch
 from analysis.tables.schema import TABLES, arrow_schema
 from tests.tuner.conftest import ROOT, TINY, Command
 from trainables.data import photos
-from trainables.metrics import THRESHOLDS
 from trainables.networks.weights import load_network, read_header
-from trainables.pipelines.study import as_float
+from trainables.pixels import as_float
+from trainables.thresholds import THRESHOLDS
 
 
 @pytest.fixture(scope="module")

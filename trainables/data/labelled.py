@@ -6,7 +6,8 @@ from torch import Tensor
 
 from trainables.data import image_set
 from trainables.data.image_set import ImageSet
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 from trainables.training.loop import Examples
 
 LEAST_VALIDATION_IMAGES = 1000

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE, Factors
+from trainables.linear import Factors
+from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
 
 PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
 GRID = range(0, 28, 3)  # 100 of the 784 output pixels

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from trainables.linear import Factors
 from trainables.networks.base import Budget, Defaults
-from trainables.pipelines.study import Factors
 
 
 class Separable(nn.Module):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trainables.pipelines.study import as_float
+from trainables.pixels import as_float
 from trainables.training.precision import Precision
 
 if TYPE_CHECKING:

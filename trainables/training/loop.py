@@ -16,8 +16,9 @@ from torch import Tensor
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16
-from trainables.metrics import THRESHOLD, cosine_similarity
+from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build, find
+from trainables.thresholds import THRESHOLD
 from trainables.training import early_stopping
 from trainables.training.adam import Adam
 from trainables.training.cuda_graphs import Replayed

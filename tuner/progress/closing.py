@@ -5,10 +5,11 @@ import shlex
 from analysis.console import Console, hyperparameters, percent
 from analysis.tables.files import Row
 from analysis.tables.ranking import ranked, several_losses, told
-from trainables.metrics import THRESHOLD
+from trainables.linear import factors
 from trainables.networks.receptive_field import receptive_field, share_in_sight
 from trainables.networks.registry import build
-from trainables.pipelines.study import factors, reference
+from trainables.pipelines.study import reference
+from trainables.thresholds import THRESHOLD
 from tuner.progress.recorder import FINISHED
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import BEST_FILE

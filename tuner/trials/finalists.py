@@ -15,7 +15,7 @@ from trainables.baselines import ceiling, floors
 from trainables.networks.base import parameter_count
 from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pipelines.study import as_float
+from trainables.pixels import as_float
 from trainables.training.loop import Examples
 from trainables.training.precision import Precision
 from tuner.cluster.ray_cluster import Share

@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.timing import limits
 from analysis.timing.limits import IMAGE_BYTES, Card, Rates, card, limit_sec, measure
+from trainables.linear import factors
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import factors, reference
+from trainables.pipelines.study import reference
 from trainables.training import matrix_rate
 
 CPU = torch.device("cpu")

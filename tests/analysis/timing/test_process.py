@@ -13,7 +13,8 @@ from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import SubjectError
 from trainables.data import photos
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 
 OWN = "tests.analysis.timing.own_subjects"
 

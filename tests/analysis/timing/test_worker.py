@@ -13,7 +13,8 @@ from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
 from tests.analysis.timing import own_subjects
 from trainables.data import photos
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 
 OWN = "tests.analysis.timing.own_subjects"
 IDLE = Conditions(cores=2, threads=1, other_load=0.0)

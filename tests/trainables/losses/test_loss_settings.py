@@ -18,7 +18,8 @@ from trainables.data import photos
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16, load
-from trainables.pipelines.study import as_float, reference
+from trainables.pipelines.study import reference
+from trainables.pixels import as_float
 from trainables.training.precision import Precision
 
 CPU = torch.device("cpu")

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.linear import factors
 from trainables.networks.receptive_field import dependence, receptive_field, share_in_sight
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import factors, reference, without_flips
+from trainables.pipelines.study import reference, without_flips
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from trainables.data.image_set import Splits
 from trainables.export import load_exported, main
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pipelines.study import as_float
+from trainables.pixels import as_float
 
 
 @pytest.fixture(scope="module")

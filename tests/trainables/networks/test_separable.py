@@ -1,8 +1,10 @@
 import torch
 
+from trainables.linear import factors
 from trainables.networks.base import parameter_count
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import as_float, factors, reference
+from trainables.pipelines.study import reference
+from trainables.pixels import as_float
 from trainables.training.loop import Examples
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from trainables.networks.registry import build
-from trainables.pipelines.study import as_float
+from trainables.pixels import as_float
 from trainables.training import compiling
 from trainables.training.compiling import Verdict, verdict
 from trainables.training.loop import Examples, TrainingConfig

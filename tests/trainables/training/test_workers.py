@@ -16,7 +16,8 @@ from tests.paths import ROOT
 from tests.trainables import made_up
 from trainables.data import photos
 from trainables.losses.loss_settings import Perceptual
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 from trainables.training.loop import Examples, Training, TrainingConfig
 from trainables.training.workers import Workers
 
