@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from trainables.data.cache import decoded_once
+from trainables.errors import UsageError
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 TEST_SHARE = 1 / 6  # as in CIFAR-10
@@ -20,7 +21,7 @@ COLUMNS = ("img", "image")  # the names that Hugging Face's image sets use
 def load(directory: Path) -> tuple[Tensor, Tensor]:
     """Train and test (N, 3, 32, 32) uint8 from `directory`, decoded once and then read from the cache.
 
-    Raises ValueError when it holds neither both parquet files nor two image files.
+    Raises UsageError when it holds neither both parquet files nor two image files.
     """
     parquet = [directory / "train.parquet", directory / "test.parquet"]
     if all(path.is_file() for path in parquet):
@@ -28,7 +29,7 @@ def load(directory: Path) -> tuple[Tensor, Tensor]:
         return decoded_once(source, lambda: (_read_parquet(parquet[0]), _read_parquet(parquet[1])))
     train, test = _image_files(directory)
     if not train or not test:
-        raise ValueError(
+        raise UsageError(
             f"--data {directory}: found neither train.parquet and test.parquet "
             f"nor two image files ({', '.join(sorted(SUFFIXES))})"
         )
@@ -49,18 +50,18 @@ def _read_parquet(path: Path) -> Tensor:
         names = pq.read_schema(path).names
         column = next((name for name in COLUMNS if name in names), None)
         if column is None:
-            raise ValueError(
+            raise UsageError(
                 f"{path} has the columns {', '.join(names)}: one must be named img or image"
             )
         encoded = pq.read_table(path, columns=[column])[column].combine_chunks()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} can't be read as parquet: {error}") from error
+        raise UsageError(f"{path} can't be read as parquet: {error}") from error
     if (
         not pa.types.is_struct(encoded.type)
         or encoded.type.get_field_index("bytes") < 0
         or not len(encoded)
     ):
-        raise ValueError(
+        raise UsageError(
             f"{path}: column {column} must hold a struct with a field `bytes`, one per image"
         )
     return _decode(encoded.field("bytes").to_pylist(), where=str(path))
@@ -107,4 +108,4 @@ def _decode_one(source: Path | bytes, row: int, where: str) -> np.ndarray:
             return np.asarray(rgb)
     except (OSError, ValueError, TypeError, AttributeError, Image.DecompressionBombError) as error:
         name = f"{where}, row {row}" if where else str(source)
-        raise ValueError(f"{name} can't be read as an image: {error}") from error
+        raise UsageError(f"{name} can't be read as an image: {error}") from error

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.data import sources
+from trainables.errors import UsageError
 from trainables.pipelines.study import IMAGE_SHAPE
 
 VALIDATION_SHARE = 0.1
@@ -40,7 +41,7 @@ class ImageSet:
     def first(self, count: int) -> "ImageSet":
         """The first `count` images, which are a fair sample since every source is shuffled once."""
         if not 1 <= count <= len(self):
-            raise ValueError(
+            raise UsageError(
                 f"{count:,} images were asked for, but the {self.split} split of {self.name} has "
                 f"{len(self):,}: give --images between 1 and {len(self):,}"
             )
@@ -64,7 +65,7 @@ def split(name: str, train: Tensor, test: Tensor) -> Splits:
     shuffled = train[torch.randperm(len(train), generator=generator)]
     held_out = max(1, round(len(train) * VALIDATION_SHARE))
     if len(train) <= held_out:
-        raise ValueError(f"{name} has {len(train)} training images: give at least 2")
+        raise UsageError(f"{name} has {len(train)} training images: give at least 2")
     return Splits(
         train=ImageSet(name, "train", shuffled[held_out:]),
         validation=ImageSet(name, "validation", shuffled[:held_out]),
@@ -75,7 +76,7 @@ def split(name: str, train: Tensor, test: Tensor) -> Splits:
 def load(source: str) -> Splits:
     """Load `cifar10`, `photos`, `auto`, or a directory of parquet or image files.
 
-    Raises ValueError with one sentence when there is no such source, or nothing to read in it.
+    Raises UsageError with one sentence when there is no such source, or nothing to read in it.
     """
     from trainables.data import cifar10, folders, photos
 
@@ -86,7 +87,7 @@ def load(source: str) -> Splits:
         try:
             return split("cifar10", *cifar10.load())
         except OSError as error:
-            raise ValueError(
+            raise UsageError(
                 f"--data cifar10: {_first_line(error)}; give --data photos, or a directory with images"
             ) from error
     if source == "auto":

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from trainables.errors import UsageError
+
 SOURCES = ("auto", "cifar10", "photos")
 
 
 def check(source: str) -> None:
-    """Raises ValueError where `source` is neither one of SOURCES nor a directory."""
+    """Raises UsageError where `source` is neither one of SOURCES nor a directory."""
     if source not in SOURCES and not Path(source).is_dir():
-        raise ValueError(
+        raise UsageError(
             f"--data {source}: there is no such directory; give a directory with images, or one of {', '.join(SOURCES)}"
         )

@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, cast
 
+from trainables.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,10 +19,10 @@ NETWORKS = {
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError where `name` is neither registered nor of the form package.module:Class."""
+    """Raises UsageError where `name` is neither registered nor of the form package.module:Class."""
     module, colon, class_name = name.partition(":")
     if name not in NETWORKS and not (module and colon and class_name):
-        raise ValueError(
+        raise UsageError(
             f"there is no network {name!r}: choose one of {', '.join(NETWORKS)}, "
             f"or name a class of your own as package.module:Class"
         )
@@ -29,7 +31,7 @@ def check_name(name: str) -> None:
 def find(name: str) -> "Network":
     """The class registered as `name`, or the one that `package.module:Class` names.
 
-    Raises ValueError when there is none, or when it declares no `defaults`.
+    Raises UsageError when there is none, or when it declares no `defaults`.
     """
     from torch import nn
 
@@ -40,11 +42,11 @@ def find(name: str) -> "Network":
     try:
         network = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"the network {name!r} can't be imported: {error}") from error
+        raise UsageError(f"the network {name!r} can't be imported: {error}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise ValueError(f"{name!r} is not a class of torch.nn.Module")
+        raise UsageError(f"{name!r} is not a class of torch.nn.Module")
     if not isinstance(getattr(network, "defaults", None), Defaults):
-        raise ValueError(
+        raise UsageError(
             f"{name!r} needs `defaults = trainables.networks.base.Defaults(...)`, as trainables/networks/fc.py has"
         )
     return cast("Network", network)

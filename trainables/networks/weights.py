@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainables.errors import UsageError
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
 
@@ -39,18 +40,18 @@ def save_network(path: Path, weights: dict[str, Tensor], saved: SavedNetwork) ->
 
 
 def read_header(path: str | Path) -> SavedNetwork:
-    """The configuration in a weights file. Raises ValueError when the file is not one of ours."""
+    """The configuration in a weights file. Raises UsageError when the file is not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} can't be read as a safetensors file: {error}") from error
+        raise UsageError(f"{path} can't be read as a safetensors file: {error}") from error
     if header is None:
-        raise ValueError(f"{path} has no {HEADER} header: it was not written by transform-tuner")
+        raise UsageError(f"{path} has no {HEADER} header: it was not written by transform-tuner")
     try:
         return SavedNetwork(**json.loads(header))
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UsageError(
             f"{path} has a header of another version of transform-tuner: {error}"
         ) from error
 
@@ -59,11 +60,11 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
     """The trained network, in eval mode, from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28).
 
     A network of your own is passed as `network`, since a file must not choose what code runs.
-    Raises ValueError when the file can't be read or does not fit the network.
+    Raises UsageError when the file can't be read or does not fit the network.
     """
     saved = read_header(path)
     if network is None and saved.model not in NETWORKS:
-        raise ValueError(
+        raise UsageError(
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
         )
     module = (
@@ -72,7 +73,7 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
     try:
         module.load_state_dict(load_file(path))
     except RuntimeError as error:
-        raise ValueError(f"the weights in {path} don't fit {saved.model}: {error}") from error
+        raise UsageError(f"the weights in {path} don't fit {saved.model}: {error}") from error
     return module.eval()
 
 
