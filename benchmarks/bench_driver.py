@@ -62,7 +62,7 @@ class Simulation:
         config = SearchConfig(
             model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
         )
-        self.proposals = Proposals([], space=Space.of(config), seed=0, numbers=range(trials))
+        self.proposals = Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials))
         self.rungs = Rungs(config)
         self.recorder = Recorder(config, Console(), Tracker())
         self.random = random.Random(0)

@@ -6,14 +6,13 @@ import torch
 
 from trainables.data import labelled
 from trainables.training.loop import Training, TrainingConfig
-from tuner.settings import SearchConfig
 from tuner.trials.space import Space, trial_seed
 
 
 def main(source: str, images: int, trials: int, epochs: int) -> None:
     """Print the best validation loss."""
     used = labelled.load(source).cut(images)
-    space = Space.of(SearchConfig(model="fc", patience=(epochs, epochs)))
+    space = Space.of("fc", {"patience": (epochs, epochs)})
     best = []
     for number in range(trials):
         drawn = space.draw(0, number)

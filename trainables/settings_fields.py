@@ -89,7 +89,7 @@ class Setting:
         )
         for sign, holds, limit in limits:
             if limit is not None and not (holds(value, limit) and math.isfinite(value)):
-                raise UsageError(f"{flag(name)} {sign} {limit:g} must hold, but got {value}")
+                raise UsageError(f"{flag(name)} {sign} {limit} must hold, but got {value}")
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:

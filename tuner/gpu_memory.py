@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner import loss_flags
 from tuner.cluster import ray_cluster
 from tuner.cluster.ray_cluster import Node, Share
 from tuner.settings import SearchConfig
@@ -38,17 +37,17 @@ def needed(config: SearchConfig, train_images: int, validation_images: int) -> "
     )
     from trainables.training.loop import TrainingConfig
 
-    space = Space.of(config)
+    space = Space.of(config.model, config.ranges)
     largest = TrainingConfig(
         model=config.model,
-        learning_rate=space.learning_rate[1],
+        learning_rate=space.ranges["learning_rate"][1],
         max_epochs=1,
         seed=config.seed,
-        dropout=space.dropout[1] if space.dropout else 0.0,
+        dropout=space.ranges.get("dropout", (0.0, 0.0))[1],
         batch_size=config.batch_size or 1,
         precision=config.precision,
         loss="perceptual" if "perceptual" in config.losses else "mse",
-        **loss_flags.training_settings(config),
+        perceptual=config.perceptual,
     )
     counts = {"train_images": train_images, "validation_images": validation_images}
     return footprint(largest, **counts, workers=config.workers_per_trial)

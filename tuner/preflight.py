@@ -12,10 +12,9 @@ from analysis.tables.bucket import Bucket
 from trainables.data import sources
 from trainables.errors import UsageError
 from trainables.losses import vgg16
-from tuner import loss_flags
 from tuner.cluster import ray_cluster
 from tuner.cluster.ray_cluster import Growth, Node, Share
-from tuner.settings import SearchConfig
+from tuner.settings import DEFAULT_VGG_WEIGHTS, SearchConfig
 from tuner.storage.run_storage import RunStorage
 
 DEFAULT_GPU_SHARE = 0.25  # these networks are small: four trials keep one GPU busier than one does
@@ -79,7 +78,7 @@ def check_sources(config: SearchConfig) -> None:
     """Images and VGG16's weights are where the person says. Raises ValueError otherwise, before Ray is started."""
     sources.check(config.data)
     if "perceptual" in config.losses:
-        vgg16.check(config.vgg_weights or loss_flags.DEFAULT_WEIGHTS)
+        vgg16.check(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
 
 
 def check_waiting(config: SearchConfig) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from analysis.console import Console
 from analysis.tables.bucket import TakenError, sending
 from trainables.command_line import complain
-from tuner import interrupts, loss_flags, preflight
+from tuner import interrupts, plan, preflight
 from tuner.arguments import from_command_line
 from tuner.cluster import joining, ray_cluster
 from tuner.settings import SearchConfig
@@ -101,11 +101,11 @@ def _prepare(
 
     growth = ray_cluster.growth() if config.address else ray_cluster.Growth()
     preflight.wait_for_nodes(config, growth, console)
-    plan = search_run.plan(config, loading.result(), ray_cluster.nodes(), growth)
+    planned = plan.plan(config, loading.result(), ray_cluster.nodes(), growth)
 
     def search() -> int:
         with sending(config.storage, config.name, console, confirm):
-            return search_run.run(plan, console, started)
+            return search_run.run(planned, console, started)
 
     return search
 
@@ -125,11 +125,11 @@ def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Calla
     return lease.confirm
 
 
-def _load(config: SearchConfig) -> "tuple[Data, Vgg16 | None]":
+def _load(config: SearchConfig) -> "tuple[Vgg16 | None, Data]":
     from trainables.data import labelled
 
-    vgg = loss_flags.weights(config)  # first, since it takes less time to say that there is none
-    return labelled.load(config.data), vgg
+    # VGG16 first, since it takes less time to say that there is none
+    return plan.load_vgg16(config), labelled.load(config.data)
 
 
 def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:

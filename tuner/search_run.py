@@ -1,26 +1,22 @@
 """One session of a run, first or resumed: search, confirm, evaluate, tell."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
-
-import ray
 
 from analysis.console import Console, perceptual
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists, told
-from trainables.data.labelled import Data
-from trainables.losses.vgg16 import Vgg16
 from trainables.training.loop import Examples
-from tuner import compile_decision, gpu_memory, interrupts, loss_flags, preflight
-from tuner.cluster.ray_cluster import Growth, Node, Share
+from tuner import interrupts
+from tuner.cluster.object_store import StoredVgg16, put_in_store
+from tuner.plan import Plan, budget
 from tuner.progress import closing, runs_row
 from tuner.progress.recorder import FINISHED, Recorder
 from tuner.progress.tracking import Tracker, tracker
 from tuner.settings import SearchConfig
 from tuner.short_timing import time_best
-from tuner.storage.shared_storage import check_shared
 from tuner.trials.finalists import evaluate_finalists
 from tuner.trials.proposals import Proposals, proposal
 from tuner.trials.scheduler import (
@@ -37,55 +33,6 @@ from tuner.trials.trial import Proposal, Shared
 SMALL_SIZE = 64  # pixels, at which VGG16 is bearable without a GPU
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A search that can work: complete settings, images, and what each trial gets."""
-
-    config: SearchConfig
-    data: Data
-    share: Share
-    fits: int
-    nodes: list[Node]
-    """Those that are up, and those that the cluster may grow by."""
-    earlier: Row | None
-    """The runs table's row of the session before, when this one resumes."""
-    vgg: Vgg16 | None
-    """What the perceptual loss needs."""
-    gpu_memory: str
-    """The line about it; empty without GPUs."""
-    train_images: int
-    """That there are, of which the search may use fewer."""
-
-
-def plan(
-    config: SearchConfig, loaded: tuple[Data, Vgg16 | None], up: list[Node], growth: Growth
-) -> Plan:
-    """Fit the search to the cluster, grown as far as it may, and to the images. Raises ValueError where it does not."""
-    data, vgg = loaded
-    share = preflight.trial_share(config, [*up, *growth.nodes])
-    nodes = [*up, *growth.beside(up, share)]
-    fits = preflight.trials_at_once(config, share, nodes)
-    complete = config.completed(
-        gpus=sum(node.gpus for node in nodes),
-        data=config.data if config.data != "auto" else data.train.source.name,
-        train_images=len(data.train),
-    )
-    used = data.cut(complete.images or len(data.train))
-    earlier = next(iter(config.run_storage.rows("runs")), None)
-    if earlier is not None and earlier["train_fingerprint"] != used.train.source.fingerprint:
-        raise ValueError(
-            f"--resume {config.name}: {config.data} now holds other images than when the run was started: "
-            f"bring those back, or start a new run without --resume"
-        )
-    if len(up) > 1:
-        check_shared(config.storage, preflight.able(up, share))
-    preflight.check_groups(config, up)
-    memory = gpu_memory.check(
-        complete, share, len(used.train), len(used.validation), preflight.able(up, share)
-    )
-    return Plan(complete, used, share, fits, nodes, earlier, vgg, memory, len(data.train))
-
-
 def run(plan: Plan, console: Console, started: float) -> int:
     """Do what is planned and not yet done; the exit status.
 
@@ -98,10 +45,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
     tracking = tracker(config.wandb, config.name, config.run_storage.directory)
     status = "failed"
     try:
-        config = compile_decision.settled(config, plan.share, plan.data.train.examples, console)
-        row["config"] = config.to_json()
-        config.run_storage.publish("runs", [row])
-        code = _search_and_evaluate(replace(plan, config=config), console, tracking, started)
+        code = _search_and_evaluate(plan, console, tracking, started)
         status = "finished" if code == 0 else "failed"
         return code
     except KeyboardInterrupt:
@@ -155,10 +99,15 @@ class Searching:
         self.plan = plan
         self.recorder = recorder
         self.deadline = deadline
-        arrays = (train.images, train.targets, validation.images, validation.targets)
-        # NumPy arrays lie in the object store once per node; tensors would be copied into every process
-        self._references = tuple(ray.put(array.numpy()) for array in arrays)
-        self._vgg = loss_flags.share(plan.vgg)
+        self._examples = put_in_store(
+            {
+                "train_images": train.images,
+                "train_targets": train.targets,
+                "validation_images": validation.images,
+                "validation_targets": validation.targets,
+            }
+        )
+        self._vgg = StoredVgg16.of(plan.vgg) if plan.vgg else None
 
     def search(self, trials: list[Row], epochs: list[Row]) -> None:
         """What is left of the search, with ASHA's rungs as they were."""
@@ -184,7 +133,12 @@ class Searching:
                 given.append(_repeat(config, number, finalist, repeat))
             elif row["stop_reason"] not in FINISHED:
                 given.append(go_on(config, row))
-        fixed = Proposals(given, space=Space.of(config), seed=config.seed, numbers=())
+        fixed = Proposals(
+            given,
+            space=Space.of(config.model, config.ranges, config.losses),
+            seed=config.seed,
+            numbers=(),
+        )
         self._run(fixed, None, len(given))
 
     def _run(self, proposals: Proposals, scheduler: Any, count: int) -> None:
@@ -194,7 +148,7 @@ class Searching:
             return
         experiment = config.run_storage.experiment
         shared = Shared(
-            examples=self._references,
+            examples=self._examples,
             training={
                 "model": config.model,
                 "max_epochs": config.max_epochs,
@@ -202,7 +156,7 @@ class Searching:
                 "batch_size": config.batch_size,
                 "precision": config.precision,
                 "compiled": config.compile == "on",
-                **loss_flags.training_settings(config),
+                "perceptual": config.perceptual,
             },
             workers=config.workers_per_trial,
             share=share,
@@ -259,10 +213,10 @@ def _introduce(console: Console, plan: Plan) -> None:
         console.line(plan.gpu_memory)
     _tell_loss(console, plan)
     if not any(node.gpus for node in plan.nodes):
-        full = config.budget(gpus=1)
+        full = budget(config.model, gpus=1)
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
-            f"--max-epochs {full.max_epochs} --images {full.images or plan.train_images}"
+            f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"
         )
 
 

@@ -1,261 +1,331 @@
-"""What a search is: one dataclass, checked, and completed by what the machine offers."""
+"""Every setting of a search, declared once: flag, help, default, check, JSON and the table of flags."""
 
 import json
-import math
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from analysis.tables.bucket import check_address
-from trainables.networks.registry import check_name, find
+from trainables.errors import UsageError
+from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
+from trainables.losses.vgg16 import NORMALISATIONS, PUBLISHED
+from trainables.networks.registry import NETWORKS, check_name
+from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
-from tuner import loss_flags
 from tuner.storage.run_storage import RunStorage
 
-if TYPE_CHECKING:
-    from trainables.networks.base import Budget
+Range = tuple[float, float]
 
-SEARCHES = ("random", "tpe")
-PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
-COMPILE = ("auto", "on", "off")
-WANDB_MODES = ("disabled", "offline", "online")
-TIMINGS = ("short", "none")
-HIGHEST = {"learning_rate": 1e30, "dropout": 1.0, "patience": 1_000_000}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-CHANGEABLE_ON_RESUME = (
-    "address",
-    "concurrency",
-    "resume",
-    "storage",
-    "timeout",
-    "timing",
-    "verbose",
-    "wait_for_nodes",
-    "wait_sec",
-    "wandb",
+SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
+    "what is searched",
+    "the loss",
+    "how trials train",
+    "resources",
+    "the run",
 )
+DEFAULT_VGG_WEIGHTS = PUBLISHED[0]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Settings of the perceptual loss, and what `Perceptual` calls them
+PERCEPTUAL = {
+    "perceptual_layers": "layers",
+    "perceptual_weights": "layer_weights",
+    "mse_weight": "mse_weight",
+    "perceptual_size": "size",
+}
+ONLY_PERCEPTUAL = (*PERCEPTUAL, "vgg_weights", "vgg_normalisation")
+
+
+def _ranges() -> dict[str, Setting]:
+    """Declare the range of each hyperparameter."""
+    return {
+        name: Setting(
+            group=TRAINING,
+            help=f"range of the {parameter.meaning} that is searched; equal ends fix it",
+            default_text="the network's own",
+            type=parameter.kind,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+        )
+        for name, parameter in HYPERPARAMETERS.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """Every setting of `python -m tuner.run`. None stands for "what suits the machine" until `completed`.
+    """Every setting of `python -m tuner.run`. None stands for what suits the network or the machine.
 
-    Raises ValueError with one sentence for the first setting that makes no sense.
+    Raises UsageError with one sentence for the first setting that makes no sense.
     """
 
-    model: str = "fc"
-    """A registered network, or package.module:Class."""
-    data: str = "auto"
-    """cifar10, photos, auto or a directory."""
-    images: int | None = None
-    """How many training images."""
-    samples: int | None = None
-    """How many trials."""
-    max_epochs: int | None = None
-    """Epochs of a trial that nothing stops."""
-    grace_epochs: int = 1
-    """Epochs before ASHA may stop a trial."""
-    reduction_factor: float = 3.0
-    """ASHA lets one in this many trials go on at each rung."""
-    search: str = "random"
-    """random, or tpe (Optuna)."""
-    learning_rate: tuple[float, float] | None = None
-    """Lowest and highest, instead of the network's own range."""
-    dropout: tuple[float, float] | None = None
-    """Lowest and highest, instead of the network's own range."""
-    patience: tuple[int, int] | None = None
-    """Lowest and highest early-stopping patience, instead of the network's own range."""
-    early_stopping: str = "best"
-    """best or window."""
-    loss: str = "mse"
-    """mse, perceptual, or both with a comma between them: then it is searched."""
-    perceptual_layers: tuple[int, ...] | None = None
-    """Layers of VGG16 whose activations the perceptual loss compares."""
-    perceptual_weights: tuple[float, ...] | None = None
-    """What each of them weighs."""
-    mse_weight: float | None = None
-    """What the mean squared error weighs beside them."""
-    perceptual_size: int | None = None
-    """Pixels of a side to which VGG16's input is scaled."""
-    vgg_weights: str | None = None
-    """IMAGENET1K_V1, IMAGENET1K_FEATURES or a file."""
-    vgg_normalisation: str | None = None
-    """imagenet or features: what a file of weights expects that does not say so itself."""
-    batch_size: int | None = None
-    """Images per update, over all workers of a trial."""
-    precision: str = "auto"
-    """auto, float32, tf32 or bfloat16."""
-    compile: str = "auto"
-    """Whether networks train through torch.compile: on, off, or auto, which `tuner.compile_decision` settles."""
-    cpus_per_trial: float = 1.0
-    """Cores for each worker of a trial; also its threads."""
-    gpus_per_trial: float | None = None
-    """Share of a GPU for each worker of a trial."""
-    memory_gib_per_trial: float = 0.0
-    """Memory to reserve for each worker of a trial; 0 reserves none."""
-    workers_per_trial: int = 1
-    """More than one trains data-parallel."""
-    concurrency: int | None = None
-    """Trials at a time."""
-    finalists: int = 3
-    """Best trials that are evaluated on the test split."""
-    confirm_seeds: int = 0
-    """How often each finalist is trained again with another seed."""
-    seed: int = 0
-    name: str = ""
-    """Name of the run; empty makes one from the model and the time."""
-    storage: str = "results"
-    """For tables, checkpoints and networks: a directory, or s3://BUCKET/PATH."""
-    address: str | None = None
-    """A running Ray cluster; None starts one on this machine."""
-    wait_for_nodes: int | None = None
-    """How many nodes that can train must be up before the search starts; None waits for none."""
-    wait_sec: float = 900.0
-    """Seconds to wait for them."""
-    resume: str | None = None
-    """Name of the run to go on with."""
-    wandb: str = "offline"
-    """disabled, offline or online."""
-    timeout: float | None = None
-    """Seconds after which the search ends with what it has."""
-    timing: str = "short"
-    """Whether the best network is timed after the search: short or none."""
-    verbose: bool = False
-    """Show Ray's own messages."""
+    model: str = setting("fc", f"{', '.join(NETWORKS)}, or package.module:Class", group=SEARCHED)
+    data: str = setting(
+        "auto",
+        "cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos",
+        group=SEARCHED,
+    )
+    images: int | None = setting(
+        None,
+        "training images",
+        default_text="all; fewer for cnn without a GPU",
+        least=1,
+        group=SEARCHED,
+    )
+    samples: int | None = setting(
+        None,
+        "trials",
+        default_text="the network's own, more where there is a GPU",
+        least=1,
+        group=SEARCHED,
+    )
+    max_epochs: int | None = setting(
+        None,
+        "epochs of a trial that nothing stops",
+        default_text="the network's own",
+        least=1,
+        group=SEARCHED,
+    )
+    grace_epochs: int = setting(1, "epochs before ASHA may stop a trial", least=1, group=SEARCHED)
+    reduction_factor: float = setting(
+        3.0, "ASHA lets one trial in this many go on at each rung", above=1, group=SEARCHED
+    )
+    search: str = setting(
+        "random",
+        "how trials are proposed; tpe is Optuna's",
+        choices=("random", "tpe"),
+        group=SEARCHED,
+    )
+    seed: int = setting(
+        0, "from which every trial's own seed is derived", least=0, below=2**32, group=SEARCHED
+    )
+    finalists: int = setting(
+        3,
+        "best trials to evaluate on the test split, the best of each loss among them",
+        least=1,
+        group=SEARCHED,
+    )
+    confirm_seeds: int = setting(
+        0, "train each finalist this many times more, with other seeds", least=0, group=SEARCHED
+    )
+
+    loss: str = setting(
+        "mse", f"{' or '.join(LOSSES)}; {','.join(LOSSES)} searches it too", group=LOSS
+    )
+    perceptual_layers: tuple[int, ...] | None = setting(
+        None,
+        "convolutions of VGG16 whose activations the perceptual loss compares",
+        default_text="2 7 14 21 28",
+        metavar="N",
+        group=LOSS,
+    )
+    perceptual_weights: tuple[float, ...] | None = setting(
+        None, "what each of these layers weighs", default_text="1 each", metavar="W", group=LOSS
+    )
+    mse_weight: float | None = setting(
+        None,
+        "what the mean squared error weighs beside these layers",
+        default_text="1",
+        metavar="W",
+        group=LOSS,
+    )
+    perceptual_size: int | None = setting(
+        None,
+        "side in pixels to which VGG16's input is enlarged",
+        default_text="224",
+        least=SMALLEST,
+        metavar="PIXELS",
+        group=LOSS,
+    )
+    vgg_weights: str | None = setting(
+        None,
+        f"{' or '.join(PUBLISHED)} of torchvision, fetched once into the cache, or a file",
+        default_text=DEFAULT_VGG_WEIGHTS,
+        metavar="WEIGHTS",
+        group=LOSS,
+    )
+    vgg_normalisation: str | None = setting(
+        None,
+        "for a file of weights that does not say which of them it expects",
+        default_text="what the file says",
+        choices=tuple(NORMALISATIONS),
+        group=LOSS,
+    )
+
+    ranges: Mapping[str, Range] = field(default_factory=dict, metadata={"settings": _ranges()})
+    """Lowest and highest value of hyperparameters by name, instead of the network's own range."""
+    batch_size: int | None = setting(
+        None,
+        "images per update, over all workers of a trial; one number",
+        default_text="the network's own: 256",
+        least=1,
+        group=TRAINING,
+    )
+    precision: str = setting(
+        "auto",
+        "auto takes bfloat16 where it pays and the hardware has it, else float32; "
+        "tf32 needs NVIDIA's Ampere or later",
+        choices=("auto", "float32", "tf32", "bfloat16"),
+        group=TRAINING,
+    )
+    early_stopping: str = setting(
+        "best",
+        "best asks for an improvement by 1e-6 within the patience; window, for the lowest loss "
+        "since then to be 1e-6 below the loss that many epochs ago",
+        choices=tuple(CRITERIA),
+        group=TRAINING,
+    )
+    compile: str = setting(
+        "off", "whether networks train through torch.compile", choices=("on", "off"), group=TRAINING
+    )
+
+    cpus_per_trial: float = setting(
+        1.0, "cores for each worker of a trial, and its threads", above=0, group=RESOURCES
+    )
+    gpus_per_trial: float | None = setting(
+        None,
+        "GPUs for each worker of a trial; of a fraction it gets that share of the memory",
+        default_text="0.25 if there are any, 1 with several workers",
+        least=0,
+        group=RESOURCES,
+    )
+    memory_gib_per_trial: float = setting(
+        0.0,
+        "memory to reserve for each worker of a trial",
+        default_text="none",
+        least=0,
+        group=RESOURCES,
+    )
+    workers_per_trial: int = setting(
+        1,
+        "more than one trains data-parallel, over nodes too, at about 10 s and 2 GB a trial",
+        least=1,
+        group=RESOURCES,
+    )
+    concurrency: int | None = setting(
+        None,
+        "trials at a time",
+        default_text="as many as fit",
+        least=1,
+        may_change=True,
+        group=RESOURCES,
+    )
+    address: str | None = setting(
+        None,
+        "a running Ray cluster, as auto or HOST:PORT",
+        default_text="start one on this machine",
+        may_change=True,
+        group=RESOURCES,
+    )
+    wait_for_nodes: int | None = setting(
+        None,
+        "on a cluster, start when so many nodes that can train are up; an autoscaler is asked "
+        "for them",
+        default_text="start at once",
+        least=1,
+        metavar="N",
+        may_change=True,
+        group=RESOURCES,
+    )
+    wait_sec: float = setting(
+        900.0, "how long to wait for them", above=0, metavar="SEC", may_change=True, group=RESOURCES
+    )
+
+    name: str = setting("", "the run's name", default_text="model, date and time", group=RUN)
+    storage: str = setting(
+        "results",
+        "where tables, checkpoints and networks are kept: a directory, or s3://BUCKET/PATH",
+        metavar="DIR",
+        may_change=True,
+        group=RUN,
+    )
+    resume: str | None = setting(
+        None,
+        "go on with a run that was interrupted",
+        default_text="start a new one",
+        metavar="NAME",
+        may_change=True,
+        group=RUN,
+    )
+    timeout: float | None = setting(
+        None,
+        "end the search after so many seconds with what it has",
+        default_text="none",
+        above=0,
+        metavar="SEC",
+        may_change=True,
+        group=RUN,
+    )
+    wandb: str = setting(
+        "offline",
+        "Weights & Biases",
+        choices=("disabled", "offline", "online"),
+        may_change=True,
+        group=RUN,
+    )
+    timing: str = setting(
+        "short",
+        "whether the best network is timed for half a minute after the search",
+        choices=("short", "none"),
+        may_change=True,
+        group=RUN,
+    )
+    verbose: bool = setting(
+        False, "show Ray's own messages", default_text="off", short="-v", may_change=True, group=RUN
+    )
 
     def __post_init__(self) -> None:
         check_name(self.model)
-        self._check_choices()
-        self._check_ranges()
-        self._check_numbers()
-        loss_flags.check(self)
-        for name in (self.name or None, self.resume):
-            if name is not None and not NAME.fullmatch(name):
-                raise ValueError(
+        if self.compile == "auto":
+            raise UsageError(
+                "--compile auto: on an NVIDIA H100 a compiled plain loop was not faster either; "
+                "choose on or off"
+            )
+        self._check_loss()
+        for name, value in self.flat().items():
+            SETTINGS[name].check(name, value)
+        for name, ends in self.ranges.items():
+            _check_range(name, *ends)
+        gpus = self.gpus_per_trial or 0
+        if gpus > 1 and gpus != int(gpus):
+            raise UsageError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
+        if self.max_epochs is not None and self.grace_epochs > self.max_epochs:
+            raise UsageError(
+                f"--grace-epochs ≤ --max-epochs must hold, "
+                f"but got {self.grace_epochs} and {self.max_epochs}"
+            )
+        for given in (self.name or None, self.resume):
+            if given is not None and not NAME.fullmatch(given):
+                raise UsageError(
                     f"a run's name is made of letters, digits, dots, dashes and underscores, "
-                    f"at most 64, but got {name!r}"
+                    f"at most 64, but got {given!r}"
                 )
         if "://" in self.storage:
             check_address(self.storage)
 
-    def _check_choices(self) -> None:
-        choices = {
-            "search": SEARCHES,
-            "early_stopping": tuple(CRITERIA),
-            "precision": PRECISIONS,
-            "compile": COMPILE,
-            "wandb": WANDB_MODES,
-            "timing": TIMINGS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{flag(name)} {getattr(self, name)}: choose one of {', '.join(allowed)}"
-                )
-
-    def _check_numbers(self) -> None:
-        least = {
-            "images": 1,
-            "samples": 1,
-            "max_epochs": 1,
-            "grace_epochs": 1,
-            "batch_size": 1,
-            "workers_per_trial": 1,
-            "concurrency": 1,
-            "wait_for_nodes": 1,
-            "finalists": 1,
-            "confirm_seeds": 0,
-            "seed": 0,
-            "gpus_per_trial": 0,
-            "memory_gib_per_trial": 0,
-        }
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and not (value >= lowest and math.isfinite(value)):
-                raise ValueError(f"{flag(name)} ≥ {lowest} must hold, but got {value}")
-        for name in ("cpus_per_trial", "timeout", "wait_sec"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{flag(name)} > 0 must hold, but got {value}")
-        if not (self.reduction_factor > 1 and math.isfinite(self.reduction_factor)):
-            raise ValueError(f"--reduction-factor > 1 must hold, but got {self.reduction_factor}")
-        if self.seed >= 2**32:
-            raise ValueError(f"--seed < 2**32 must hold, but got {self.seed}")
-        gpus = self.gpus_per_trial or 0
-        if gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
-        if self.max_epochs is not None and self.grace_epochs > self.max_epochs:
-            raise ValueError(
-                f"--grace-epochs ≤ --max-epochs must hold, but got {self.grace_epochs} and {self.max_epochs}"
+    def _check_loss(self) -> None:
+        if not set(self.losses) <= set(LOSSES):
+            raise UsageError(
+                f"--loss {self.loss}: choose one of {', '.join(LOSSES)}, "
+                f"or both as {','.join(LOSSES)}"
             )
-
-    def _check_ranges(self) -> None:
-        for name in ("learning_rate", "dropout", "patience"):
-            ends = getattr(self, name)
-            if ends is not None and not ends[0] <= ends[1]:
-                raise ValueError(
-                    f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {ends[0]} {ends[1]}"
-                )
-            if ends is not None and ends[1] > HIGHEST[name]:
-                raise ValueError(
-                    f"{flag(name)} LOW HIGH: HIGH ≤ {HIGHEST[name]:g} must hold, but got {ends[1]}"
-                )
-        if self.learning_rate is not None and not self.learning_rate[0] > 0:
-            raise ValueError(
-                f"--learning-rate LOW HIGH: LOW > 0 must hold, but got {self.learning_rate[0]}"
+        if len(set(self.losses)) < len(self.losses):
+            raise UsageError(f"--loss {self.loss}: name each loss once")
+        if self.resume is not None:
+            return  # the rest must be what the run began with, and was checked then
+        given = [flag(name) for name in ONLY_PERCEPTUAL if getattr(self, name) is not None]
+        if given and "perceptual" not in self.losses:
+            raise UsageError(
+                f"{' and '.join(given)}: --loss {self.loss} does not use that; "
+                f"add --loss perceptual, or leave it out"
             )
-        if self.dropout is not None and not (self.dropout[0] >= 0 and self.dropout[1] < 1):
-            raise ValueError(
-                f"--dropout LOW HIGH: 0 ≤ LOW and HIGH < 1 must hold, but got {self.dropout}"
-            )
-        if self.patience is not None and not self.patience[0] >= 1:
-            raise ValueError(f"--patience LOW HIGH: LOW ≥ 1 must hold, but got {self.patience[0]}")
-
-    def budget(self, gpus: float) -> "Budget":
-        """The network's own default budget where there are GPUs, or where there are none."""
-        defaults = find(self.model).defaults
-        return defaults.gpu if gpus else defaults.cpu
-
-    def completed(self, *, gpus: float, data: str, train_images: int) -> "SearchConfig":
-        """This search with the amount of work settled, where `gpus` are in the cluster.
-
-        Raises ValueError for a setting that the network doesn't have.
-        """
-        if self.dropout is not None and find(self.model).defaults.dropout is None:
-            raise ValueError(f"--dropout: {self.model} has no dropout; leave the flag out")
-        budget = self.budget(gpus)
-        images = self.images or min(budget.images or train_images, train_images)
-        max_epochs = self.max_epochs or max(budget.max_epochs, self.grace_epochs)
-        return replace(
-            self,
-            data=data,
-            images=images,
-            samples=self.samples or budget.samples,
-            max_epochs=max_epochs,
-            batch_size=self.batch_size or find(self.model).defaults.batch_size,
-            **loss_flags.settled(self),
-        )
-
-    def to_json(self) -> str:
-        """For the runs table; `from_json` reads it back."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "SearchConfig":
-        """The configuration of an earlier session. Keys that this version does not know are an error."""
-        known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = json.loads(text)
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(
-                f"the run was made by another version: it has the settings {', '.join(unknown)}"
-            )
-        settings: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**settings)
+        try:
+            self.perceptual  # noqa: B018 - it checks itself
+        except ValueError as error:
+            flags = {theirs: flag(ours) for ours, theirs in PERCEPTUAL.items()}
+            words = re.compile(rf"\b({'|'.join(flags)})\b")
+            raise UsageError(words.sub(lambda word: flags[word[0]], str(error))) from None
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -264,8 +334,45 @@ class SearchConfig:
 
     @property
     def several_losses(self) -> bool:
-        """Whether trials are compared by what `analysis.tables.ranking` has for losses of different kinds."""
+        """Whether trials are compared by what `analysis.tables.ranking` has for mixed losses."""
         return len(self.losses) > 1
+
+    @property
+    def perceptual(self) -> Perceptual:
+        """What the perceptual loss is made of, where it is a loss of this search."""
+        given = {theirs: getattr(self, ours) for ours, theirs in PERCEPTUAL.items()}
+        if self.perceptual_layers is not None and self.perceptual_weights is None:
+            given["layer_weights"] = (1.0,) * len(self.perceptual_layers)
+        return Perceptual(**{name: value for name, value in given.items() if value is not None})
+
+    def flat(self) -> dict[str, Any]:
+        """Return the values by the names in SETTINGS; a range that is not given is None."""
+        values = {name: getattr(self, name, None) for name in SETTINGS}
+        return {**values, **self.ranges}
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Self:
+        """Build the settings of `flat` again. Names that this version does not know are an error."""
+        unknown = sorted(set(values) - set(SETTINGS))
+        if unknown:
+            raise UsageError(
+                f"the run was made by another version: it has the settings {', '.join(unknown)}"
+            )
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        ranges = {name: given.pop(name) for name in HYPERPARAMETERS if name in given}
+        return cls(**given, ranges={k: ends for k, ends in ranges.items() if ends is not None})
+
+    def to_json(self) -> str:
+        """Return the settings as the runs table keeps them; `from_json` reads them back."""
+        return json.dumps(self.flat())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the settings of an earlier session. Raises UsageError for those of another version."""
+        return cls.from_flat(json.loads(text))
 
     @cached_property
     def run_storage(self) -> RunStorage:
@@ -273,6 +380,19 @@ class SearchConfig:
         return RunStorage(self.storage, self.name)
 
 
-def flag(name: str) -> str:
-    """The command-line flag of a setting."""
-    return "--" + name.replace("_", "-")
+def _check_range(name: str, low: float, high: float) -> None:
+    """Raise UsageError where a hyperparameter can't be searched from `low` to `high`."""
+    parameter = HYPERPARAMETERS[name]
+    start = f"{flag(name)} LOW HIGH:"
+    if not low <= high:
+        raise UsageError(f"{start} LOW ≤ HIGH must hold, but got {low} {high}")
+    if not (low > parameter.low or (parameter.low_included and low == parameter.low)):
+        sign = "≥" if parameter.low_included else ">"
+        raise UsageError(f"{start} LOW {sign} {parameter.low:g} must hold, but got {low}")
+    if not (high < parameter.high or (parameter.high_included and high == parameter.high)):
+        sign = "≤" if parameter.high_included else "<"
+        raise UsageError(f"{start} HIGH {sign} {parameter.high:g} must hold, but got {high}")
+
+
+SETTINGS = declared(SearchConfig)
+"""Every setting by name, in the order of `--help`."""

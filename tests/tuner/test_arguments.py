@@ -1,7 +1,7 @@
 """The command line, alone and on top of a run that goes on."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import split
@@ -10,14 +10,15 @@ import pytest
 
 from analysis.tables.files import publish, table_path
 from analysis.tables.schema import TABLES
+from trainables.settings_fields import flag, flag_rows
 from tuner.arguments import from_command_line, parser
-from tuner.settings import SearchConfig, flag
+from tuner.settings import SETTINGS, SearchConfig
 
 STORED = SearchConfig(
     name="first",
     model="cnn",
     samples=7,
-    learning_rate=(1e-3, 1e-2),
+    ranges={"learning_rate": (1e-3, 1e-2)},
     timeout=9.0,
     wandb="disabled",
     data="photos",
@@ -53,7 +54,15 @@ def test_defaults_leave_no_trace() -> None:
 
 def test_every_setting_has_a_flag_and_every_flag_a_setting() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings}
-    assert flags - {"-h", "--help", "-v"} == {flag(field.name) for field in fields(SearchConfig)}
+    assert flags - {"-h", "--help", "-v"} == {flag(name) for name in SETTINGS}
+
+
+def test_help_and_documentation_say_of_every_setting_what_it_does_and_its_default() -> None:
+    text = " ".join(parser().format_help().split())
+    table = "\n".join(flag_rows(SETTINGS))
+    for name, setting in SETTINGS.items():
+        assert f"{setting.meaning} (default: {setting.shown_default})" in text
+        assert f"`{flag(name)}` | {setting.shown_default} | {setting.meaning} |" in table
 
 
 def test_values_arrive_with_their_types() -> None:
@@ -63,9 +72,7 @@ def test_values_arrive_with_their_types() -> None:
         )
     )
     assert config == SearchConfig(
-        learning_rate=(1e-3, 1e-2),
-        dropout=(0.0, 0.2),
-        patience=(2, 4),
+        ranges={"learning_rate": (1e-3, 1e-2), "dropout": (0.0, 0.2), "patience": (2, 4)},
         timeout=60.0,
         gpus_per_trial=0.5,
         name="x",

@@ -16,8 +16,8 @@ from tests.tuner.conftest import ROOT, TINY, Command
 from tests.tuner.test_arguments import store
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.networks.weights import read_header
-from tuner import loss_flags
 from tuner.arguments import from_command_line
+from tuner.plan import completed, load_vgg16
 from tuner.settings import SearchConfig
 from tuner.storage.experiment import STATE_FILE, Experiment
 
@@ -52,7 +52,7 @@ def test_values_arrive_with_their_types() -> None:
         name="x",
     )
     assert (config.losses, config.several_losses) == (("mse", "perceptual"), True)
-    assert loss_flags.perceptual(config) == Perceptual(
+    assert config.perceptual == Perceptual(
         layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
     )
     assert SearchConfig.from_json(config.to_json()) == config
@@ -60,22 +60,22 @@ def test_values_arrive_with_their_types() -> None:
 
 def test_layers_without_weights_weigh_one_each() -> None:
     config = from_command_line([*PERCEPTUAL, "--perceptual-layers", "2", "28"])
-    assert loss_flags.perceptual(config).layer_weights == (1.0, 1.0)
+    assert config.perceptual.layer_weights == (1.0, 1.0)
 
 
 def test_a_completed_search_has_the_defaults_of_its_loss_and_one_of_the_mean_squared_error_has_none() -> (
     None
 ):
     more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
-    config = SearchConfig(loss="perceptual", perceptual_size=64).completed(**more)
-    assert loss_flags.perceptual(config) == replace(Perceptual(), size=64)
+    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), **more)
+    assert config.perceptual == replace(Perceptual(), size=64)
     assert (config.perceptual_layers, config.perceptual_size, config.vgg_weights) == (
         (2, 7, 14, 21, 28),
         64,
         "IMAGENET1K_V1",
     )
-    assert SearchConfig().completed(**more).vgg_weights is None
-    assert loss_flags.weights(SearchConfig()) is None
+    assert completed(SearchConfig(), **more).vgg_weights is None
+    assert load_vgg16(SearchConfig()) is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_run_keeps_its_loss_and_one_of_an_earlier_version_has_the_mean_squared
     )
     resume = ["--storage", place, "--resume", "first"]
     config = from_command_line(resume)
-    assert loss_flags.perceptual(config) == Perceptual(
+    assert config.perceptual == Perceptual(
         layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
     )
     assert (

@@ -166,7 +166,7 @@ def searched_trials(
 
     `stopped` are those that ASHA had stopped when the driver died before writing so.
     """
-    space = Space.of(config)
+    space = Space.of(config.model, config.ranges, config.losses)
     of_search = [row for row in earlier if row["confirms"] is None]
     finished = [
         row for row in of_search if row["stop_reason"] in FINISHED or row["trial"] in stopped

@@ -1,69 +1,79 @@
-"""What is searched: learning rate, dropout, early-stopping patience and loss, and how one trial draws them."""
+"""What is searched, and how one trial draws its hyperparameters and its seed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trainables.networks.base import Range
+from trainables.hyperparameters import HYPERPARAMETERS, Hyperparameter
 from trainables.networks.registry import find
 from trainables.training.seeds import derive_seed
-from tuner.settings import SearchConfig
 
 Hyperparameters = dict[str, Any]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The ranges of one search; equal ends fix a value."""
+    """What the trials of one search are drawn from.
 
-    learning_rate: Range  # log-uniform
-    dropout: Range | None  # uniform; None for a network without dropout
-    patience: tuple[int, int]  # uniform, both ends included
+    Attributes:
+        ranges: Lowest and highest value of hyperparameters by name, equal where it is fixed. A
+            network without dropout has none for it.
+        losses: What a trial may minimise.
+    """
+
+    ranges: Mapping[str, Range]
     losses: tuple[str, ...] = ("mse",)
 
     @classmethod
-    def of(cls, config: SearchConfig) -> "Space":
-        """The network's own ranges, with those of the command line in their place."""
-        defaults = find(config.model).defaults
-        return cls(
-            learning_rate=config.learning_rate or defaults.learning_rate,
-            dropout=config.dropout or defaults.dropout,
-            patience=config.patience or defaults.patience,
-            losses=config.losses,
-        )
+    def of(
+        cls, model: str, asked: Mapping[str, Range], losses: Sequence[str] = ("mse",)
+    ) -> "Space":
+        """Return the network's own ranges, with those that were asked for in their place."""
+        defaults = find(model).defaults
+        ranges = {name: asked.get(name) or getattr(defaults, name) for name in HYPERPARAMETERS}
+        return cls({name: ends for name, ends in ranges.items() if ends}, tuple(losses))
 
     def draw(self, seed: int, number: int) -> Hyperparameters:
-        """Trial `number` of a random search: the same whatever ran before it and in whichever order.
+        """Draw trial `number` of a random search: the same whatever ran before it.
 
-        Losses take turns, so that a few trials have all of them, and the rest is drawn as if there were one.
+        Losses take turns, so that a few trials have all of them. The rest is drawn as if there were
+        one loss.
         """
         random = np.random.default_rng([seed, number])
-        low, high = np.log(self.learning_rate)
-        return {
-            "learning_rate": float(np.clip(np.exp(random.uniform(low, high)), *self.learning_rate)),
-            "dropout": None if self.dropout is None else float(random.uniform(*self.dropout)),
-            "patience": int(random.integers(self.patience[0], self.patience[1], endpoint=True)),
-            "loss": self.losses[number % len(self.losses)],
-        }
+        drawn: Hyperparameters = dict.fromkeys(HYPERPARAMETERS)
+        for name, ends in self.ranges.items():
+            drawn[name] = _drawn(HYPERPARAMETERS[name], ends, random)
+        return {**drawn, "loss": self.losses[number % len(self.losses)]}
 
     def distributions(self) -> dict[str, Any]:
-        """The same ranges as Optuna's distributions."""
+        """Return the same ranges as Optuna's distributions."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-        searched: dict[str, Any] = {
-            "learning_rate": FloatDistribution(*self.learning_rate, log=True),
-            "patience": IntDistribution(*self.patience),
-        }
-        if self.dropout is not None:
-            searched["dropout"] = FloatDistribution(*self.dropout)
+        searched: dict[str, Any] = {}
+        for name, (low, high) in self.ranges.items():
+            parameter = HYPERPARAMETERS[name]
+            if parameter.kind is int:
+                searched[name] = IntDistribution(int(low), int(high))
+            else:
+                searched[name] = FloatDistribution(low, high, log=parameter.log)
         if len(self.losses) > 1:
             searched["loss"] = CategoricalDistribution(self.losses)
         return searched
 
 
+def _drawn(parameter: Hyperparameter, ends: Range, random: np.random.Generator) -> float:
+    if parameter.kind is int:
+        return int(random.integers(int(ends[0]), int(ends[1]), endpoint=True))
+    if parameter.log:
+        return float(np.clip(np.exp(random.uniform(*np.log(ends))), *ends))
+    return float(random.uniform(*ends))
+
+
 def trial_seed(search_seed: int, hyperparameters: Hyperparameters, repeat: int = 0) -> int:
-    """A trial's own seed, from the search's and its hyperparameters; `repeat` counts confirmations.
+    """Derive a trial's own seed; `repeat` counts how often it is trained again.
 
     The loss has no part in it: trials that differ in nothing else begin with the same weights.
     """

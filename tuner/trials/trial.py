@@ -8,10 +8,8 @@ import os
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ from trainables.training import compiling
 from trainables.training.loop import EpochRecord, Examples, Training, TrainingConfig
 from trainables.training.out_of_memory import is_short_of_memory
 from trainables.training.workers import Workers
-from tuner import loss_flags
 from tuner.cluster import ray_cluster
+from tuner.cluster.object_store import StoredVgg16, from_store
 from tuner.storage import checkpoints
 from tuner.storage.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
 
@@ -44,8 +42,8 @@ _process = {"trials": 0, "free_since": psutil.Process().create_time()}
 class Shared:
     """What every trial of a search has in common."""
 
-    examples: tuple[Any, ...]
-    """Object references: train images, train targets, validation images, validation targets."""
+    examples: Any
+    """Object reference: images and targets of the training and the validation images."""
     training: dict[str, Any]
     """Settings of TrainingConfig that are not searched."""
     workers: int
@@ -56,7 +54,7 @@ class Shared:
     """The name of the one that runs."""
     several_losses: bool
     """Whether trials are compared by something else than their losses."""
-    vgg: loss_flags.SharedVgg16 | None
+    vgg: StoredVgg16 | None
     """What the perceptual loss needs."""
 
 
@@ -175,7 +173,9 @@ def _prove_storage(shared: Shared) -> None:
 def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
     start = _process["free_since"]
     device = session.prepare_device()
-    train, validation = _examples(shared.examples)
+    stored = from_store(shared.examples)
+    train = Examples(stored["train_images"], stored["train_targets"])
+    validation = Examples(stored["validation_images"], stored["validation_targets"])
     config = TrainingConfig(
         learning_rate=proposal["learning_rate"],
         dropout=proposal["dropout"] or 0.0,
@@ -188,7 +188,7 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
     if compile_problem:
         config = replace(config, compiled=False)
         session.fallback = f"without torch.compile ({compile_problem})"
-    vgg = loss_flags.shared(shared.vgg) if config.loss == "perceptual" else None
+    vgg = shared.vgg.load() if shared.vgg and config.loss == "perceptual" else None
     training = Training(config, train, validation, device=device, workers=session.workers, vgg=vgg)
     restored = checkpoints.newest(shared.experiment, session.checkpoints(proposal))
     unheard = _load(training, restored.state, proposal, restarted=session.restarted)
@@ -323,15 +323,6 @@ class Session:
         memory = psutil.Process().memory_info()
         self._peak_mib = max(self._peak_mib, (memory.rss - memory.shared) / 2**20)
         return self._peak_mib
-
-
-@lru_cache(maxsize=1)
-def _examples(references: tuple[Any, ...]) -> tuple[Examples, Examples]:
-    """Views of the arrays in the node's object store: shared by its processes, so never written to."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "not writable": that is the point
-        tensors = [torch.from_numpy(array) for array in ray.get(list(references))]
-    return Examples(*tensors[:2]), Examples(*tensors[2:])
 
 
 def _device_name(device: torch.device) -> str:

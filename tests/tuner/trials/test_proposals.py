@@ -12,7 +12,7 @@ from tuner.trials.proposals import Proposals, proposal, tpe
 from tuner.trials.space import Space, trial_seed
 from tuner.trials.trial import OBJECTIVE
 
-SPACE = Space(learning_rate=(1e-4, 1e-1), dropout=(0.0, 0.5), patience=(2, 10))
+SPACE = Space({"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5), "patience": (2, 10)})
 
 
 def proposals(*given: Any, next_number: int = 0, samples: int = 12, **more: Any) -> Proposals:
@@ -99,7 +99,7 @@ def test_no_more_trials_than_the_limit_are_unfinished(ending: tuple[Any, bool]) 
 
 
 def in_range(config: dict[str, Any]) -> bool:
-    low, high = SPACE.learning_rate
+    low, high = SPACE.ranges["learning_rate"]
     return (
         low <= config["learning_rate"] <= high
         and 0 <= config["dropout"] <= 0.5
@@ -155,7 +155,7 @@ def test_tpe_goes_on_from_what_earlier_sessions_found() -> None:
 
 
 def test_tpe_searches_a_network_without_dropout() -> None:
-    space = Space(learning_rate=(1e-3, 1e-3), dropout=None, patience=(2, 2))
+    space = Space({"learning_rate": (1e-3, 1e-3), "patience": (2, 2)})
     known = [({"learning_rate": 1e-3, "dropout": None, "patience": 2}, 0.1)]
     config = proposals(space=space, tpe=tpe(space, 0, known)).suggest("id")
     assert (config["learning_rate"], config["dropout"], config["patience"]) == (1e-3, None, 2)

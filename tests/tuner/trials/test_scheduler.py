@@ -229,7 +229,7 @@ def test_a_row_whose_training_loss_diverged_stays_out_of_rebuilt_rungs() -> None
 
 
 def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
-    drawn = Space.of(CONFIG).draw(0, number)
+    drawn = Space.of(CONFIG.model, CONFIG.ranges).draw(0, number)
     loss = {"best_validation_loss": 0.1 * (number + 1), "epochs": 4}
     return {
         "trial": number,

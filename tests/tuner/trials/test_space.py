@@ -7,22 +7,18 @@ import numpy as np
 import pytest
 
 from trainables.networks.registry import find
-from tuner.settings import SearchConfig
 from tuner.trials.space import Space, trial_seed
 
-WIDE = Space(learning_rate=(1e-4, 1e-1), dropout=(0.1, 0.4), patience=(2, 5))
+WIDE = Space({"learning_rate": (1e-4, 1e-1), "dropout": (0.1, 0.4), "patience": (2, 5)})
 
 
 def test_the_command_line_replaces_the_networks_own_ranges() -> None:
     defaults = find("fc").defaults
-    assert Space.of(SearchConfig(model="fc")) == Space(
-        defaults.learning_rate, defaults.dropout, defaults.patience
-    )
-    config = SearchConfig(
-        model="fc", learning_rate=(1e-3, 2e-3), dropout=(0.0, 0.0), patience=(3, 3)
-    )
-    assert Space.of(config) == Space((1e-3, 2e-3), (0.0, 0.0), (3, 3))
-    assert Space.of(SearchConfig(model="separable")).dropout is None
+    own = {"learning_rate": defaults.learning_rate, "dropout": defaults.dropout}
+    assert Space.of("fc", {}).ranges == {**own, "patience": defaults.patience}
+    asked = {"learning_rate": (1e-3, 2e-3), "dropout": (0.0, 0.0), "patience": (3.0, 3.0)}
+    assert Space.of("fc", asked) == Space(asked)
+    assert "dropout" not in Space.of("separable", {}).ranges
 
 
 def test_draws_lie_within_their_ranges_and_reach_both_ends_of_patience() -> None:
@@ -55,14 +51,14 @@ def test_a_draw_depends_on_seed_and_number_only() -> None:
 
 @pytest.mark.parametrize("rate", [1e-3, 0.1, 3e-4, 0.007])
 def test_equal_ends_fix_a_value_exactly(rate: float) -> None:
-    fixed = Space(learning_rate=(rate, rate), dropout=(0.3, 0.3), patience=(4, 4))
+    fixed = Space({"learning_rate": (rate, rate), "dropout": (0.3, 0.3), "patience": (4, 4)})
     for number in range(10):
         drawn = {"learning_rate": rate, "dropout": 0.3, "patience": 4, "loss": "mse"}
         assert fixed.draw(0, number) == drawn
 
 
 def test_a_network_without_dropout_draws_none() -> None:
-    space = Space(learning_rate=(1e-4, 1e-1), dropout=None, patience=(2, 5))
+    space = Space({"learning_rate": (1e-4, 1e-1), "patience": (2, 5)})
     assert space.draw(0, 0)["dropout"] is None
     assert set(space.distributions()) == {"learning_rate", "patience"}
 
@@ -94,11 +90,6 @@ def test_the_loss_is_searched_by_optuna_where_there_are_several() -> None:
         "mse",
         "perceptual",
     )
-
-
-def test_the_losses_of_a_search_are_those_of_the_command_line() -> None:
-    assert Space.of(SearchConfig()).losses == ("mse",)
-    assert Space.of(SearchConfig(loss="mse,perceptual")).losses == ("mse", "perceptual")
 
 
 def test_optuna_searches_the_same_ranges() -> None:
