@@ -10,7 +10,6 @@ Exit status: 0, 1 when there were problems or OUT did not take a file, 2 for a m
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from analysis.commands import command_text
 from analysis.console import Console
 from analysis.tables.copies import Copy, furthest
 from analysis.tables.csv_files import write_csv_files
@@ -174,7 +174,8 @@ def _tell(
         f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. Problems: {len(problems):,}."
     )
     console.line(
-        f"They lie in {options.out}. To look at them: python -m analysis.dashboard {shlex.quote(options.out)}"
+        f"They lie in {options.out}. To look at them: "
+        + command_text("analysis.dashboard", options.out)
     )
     return 1 if problems else 0
 

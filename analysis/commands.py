@@ -5,7 +5,7 @@ import shlex
 DEFAULT_STORAGE = "results"
 
 
-def command(module: str, *arguments: str, storage: str = DEFAULT_STORAGE) -> str:
+def command_text(module: str, *arguments: str, storage: str = DEFAULT_STORAGE) -> str:
     """Return a line that a shell takes: `python -m analysis.report fc --storage /mnt/results`.
 
     Args:

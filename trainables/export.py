@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.command_line import prog
+from trainables.errors import known_runs
 from trainables.networks.registry import find
 from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
 from trainables.networks.weights import load_network
@@ -209,10 +210,9 @@ def _weights(run: str, storage: str, fetched: Path) -> Path:
     networks = Path(storage) / "networks"
     path = networks / f"run={run}" / BEST
     if not path.is_file():
-        known = ", ".join(sorted(found.parent.name[4:] for found in networks.glob(f"run=*/{BEST}")))
-        raise ValueError(
-            f"{storage} has no finished run {run!r}: give one of {known or '(there is none)'}, or a file"
-        )
+        folders = (found.parent for found in networks.glob(f"run=*/{BEST}"))
+        known = known_runs(folders, "give a file")
+        raise ValueError(f"{storage} has no finished run {run!r}: {known}")
     return path
 
 

@@ -4,13 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import rows_of
 from trainables.command_line import prog
-from trainables.errors import UsageError
+from trainables.errors import UsageError, known_runs
 from trainables.settings_fields import add_flags, flag, given
 from tuner.settings import SETTINGS, SearchConfig
 
@@ -53,9 +52,8 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     local_directory(asked.storage, name)
     rows = rows_of(run.tables, "runs", name)
     if not rows:
-        raise UsageError(
-            f"--resume {name}: there is no such run in {asked.storage}; {_runs_in(run.tables)}"
-        )
+        known = known_runs(run.tables.glob("runs/run=*"), "leave --resume out to start one")
+        raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
     earlier = SearchConfig.from_json(rows[0]["config"]).flat()
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
     changed = [
@@ -69,12 +67,3 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"or start a new run without --resume"
         )
     return SearchConfig.from_flat({**earlier, "timeout": None, "storage": asked.storage, **changes})
-
-
-def _runs_in(tables: Path) -> str:
-    runs = sorted(path.name.removeprefix("run=") for path in tables.glob("runs/run=*"))
-    return (
-        f"there are {', '.join(runs[-5:])}"
-        if runs
-        else "there is none yet: leave --resume out to start one"
-    )

@@ -9,7 +9,6 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 
 import errno
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from analysis.commands import command_text
 from analysis.console import Console
 from analysis.tables.bucket import TakenError, sending
 from trainables.command_line import complain
@@ -144,12 +144,7 @@ def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:
 
 
 def _resume(config: SearchConfig) -> str:
-    command = f"python -m tuner.run --resume {config.name}"
-    return (
-        command
-        if config.storage == "results"
-        else f"{command} --storage {shlex.quote(config.storage)}"
-    )
+    return command_text("tuner.run", "--resume", config.name, storage=config.storage)
 
 
 if __name__ == "__main__":

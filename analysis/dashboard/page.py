@@ -5,6 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.commands import command_text
 from analysis.dashboard import quality, search, speed, trials
 from analysis.dashboard.parts import hint
 from analysis.dashboard.selection import choose
@@ -61,7 +62,8 @@ def main(storage: Path) -> None:
     if not store.runs() and not store.runs("timings"):
         st.title("No runs yet", anchor=False)
         hint(
-            f"{storage} has no tables. Start a search with: python -m tuner.run --storage {storage}"
+            f"{storage} has no tables. Start a search with: "
+            + command_text("tuner.run", storage=str(storage))
         )
         return
     selection = choose(store)

@@ -20,6 +20,7 @@ from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
 from trainables.command_line import complain, prog
+from trainables.errors import UsageError, known_runs
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
@@ -87,10 +88,8 @@ def parser() -> argparse.ArgumentParser:
 def _run(storage: str, tables: Path, name: str) -> Row:
     rows = rows_of(tables, "runs", name) if name not in ("", ".", "..") and "/" not in name else []
     if not rows:
-        known = sorted(path.name[4:] for path in (tables / "runs").glob("run=*"))
-        raise ValueError(
-            f"{storage} has no run {name!r}: give one of {', '.join(known) or '(there is none)'}, or --storage"
-        )
+        known = known_runs(tables.glob("runs/run=*"), "give another --storage")
+        raise UsageError(f"{storage} has no run {name!r}: {known}")
     return rows[0]
 
 

@@ -1,12 +1,12 @@
 """The first sentences of a report, and the commands that make it again."""
 
-import shlex
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.charts.quality import HEADLINE
 from analysis.charts.views import DEVICES
+from analysis.commands import command_text
 from analysis.console import percent
 from analysis.report.facts import with_interval
 from analysis.report.figures import Tables
@@ -39,15 +39,14 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
 def commands(run: Row, storage: str, out: Path) -> str:
     """What to type to get the run, its timings and this report again."""
     checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
-    storage_flag = f" --storage {shlex.quote(storage)}" if storage != "results" else ""
-    name = shlex.quote(run["run"])
+    name = run["run"]
     return "\n".join(
         [
             *checkout,
             'pip install -c constraints.txt -e ".[dashboard,export,peers]"',
             run["command"],
-            f"python -m analysis.timing --run {name}{storage_flag}",
-            f"python -m analysis.report {name}{storage_flag} --out {shlex.quote(str(out))}",
+            command_text("analysis.timing", "--run", name, storage=storage),
+            command_text("analysis.report", name, "--out", str(out), storage=storage),
         ]
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from analysis.tables.files import rows_of
 from analysis.timing.subjects import Finalist
 from trainables.data.image_set import ImageSet, load
+from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 
 
@@ -17,10 +18,8 @@ def test_images(storage: str, run: str | None, data: str) -> ImageSet:
         return load(data).test
     rows = rows_of(Path(storage) / "tables", "runs", run)
     if not rows:
-        known = sorted(path.name[4:] for path in (Path(storage) / "tables" / "runs").glob("run=*"))
-        raise ValueError(
-            f"--run {run}: {storage} has no such run; give one of {', '.join(known) or '(there is none)'}"
-        )
+        known = known_runs(Path(storage).glob("tables/runs/run=*"), "give another --storage")
+        raise UsageError(f"--run {run}: {storage} has no such run; {known}")
     images = load(rows[0]["data"]).test
     if images.fingerprint != rows[0]["test_fingerprint"]:
         raise ValueError(

@@ -236,11 +236,11 @@ def text_file(storage: Path) -> list[str]:
     [
         (
             lambda storage: ["third"],
-            "no finished run 'third': give one of first, second, or a file",
+            "no finished run 'third': give one of first, second, or give a file",
         ),
         (
             lambda storage: ["first", "--storage", str(storage / "no")],
-            "give one of (there is none), or a file",
+            "there is none yet: give a file",
         ),
         (
             lambda storage: ["first", "--out", "net.pt2"],

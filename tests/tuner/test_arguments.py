@@ -116,7 +116,8 @@ def test_an_unknown_run_is_told_with_the_latest_runs_there_are(storage: Path) ->
     for number in range(6):
         store(storage, replace(STORED, name=f"run-{number}"))
     with pytest.raises(
-        ValueError, match=r"--resume nope: there is no such run in .*; there are run-1, .*, run-5$"
+        ValueError,
+        match=r"--resume nope: there is no such run in .*; give one of first, run-0, .*, run-5, or leave",
     ):
         from_command_line(["--storage", str(storage), "--resume", "nope"])
 

@@ -1,7 +1,9 @@
 """The best network of a run in a bucket (s3://…), fetched."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
+
+from trainables.errors import known_runs
 
 BUCKET = "s3://"
 BEST = "best.safetensors"
@@ -22,14 +24,14 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
         (info,) = files.get_file_info([weights])
         if info.type == FileType.File:
             return _copied(files, weights, directory / BEST)
-        known = ", ".join(_runs(files, f"{root}/networks")) or "(there is none)"
+        known = known_runs(_folders(files, f"{root}/networks"), "give a file")
     except (ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"--storage {storage} can't be read ({reason}): "
             f"check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
         ) from error
-    raise ValueError(f"{BUCKET}{root} has no finished run {run!r}: give one of {known}, or a file")
+    raise ValueError(f"{BUCKET}{root} has no finished run {run!r}: {known}")
 
 
 def _copied(files: Any, source: str, path: Path) -> Path:
@@ -38,10 +40,10 @@ def _copied(files: Any, source: str, path: Path) -> Path:
     return path
 
 
-def _runs(files: Any, networks: str) -> list[str]:
-    """Of which there are best weights."""
+def _folders(files: Any, networks: str) -> list[PurePath]:
+    """Folders of the runs of which there are best weights."""
     from pyarrow.fs import FileSelector
 
     found = files.get_file_info(FileSelector(networks, recursive=True, allow_not_found=True))
     paths = (PurePosixPath(info.path) for info in found)
-    return sorted(path.parent.name.removeprefix("run=") for path in paths if path.name == BEST)
+    return [path.parent for path in paths if path.name == BEST]

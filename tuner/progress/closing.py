@@ -1,7 +1,6 @@
 """The closing lines of a search: the answer, where it lies, and what to type next."""
 
-import shlex
-
+from analysis.commands import DEFAULT_STORAGE, command_text
 from analysis.console import Console, hyperparameters, percent
 from analysis.tables.files import Row
 from analysis.tables.ranking import ranked, several_losses, told
@@ -55,18 +54,22 @@ def point_onward(console: Console, config: SearchConfig) -> None:
     place = config.storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     console.line(f"Tables    {place}/tables/*/run={config.name}/")
     console.line(f"Network   {place}/networks/run={config.name}/{BEST_FILE}")
-    console.line(f"Look      python -m analysis.dashboard{_directory(config)}")
-    console.line(f"Report    python -m analysis.report {config.name}{_storage(config)}")
-    console.line(f"Timing    python -m analysis.timing --run {config.name}{_storage(config)}")
+    directory = () if config.storage == DEFAULT_STORAGE else (config.storage,)
+    console.line(f"Look      {command_text('analysis.dashboard', *directory)}")
+    report = command_text("analysis.report", config.name, storage=config.storage)
+    console.line(f"Report    {report}")
+    timing = command_text("analysis.timing", "--run", config.name, storage=config.storage)
+    console.line(f"Timing    {timing}")
     console.line(f"Next      {_next_command(config)}")
 
 
 def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed_out: bool) -> None:
     if timed_out:
         done = sum(row["stop_reason"] in FINISHED for row in trials if row["confirms"] is None)
+        resume = command_text("tuner.run", "--resume", config.name, storage=config.storage)
         console.line(
-            f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials finished; "
-            f"go on with: python -m tuner.run --resume {config.name}{_storage(config)}",
+            f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials "
+            f"finished; go on with: {resume}",
             style="yellow",
         )
     failed = [row for row in trials if row["stop_reason"] in ("error", "out_of_memory")]
@@ -76,14 +79,6 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
             f"{len(failed)} trials failed ({numbers}): the column `error` of trials says why",
             style="red",
         )
-
-
-def _storage(config: SearchConfig) -> str:
-    return "" if config.storage == "results" else f" --storage {shlex.quote(config.storage)}"
-
-
-def _directory(config: SearchConfig) -> str:
-    return "" if config.storage == "results" else f" {shlex.quote(config.storage)}"
 
 
 def _table(
@@ -139,6 +134,5 @@ def _sight(console: Console, config: SearchConfig) -> None:
 def _next_command(config: SearchConfig) -> str:
     """The network to compare with: separable, or fc after separable."""
     model = "fc" if config.model == "separable" else "separable"
-    return (
-        f"python -m tuner.run --model {model} --data {shlex.quote(config.data)}{_storage(config)}"
-    )
+    arguments = ("--model", model, "--data", config.data)
+    return command_text("tuner.run", *arguments, storage=config.storage)

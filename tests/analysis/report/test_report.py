@@ -168,7 +168,7 @@ def test_the_commands_bring_all_of_it_again(page: Page, storage: Path) -> None:
         "git checkout 0123456789abcdef",
         "python -m tuner.run --model fc",
         f"python -m analysis.timing --run fc-1 --storage {storage}",
-        f"python -m analysis.report fc-1 --storage {storage} --out {storage}/reports/fc-1",
+        f"python -m analysis.report fc-1 --out {storage}/reports/fc-1 --storage {storage}",
     ):
         assert command in page.text
 

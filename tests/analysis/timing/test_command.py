@@ -271,12 +271,16 @@ def test_an_unknown_run_is_said_with_those_that_there_are(
 ) -> None:
     assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
     assert_one_error(
-        capfd, f"--run absent: {tmp_path} has no such run; give one of (there is none)"
+        capfd,
+        f"--run absent: {tmp_path} has no such run; there is none yet: give another --storage",
     )
     for name in ("second", "first"):
         publish(tmp_path / "tables", "runs", name, [])
     assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
-    assert_one_error(capfd, f"--run absent: {tmp_path} has no such run; give one of first, second")
+    assert_one_error(
+        capfd,
+        f"--run absent: {tmp_path} has no such run; give one of first, second, or give another --storage",
+    )
 
 
 def test_a_second_timing_at_the_same_time_is_refused(

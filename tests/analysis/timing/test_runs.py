@@ -84,14 +84,16 @@ def test_without_a_run_the_test_images_are_those_of_the_data(tmp_path: Path, dat
 def test_an_unknown_run_is_refused_with_the_names_that_there_are(tmp_path: Path, data: str) -> None:
     for name in ("second", "first"):
         finished(tmp_path, data, name)
-    message = f"--run third: {tmp_path} has no such run; give one of first, second"
+    known = "give one of first, second, or give another --storage"
+    message = f"--run third: {tmp_path} has no such run; {known}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         runs.test_images(str(tmp_path), "third", "auto")
 
 
 def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^--run a-run: .* has no such run; give one of \(there is none\)$"
+        ValueError,
+        match=r"^--run a-run: .* has no such run; there is none yet: give another --storage$",
     ):
         runs.test_images(str(tmp_path), "a-run", "auto")
 

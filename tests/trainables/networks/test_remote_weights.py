@@ -76,12 +76,12 @@ def test_a_run_in_a_bucket_is_exported_to_where_out_says(
         (
             "other",
             ("", ""),
-            "s3://searches/team/results has no finished run 'other': give one of sep, or a file",
+            "s3://searches/team/results has no finished run 'other': give one of sep, or give a file",
         ),
         (
             "sep",
             ("team", "nobody"),
-            "s3://searches/nobody/results has no finished run 'sep': give one of (there is",
+            "s3://searches/nobody/results has no finished run 'sep': there is none yet: give a file",
         ),
         ("sep", ("searches", "no-such-bucket"), "no-such-bucket"),
         ("sep", ("s3://searches/team/results", "s3://"), "--storage s3://"),

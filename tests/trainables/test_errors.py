@@ -1,0 +1,35 @@
+"""What sentences say of errors and of names that are not there."""
+
+from pathlib import Path
+
+import pytest
+
+from trainables.errors import RUNS_LISTED, UsageError, first_line, known_runs, last_line
+
+
+def test_an_error_is_said_by_its_first_or_its_last_line() -> None:
+    error = RuntimeError("\nout of memory\n  at line 3\ncaused by: the card")
+    assert first_line(error) == "out of memory"
+    assert last_line(error) == "caused by: the card"
+
+
+def test_an_error_without_text_is_said_by_its_class() -> None:
+    assert first_line(KeyError()) == last_line(KeyError()) == "KeyError"
+
+
+def test_a_mistake_is_caught_where_a_value_error_is() -> None:
+    with pytest.raises(ValueError, match="give 1"):
+        raise UsageError("--samples 0: give 1 or more")
+
+
+def test_a_wrong_name_is_answered_with_the_runs_that_there_are() -> None:
+    folders = [Path("tables/runs/run=fc-2"), Path("run=fc-1")]
+    assert known_runs(folders, "give a file") == "give one of fc-1, fc-2, or give a file"
+    assert known_runs([], "give a file") == "there is none yet: give a file"
+
+
+def test_of_many_runs_the_last_are_named() -> None:
+    folders = [Path(f"run=fc-{number:03}") for number in range(200)]
+    said = known_runs(folders, "give a file")
+    assert said.startswith("give one of …, fc-190, ")
+    assert said.count("fc-") == RUNS_LISTED
