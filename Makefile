@@ -1,12 +1,13 @@
 # make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
-# make test    lint, types and tests, but those of tests/cluster
+# make test    lint, types and tests, but those of tests/cluster and of the wheel
+# make test-wheel   builds the wheel, installs it where no checkout is, and searches there
 # make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
 
-.PHONY: run test test-cluster bench
+.PHONY: run test test-wheel test-cluster bench
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
@@ -14,7 +15,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/cluster --ignore tests/test_wheel.py $(ARGS)
+
+test-wheel: .venv/installed
+	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)
 
 test-cluster: .venv/installed
 	$(BIN)/pytest tests/cluster -rs $(ARGS)
