@@ -6,6 +6,7 @@ python -m benchmarks.bench_timing ../shared/data/cifar10        # about 8 minute
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,9 +16,12 @@ from analysis.timing.conductor import conduct
 from analysis.timing.limits import IMAGE_BYTES
 from analysis.timing.protocol import VALID, WARNING
 from analysis.timing.subjects import FACTORS, TORCHVISION
-from analysis.timing.timing_settings import IMAGES, TimingConfig
+from analysis.timing.timing_settings import IMAGES, TimingSettings
 from benchmarks.common import report
 from trainables.data.image_set import load
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
+from trainables.training.loop import Examples
 
 SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)
@@ -27,17 +31,14 @@ SAME_WITHIN = 0.05
 
 def main(data: str = "photos") -> None:
     images = load(data).test
+    images = images.first(min(IMAGES, len(images))).images
+    examples = Examples(images, make_targets(reference, images))
+    settings = TimingSettings(only=SUBJECTS, devices=("cpu",), batch_sizes=SIZES)
+    subjects = settings.subjects()
+    again = [replace(subject, name=subject.name + AGAIN) for subject in subjects]
     with tempfile.TemporaryDirectory() as storage, Console() as console:
-        config = TimingConfig(
-            run="bench",
-            storage=storage,
-            images=images.first(min(IMAGES, len(images))),
-            only=SUBJECTS,
-            devices=("cpu",),
-            batch_sizes=SIZES,
-        )
-        again = [replace(subject, name=subject.name + AGAIN) for subject in config.subjects]
-        rows = conduct(config, [*config.subjects, *again], console)
+        tables = Path(storage) / "tables"
+        rows = conduct(settings, [*subjects, *again], examples, tables, "bench", console)
     tell(comparison.passes(pd.DataFrame(rows)))
 
 

@@ -80,7 +80,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, test)
     closing.tell(console, config, recorder.trials, accuracy, timed_out=searching.deadline.passed)
     if config.timing == "short":
-        time_best(config, best[0], plan.data.test.source, console)
+        time_best(config, best[0], plan.data.test, console)
     closing.point_onward(console, config)
     return 0
 

@@ -5,23 +5,26 @@ from analysis.tables.files import Row
 from analysis.timing import summary
 from analysis.timing.conductor import conduct
 from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import short_form
-from trainables.data.image_set import ImageSet
+from analysis.timing.timing_settings import SHORT_IMAGES, short_form
+from trainables.data.labelled import Labelled
+from trainables.errors import UsageError
 from tuner.settings import SearchConfig
 
 
-def time_best(config: SearchConfig, best: Row, images: ImageSet, console: Console) -> None:
-    """Measure and tell; the search is complete, so what goes wrong here is told and no more."""
-    network = Finalist(best["trial"], config.model, str(config.run_storage.weights(best["trial"])))
+def time_best(config: SearchConfig, best: Row, test: Labelled, console: Console) -> None:
+    """Measure and print; the search is complete, so what goes wrong here is one line and no more."""
+    trial, storage = best["trial"], config.run_storage
+    network = Finalist(trial, config.model, str(storage.weights(trial)))
+    examples = test.first(min(SHORT_IMAGES, len(test))).examples
+    timing = short_form(trial, len(examples), config.seed)
     try:
-        timing = short_form(
-            config.name, str(config.run_storage.directory), images, network, config.seed
-        )
         with console:
-            rows = conduct(timing, timing.subjects, console)
+            rows = conduct(
+                timing, timing.subjects([network]), examples, storage.tables, config.name, console
+            )
     except KeyboardInterrupt:
         console.line("The timing was interrupted; the search is complete.")
-    except (ValueError, OSError) as error:
+    except (UsageError, OSError) as error:
         console.line(f"Nothing was timed: {error}", style="yellow")
     else:
-        summary.tell_short(console, rows)
+        summary.print_speeds(console, rows)

@@ -15,96 +15,56 @@ from datetime import datetime
 from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
-from trainables.command_line import complain, prog
+from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
+from trainables.command_line import FAILED, command, complain
+from trainables.settings_fields import add_flags, given
+
+INTERRUPTED = (
+    "Interrupted; what was measured up to now is in the table `timings`, without verdicts."
+)
 
 
+@command(interrupted=INTERRUPTED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    options = parser().parse_args(arguments)
-    console = Console()
-    try:
-        from analysis.timing import summary
-        from analysis.timing.conductor import conduct
+    settings = TimingSettings(**given(_parser().parse_args(arguments)))
+    # Here, since they import PyTorch, pandas and torchvision: --help would take seconds
+    from analysis.timing import runs, summary
+    from analysis.timing.conductor import conduct
+    from trainables.data.image_set import load
+    from trainables.pipelines.study import reference
+    from trainables.pipelines.targets import make_targets
+    from trainables.training.loop import Examples
 
-        config = _config(options)
-        with console, sending(options.storage, config.run, console):
-            rows = conduct(config, config.subjects, console)
-    except ValueError as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        console.line(
-            "Interrupted; what was measured up to now is in the table `timings`, without verdicts."
-        )
-        return 130
+    storage = local_directory(settings.storage)
+    run = settings.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}"
+    if settings.run:
+        images, finalists = runs.test_images(storage, run), runs.finalists(storage, run)
+    else:
+        images, finalists = load(settings.data or "auto").test, ()
+    timed = images.first(settings.images or min(IMAGES, len(images))).images
+    examples = Examples(timed, make_targets(reference, timed))
+    subjects = settings.subjects(finalists)
+    console = Console()
+    tables = storage / "tables"
+    try:
+        with console, sending(settings.storage, run, console):
+            rows = conduct(settings, subjects, examples, tables, run, console)
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")
-        return 1
-    return 0 if summary.tell(console, rows, rows_of(config.tables, "cards", config.run)) else 1
+        return FAILED
+    measured = summary.print_all(console, rows, rows_of(tables, "cards", run))
+    return 0 if measured else FAILED
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=prog("analysis.timing"),
+        prog="python -m analysis.timing",
         description="Time networks against the pipeline that they replace.",
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--run", metavar="NAME", help="a search: its finalists are timed, on its test images"
-    )
-    parser.add_argument(
-        "--data", metavar="SOURCE", help="without --run: as for tuner.run (default: auto)"
-    )
-    parser.add_argument(
-        "--storage", default="results", help="where runs are kept, s3:// too (default: results)"
-    )
-    parser.add_argument(
-        "--subject", metavar="package.module:function", action="append", default=[], help="your own"
-    )
-    parser.add_argument(
-        "--only", metavar="PATTERN", nargs="+", default=[], help="subjects by name, as in a shell"
-    )
-    parser.add_argument(
-        "--devices", nargs="+", default=[], help="cpu, cuda (default: all there are)"
-    )
-    parser.add_argument(
-        "--batch-sizes", type=int, nargs="+", default=[], help="(default: 1 8 64 250 1000 10000)"
-    )
-    parser.add_argument("--passes", type=int, help="timed passes per series (default: 30)")
-    parser.add_argument(
-        "--images", type=int, help="images per pass (default: the test split, at most 10000)"
-    )
-    parser.add_argument(
-        "--series-sec", type=float, help="a series' time, beyond which passes are cut (default: 20)"
-    )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="draws the order of the series (default: 0)"
-    )
+    add_flags(parser, SETTINGS)
     return parser
-
-
-def _config(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # its import costs PyTorch's 2 s
-    from analysis.timing.runs import finalists, test_images
-    from analysis.timing.timing_settings import IMAGES, TimingConfig
-
-    if options.run and options.data:
-        raise ValueError("--data goes without --run: a run is timed on its own test images")
-    storage = local_directory(options.storage)
-    images = test_images(str(storage), options.run, options.data or "auto")
-    given = {name: getattr(options, name) for name in ("passes", "series_sec", "threads")}
-    return TimingConfig(
-        run=options.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}",
-        storage=str(storage),
-        images=images.first(min(IMAGES, len(images)) if options.images is None else options.images),
-        finalists=finalists(storage, options.run) if options.run else (),
-        own=tuple(options.subject),
-        only=tuple(options.only),
-        devices=tuple(options.devices),
-        batch_sizes=tuple(options.batch_sizes),
-        seed=options.seed,
-        **{name: value for name, value in given.items() if value is not None},
-    )
 
 
 if __name__ == "__main__":

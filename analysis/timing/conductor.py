@@ -21,59 +21,76 @@ from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.protocol import Conditions, judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
-from analysis.timing.timing_settings import TimingConfig
+from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import Pass, SubjectCheck, SubjectError
 from trainables.data.cache_dir import cache_directory
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
+from trainables.errors import UsageError
+from trainables.training.loop import Examples
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def conduct(config: TimingConfig, subjects: list[Subject], console: Console) -> list[Row]:
-    """Measure all subjects; the rows of this session, also written to the tables while they are made.
+def conduct(
+    settings: TimingSettings,
+    subjects: list[Subject],
+    examples: Examples,
+    tables: Path,
+    run: str,
+    console: Console,
+) -> list[Row]:
+    """Measure all subjects, and return the rows of this session.
 
-    Raises ValueError when a subject of the person's own does not work, or when another measurement is under
-    way on this machine.
+    Args:
+        settings: How often, in which batch sizes, with which threads and seed.
+        subjects: Who is measured, each in a process of its own.
+        examples: What a pass goes over, and what the pipeline makes of it.
+        tables: The directory of tables; the rows are written there while they are made.
+        run: The run that they belong to.
+        console: For progress, and for what is left out.
+
+    Raises:
+        UsageError: A subject of the person's own does not work, a batch is larger than there are
+            images, or another measurement is under way on this machine.
+        OSError: The tables or the images could not be written.
     """
-    with _alone(), _images_file(config) as file, TimingSession(config, console) as session:
-        session.prepare(subjects, file)
-        session.warm_up()
-        session.measure()
+    sizes = settings.sizes(len(examples))
+    with _alone(), _on_disk(examples) as file:
+        session = TimingSession(settings, tables, run, console)
+        try:
+            session.prepare(subjects, file)
+            session.warm_up(sizes)
+            session.measure()
+        finally:
+            close_all(session.processes.values())
         return session.rows
 
 
 class TimingSession:
     """The processes of all subjects, and the table that their passes go to."""
 
-    def __init__(self, config: TimingConfig, console: Console) -> None:
-        self.config = config
+    def __init__(
+        self, settings: TimingSettings, tables: Path, run: str, console: Console
+    ) -> None:
+        self.settings = settings
+        self.threads = settings.threads or machine.cores()
         self.console = console
-        earlier = rows_of(config.tables, "timings", config.run)
+        earlier = rows_of(tables, "timings", run)
         self.number = max((row["session"] for row in earlier), default=0) + 1
-        self.table = GrowingTable(config.tables, "timings", config.run, earlier)
-        self.facts = session_facts(config.threads, config.seed) | {"session": self.number}
+        self.table = GrowingTable(tables, "timings", run, earlier)
+        self.cards = GrowingTable(tables, "cards", run, rows_of(tables, "cards", run))
+        self.facts = session_facts(self.threads, settings.seed) | {"session": self.number}
         self.processes: dict[Subject, SubjectProcess] = {}
         self.checked: dict[Subject, SubjectCheck] = {}
         self.series: list[Series] = []
-        self._faults: dict[tuple[Subject, int], str] = {}
-        self._measured: dict[tuple[Subject, int], list[Pass]] = {}
-
-    def __enter__(self) -> "TimingSession":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        close_all(self.processes.values())
 
     @property
     def rows(self) -> list[Row]:
-        """This session's."""
+        """The rows of this session alone."""
         return [row for row in self.table.rows if row["session"] == self.number]
 
     def prepare(self, subjects: list[Subject], images_file: Path) -> None:
         """Start, build and check all subjects, several at a time: nothing is timed yet."""
-        for subject in subjects:
-            self.processes[subject] = SubjectProcess(subject, self.config.threads)
+        self.processes = {one: SubjectProcess(one, self.threads) for one in subjects}
 
         def prepare_one(subject: Subject) -> tuple[Subject, SubjectCheck | SubjectError]:
             try:
@@ -90,26 +107,23 @@ class TimingSession:
                 self.console.progress(f"checked {done} of {len(subjects)} subjects: {subject.name}")
                 if isinstance(outcome, SubjectError):
                     self._leave_out(subject, outcome)
-                else:
-                    self.checked[subject] = outcome
+                    continue
+                self.checked[subject] = outcome
+                if outcome.card is not None:
+                    self.cards.put(card_row(subject, outcome.card))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        where = (self.config.tables, "cards", self.config.run)
-        cards = GrowingTable(*where, rows_of(*where))
-        for subject, checked in self.checked.items():
-            if checked.card is not None:
-                cards.put(card_row(subject, checked.card))
-        cards.publish()
+        self.cards.publish()
 
-    def warm_up(self) -> None:
-        """Each series by itself until its times agree; those that would take too long are left out."""
+    def warm_up(self, sizes: list[int]) -> None:
+        """Repeat each series until its times agree; those that would take too long are left out."""
         rates: dict[tuple[str, str], Rates] = {}
-        limit_sec = self.config.series_sec / self.config.passes / 2  # a pass is timed twice
+        limit_sec = self.settings.series_sec / self.settings.passes / 2  # a pass is timed twice
         for subject, checked in self.checked.items():
             self.console.progress(f"warming up {subject.name} on {subject.device}")
             process = self.processes[subject]
             kind = (subject.device, "bfloat16" if subject.precision == "bfloat16" else "float32")
-            for size in self.config.batch_sizes[:1] if subject.single else self.config.batch_sizes:
+            for size in [1] if subject.single else sizes:
                 try:
                     rates[kind] = rates.get(kind) or process.call("rates")
                     plan = process.call("warm_up", size, limit_sec)
@@ -123,59 +137,50 @@ class TimingSession:
 
     def measure(self) -> None:
         """Rounds over all series in one order, so that whatever drifts hits all alike; then the verdicts."""
-        order = random.Random(self.config.seed).sample(self.series, len(self.series))
+        order = random.Random(self.settings.seed).sample(self.series, len(self.series))
         for row in study_rows():
             self.table.put({"session": self.number, **row})
         try:
-            for number in range(1, self.config.passes + 1):
+            for number in range(1, self.settings.passes + 1):
                 for series in order:
                     self._progress(number, series)
                     self._measure_one(series, number)
                 self.table.publish_if_due()
             for series in order:
-                self._judge(series)
+                if series.passes:
+                    self._judge(series)
         finally:
             self.table.publish()
 
     def _measure_one(self, series: Series, number: int) -> None:
-        key = (series.subject, series.batch_size)
-        if key in self._faults:
+        if series.fault:
             return
         try:
             measured: Pass = self.processes[series.subject].call("measure", series.batch_size)
         except SubjectError as error:
-            self._faults[key] = f"it ended in pass {number}: {error}"
-            self.console.line(
-                f"{series.subject.name} at batch {series.batch_size}: {self._faults[key]}",
-                style="yellow",
-            )
+            series.fault = f"it ended in pass {number}: {error}"
+            self._warn(f"{series.subject.name} at batch {series.batch_size}: {series.fault}")
             return
         own = sum(subject.device == "cuda" for subject in self.processes)
         measured = replace(measured, gpu_processes=max(0, measured.gpu_processes - own))
-        self._measured.setdefault(key, []).append(measured)
+        series.passes.append(measured)
         self.table.put(self.facts | timing_row(series, number, measured))
 
     def _judge(self, series: Series) -> None:
-        key = (series.subject, series.batch_size)
-        passes = self._measured.get(key, [])
-        if not passes:
-            return
-        on_cpu = series.subject.device == "cpu"
+        passes = series.passes
+        other_busy_sec = sum(one.other_busy_sec for one in passes)
+        on_all_threads = series.subject.device == "cpu" and not series.subject.single
         conditions = Conditions(
             cores=machine.cores(),
-            threads=self.config.threads if on_cpu and not series.subject.single else 1,
-            other_load=max(
-                0.0, sum(one.other_busy_sec for one in passes) / sum(one.turn_sec for one in passes)
-            ),
+            threads=self.threads if on_all_threads else 1,
+            other_load=max(0.0, other_busy_sec / sum(one.turn_sec for one in passes)),
             throttled=any(one.throttled for one in passes),
             gpu_processes=max(one.gpu_processes for one in passes),
             settled=series.plan.warm_up.settled,
             gaps=any(one.device_gaps for one in passes),
-            fault=self._faults.get(key, series.checked.differs),
+            fault=series.fault or series.checked.differs,
         )
-        times = [
-            [getattr(one, kind) for one in passes] for kind in ("device_sec", "end_to_end_sec")
-        ]
+        times = ([one.device_sec for one in passes], [one.end_to_end_sec for one in passes])
         verdict, reason = judge(times, conditions)
         mine = (series.subject.name, series.subject.device, series.batch_size)
         for row in self.rows:
@@ -183,39 +188,40 @@ class TimingSession:
                 self.table.put(row | {"verdict": verdict, "reason": reason})
 
     def _progress(self, number: int, series: Series) -> None:
-        left = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series)
+        round_sec = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series)
+        passes = self.settings.passes
         self.console.progress(
-            f"pass {number} of {self.config.passes}: {series.subject.name}, batch {series.batch_size}; "
-            f"about {duration(left * (self.config.passes - number + 1))} left"
+            f"pass {number} of {passes}: {series.subject.name}, batch {series.batch_size}; "
+            f"about {duration(round_sec * (passes - number + 1))} left"
         )
 
     def _leave_out(self, subject: Subject, error: SubjectError, where: str = "") -> None:
         """A person's own function is a mistake to mend; the rest can be measured without this one."""
         if subject.kind == "own":
-            raise ValueError(f"--subject {subject.name} can't be timed{where}: {error}")
-        self.console.line(
-            f"{subject.name} on {subject.device} is left out{where}: {error}", style="yellow"
-        )
+            raise UsageError(f"--subject {subject.name} can't be timed{where}: {error}")
+        self._warn(f"{subject.name} on {subject.device} is left out{where}: {error}")
 
     def _too_slow(self, subject: Subject, batch_size: int, batch_sec: float) -> None:
-        needed = 2 * batch_sec * self.config.passes * 1.2
-        self.console.line(
+        needed = 2 * batch_sec * self.settings.passes * 1.2
+        self._warn(
             f"{subject.name} at batch {batch_size} is left out: one batch takes {batch_sec:.2g} s; "
-            f"python -m analysis.timing … --series-sec {needed:.0f} would measure it",
-            style="yellow",
+            f"python -m analysis.timing … --series-sec {needed:.0f} would measure it"
         )
+
+    def _warn(self, text: str) -> None:
+        self.console.line(text, style="yellow")
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Two measurements on one machine would both be worthless."""
+    """Hold the lock of this machine: two measurements at once would both be worthless."""
     directory = cache_directory()
     directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / "timing.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(
+        raise UsageError(
             "another timing is under way on this machine, and both would be wrong: wait for it"
         ) from None
     try:
@@ -225,13 +231,13 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _images_file(config: TimingConfig) -> Iterator[Path]:
-    """Images and their truths, where every process can map them."""
-    images = config.images.images.contiguous()
+def _on_disk(examples: Examples) -> Iterator[Path]:
+    """Write images and targets to a file that every process can map."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "images.safetensors"
+        tensors = {"images": examples.images.contiguous(), "targets": examples.targets}
         try:
-            save_file({"images": images, "truths": make_targets(reference, images)}, path)
+            save_file(tensors, path)
         except SafetensorError as error:
             raise OSError(f"{directory}: {error}") from error
         yield path

@@ -2,9 +2,8 @@
 
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
@@ -14,6 +13,7 @@ from analysis.timing.subjects import Subject
 from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
 
 STUDY_IMAGES = 10_000
+SUBJECT_COLUMNS = ("kind", "model", "trial", "engine", "precision", "device")
 STUDY_SEC = {  # by the reference study: subject, its model here, device, seconds for its 10,000 test images
     ("study: transforms image by image", None, "cpu"): 0.754,
     ("study: fc", "fc", "cuda"): 0.140,
@@ -23,15 +23,18 @@ STUDY_SEC = {  # by the reference study: subject, its model here, device, second
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Series:
-    """One subject at one batch size, ready to be measured."""
+    """One subject at one batch size, and what was measured of it up to now."""
 
     subject: Subject
     batch_size: int
     checked: SubjectCheck
     plan: SeriesPlan
     rates: Rates
+    passes: list[Pass] = field(default_factory=list)
+    fault: str = ""
+    """Why it ended before its last pass."""
 
 
 def session_facts(threads: int, seed: int) -> Row:
@@ -50,10 +53,13 @@ def session_facts(threads: int, seed: int) -> Row:
 
 
 def timing_row(series: Series, number: int, measured: Pass) -> Row:
-    """One pass."""
+    """Return the row of one pass: of its load, what is left of the raw counts."""
     subject, checked, plan = series.subject, series.checked, series.plan
+    columns = asdict(measured)
+    columns["other_load"] = columns.pop("other_busy_sec") / columns.pop("turn_sec")
     return {
-        **_of_subject(subject),
+        "subject": subject.name,
+        **{name: getattr(subject, name) for name in SUBJECT_COLUMNS},
         "memory_format": checked.memory_format,
         "gpu_model": checked.gpu_model,
         "driver": checked.driver,
@@ -72,7 +78,7 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
         else "the pipeline in float32",
         "share_95": checked.share_95,
         "share_99": checked.share_99,
-        **_told(measured),
+        **columns,
         "energy_j": plan.energy_j,
         "power_w": plan.power_w,
         "measured_at": datetime.now(UTC),
@@ -99,15 +105,3 @@ def study_rows() -> list[Row]:
         }
         for (name, model, device), sec in STUDY_SEC.items()
     ]
-
-
-def _told(measured: Pass) -> dict[str, Any]:
-    """A pass without the raw counts behind its load."""
-    columns = asdict(measured)
-    columns["other_load"] = columns.pop("other_busy_sec") / columns.pop("turn_sec")
-    return columns
-
-
-def _of_subject(subject: Subject) -> dict[str, Any]:
-    fields = ("kind", "model", "trial", "engine", "precision", "device")
-    return {"subject": subject.name, **{name: getattr(subject, name) for name in fields}}

@@ -9,43 +9,41 @@ from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 
 
-def test_images(storage: str, run: str | None, data: str) -> ImageSet:
-    """The test split of a run, or of a data source without one.
+def test_images(storage: Path, run: str) -> ImageSet:
+    """Load the test split of a run.
 
-    Raises ValueError when there is no such run, or when its data is no longer what it was.
+    Raises UsageError when there is no such run, or when its data is no longer what it was.
     """
-    if run is None:
-        return load(data).test
-    rows = rows_of(Path(storage) / "tables", "runs", run)
+    rows = rows_of(storage / "tables", "runs", run)
     if not rows:
-        known = known_runs(Path(storage).glob("tables/runs/run=*"), "give another --storage")
+        known = known_runs(storage.glob("tables/runs/run=*"), "give another --storage")
         raise UsageError(f"--run {run}: {storage} has no such run; {known}")
     images = load(rows[0]["data"]).test
     if images.fingerprint != rows[0]["test_fingerprint"]:
-        raise ValueError(
-            f"--run {run}: {rows[0]['data']} now holds other test images than when the run was made: bring those back"
+        raise UsageError(
+            f"--run {run}: {rows[0]['data']} now holds other test images than when the run was "
+            "made: bring those back"
         )
     return images
 
 
 def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
-    """The trained networks of a run, confirmations left out, by trial.
+    """Find the trained networks of a run that is there, by trial, without repeats of others.
 
-    Raises ValueError when the run has none yet.
+    Raises UsageError when the run has none yet.
     """
-    confirming = {
-        row["trial"]
-        for row in rows_of(storage / "tables", "trials", run)
-        if row["confirms"] is not None
-    }
-    model = rows_of(storage / "tables", "runs", run)[0]["model"]
+    tables = storage / "tables"
+    trials = rows_of(tables, "trials", run)
+    repeats = {row["trial"] for row in trials if row["confirms"] is not None}
+    model = rows_of(tables, "runs", run)[0]["model"]
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
         trial = read_header(path).facts["trial"]
-        if trial not in confirming:
+        if trial not in repeats:
             found.append(Finalist(trial, model, str(path)))
     if not found:
-        raise ValueError(
-            f"--run {run}: it has no finalists yet; finish it with: python -m tuner.run --resume {run}"
+        raise UsageError(
+            f"--run {run}: it has no finalists yet; finish it with: "
+            f"python -m tuner.run --resume {run}"
         )
     return tuple(found)

@@ -14,7 +14,7 @@ MARKS = {"valid": "", "unfinished": "unfinished", "warning": "warning", "invalid
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
-def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
+def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
     """Print everything about a session's rows and its subjects' cards, one JSON line last; False without any."""
     timings = pd.DataFrame(rows)
     passes = comparison.passes(timings)
@@ -33,7 +33,7 @@ def tell(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
     return True
 
 
-def tell_short(console: Console, rows: Sequence[Row]) -> None:
+def print_speeds(console: Console, rows: Sequence[Row]) -> None:
     """The table of speeds alone, and its caveats."""
     passes = comparison.passes(pd.DataFrame(rows))
     if passes.empty:

@@ -1,115 +1,137 @@
-"""What is timed, and how often: every setting, checked before anything starts."""
+"""What is timed, and how often: every setting of the command, declared and checked once."""
 
-import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from analysis.timing import machine
+from analysis.commands import DEFAULT_STORAGE
 from analysis.timing.protocol import PASSES, SERIES_SEC
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
-from trainables.data.image_set import ImageSet
+from trainables.errors import UsageError
+from trainables.settings_fields import declared, setting
 
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
 IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
+OWN_FUNCTION = "package.module:function"
 SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000, 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimingConfig:
-    """Raises ValueError for what can't be measured here."""
+class TimingSettings:
+    """Every setting of `python -m analysis.timing`. What is empty or None suits the machine.
 
-    run: str
-    """Whose timings table is written."""
-    storage: str = "results"
-    images: ImageSet
-    """What a pass goes over."""
-    finalists: tuple[Finalist, ...] = ()
-    own: tuple[str, ...] = ()
-    """Functions of the person's own, as package.module:function."""
-    only: tuple[str, ...] = ()
-    """Shell patterns of subjects' names; none takes all."""
-    devices: tuple[str, ...] = ()
-    """None takes all there are."""
-    batch_sizes: tuple[int, ...] = ()
-    """None takes BATCH_SIZES, as far as the images reach."""
-    passes: int = PASSES
-    series_sec: float = SERIES_SEC
-    """How long a series may take; its passes are cut to fewer images if need be."""
-    threads: int = 0
-    """0 takes a thread a core."""
-    seed: int = 0
+    Raises UsageError with one sentence for the first setting that can't be measured here.
+    """
+
+    run: str | None = setting(
+        None,
+        "a finished search: its finalists are timed, on its test images",
+        default_text="none",
+        metavar="NAME",
+    )
+    data: str | None = setting(
+        None,
+        "without --run: whose test images, as for tuner.run; the tables then go to a run "
+        "timing-DATE-TIME",
+        default_text="auto",
+        metavar="SOURCE",
+    )
+    storage: str = setting(DEFAULT_STORAGE, "where runs are kept, s3:// too")
+    subject: tuple[str, ...] = setting(
+        (),
+        "a function of your own; may be given several times",
+        default_text="none",
+        repeated=True,
+        metavar=OWN_FUNCTION,
+    )
+    only: tuple[str, ...] = setting(
+        (),
+        "subjects by name, as in a shell: 'torchvision*'; your own are timed in any case",
+        default_text="all",
+        metavar="PATTERN",
+    )
+    devices: tuple[str, ...] = setting(
+        (), "where to time", default_text="all there are", choices=DEVICES, metavar="DEVICE"
+    )
+    batch_sizes: tuple[int, ...] = setting(
+        (),
+        "images a call",
+        default_text=" ".join(str(size) for size in BATCH_SIZES),
+        least=1,
+        metavar="N",
+    )
+    passes: int = setting(PASSES, "timed passes per series", least=2)
+    images: int | None = setting(
+        None, "images per pass", default_text=f"the test split, at most {IMAGES}", least=1
+    )
+    series_sec: float = setting(
+        SERIES_SEC,
+        "how long a series may take; beyond that its passes go over fewer images",
+        least=0.1,
+        metavar="SEC",
+    )
+    threads: int | None = setting(None, "CPU threads", default_text="one a core", least=1)
+    seed: int = setting(0, "draws the order of the series")
 
     def __post_init__(self) -> None:
-        for device in self.devices:
-            if device not in DEVICES:
-                raise ValueError(
-                    f"--devices {device}: there is no such device; give {' or '.join(DEVICES)}"
-                )
-            if device == "cuda" and not torch.cuda.is_available():
-                raise ValueError(
-                    "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu"
-                )
-        for size in self.batch_sizes:
-            if not 1 <= size <= len(self.images):
-                raise ValueError(
-                    f"--batch-sizes {size}: {len(self.images):,} images are timed; "
-                    f"give sizes between 1 and {len(self.images)}"
-                )
-        least = {
-            "--passes": (self.passes, 2),
-            "--series-sec": (self.series_sec, 0.1),
-            "--threads": (self.threads, 0),
-        }
-        for flag, (value, minimum) in least.items():
-            if not value >= minimum:
-                raise ValueError(f"{flag} must be at least {minimum:g}, but got {value:g}")
-        if not math.isfinite(self.series_sec):
-            raise ValueError(
-                f"--series-sec {self.series_sec}: give a number of seconds; 86400 is a day"
+        # Here, since they import PyTorch: --help would take 2 s
+        import torch
+
+        from analysis.timing import machine
+
+        for name, one in SETTINGS.items():
+            one.check(name, getattr(self, name))
+        if self.run and self.data:
+            raise UsageError("--data goes without --run: a run is timed on its own test images")
+        if "cuda" in self.devices and not torch.cuda.is_available():
+            raise UsageError(
+                "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu"
             )
-        if self.threads > machine.cores():
-            raise ValueError(
+        if self.threads and self.threads > machine.cores():
+            raise UsageError(
                 f"--threads {self.threads}: there are {machine.cores()} cores; give at most that"
             )
-        for name in self.own:
+        for name in self.subject:
             if not re.fullmatch(r"[\w.]+:\w+", name):
-                raise ValueError(
-                    f"--subject {name!r}: give a function of your own as package.module:function"
+                raise UsageError(
+                    f"--subject {name!r}: give a function of your own as {OWN_FUNCTION}"
                 )
-        self._fill_in()
 
-    def _fill_in(self) -> None:
+    def subjects(self, finalists: Sequence[Finalist] = ()) -> list[Subject]:
+        """List who is timed. Raises UsageError where a pattern of `only` fits nobody."""
+        import torch  # here for the same reason as above
+
         found = DEVICES if torch.cuda.is_available() else DEVICES[:1]
-        sizes = {min(size, len(self.images)) for size in self.batch_sizes or BATCH_SIZES}
-        object.__setattr__(self, "devices", tuple(dict.fromkeys(self.devices or found)))
-        object.__setattr__(self, "own", tuple(dict.fromkeys(self.own)))
-        object.__setattr__(self, "batch_sizes", tuple(sorted(sizes)))
-        object.__setattr__(self, "threads", self.threads or machine.cores())
+        devices = dict.fromkeys(self.devices or found)
+        return chosen(catalogue(devices, finalists, dict.fromkeys(self.subject)), self.only)
 
-    @property
-    def subjects(self) -> list[Subject]:
-        """Who is timed. Raises ValueError when a pattern of `only` fits nobody."""
-        return chosen(catalogue(self.devices, self.finalists, self.own), self.only)
+    def sizes(self, images: int) -> list[int]:
+        """Return the batch sizes that are timed where there are so many images, ascending.
 
-    @property
-    def tables(self) -> Path:
-        """Where tables lie."""
-        return Path(self.storage) / "tables"
+        Raises UsageError for one that is larger than that.
+        """
+        for size in self.batch_sizes:
+            if size > images:
+                raise UsageError(
+                    f"--batch-sizes {size}: {images:,} images are timed; "
+                    f"give sizes between 1 and {images}"
+                )
+        return sorted({min(size, images) for size in self.batch_sizes or BATCH_SIZES})
 
 
-def short_form(run: str, storage: str, images: ImageSet, best: Finalist, seed: int) -> TimingConfig:
-    """What the end of a search can afford: the best network and its ceiling against torchvision."""
-    return TimingConfig(
-        run=run,
-        storage=storage,
-        images=images.first(min(SHORT_IMAGES, len(images))),
-        finalists=(best,),
-        only=(*TORCHVISION, FACTORS, f"trial {best.trial}"),
-        batch_sizes=tuple(min(size, len(images)) for size in SHORT_SIZES),
+SETTINGS = declared(TimingSettings)
+"""What is declared of each setting, by name, in the order of `--help`."""
+
+
+def short_form(trial: int, images: int, seed: int) -> TimingSettings:
+    """Return what the end of a search can afford, for `images` of at most SHORT_IMAGES.
+
+    That is the network of `trial` and its ceiling against torchvision.
+    """
+    return TimingSettings(
+        only=(*TORCHVISION, FACTORS, f"trial {trial}"),
+        batch_sizes=tuple(min(size, images) for size in SHORT_SIZES),
         passes=SHORT_PASSES,
         series_sec=SHORT_SERIES_SEC,
         seed=seed,

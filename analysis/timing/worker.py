@@ -23,6 +23,7 @@ from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
 from analysis.timing.subjects import Subject
 from trainables.metrics import cosine_accuracy, cosine_similarity
 from trainables.pipelines.study import TARGET_SHAPE
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
 STIR_SEC = (
@@ -89,13 +90,13 @@ class Pass:
 class Timed:
     """A subject that is measured."""
 
-    def __init__(self, subject: Subject, images: Tensor, truths: Tensor) -> None:
+    def __init__(self, subject: Subject, images: Tensor, targets: Tensor) -> None:
         self.subject = subject
         self.device = torch.device(subject.device)
         self.runner: Runner = build(subject)
         self.card = limits.card(self.runner.network) if self.runner.network is not None else None
-        self.images, self.truths = images, truths
-        self.results = torch.empty_like(truths)
+        self.images, self.targets = images, targets
+        self.results = torch.empty_like(targets)
         on_gpu = self.device.type == "cuda"
         self.host = HostStopwatch(synchronize=torch.cuda.synchronize if on_gpu else lambda: None)
         self.device_stopwatch: Stopwatch = CudaStopwatch(torch.cuda) if on_gpu else self.host
@@ -116,11 +117,11 @@ class Timed:
         self._checked = self.results[:COMPARED][: len(images)].clone()
         expected = self.runner.expected(images[:COMPARED])
         difference = float((self.results[: len(expected)] - expected).abs().max())
-        cosines = cosine_similarity(self.results, self.truths)
+        cosines = cosine_similarity(self.results, self.targets)
         return SubjectCheck(
             max_difference=difference,
-            share_95=None if speed_alone else cosine_accuracy(cosines, 0.95),
-            share_99=None if speed_alone else cosine_accuracy(cosines, 0.99),
+            share_95=None if speed_alone else cosine_accuracy(cosines, THRESHOLD),
+            share_99=None if speed_alone else cosine_accuracy(cosines, STRICT_THRESHOLD),
             differs=self._differs(difference),
             memory_format=self.runner.memory_format,
             card=self.card,
@@ -281,7 +282,7 @@ def prepare(subject: Subject, images_file: Path) -> SubjectCheck:
     global _timed
     with _in_one_line():
         tensors = load_file(images_file)
-        _timed = Timed(subject, tensors["images"], tensors["truths"])
+        _timed = Timed(subject, tensors["images"], tensors["targets"])
         return _timed.check()
 
 

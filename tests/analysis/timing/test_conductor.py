@@ -1,17 +1,25 @@
+"""A session: who is measured in which order, what is left out, and what the tables then hold."""
+
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import psutil
 import pytest
 
 from analysis.console import Console
 from analysis.tables.files import Row, read
+from analysis.timing import conductor, machine
 from analysis.timing.conductor import conduct
 from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import TimingConfig
+from analysis.timing.timing_settings import TimingSettings
+from tests.analysis.timing.in_process import InProcess
 from trainables.data import photos
+from trainables.errors import UsageError
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
+from trainables.training.loop import Examples
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)
@@ -36,32 +44,41 @@ class Sessions(NamedTuple):
     rows: list[list[Row]]
     tables: list[pd.DataFrame]
     lines: list[list[str]]
-    children: set[int]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_process() -> Iterator[None]:
+    """No subject has a process; what would be closed is noted."""
+    with pytest.MonkeyPatch.context() as patch:
+        InProcess.started, InProcess.closed = [], []
+        patch.setattr(conductor, "SubjectProcess", InProcess)
+        patch.setattr(conductor, "close_all", InProcess.closed.extend)
+        yield
 
 
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
+def examples() -> Examples:
+    images = photos.load().test.first(20).images
+    return Examples(images, make_targets(reference, images))
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory, examples: Examples) -> Sessions:
     """The first with other weights beside a function of one's own, the last with what has to be left out."""
     storage = tmp_path_factory.mktemp("sessions")
-    images = photos.load().test.first(20)
     right, slow = f"{OWN}:right", f"{OWN}:slow"
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    made = Sessions(storage, [], [], [], set())
+    made = Sessions(storage, [], [], [])
     for seed, own, finalists, only in (
-        (5, (right,), (), (right, "matrix, factors")),
+        (5, (right,), [], (right, "matrix, factors")),
         (
             0,
             (right, slow),
-            (Finalist(7, "separable", "no/such.safetensors"),),
+            [Finalist(7, "separable", "no/such.safetensors")],
             (right, slow, "trial 7"),
         ),
     ):
-        config = TimingConfig(
-            run="run",
-            storage=str(storage),
-            images=images,
-            finalists=finalists,
-            own=own,
+        settings = TimingSettings(
+            subject=own,
             only=only,
             devices=("cpu",),
             batch_sizes=SIZES,
@@ -70,15 +87,12 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
             seed=seed,
         )
         console = Told()
+        subjects = settings.subjects(finalists)
         with console:
-            made.rows.append(conduct(config, config.subjects, console))
+            rows = conduct(settings, subjects, examples, storage / "tables", "run", console)
+        made.rows.append(rows)
         made.tables.append(read(storage / "tables", "timings", "run"))
         made.lines.append(console.lines)
-    made.children.update(
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if child.pid not in before and "spawn_main" in " ".join(child.cmdline())
-    )
     return made
 
 
@@ -161,29 +175,62 @@ def test_the_cards_of_earlier_sessions_stay(sessions: Sessions) -> None:
     assert list(read(sessions.storage / "tables", "cards", "run").subject) == ["matrix, factors"]
 
 
-def test_no_process_of_a_subject_is_left(sessions: Sessions) -> None:
-    assert not sessions.children
+@pytest.mark.usefixtures("sessions")
+def test_every_process_that_was_started_is_closed() -> None:
+    assert InProcess.closed == InProcess.started
+    assert len(InProcess.started) == 5  # one for each subject of each session
+
+
+def test_subjects_have_a_thread_a_core_unless_told_otherwise(sessions: Sessions) -> None:
+    assert {process.threads for process in InProcess.started} == {machine.cores()}
+    assert set(measured(sessions.rows[0]).threads) == {machine.cores()}
+
+
+def settings_for(function: str, **more: object) -> TimingSettings:
+    name = f"{OWN}:{function}"
+    return TimingSettings(subject=(name,), only=(name,), devices=("cpu",), **more)
 
 
 def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_invalid(
-    tmp_path: Path,
+    tmp_path: Path, examples: Examples
 ) -> None:
-    config = TimingConfig(
-        run="run",
-        storage=str(tmp_path),
-        images=photos.load().test.first(20),
-        own=(f"{OWN}:tires",),
-        only=("matrix, factors",),
-        devices=("cpu",),
-        batch_sizes=(20,),
-        passes=1000,
-        series_sec=100.0,
-    )
-    tiring = [subject for subject in config.subjects if subject.kind == "own"]
+    settings = settings_for("tires", batch_sizes=(20,), passes=1000, series_sec=100.0)
     console = Told()
-    passes = measured(conduct(config, tiring, console))
+    rows = conduct(settings, settings.subjects(), examples, tmp_path, "run", console)
+    passes = measured(rows)
     assert 1 <= len(passes) < 1000
     assert set(passes.verdict) == {"invalid"}
-    fault = f"it ended in pass {len(passes) + 1}: RuntimeError: tired"
+    fault = f"it ended in pass {len(passes) + 1}: tired"
     assert set(passes.reason) == {fault}
     assert f"{OWN}:tires at batch 20: {fault}" in console.lines
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            "wrong_shape",
+            "makes (20, 28, 28) torch.float32 of 20 images: it has to return a tensor "
+            "(20, 1, 28, 28)",
+        ),
+        ("no_such_function", "has no attribute 'no_such_function'"),
+    ],
+)
+def test_a_function_of_your_own_that_does_not_work_is_a_mistake(
+    function: str, message: str, tmp_path: Path, examples: Examples
+) -> None:
+    settings = settings_for(function)
+    with pytest.raises(UsageError) as refused:
+        conduct(settings, settings.subjects(), examples, tmp_path, "run", Told())
+    assert str(refused.value).startswith(f"--subject {OWN}:{function} can't be ")
+    assert message in str(refused.value)
+    assert not list(tmp_path.glob("timings/*"))
+    assert InProcess.closed == InProcess.started
+
+
+def test_what_takes_one_image_at_a_time_is_measured_at_batch_one(
+    tmp_path: Path, examples: Examples
+) -> None:
+    settings = TimingSettings(only=("Pillow",), devices=("cpu",), batch_sizes=(20,), passes=2)
+    rows = conduct(settings, settings.subjects(), examples, tmp_path, "run", Told())
+    assert set(measured(rows).batch_size) == {1}

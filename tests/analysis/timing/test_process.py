@@ -23,7 +23,7 @@ OWN = "tests.analysis.timing.own_subjects"
 def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = photos.load().test.first(20).images.contiguous()
     path = tmp_path_factory.mktemp("images") / "images.safetensors"
-    save_file({"images": images, "truths": make_targets(reference, images)}, path)
+    save_file({"images": images, "targets": make_targets(reference, images)}, path)
     return path
 
 

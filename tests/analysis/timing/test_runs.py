@@ -68,17 +68,12 @@ def trained(storage: Path, trial: int, name: str = "a-run") -> str:
 
 def test_a_run_is_timed_on_its_own_test_images(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
-    images = runs.test_images(str(tmp_path), "a-run", "auto")
+    images = runs.test_images(tmp_path, "a-run")
     assert (images.split, len(images), images.fingerprint) == (
         "test",
         3,
         load(data).test.fingerprint,
     )
-
-
-def test_without_a_run_the_test_images_are_those_of_the_data(tmp_path: Path, data: str) -> None:
-    images = runs.test_images(str(tmp_path / "nowhere"), None, data)
-    assert (images.split, images.fingerprint) == ("test", load(data).test.fingerprint)
 
 
 def test_an_unknown_run_is_refused_with_the_names_that_there_are(tmp_path: Path, data: str) -> None:
@@ -87,7 +82,7 @@ def test_an_unknown_run_is_refused_with_the_names_that_there_are(tmp_path: Path,
     known = "give one of first, second, or give another --storage"
     message = f"--run third: {tmp_path} has no such run; {known}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        runs.test_images(str(tmp_path), "third", "auto")
+        runs.test_images(tmp_path, "third")
 
 
 def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
@@ -95,7 +90,7 @@ def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
         ValueError,
         match=r"^--run a-run: .* has no such run; there is none yet: give another --storage$",
     ):
-        runs.test_images(str(tmp_path), "a-run", "auto")
+        runs.test_images(tmp_path, "a-run")
 
 
 def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str) -> None:
@@ -103,7 +98,7 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str
     write_images(Path(data), seed=1)
     message = f"--run a-run: {data} now holds other test images than when the run was made: bring those back"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        runs.test_images(str(tmp_path), "a-run", "auto")
+        runs.test_images(tmp_path, "a-run")
 
 
 def test_finalists_are_the_trained_networks_by_trial_without_confirmations(

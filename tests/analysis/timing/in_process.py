@@ -1,0 +1,42 @@
+"""Subjects without processes of their own, so that what conducts them is tested in milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from analysis.timing.limits import Rates
+from analysis.timing.subjects import Subject
+from analysis.timing.worker import SubjectCheck, SubjectError, Timed
+from trainables.errors import first_line
+
+RATES = Rates(matrix_gflops=100.0, bandwidth_gb_per_sec=10.0)
+
+
+class InProcess:
+    """Stands for a SubjectProcess; `rates`, which take a second, are made up."""
+
+    started: list["InProcess"]
+    """All that there were since the test began; `in_process` empties it."""
+    closed: list["InProcess"]
+
+    def __init__(self, subject: Subject, threads: int) -> None:
+        self.subject = subject
+        self.threads = threads
+        self.started.append(self)
+
+    def prepare(self, images_file: Path) -> SubjectCheck:
+        tensors = load_file(images_file)
+        try:
+            self.timed = Timed(self.subject, tensors["images"], tensors["targets"])
+            return self.timed.check()
+        except Exception as error:
+            raise SubjectError(first_line(error)) from None
+
+    def call(self, method: str, *arguments: object) -> Any:
+        if method == "rates":
+            return RATES
+        try:
+            return getattr(self.timed, method)(*arguments)
+        except Exception as error:
+            raise SubjectError(first_line(error)) from None
