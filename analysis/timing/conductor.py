@@ -68,9 +68,7 @@ def conduct(
 class TimingSession:
     """The processes of all subjects, and the table that their passes go to."""
 
-    def __init__(
-        self, settings: TimingSettings, tables: Path, run: str, console: Console
-    ) -> None:
+    def __init__(self, settings: TimingSettings, tables: Path, run: str, console: Console) -> None:
         self.settings = settings
         self.threads = settings.threads or machine.cores()
         self.console = console
@@ -188,7 +186,9 @@ class TimingSession:
                 self.table.put(row | {"verdict": verdict, "reason": reason})
 
     def _progress(self, number: int, series: Series) -> None:
-        round_sec = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series)
+        round_sec = sum(
+            2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series
+        )
         passes = self.settings.passes
         self.console.progress(
             f"pass {number} of {passes}: {series.subject.name}, batch {series.batch_size}; "

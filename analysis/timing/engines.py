@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from analysis.timing import peers
 from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
+from trainables.errors import UsageError
 from trainables.export import ENDINGS, EndToEnd, export, load_exported
 from trainables.linear import dense_matrix, factors
 from trainables.networks.registry import build as build_network
@@ -27,7 +28,7 @@ from trainables.training.precision import Precision
 
 
 def build(subject: Subject) -> Runner:
-    """Raises ValueError when the subject can't be built."""
+    """Raises UsageError when the subject can't be built."""
     return ENGINES[subject.engine](subject)
 
 
@@ -134,9 +135,9 @@ def _own(subject: Subject) -> Runner:
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--subject {subject.name} can't be imported: {error}") from error
+        raise UsageError(f"--subject {subject.name} can't be imported: {error}") from error
     if not callable(function):
-        raise ValueError(f"--subject {subject.name} is not a function of images")
+        raise UsageError(f"--subject {subject.name} is not a function of images")
     device = torch.device(subject.device)
     return Runner(prepare=lambda images: images.to(device), run=function)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
+from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
@@ -61,12 +62,12 @@ def catalogue(
 def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
     """Those whose name fits one of the shell patterns, and a person's own; all without a pattern.
 
-    Raises ValueError for a pattern that fits none.
+    Raises UsageError for a pattern that fits none.
     """
     for pattern in patterns:
         if not any(fnmatchcase(subject.name, pattern) for subject in subjects):
             names = ", ".join(dict.fromkeys(repr(subject.name) for subject in subjects))
-            raise ValueError(f"--only {pattern!r} fits no subject: there are {names}")
+            raise UsageError(f"--only {pattern!r} fits no subject: there are {names}")
     if not patterns:
         return list(subjects)
     return [

@@ -104,7 +104,7 @@ class TimingSettings:
 
         found = DEVICES if torch.cuda.is_available() else DEVICES[:1]
         devices = dict.fromkeys(self.devices or found)
-        return chosen(catalogue(devices, finalists, dict.fromkeys(self.subject)), self.only)
+        return chosen(catalogue(devices, finalists, tuple(dict.fromkeys(self.subject))), self.only)
 
     def sizes(self, images: int) -> list[int]:
         """Return the batch sizes that are timed where there are so many images, ascending.

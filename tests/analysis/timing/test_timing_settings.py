@@ -115,9 +115,7 @@ def test_where_there_is_no_gpu_the_cpu_is_timed() -> None:
         (1, [1]),
     ],
 )
-def test_the_usual_batch_sizes_reach_as_far_as_the_images(
-    count: int, sizes: list[int]
-) -> None:
+def test_the_usual_batch_sizes_reach_as_far_as_the_images(count: int, sizes: list[int]) -> None:
     assert TimingSettings().sizes(count) == sizes
 
 
