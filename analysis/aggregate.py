@@ -20,10 +20,11 @@ from filelock import FileLock, Timeout
 
 from analysis.commands import command_text
 from analysis.console import Console
-from analysis.tables.copies import Copy, furthest
+from analysis.tables.copies import Copy, most_complete
 from analysis.tables.csv_files import write_csv_files
-from analysis.tables.files import table_path, written_aside
-from analysis.tables.table_sources import BUCKET, Place, open_out, open_place
+from analysis.tables.files import table_path
+from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
+from trainables.atomic_write import atomic_write
 from trainables.command_line import command, complain, prog
 from trainables.errors import UsageError
 
@@ -48,11 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console()
     try:
-        sources = [open_place(source) for source in options.sources]
+        sources = [open_source(source) for source in options.sources]
         out = _prepared(options.out, sources)
         with console, FileLock(out / ".lock", timeout=0):
-            outcomes = list(_collect_all(sources, open_out(out), console))
-            broken = write_csv_files(open_out(out), out / "csv", console) if options.csv else []
+            outcomes = list(_collect_all(sources, open_collection(out), console))
+            broken = (
+                write_csv_files(open_collection(out), out / "csv", console) if options.csv else []
+            )
     except Timeout as error:
         raise UsageError(
             f"another process is collecting into {options.out}: wait for it to end"
@@ -89,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prepared(out: str, sources: Sequence[Place]) -> Path:
+def _prepared(out: str, sources: Sequence[TableSource]) -> Path:
     """The directory OUT, made where there is none. Raises UsageError when it can't be one."""
     directory = Path(out)
     if "://" in out:
@@ -109,7 +112,9 @@ def _prepared(out: str, sources: Sequence[Place]) -> Path:
     return directory
 
 
-def _collect_all(sources: Sequence[Place], out: Place, console: Console) -> Iterator[Outcome]:
+def _collect_all(
+    sources: Sequence[TableSource], out: TableSource, console: Console
+) -> Iterator[Outcome]:
     runs = sorted({run for source in sources for run in source.runs})
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -122,7 +127,7 @@ def _collect_all(sources: Sequence[Place], out: Place, console: Console) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
+def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outcome:
     """Bring OUT's copy of one run to the furthest state that there is of it."""
     copies: list[Copy] = []
     for source in sources:
@@ -131,15 +136,15 @@ def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
     kept = Copy.read(out, run, copies)
     problems = [problem for copy in copies for problem in copy.problems()]
     try:
-        best = furthest([*copies, kept] if kept.files else copies)
-    except ValueError as error:
+        best = most_complete([*copies, kept] if kept.files else copies)
+    except UsageError as error:
         return Outcome(problems=(*problems, str(error)))
     problems += [
         _nameless(copy, best)
         for copy in copies
         if copy is not best and best.identity and not copy.identity
     ]
-    wanted = {table: file.today() for table, file in best.files.items() if not file.problems}
+    wanted = {table: file.data for table, file in best.files.items() if not file.problems}
     problems += kept.problems(but=wanted)
     new = {
         table: data
@@ -147,14 +152,14 @@ def _collect(run: str, sources: Sequence[Place], out: Place) -> Outcome:
         if table not in kept.files or kept.files[table].data != data
     }
     for table, data in new.items():
-        with written_aside(table_path(Path(out.root), table, run)) as file:
-            file.write(data)
+        with atomic_write(table_path(Path(out.root), table, run)) as aside:
+            aside.write_bytes(data)
     return Outcome(len(new), len(wanted) - len(new), tuple(problems))
 
 
 def _nameless(copy: Copy, best: Copy) -> str:
     return (
-        f"the run {copy.run} in {copy.place.name} has no readable row that tells whether it is the one {best}, "
+        f"the run {copy.run} in {copy.source.name} has no readable row that tells whether it is the one {best}, "
         "and nothing of it was collected: mend its table runs"
     )
 

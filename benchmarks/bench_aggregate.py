@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from analysis.tables.files import table_path, write_parquet
+from analysis.tables.files import publish
 from analysis.tables.schema import TABLES, arrow_schema
 from benchmarks.common import alternate, ratio, report
 
@@ -80,12 +80,9 @@ def make(storage: Path, runs: int) -> None:
             )
         for number in range(runs):
             run = f"run-{number:04}"
-            path = table_path(storage / "tables", table, run)
-            path.parent.mkdir(parents=True)
             named = pa.array([run] * len(content)).dictionary_encode()
-            columns = [named, *content.columns]
-            with path.open("wb") as file:
-                write_parquet(pa.table(columns, schema=arrow_schema(table)), file)
+            of_run = pa.table([named, *content.columns], schema=arrow_schema(table))
+            publish(storage / "tables", table, run, of_run)
 
 
 def cost(*arguments: str) -> tuple[float, float]:

@@ -22,6 +22,8 @@ class Hyperparameter:
     """What the column of the trials table says."""
     unit: str = ""
     kind: type[int] | type[float] = float
+    optional: bool = False
+    """Whether some networks have none, so that its column may be null."""
     log: bool = False
     """Whether it is drawn, and drawn in charts, on a logarithmic scale."""
     low: float
@@ -56,7 +58,8 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
             name="dropout",
             label="Dropout",
             short="dropout",
-            meaning="share of activations dropped",
+            meaning="fraction of the activations that are dropped",
+            optional=True,
             low=0.0,
             high=1.0,
             high_included=False,

@@ -154,9 +154,7 @@ def _spread(samples: pd.DataFrame, own: pd.DataFrame, count: int) -> list[int]:
 
 
 def _by_rank(own: pd.DataFrame, order: str, count: int) -> list[int]:
-    places = own["rank"].fillna(
-        own.cosine.rank(method="first") - 1
-    )  # older tables: among the images that they keep
+    places = own["rank"]
     middle = {
         "worst": places.min(),
         "best": places.max(),

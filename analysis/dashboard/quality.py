@@ -84,8 +84,6 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
     difference = right.toggle("Difference", key=f"difference{number or ''}", bind="query-params")
     cells, rows = views.image_grid(samples, kept, order or "spread", of, SHOWN, difference)
     note = "Input, what the pipeline makes of it, and each network's best trial with its cosine similarity."
-    if order != "spread" and samples["rank"].isna().all():
-        note += " Older runs: the worst, median and best of those that were kept."
     if difference:
         note += " Difference: red where it is too bright, blue where too dark."
     picture("Images", note, f"images {number}", charts.images, cells, rows)

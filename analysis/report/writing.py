@@ -17,9 +17,10 @@ from analysis.console import Console
 from analysis.report import facts
 from analysis.report.answer import answer, commands
 from analysis.report.figures import Tables, figures
-from analysis.tables.files import Row, read, rows_of, written_aside
+from analysis.tables.files import Row, read, rows_of
 from analysis.tables.ranking import ranked
 from analysis.timing import comparison
+from trainables.atomic_write import atomic_write
 
 PAGE = "report.html"
 
@@ -45,14 +46,14 @@ def write(
         console.progress(f"drawing {name}")
         made = future.result()
         for kind, content_bytes in made.items():
-            with written_aside(out / f"{name}.{kind}") as file:
-                file.write(content_bytes)
+            with atomic_write(out / f"{name}.{kind}") as aside:
+                aside.write_bytes(content_bytes)
         drawn[name]["uri"] = "data:image/svg+xml;base64," + base64.b64encode(made["svg"]).decode()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     path = out / PAGE
-    with written_aside(path) as file:
-        file.write(template.render(drawn=drawn, **told).encode())
+    with atomic_write(path) as aside:
+        aside.write_text(template.render(drawn=drawn, **told))
     return path
 
 

@@ -15,8 +15,8 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileType
 
 from analysis.console import Console
-from analysis.tables.files import written_aside
 from analysis.tables.table_sources import BUCKET, READINGS, is_refusal, reason, resolved
+from trainables.atomic_write import atomic_write
 from trainables.data.cache_dir import cache_directory
 from trainables.errors import UsageError
 
@@ -157,8 +157,8 @@ class Bucket:
             if (after.mtime_ns, after.size) == (info.mtime_ns, info.size) and len(
                 data
             ) == info.size:
-                with written_aside(self.copy / self._relative(info)) as file:
-                    file.write(data)
+                with atomic_write(self.copy / self._relative(info)) as aside:
+                    aside.write_bytes(data)
                 return info, time.time() - info.mtime_ns / 1e9 < YOUNG_SEC
             info = after
         return None
@@ -178,8 +178,8 @@ class Bucket:
             try:
                 yield synced
             finally:
-                with written_aside(path) as file:
-                    file.write(json.dumps(synced).encode())
+                with atomic_write(path) as aside:
+                    aside.write_text(json.dumps(synced))
 
 
 class Sending:

@@ -1,6 +1,5 @@
 """A file's content against the schema: what is wrong with it, in sentences that name column and row."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -9,22 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from analysis.tables.files import write_parquet
-from analysis.tables.schema import (
-    KEYS,
-    TABLES,
-    VERSION,
-    Column,
-    arrow_schema,
-    brought_up,
-    file_version,
-)
+from analysis.tables.files import parsed
+from analysis.tables.schema import KEYS, TABLES, Column, arrow_schema, schema_problems
 
 Flags = npt.NDArray[np.bool_]
+"""One flag a row; without any where no row can be meant."""
 NONE = np.zeros(0, bool)
-TODAY = {table: arrow_schema(table) for table in TABLES}
 
 
 @dataclass(frozen=True)
@@ -34,84 +24,54 @@ class Checked:
     data: bytes
     problems: tuple[str, ...] = ()
     content: pa.Table | None = None
-    """Its rows with today's columns; None when they can't be had."""
-    current: bool = False
-    """Whether it was written by today's version of the schema."""
-
-    def today(self) -> bytes:
-        """The file as today's version writes it: its own bytes unless it is older."""
-        if self.current:
-            return self.data
-        rewritten = io.BytesIO()
-        write_parquet(self.content, rewritten)
-        return rewritten.getvalue()
+    """Its rows; None where they can't be had."""
 
 
 def check(data: bytes, table: str, run: str) -> Checked:
-    """`data` as the file of that table and run; rows are counted from 1, each column is named at most once."""
+    """Check the bytes of a file that should hold a run's rows of a table.
+
+    Rows are counted from 1. Each column is named once, with the first of its rows that is wrong.
+    """
     try:
-        raw = pq.ParquetFile(pa.BufferReader(data)).read(
-            use_threads=False
-        )  # callers read many files at once
-        raw.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return Checked(data, (f"can't be read: {str(error).partition(chr(10))[0]}",))
-    if raw.schema.equals(TODAY[table], check_metadata=True):
-        return Checked(data, tuple(_rows(raw, table, run)), raw, current=True)
-    problems = tuple(_form(raw.schema, table))
-    if problems:
-        return Checked(data, problems)
-    try:
-        content = pa.table(
-            brought_up(table, raw).columns, schema=TODAY[table]
-        )  # with today's metadata too
+        content = parsed(data)
     except ValueError as error:
-        return Checked(data, (str(error),))
-    return Checked(
-        data, tuple(_rows(content, table, run)), content, file_version(raw.schema) == VERSION
-    )
+        return Checked(data, (f"can't be read: {error}",))
+    problems = schema_problems(content.schema, table)
+    if problems:
+        return Checked(data, tuple(problems))
+    content = pa.table(content.columns, schema=arrow_schema(table))
+    return Checked(data, tuple(_wrong_rows(content, table, run)), content)
 
 
-def _form(schema: pa.Schema, table: str) -> Iterator[str]:
-    """Problems of the metadata and columns. Types of older versions are left to `brought_up`, which converts them."""
-    stated = (schema.metadata or {}).get(b"table", b"").decode(errors="replace")
-    version = file_version(schema)
-    if stated != table:
-        yield f"its metadata says that it is {f'the table {stated}' if stated else 'no table'}, should be {table}"
-    elif version > VERSION:
-        yield f"has schema version {version}, and this program reads up to {VERSION}: update transform-tuner"
-    else:
-        target = TODAY[table]
-        for field in schema:
-            if field.name not in target.names:
-                yield f"column {field.name}: is unknown to the table {table} of schema version {VERSION}"
-            elif version == VERSION and field.type != target.field(field.name).type:
-                yield f"column {field.name}: is {field.type}, should be {target.field(field.name).type}"
-
-
-def _rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
+def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
     for column, values in zip(TABLES[table], content.columns, strict=True):
-        for row, more in _first(_wrong(column, values, run)):
-            yield f"column {column.name}, row {row + 1}: {_is_not(column, values[row].as_py(), run)}{more}"
-    for row, more in _first(_repeated(content, KEYS[table])):
+        wrong = _wrong_values(column, values, run)
+        if wrong.any():
+            row = int(wrong.argmax())
+            value = _is_not(column, values[row].as_py(), run)
+            yield f"column {column.name}, row {row + 1}: {value}{_more(wrong)}"
+    repeated = _repeated(content, KEYS[table])
+    if repeated.any():
+        row = int(repeated.argmax())
         key = ", ".join(f"{name} {content.column(name)[row].as_py()}" for name in KEYS[table])
-        yield f"row {row + 1}: has the key of an earlier row ({key or 'one row a run'}){more}"
+        what = f"the key of an earlier row ({key or 'one row a run'})"
+        yield f"row {row + 1}: has {what}{_more(repeated)}"
 
 
-def _wrong(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
-    """Per row whether the value may not be there; empty where that is plain without a look at the values."""
+def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
+    """Flag the values that may not be there; NONE where that is plain without a look at them."""
     nulls, wrong = values.null_count, NONE
     if column.name == "run":
         wrong = pc.not_equal(values.cast(pa.string()), run).fill_null(True).to_numpy()
     elif column.range and nulls < len(values):
-        numbers, (low, high) = (
-            values.to_numpy(),
-            column.range,
-        )  # null becomes NaN, which is never inside
+        low, high = column.range
+        numbers = values.to_numpy()  # null becomes NaN, which is never inside
         wrong = ~((numbers >= low) & (numbers <= high))
     elif nulls and not column.nullable:
         wrong = values.is_null().to_numpy()
-    return wrong & values.is_valid().to_numpy() if column.nullable and len(wrong) else wrong
+    if column.nullable and len(wrong):
+        wrong = wrong & values.is_valid().to_numpy()
+    return wrong
 
 
 def _is_not(column: Column, value: object, run: str) -> str:
@@ -120,32 +80,33 @@ def _is_not(column: Column, value: object, run: str) -> str:
     if column.name == "run":
         return f"is {value}, should be {run} as its folder says"
     low, high = column.range or (0.0, inf)
-    return f"is {value}, should " + (
-        f"be {low:g} or more" if high == inf else f"lie between {low:g} and {high:g}"
-    )
+    if high == inf:
+        return f"is {value}, should be {low:g} or more"
+    return f"is {value}, should lie between {low:g} and {high:g}"
 
 
 def _repeated(content: pa.Table, key: tuple[str, ...]) -> Flags:
-    """Per row whether an earlier one has its key; empty where none has."""
-    columns = [content.column(name) for name in key]
-    lists = [
-        column.to_pylist() if column.null_count else column.to_numpy().tolist()
-        for column in columns
-    ]
-    rows = list(zip(*lists, strict=True)) if key else [()] * len(content)
+    """Flag the rows of which an earlier one has the key; NONE where no row is."""
+    if not key:
+        return np.arange(len(content)) > 0
+    lists = []
+    for name in key:
+        column = content.column(name)
+        lists.append(column.to_pylist() if column.null_count else column.to_numpy().tolist())
+    rows = list(zip(*lists, strict=True))
     if len(set(rows)) == len(rows):
         return NONE
-    firsts = {row: number for number, row in reversed(list(enumerate(rows)))}
-    return np.array([firsts[row] != number for number, row in enumerate(rows)])
+    seen: set[tuple[object, ...]] = set()
+    repeated = []
+    for row in rows:
+        repeated.append(row in seen)
+        seen.add(row)
+    return np.array(repeated)
 
 
-def _first(wrong: Flags) -> Iterator[tuple[int, str]]:
-    """The first row that is wrong, if one is, and in words how many more are."""
-    if wrong.any():
-        rows = np.flatnonzero(wrong)
-        yield (
-            int(rows[0]),
-            {1: "", 2: "; so is 1 more row"}.get(
-                len(rows), f"; so are {len(rows) - 1:,} more rows"
-            ),
-        )
+def _more(wrong: Flags) -> str:
+    """Say how many rows are wrong beside the first."""
+    more = int(wrong.sum()) - 1
+    if more == 0:
+        return ""
+    return "; so is 1 more row" if more == 1 else f"; so are {more:,} more rows"

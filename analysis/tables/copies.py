@@ -1,4 +1,4 @@
-"""Copies of one run in several places: whether they are the same run, and which of them got furthest."""
+"""Copies of one run in several places: are they the same run, and which of them is most complete."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -8,78 +8,78 @@ from threading import Semaphore
 
 from analysis.tables.checks import Checked, check
 from analysis.tables.files import Row
-from analysis.tables.schema import TABLES
-from analysis.tables.table_sources import Place
-from trainables.errors import UsageError
+from analysis.tables.table_sources import TableSource
+from trainables.errors import UsageError, first_line
 
 TIMING_TABLES = {"timings", "cards"}  # all that a timing without a search has
-CHECKING = Semaphore(
-    os.cpu_count() or 1
-)  # more threads than cores wait for files well, but fight for Python's lock
+# More threads than cores wait for files well, but fight for Python's lock
+CHECKING = Semaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A run as one place has it, read and checked."""
+    """A run as one source has it, read and checked."""
 
-    place: Place
+    source: TableSource
     run: str
     files: dict[str, Checked]
+    """By table."""
 
     @classmethod
-    def read(cls, place: Place, run: str, others: Sequence["Copy"] = ()) -> "Copy":
-        """Every table that the place has of the run, each file read once; what is in `others` too is checked there."""
-        known = {
-            table: [copy.files[table] for copy in others if table in copy.files] for table in TABLES
-        }
-        return cls(
-            place,
-            run,
-            {
-                table: read_file(place, table, run, known[table])
-                for table in place.runs.get(run, ())
-            },
-        )
+    def read(cls, source: TableSource, run: str, others: Sequence["Copy"] = ()) -> "Copy":
+        """Read every table that the source has of the run, each file once.
+
+        Args:
+            others: Copies that were read before; a file with the bytes of one of theirs is not
+                checked again.
+        """
+        files = {}
+        for table in source.runs.get(run, ()):
+            known = [copy.files[table] for copy in others if table in copy.files]
+            files[table] = checked_file(source, table, run, known)
+        return cls(source, run, files)
 
     def problems(self, but: Collection[str] = ()) -> list[str]:
-        """Whole sentences on every table `but` those."""
-        files = (
-            (self.place.where(table, self.run), file)
+        """Return what is wrong with its files, in whole sentences, without the tables `but`."""
+        return [
+            f"{self.source.where(table, self.run)}: {problem}"
             for table, file in self.files.items()
             if table not in but
-        )
-        return [f"{name}: {problem}" for name, file in files for problem in file.problems]
+            for problem in file.problems
+        ]
 
     @cached_property
     def identity(self) -> tuple[object, ...] | None:
-        """What no other run has: start, machine and seed. None where there is no row that tells."""
-        table, start = (
-            ("timings", "measured_at")
-            if set(self.files) <= TIMING_TABLES
-            else ("runs", "started_at")
-        )
+        """Start, machine and seed, which no two runs share; None where no row says them."""
+        if set(self.files) <= TIMING_TABLES:
+            table, start = "timings", "measured_at"
+        else:
+            table, start = "runs", "started_at"
         row = self._first(table, start)
         return (row[start], row["host"], row["seed"]) if row else None
 
-    def state(self, tables: set[str]) -> tuple[int, bool, int]:
-        """How far the run had got: more is further. Values that are not null are counted in `tables`."""
+    def completeness(self, tables: set[str]) -> tuple[int, bool, int]:
+        """Return how far the run had got, as something to compare: the larger the further.
+
+        These are its sessions, whether it has ended, and how many values in `tables` are not null.
+        """
         row = self._first("runs", "sessions") or {"sessions": 0, "ended_at": None}
-        contents = [
-            file.content
-            for table, file in self.files.items()
-            if table in tables and file.content is not None
-        ]
-        known = sum(
-            len(content) - column.null_count for content in contents for column in content.columns
-        )
+        known = 0
+        for table, file in self.files.items():
+            if table in tables and file.content is not None:
+                columns = file.content.columns
+                known += sum(len(column) - column.null_count for column in columns)
         return row["sessions"], row["ended_at"] is not None, known
 
     def __str__(self) -> str:
         start, host, seed = self.identity or (None, None, None)
-        return f"in {self.place.name} (of {start} on {host}, seed {seed})"
+        return f"in {self.source.name} (of {start} on {host}, seed {seed})"
 
     def _first(self, table: str, column: str) -> Row | None:
-        """A table's first row with a value there: in `timings`, unmeasured rows quote the study and come first."""
+        """Return a table's first row with a value in `column`.
+
+        In `timings`, rows that quote the study come first and say nothing of a machine.
+        """
         content = self.files[table].content if table in self.files else None
         if content is None:
             return None
@@ -87,32 +87,39 @@ class Copy:
         return rows[0] if rows else None
 
 
-def read_file(place: Place, table: str, run: str, known: Sequence[Checked] = ()) -> Checked:
-    """One file, read and checked, or found to be one of those that are `known`."""
+def checked_file(
+    source: TableSource, table: str, run: str, known: Sequence[Checked] = ()
+) -> Checked:
+    """Read and check one file; one with the bytes of a file that is `known` is taken for that."""
     try:
-        data = place.read(table, run)
-        same = next((file for file in known if file.data == data), None)
-        with CHECKING:
-            return same or check(data, table, run)
+        data = source.read(table, run)
     except OSError as error:
-        return Checked(b"", (f"can't be read: {str(error).partition(chr(10))[0]}",))
+        return Checked(b"", (f"can't be read: {first_line(error)}",))
+    for file in known:
+        if file.data == data:
+            return file
+    with CHECKING:
+        return check(data, table, run)
 
 
-def furthest(copies: Sequence[Copy]) -> Copy:
-    """The copy that got furthest, the first of equals. Raises UsageError when they are not all of one run.
+def most_complete(copies: Sequence[Copy]) -> Copy:
+    """Return the copy that got furthest, the first of equals.
 
-    A copy that does not tell which run it is counts only where no other does.
+    A copy that does not say which run it is counts only where no other does.
+
+    Raises:
+        UsageError: They are copies of two runs of one name.
     """
     if len(copies) == 1:
         return copies[0]
-    telling = [copy for copy in copies if copy.identity]
-    for other in telling:
-        if other.identity != telling[0].identity:
+    known = [copy for copy in copies if copy.identity]
+    for other in known:
+        if other.identity != known[0].identity:
             raise UsageError(
-                f"the run {other.run} {telling[0]} and the one {other} are two runs of one name, "
-                "and nothing of it was collected: collect one of them into another directory with --out"
+                f"the run {other.run} {known[0]} and the one {other} are two runs of one name, and "
+                "nothing of it was collected: collect one of them into another directory with --out"
             )
-    # Tables that have a problem somewhere are not counted: a damaged file does not make a run less far
+    # Tables that have a problem somewhere do not count: a damaged file makes no run less complete
     bad = {table for copy in copies for table, file in copy.files.items() if file.problems}
     sound = {table for copy in copies for table in copy.files} - bad
-    return max(telling or copies, key=lambda copy: copy.state(sound))
+    return max(known or copies, key=lambda copy: copy.completeness(sound))

@@ -2,46 +2,52 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 from pyarrow.csv import CSVWriter
 
 from analysis.console import Console
-from analysis.tables.copies import read_file
-from analysis.tables.files import written_aside
+from analysis.tables.copies import checked_file
 from analysis.tables.schema import TABLES, arrow_schema
-from analysis.tables.table_sources import Place
+from analysis.tables.table_sources import TableSource
+from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError
 
 
-def write_csv_files(place: Place, directory: Path, console: Console) -> list[str]:
-    """Write `directory`/TABLE.csv, whole or not at all, for each table that there is; what went wrong."""
+def write_csv_files(source: TableSource, directory: Path, console: Console) -> list[str]:
+    """Write `directory`/TABLE.csv, whole or not at all, for each table that has runs.
+
+    Returns:
+        A sentence for each file that was not written, since a file of `source` can't be read.
+    """
     problems = []
     for table in TABLES:
-        runs = sorted(run for run, tables in place.runs.items() if table in tables)
+        runs = sorted(run for run, tables in source.runs.items() if table in tables)
         path = directory / f"{table}.csv"
         console.progress(f"writing {path}")
         try:
             if runs:
-                with written_aside(path, keep_same=True) as file:
-                    _write(file, place, table, runs)
-        except ValueError as error:
+                with atomic_write(path, keep_same=True) as aside:
+                    _write(aside, source, table, runs)
+        except UsageError as error:
             problems.append(f"{path} was not written: {error}")
     return problems
 
 
-def _write(file: BinaryIO, place: Place, table: str, runs: Sequence[str]) -> None:
+def _write(path: Path, source: TableSource, table: str, runs: Sequence[str]) -> None:
     fields = [field for field in arrow_schema(table) if not pa.types.is_binary(field.type)]
-    schema = pa.schema([_plain(field) for field in fields])
-    with CSVWriter(file, schema) as writer:
+    schema = pa.schema([_csv_field(field) for field in fields])
+    with CSVWriter(path, schema) as writer:
         for run in runs:
-            found = read_file(place, table, run)
+            found = checked_file(source, table, run)
             if found.content is None:
-                raise UsageError(f"{place.where(table, run)}: {found.problems[0]}")
+                raise UsageError(f"{source.where(table, run)}: {found.problems[0]}")
             writer.write_table(found.content.select(schema.names).cast(schema))
 
 
-def _plain(field: pa.Field) -> pa.Field:
-    """The run as text: CSV has no dictionaries. Any column may be null, as files of OUT are not checked again."""
+def _csv_field(field: pa.Field) -> pa.Field:
+    """Return a column as CSV has it: no dictionaries, and null anywhere.
+
+    Files that were collected before are not checked again, and may have nulls where none should be.
+    """
     return pa.field(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)

@@ -1,123 +1,108 @@
 """Read and publish parquet tables: a file appears whole or not at all, and one writer owns it."""
 
-import filecmp
-import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.tables.schema import KEYS, TABLES, arrow_schema, brought_up
-from trainables.errors import UsageError
+from analysis.tables.schema import KEYS, TABLES, arrow_schema, schema_problems
+from trainables.atomic_write import atomic_write
+from trainables.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-WRITING_SHARE = 0.05  # of a run's time, at most, goes into writing a table that grows
+WRITING_FRACTION = 0.05  # of a run's time, at most, goes into writing a table that grows
 
 
 def table_path(tables: Path, table: str, run: str) -> Path:
-    """Where a run's table lies below the directory `tables`."""
+    """Return where a run's table lies below the directory `tables`."""
     return tables / f"{table}/run={run}/{table}.parquet"
 
 
-@contextmanager
-def written_aside(path: Path, keep_same: bool = False) -> Iterator[BinaryIO]:
-    """A file to write that takes `path`'s place once it is whole: flushed to the disk, then renamed.
-
-    When the writing breaks off, `path` is untouched; with `keep_same` it is too when the new file is the same.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(
-        f".{path.name}.part"
-    )  # one writer: what a killed one left is written over
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            if keep_same and path.exists() and filecmp.cmp(aside, path, shallow=False):
-                return
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) -> None:
-    """Replace a run's table by `rows`: written aside, flushed to the disk, then renamed.
+    """Replace a run's table. Whoever reads it meanwhile sees the old file or the new one.
 
-    Readers see the old file or the new one. Raises OSError when the disk is full or read-only; the old
-    file is then untouched.
+    The same rows give the same bytes. They are compressed by Snappy: of the small pages of a run's
+    tables zstd makes 4 % less, and takes twice as long to read.
+
+    Args:
+        tables: The directory that has a folder for each table.
+        table: Its name, as in TABLES.
+        run: The run's name.
+        rows: All rows, each with every column of the table.
+
+    Raises:
+        OSError: The disk is full or read-only; the old file is untouched.
     """
     schema = arrow_schema(table)
     content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema)
-    with written_aside(table_path(tables, table, run)) as file:
-        write_parquet(content, file)
-
-
-def write_parquet(content: pa.Table, file: BinaryIO) -> None:
-    """The form that every table has on disk; the same content gives the same bytes.
-
-    Snappy: of the small pages of a run's tables zstd makes 4 % less, and takes twice as long to read.
-    """
-    pq.write_table(content, file, compression="snappy")
+    with atomic_write(table_path(tables, table, run)) as aside:
+        pq.write_table(content, aside, compression="snappy")
 
 
 def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
-    """One run's rows of a table, or every run's; empty, with the table's columns, when there are none.
+    """Return one run's rows of a table, or every run's; none where there is no such file.
 
-    Raises UsageError when a file can't be read.
+    Raises:
+        UsageError: A file can't be read, or has other columns than the table.
     """
-    every = sorted(tables.glob(table_path(tables, table, "*").relative_to(tables).as_posix()))
-    paths = (
-        every
-        if run is None
-        else [path for path in [table_path(tables, table, run)] if path.exists()]
-    )
-    frames = [read_file(path, table) for path in paths]
-    whole = (
-        pa.concat_tables(frames, promote_options="default")
-        if frames
-        else arrow_schema(table).empty_table()
-    )
+    every = tables.glob(f"{table}/run=*/{table}.parquet")
+    paths = sorted(every) if run is None else [table_path(tables, table, run)]
+    contents = [read_file(path, table) for path in paths if path.exists()]
+    whole = pa.concat_tables([arrow_schema(table).empty_table(), *contents])
     frame: pd.DataFrame = whole.to_pandas()
     return frame
 
 
 def read_file(path: Path, table: str) -> pa.Table:
-    """One run's file, through one open handle: given a path, pyarrow opens it twice, and a rename may fall between.
+    """Return the rows of one run's file.
 
-    Raises UsageError when it can't be read.
+    Raises:
+        UsageError: It can't be read, or has other columns than the table.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-        content = file.read(use_threads=False)  # a table is small: threads cost more than they save
-        content.validate(full=True)  # text that is no UTF-8 would else surprise whoever looks at it
-        return brought_up(table, content)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"{path} can't be read as the table {table}: {reason}") from error
+        # Through one open handle: given a path, pyarrow opens it twice, and a rename may fall between
+        content = parsed(path.read_bytes())
+        problems = schema_problems(content.schema, table)
+    except (OSError, ValueError) as error:
+        problems = [first_line(error)]
+    if problems:
+        raise UsageError(f"{path} can't be read as the table {table}: {problems[0]}")
+    return pa.table(content.columns, schema=arrow_schema(table))
+
+
+def parsed(data: bytes) -> pa.Table:
+    """Return the rows of a parquet file, with every value looked at. Raises ValueError."""
+    try:
+        # A table is small: threads cost more than they save
+        content = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(first_line(error)) from error
+    return content
 
 
 def rows_of(tables: Path, table: str, run: str) -> list[Row]:
-    """One run's rows as dicts, with None for null: what a resumed search goes on from."""
+    """Return one run's rows as dicts, with None for null; none where there is no such file.
+
+    Raises:
+        UsageError: The file can't be read.
+    """
     path = table_path(tables, table, run)
-    try:
-        return read_file(path, table).to_pylist() if path.exists() else []
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} has a damaged text column: {error}") from error
+    rows: list[Row] = read_file(path, table).to_pylist() if path.exists() else []
+    return rows
 
 
 class GrowingTable:
-    """The one writer of a run's table: a later row replaces an earlier one with the same `KEYS`.
+    """A run's table while it is written: a later row replaces an earlier one of the same key.
 
     `publish_if_due` writes often while that is cheap and seldom when it is not, so that writing stays
-    below WRITING_SHARE of the run's time however many rows there are.
+    below WRITING_FRACTION of the run's time however many rows there are.
     """
 
     def __init__(self, tables: Path, table: str, run: str, rows: Iterable[Row] = ()):
@@ -146,7 +131,7 @@ class GrowingTable:
 
     @property
     def rows(self) -> list[Row]:
-        """All rows in the order in which their keys first came."""
+        """Rows in the order in which their keys first came."""
         return self._rows
 
     def publish_if_due(self) -> None:
@@ -161,4 +146,4 @@ class GrowingTable:
         self._written = pa.concat_tables([self._written, fresh]).combine_chunks()
         publish(self._tables, self._table, self._run, self._written)
         end = time.monotonic()
-        self._due = end + (end - start) / WRITING_SHARE
+        self._due = end + (end - start) / WRITING_FRACTION

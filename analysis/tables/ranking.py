@@ -15,6 +15,7 @@ BY_COSINE = (
     "the highest validation cosine accuracy at 0.95, then the highest mean cosine, "
     "since losses of different kinds do not compare"
 )
+RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
 COSINE_STEP = 1e-7  # all cosines together weigh less than one image of five million, and their differences still count
 
 
@@ -89,11 +90,8 @@ def frame_has_several(trials: "pd.DataFrame") -> bool:
 
 def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
     """What the rows are ranked by, lowest first; all alike, by the cosine if one of the runs has several losses."""
-    cosine = trials.best_validation_cosine.astype(float).fillna(0)  # older tables have none
-    values = trials.assign(best_validation_cosine=cosine)
-    found: pd.Series = objective(values, several=frame_has_several(trials), of="best_").astype(
-        float
-    )
+    numbers = trials.astype(dict.fromkeys(RANKED_BY, float))
+    found: pd.Series = objective(numbers, several=frame_has_several(trials), of="best_")
     return found
 
 

@@ -7,7 +7,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from analysis.tables.schema import TABLES
-from trainables.errors import UsageError
+from trainables.errors import UsageError, first_line
 
 BUCKET = "s3://"
 LAYOUT = "tables/TABLE/run=NAME/TABLE.parquet"
@@ -15,7 +15,7 @@ READINGS = 10  # of a file that has no end: under a bucket's busiest writer ever
 
 
 @dataclass(frozen=True)
-class Place:
+class TableSource:
     """A directory of tables, with the runs that were in it when it was opened."""
 
     name: str
@@ -27,32 +27,38 @@ class Place:
     """Each run's tables, in the schema's order."""
 
     def where(self, table: str, run: str) -> str:
-        """The file's name for sentences."""
+        """Return the file's name for sentences."""
         return f"{BUCKET if self.name.startswith(BUCKET) else ''}{_path(self.root, table, run)}"
 
     def read(self, table: str, run: str) -> bytes:
-        """The file's bytes, through one open handle, so that all are of one version while a writer replaces it.
+        """Return the file's bytes, all of one version while a writer replaces it. Raises OSError.
 
-        A bucket tells the length before the bytes, and a writer may come in between: then the end is missing.
+        A bucket gives the length before the bytes, and a writer may come in between: then the end is
+        missing, and the file is read again.
         """
-        data = b""
+        path, data = str(_path(self.root, table, run)), b""
         for _ in range(READINGS):
-            with self.files.open_input_stream(
-                str(_path(self.root, table, run)), compression=None
-            ) as file:
+            with self.files.open_input_stream(path, compression=None) as file:
                 data = file.read()
             if data.endswith(b"PAR1"):
                 break
         return data
 
 
-def open_place(source: str) -> Place:
-    """The runs of a storage directory, or of its directory `tables`. Raises UsageError when there are none."""
+def open_source(source: str) -> TableSource:
+    """Find the runs of a storage directory, or of its directory `tables`.
+
+    Args:
+        source: A directory, or `s3://BUCKET/PATH`.
+
+    Raises:
+        UsageError: It can't be opened, or there are no runs in it.
+    """
     try:
         name, files, path = resolved(source)
         for root in (path / "tables", path):
             if runs := _runs(files, root):
-                return Place(name, files, root, runs)
+                return TableSource(name, files, root, runs)
         is_there = files.get_file_info(str(path)).type == FileType.Directory
     except (ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{source} can't be opened: {reason(error, source)}") from error
@@ -60,14 +66,19 @@ def open_place(source: str) -> Place:
     raise UsageError(f"{source} {what}: a source is a storage directory, in which {LAYOUT} lies")
 
 
-def open_out(directory: Path) -> Place:
-    """The directory that runs are collected in; there may be none yet."""
+def open_collection(directory: Path) -> TableSource:
+    """Find the runs of the directory that runs are collected in; there may be none yet."""
     files, root = LocalFileSystem(), PurePosixPath(directory / "tables")
-    return Place(str(directory), files, root, _runs(files, root))
+    return TableSource(str(directory), files, root, _runs(files, root))
 
 
 def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
-    """Its name for sentences, its file system, and its path there. Raises UsageError and what pyarrow raises."""
+    """Return a source's name for sentences, its file system, and its path there.
+
+    Raises:
+        UsageError: It is neither a directory's name nor a bucket's address.
+        ArrowException, OSError, ValueError: What pyarrow has against the address.
+    """
     if source.startswith(BUCKET):
         if source == BUCKET:
             raise UsageError("it names no bucket")
@@ -79,15 +90,18 @@ def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
 
 
 def reason(error: Exception, source: str) -> str:
-    """Why a source can't be opened, and what to check."""
-    told = str(error).partition("\n")[0]
+    """Return why a source can't be opened, and for a bucket what to check."""
+    message = first_line(error)
     if isinstance(error, OSError) and source.startswith(BUCKET):
-        return f"{told}; check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
-    return told
+        message += "; check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+    return message
 
 
 def is_refusal(error: OSError) -> bool:
-    """Whether a bucket's service says that these keys may not do that, which waiting does not change."""
+    """Return whether a bucket's service says that these keys may not do that.
+
+    Waiting does not change it, as it may an error of the network.
+    """
     return "ACCESS_DENIED" in str(error)
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from analysis.aggregate import main
 from analysis.tables.files import publish, rows_of, table_path
-from analysis.tables.schema import TABLES, arrow_schema
+from analysis.tables.schema import TABLES
 
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -43,26 +43,6 @@ def search(storage: Path, run: str = "fc", count: int = 3, **facts: Any) -> None
 
 def file_of(storage: Path, table: str, run: str = "fc") -> Path:
     return table_path(storage / "tables", table, run)
-
-
-# columns that version 1 did not have
-NEWER = (
-    "loss",
-    "rank",
-    "damaged_checkpoint",
-    "best_validation_cosine",
-    "compiled",
-    "perceptual_batch",
-)
-ADDED = {**dict.fromkeys(name for name in NEWER if name != "rank"), "loss": "mse"}  # to its trials
-
-
-def older(table: str, run: str = "fc", without: tuple[str, ...] = NEWER) -> pa.Table:
-    """A row as version 1 of the schema wrote it."""
-    fields = [field for field in arrow_schema(table) if field.name not in without]
-    return pa.Table.from_pylist(
-        [row(table, run)], pa.schema(fields, {"table": table, "schema_version": "1"})
-    )
 
 
 def state(directory: Path) -> dict[str, tuple[bytes, int]]:

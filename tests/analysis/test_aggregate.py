@@ -15,16 +15,14 @@ import pytest
 from filelock import FileLock
 
 from analysis.aggregate import main
-from analysis.tables.files import publish, read, rows_of
-from analysis.tables.schema import TABLES, VERSION, arrow_schema
+from analysis.tables.files import publish, read
+from analysis.tables.schema import TABLES, arrow_schema
 from tests.analysis.collecting import (
-    ADDED,
     MOMENT,
     collect,
     contents,
     count,
     file_of,
-    older,
     row,
     search,
     spoil,
@@ -58,7 +56,7 @@ def test_collecting_again_rewrites_no_file(
 ) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a)
-    publish(a / "tables", "trials", "old", older("trials", "old"))
+    publish(a / "tables", "trials", "old", [row("trials", "old")])
     assert collect(a, out, more=("--csv",)) == 0
     before = state(out)
     assert len(before) == len(TABLES) + 1 + len(TABLES)
@@ -146,16 +144,6 @@ def test_nulls_where_a_run_tells_what_it_is_are_a_problem_like_any_other(
     assert collect(a, out) == 1
     assert "row 1: is null" in capsys.readouterr().err
     assert contents(out) == before
-
-
-def test_older_tables_get_todays_columns(tmp_path: Path) -> None:
-    a, out = tmp_path / "a", tmp_path / "out"
-    publish(a / "tables", "trials", "fc", older("trials"))
-    assert collect(a, out) == 0
-    assert (
-        pq.read_schema(file_of(out, "trials")).metadata[b"schema_version"] == str(VERSION).encode()
-    )
-    assert rows_of(out / "tables", "trials", "fc") == [row("trials", **ADDED)]
 
 
 def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:

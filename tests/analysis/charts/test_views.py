@@ -159,14 +159,12 @@ def test_baselines_are_floors_and_ceiling_of_one_run_on_the_test_images() -> Non
 RANKS = {30: 0, 10: 1, 50: 2, 31: 48, 11: 49, 51: 50, 12: 51, 52: 97, 32: 98, 33: 99}  # by image
 
 
-def samples(
-    ranks: dict[int, int | None], run: str = "fc-1", cosines: dict[int, float] | None = None
-) -> list[dict[str, Any]]:
+def samples(ranks: dict[int, int], run: str = "fc-1") -> list[dict[str, Any]]:
     """Images of trial 0 with these ranks, their brightness of input, truth and output 1, 2 and 3 × 5."""
     pictures = {"input": png(32, 1), "truth": png(28, 2), "output": png(28, 3)}
     return [
         {"run": run, "subject": "trial 0", "trial": 0, "image": image, "rank": rank, **pictures}
-        | {"cosine": cosines[image] if cosines else 0.9 + (rank or 0) / 1000}
+        | {"cosine": 0.9 + rank / 1000}
         for image, rank in ranks.items()
     ]
 
@@ -207,18 +205,6 @@ def test_the_median_is_that_of_all_test_images_and_not_of_those_that_were_kept()
     assert shown(samples({1: 0, 2: 1, 3: 2, 4: 3, 5: 49, 6: 99}), "median", 1) == [5]
 
 
-@pytest.mark.parametrize(
-    ("order", "images"),
-    [("worst", [3]), ("median", [5]), ("best", [1])],
-    ids=["worst", "median", "best"],
-)
-def test_tables_without_ranks_are_ordered_by_cosine_among_the_kept_images(
-    order: str, images: list[int]
-) -> None:
-    cosines = {1: 0.99, 2: 0.98, 3: 0.1, 4: 0.2, 5: 0.3}
-    assert shown(samples(dict.fromkeys(cosines), cosines=cosines), order, 1) == images
-
-
 def test_the_worst_images_are_those_of_the_chosen_network() -> None:
     rows = samples({1: 0, 2: 1, 3: 2}) + samples({1: 2, 2: 1, 3: 0}, "cnn-1")
     assert shown(rows, "worst", 1, "fc") == [1]
@@ -226,7 +212,9 @@ def test_the_worst_images_are_those_of_the_chosen_network() -> None:
 
 
 def test_spread_images_lie_evenly_over_those_that_all_networks_have() -> None:
-    rows = samples(dict.fromkeys(range(10))) + samples(dict.fromkeys(range(0, 10, 2)), "cnn-1")
+    rows = samples(dict.fromkeys(range(10), 0)) + samples(
+        dict.fromkeys(range(0, 10, 2), 0), "cnn-1"
+    )
     assert shown(rows, "spread", 3) == [0, 4, 8]
     assert shown(rows, "spread", 99) == [0, 2, 4, 6, 8]
 

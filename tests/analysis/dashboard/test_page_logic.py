@@ -15,7 +15,6 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, table_path
-from analysis.tables.schema import arrow_schema
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
 from tests.analysis.made_runs import (
     epoch_frame,
@@ -293,20 +292,6 @@ def test_a_file_of_a_newer_version_is_named_too(tmp_path: Path) -> None:
     grown = pq.read_table(path).append_column("news", pa.nulls(24))
     pq.write_table(grown.replace_schema_metadata(newer), path)
     assert "it has schema version 99" in opened(tmp_path).code[0].value
-
-
-def test_tables_of_the_first_version_are_shown(tmp_path: Path) -> None:
-    make_run(tmp_path)
-    for table, column in (("trials", "loss"), ("samples", "rank")):
-        path = table_path(tmp_path / "tables", table, "fc-1")
-        old = arrow_schema(table).metadata | {b"schema_version": b"1"}
-        pq.write_table(
-            pq.read_table(path).drop_columns([column]).replace_schema_metadata(old), path
-        )
-    assert set(drawn(opened(tmp_path, "search"), "Search history").series) == {"fc"}
-    app = opened(tmp_path, "quality", images="worst")
-    assert charts(app) == ["Accuracy by threshold"]
-    assert "Older runs: the worst, median and best of those that were kept." in told(app)
 
 
 def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.dashboard import snapshot as module
 from analysis.dashboard.snapshot import Store
 from analysis.tables.files import publish, table_path
 from analysis.tables.schema import TABLES
-from tests.analysis.collecting import file_of, older, row, search
+from tests.analysis.collecting import file_of, row, search
 
 
 @pytest.fixture
@@ -167,13 +168,18 @@ def test_problems_are_told_while_another_session_finds_more(tmp_path: Path) -> N
     assert len(store.problems()) == len(runs)
 
 
-def test_tables_of_an_older_schema_are_read_beside_todays(tmp_path: Path) -> None:
-    publish(tmp_path / "tables", "trials", "old", older("trials", "old"))
-    put(tmp_path, "trials", "today", loss="perceptual")
+def test_a_table_of_another_schema_version_is_left_out_and_said_in_a_sentence(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, "trials", "today")
+    metadata = {"table": "trials", "schema_version": "1"}
+    path = file_of(tmp_path, "trials", "old")
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"mood": ["good"]}).replace_schema_metadata(metadata), path)
     store = opened(tmp_path)
-    frame = store.frame("trials")
-    assert dict(zip(frame.run, frame.loss, strict=True)) == {"old": "mse", "today": "perceptual"}
-    assert store.problems() == []
+    assert store.frame("trials").run.tolist() == ["today"]
+    (problem,) = store.problems()
+    assert problem.startswith(f"{path} can't be read as the table trials: it has schema version 1,")
 
 
 @pytest.mark.parametrize("folder", ["", "nowhere"])

@@ -47,7 +47,7 @@ SAMPLE = {
     "subject": "trial 0",
     "trial": 0,
     "cosine": 1.0,
-    "rank": None,
+    "rank": 0,
     "truth": b"",
     "output": b"",
 }

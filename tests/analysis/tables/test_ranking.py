@@ -201,13 +201,3 @@ def test_where_one_run_has_several_losses_all_runs_beside_it_are_ranked_as_it_is
     ranking = ranked_frame(all_)
     assert list(zip(ranking.run, ranking.trial, strict=True))[:3] == [("a", 0), ("a", 1), ("b", 0)]
     assert ranking[ranking.run == "c"].trial.tolist() == numbers(MIXED)
-
-
-def test_a_run_of_an_older_version_without_cosines_is_ranked_beside_one_of_several_losses() -> None:
-    older = [
-        row(n, 0.1, run="a") | {"best_validation_accuracy": share}
-        for n, share in enumerate((0.5, 0.96))
-    ]
-    ranking = ranked_frame(pa.Table.from_pylist([*older, *MIXED]).to_pandas())
-    assert list(zip(ranking.run, ranking.trial, strict=True))[:2] == [("a", 1), ("r", 2)]
-    assert ranking.iloc[-1].run == "a"

@@ -3,7 +3,15 @@
 import pyarrow as pa
 import pytest
 
-from analysis.tables.schema import KEYS, TABLES, VERSION, Column, arrow_schema, brought_up
+from analysis.tables.schema import (
+    KEYS,
+    TABLES,
+    VERSION,
+    Column,
+    arrow_schema,
+    columns_markdown,
+    schema_problems,
+)
 
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in columns]
 
@@ -61,64 +69,42 @@ def test_the_key_of_a_table_is_made_of_its_columns(table: str) -> None:
     assert set(KEYS[table]) <= {column.name for column in TABLES[table]}
 
 
-def of_version(version: int, table: str = "samples", without: tuple[str, ...] = ()) -> pa.Table:
-    """An empty table but for one row of nulls, as that version would have written it."""
-    schema = arrow_schema(table)
-    fields = [field.with_nullable(True) for field in schema if field.name not in without]
-    older = pa.schema(fields, {"table": table, "schema_version": str(version)})
-    return pa.Table.from_pylist([{}], older)
+def test_a_table_s_own_schema_is_no_problem_whatever_may_be_null_and_however_it_is_worded() -> None:
+    wanted = arrow_schema("samples")
+    lenient = [field.with_nullable(True).with_metadata({}) for field in wanted]
+    assert schema_problems(wanted, "samples") == []
+    assert schema_problems(pa.schema(lenient, wanted.metadata), "samples") == []
 
 
-def test_a_table_of_the_first_version_is_read_with_what_its_missing_columns_stood_for() -> None:
-    newer = ("loss", "damaged_checkpoint", "best_validation_cosine", "compiled", "perceptual_batch")
-    trials = brought_up("trials", of_version(1, "trials", without=newer))
-    assert trials.schema.equals(arrow_schema("trials"), check_metadata=True)
-    assert trials["loss"].to_pylist() == ["mse"]
-    assert brought_up("samples", of_version(1, without=("rank",)))["rank"].to_pylist() == [None]
+@pytest.mark.parametrize("version", [1, VERSION - 1, VERSION + 1])
+def test_a_table_of_another_version_is_answered_by_one_sentence(version: int) -> None:
+    fields = [pa.field("mood", pa.string())]
+    metadata = {"table": "samples", "schema_version": str(version)}
+    (sentence,) = schema_problems(pa.schema(fields, metadata), "samples")
+    assert sentence == (
+        f"it has schema version {version}, and this transform-tuner reads {VERSION} only: "
+        "take the one that wrote it, or make the run again"
+    )
 
 
-def test_a_table_of_the_second_version_knew_of_no_damaged_checkpoints() -> None:
-    content = of_version(2, "trials", without=("damaged_checkpoint",))
-    assert brought_up("trials", content)["damaged_checkpoint"].to_pylist() == [None]
-    with pytest.raises(ValueError, match="column damaged_checkpoint is missing"):
-        brought_up("trials", of_version(3, "trials", without=("damaged_checkpoint",)))
+def test_columns_in_another_order_are_a_problem() -> None:
+    wanted = arrow_schema("epochs")
+    (sentence,) = schema_problems(pa.schema(list(wanted)[::-1], wanted.metadata), "epochs")
+    assert sentence == "its columns are in another order than the table epochs has them"
 
 
-@pytest.mark.parametrize("column", ["best_validation_cosine", "compiled", "perceptual_batch"])
-def test_a_table_of_the_third_version_knew_of_no_cosines_nor_of_what_came_with_them(
-    column: str,
-) -> None:
-    content = of_version(3, "trials", without=(column,))
-    assert brought_up("trials", content)[column].to_pylist() == [None]
-    with pytest.raises(ValueError, match=f"column {column} is missing"):
-        brought_up("trials", of_version(4, "trials", without=(column,)))
+@pytest.mark.parametrize("table", TABLES)
+def test_the_documentation_has_a_line_for_each_column(table: str) -> None:
+    head, rule, *lines = columns_markdown(table).splitlines()
+    assert (head, rule) == ("| column | type | unit | meaning |", "|---|---|---|---|")
+    for line, column in zip(lines, TABLES[table], strict=True):
+        _, name, kind, unit, meaning, _ = (cell.strip() for cell in line.split("|"))
+        assert (name, unit, meaning) == (f"`{column.name}`", column.unit, column.meaning)
+        assert kind.endswith(", or null") == column.nullable
 
 
-def test_a_column_that_its_version_must_have_is_missed_by_name() -> None:
-    for version, column in ((1, "image"), (VERSION, "rank")):
-        with pytest.raises(ValueError, match=f"column {column} is missing"):
-            brought_up("samples", of_version(version, without=(column,)))
-
-
-def test_a_newer_version_is_refused_with_what_to_do() -> None:
-    with pytest.raises(
-        ValueError,
-        match=f"schema version {VERSION + 1}.*reads up to {VERSION}: update transform-tuner",
-    ):
-        brought_up("samples", of_version(VERSION + 1))
-
-
-def test_a_type_that_does_not_convert_is_told_and_one_that_does_is_converted() -> None:
-    content = of_version(1)
-    position = content.column_names.index("trial")
-    words = content.set_column(position, "trial", pa.array(["seven"]))
-    with pytest.raises(ValueError, match="column trial: is string, should be int32"):
-        brought_up("samples", words)
-    assert brought_up("samples", content.set_column(position, "trial", pa.array([7])))[
-        "trial"
-    ].to_pylist() == [7]
-
-
-def test_columns_that_the_schema_does_not_know_are_left_out() -> None:
-    content = of_version(1).append_column("mood", pa.array(["good"]))
-    assert brought_up("samples", content).column_names == arrow_schema("samples").names
+def test_types_are_named_as_people_name_them() -> None:
+    lines = columns_markdown("epochs").splitlines()
+    assert "| `epoch` | int32 |  | from 1 |" in lines
+    assert "| `train_sec` | float64 | s | training |" in lines
+    assert "| `rank` | int32 |" in columns_markdown("samples")

@@ -8,7 +8,7 @@ import pytest
 from pyarrow.fs import FileSystem
 
 from analysis.aggregate import main
-from analysis.tables.table_sources import open_place
+from analysis.tables.table_sources import open_source
 from tests.analysis.collecting import contents, count, search, spoil, state
 from tests.analysis.conftest import put
 
@@ -51,7 +51,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_seen_old_or_new(
 ) -> None:
     search(tmp_path)
     upload(bucket, tmp_path, "")
-    place = open_place(f"s3://{bucket[1]}?{endpoint}")
+    place = open_source(f"s3://{bucket[1]}?{endpoint}")
     versions = [b"PAR1" + bytes(size) + b"PAR1" for size in (1_000, 20_000)]
     key = f"{bucket[1]}/tables/epochs/run=fc/epochs.parquet"
     put(bucket[0], key, versions[0])
