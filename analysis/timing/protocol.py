@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 PASSES = 30
 SERIES_SEC = 20.0
-AGREEING, AGREEMENT = 3, 0.05  # passes in a row that differ by less than this share: warm
+AGREEING, AGREEMENT = 3, 0.05  # passes in a row that differ by less than this fraction: warm
 MOST_WARM_UPS = 10
-WARNING_IQR, INVALID_IQR = 0.10, 0.25  # shares of the median, as torch.utils.benchmark has them
-BUSY_SHARE = 1.1  # of the cores, wanted by the subject and by other work together
+WARNING_IQR, INVALID_IQR = 0.10, 0.25  # of the median, as torch.utils.benchmark has them
+MOST_BUSY = 1.1  # of the cores, wanted by the subject and by other work together
 VALID, WARNING, INVALID = "valid", "warning", "invalid"
 
 
@@ -22,7 +22,11 @@ class WarmUp:
 
 
 def warm_up(time_pass: Callable[[], float]) -> WarmUp:
-    """Run passes until the last AGREEING ones agree, at most MOST_WARM_UPS."""
+    """Run passes until the last AGREEING ones agree, at most MOST_WARM_UPS.
+
+    Args:
+        time_pass: Runs one pass and returns its seconds.
+    """
     times: list[float] = []
     while len(times) < MOST_WARM_UPS:
         times.append(time_pass())
@@ -33,9 +37,11 @@ def warm_up(time_pass: Callable[[], float]) -> WarmUp:
 
 
 def images_per_pass(images: int, batch_size: int, batch_sec: float, limit_sec: float) -> int:
-    """Whole batches, as many as fit into `limit_sec`, at most all `images`; 0 when one batch takes longer."""
-    batches = min(images // batch_size, int(limit_sec / batch_sec))
-    return batches * batch_size
+    """Return the images of as many whole batches as fit into `limit_sec`, at most all `images`.
+
+    That is 0 where one batch takes longer.
+    """
+    return batch_size * min(images // batch_size, int(limit_sec / batch_sec))
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Conditions:
     gpu_processes: int = 0
     """Other processes on the GPU."""
     settled: bool = True
+    """Whether the last warm-up passes agreed."""
     gaps: bool = False
     """Whether device times contain waiting for the host."""
     fault: str = ""
@@ -57,47 +64,63 @@ class Conditions:
 
 
 def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[str, str]:
-    """A verdict, and the reason with what to change; `series` are the times in seconds, each kind its own."""
+    """Return a verdict, and its reason with what to change: the first rule that applies.
+
+    Args:
+        series: The seconds of every pass, once for each kind of time.
+        conditions: What else happened meanwhile.
+    """
     spread = max(relative_iqr(times) for times in series)
-    wanted = conditions.threads + conditions.other_load
-    if conditions.fault:
-        return INVALID, conditions.fault
-    if conditions.throttled:
-        return (
+    now = conditions
+    rules = (
+        (INVALID, now.fault, now.fault),
+        (
             INVALID,
-            "the processor lowered its clock because of heat or power: let it cool, and measure again",
-        )
-    if conditions.gpu_processes:
-        return (
+            now.throttled,
+            "the processor lowered its clock because of heat or power: let it cool, "
+            "and measure again",
+        ),
+        (
             INVALID,
-            f"{conditions.gpu_processes} other processes were on the GPU: stop them, or take another GPU",
-        )
-    if wanted > BUSY_SHARE * conditions.cores:
-        return INVALID, (
-            f"other work kept {conditions.other_load:.1f} of {conditions.cores} cores busy: end it, or give --threads"
-        )
-    if spread > INVALID_IQR:
-        return INVALID, (
-            f"the middle half of the passes spreads over more than {INVALID_IQR:.0%} of the median: "
-            f"measure again when the machine does nothing else"
-        )
-    if spread > WARNING_IQR:
-        return WARNING, f"the middle half of the passes spreads over {spread:.0%} of the median"
-    if conditions.gaps:
-        return (
+            now.gpu_processes,
+            f"{now.gpu_processes} other processes were on the GPU: stop them, or take another GPU",
+        ),
+        (
+            INVALID,
+            now.threads + now.other_load > MOST_BUSY * now.cores,
+            f"other work kept {now.other_load:.1f} of {now.cores} cores busy: end it, "
+            "or give --threads",
+        ),
+        (
+            INVALID,
+            spread > INVALID_IQR,
+            f"the middle half of the passes spreads over more than {INVALID_IQR:.0%} of the "
+            "median: measure again when the machine does nothing else",
+        ),
+        (
             WARNING,
-            "its device times contain gaps: it waits for the GPU itself, or launches too many kernels a call",
-        )
-    if not conditions.settled:
-        return (
+            spread > WARNING_IQR,
+            f"the middle half of the passes spreads over {spread:.0%} of the median",
+        ),
+        (
             WARNING,
-            f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over {AGREEMENT:.0%}",
-        )
-    return VALID, ""
+            now.gaps,
+            "its device times contain gaps: it waits for the GPU itself, or launches too many "
+            "kernels a call",
+        ),
+        (
+            WARNING,
+            not now.settled,
+            f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over "
+            f"{AGREEMENT:.0%}",
+        ),
+    )
+    found = ((verdict, reason) for verdict, applies, reason in rules if applies)
+    return next(found, (VALID, ""))
 
 
 def relative_iqr(times: Sequence[float]) -> float:
-    """Interquartile range as a share of the median; 0 for a single time."""
+    """Return the interquartile range as a fraction of the median; 0 for a single time."""
     if len(times) < 2:
         return 0.0
     first, middle, third = statistics.quantiles(times, n=4, method="inclusive")

@@ -3,37 +3,33 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 Batch = TypeVar("Batch")
 
-TIMER_SHARE = 0.001  # of what is timed, at most, goes into reading the clock
+TIMER_FRACTION = 0.001  # of what is timed, at most, goes into reading the clock
 READINGS = 1000
 CALLS_A_BLOCK = 50  # a GPU takes about 1,000 waiting launches; these networks need up to 20 a call
 FIRST_LEAD, LONGEST_LEAD = 1_000_000, 256_000_000  # clock cycles: 0.6 ms to 0.2 s on an H200
 
 
-class Stopwatch(Protocol):
-    """Times one pass over all batches."""
-
-    gaps: bool
-    """Whether the last pass contains times in which the device waited for the host."""
-
-    def seconds(
-        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
-    ) -> float: ...
-
-
 class HostStopwatch:
-    """Wall-clock seconds of a pass. `synchronize` waits for a device that works by itself."""
+    """Wall-clock seconds of a pass over all batches."""
 
     gaps = False
+    """Whether the last pass contains times in which the device waited for the host: never here."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], object] = lambda: None,
     ) -> None:
+        """Measure what reading the clock costs.
+
+        Args:
+            clock: Returns the seconds now.
+            synchronize: Waits for a device that works by itself.
+        """
         self._clock = clock
         self._synchronize = synchronize
         start = clock()
@@ -54,24 +50,26 @@ class HostStopwatch:
         return (self._clock() - start) / repeats
 
     def repeats(self, pass_sec: float) -> int:
-        """How many passes to time as one, so that reading the clock costs less than TIMER_SHARE of them."""
+        """How many passes to time as one: reading the clock then costs below TIMER_FRACTION of them."""
         work_sec = max(pass_sec - self.reading_sec, self.reading_sec)
-        return max(1, math.ceil(self.reading_sec / (TIMER_SHARE * work_sec)))
+        return max(1, math.ceil(self.reading_sec / (TIMER_FRACTION * work_sec)))
 
 
 class CudaStopwatch:
     """Seconds that a GPU works on a pass, by its own events and without the gaps between launches.
 
-    Launches take the host longer than a small kernel takes the GPU. So the GPU is first sent to sleep, a
-    block of calls is queued behind that with an event before and after, and the sleep grows until the
-    whole block is queued before it ends. A subject that waits for the GPU itself can't be queued; its
-    times then contain the gaps.
+    Launches take the host longer than a small kernel takes the GPU. So the GPU is first sent to
+    sleep, a block of calls is queued behind that with an event before and after, and the sleep
+    grows until the whole block is queued before it ends. A subject that waits for the GPU itself
+    can't be queued; its times then contain the gaps.
     """
 
     def __init__(self, cuda: Any) -> None:
+        """`cuda` is the module torch.cuda."""
         self._cuda = cuda
         self._lead = FIRST_LEAD
         self.gaps = False
+        """Whether the last pass contains times in which the device waited for the host."""
 
     def seconds(
         self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1

@@ -1,11 +1,11 @@
-"""The process of one subject: it builds the subject, checks what it computes, warms it up and times passes."""
+"""The process of one subject: it builds and checks the subject, warms it up, and times passes."""
 
 import logging
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +18,22 @@ from torch import Tensor
 from analysis.timing import limits, machine
 from analysis.timing.engines import build
 from analysis.timing.protocol import WarmUp, images_per_pass, warm_up
-from analysis.timing.runner import Runner
-from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
+from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
+from trainables.errors import UsageError, first_line
 from trainables.metrics import cosine_accuracy, cosine_similarity
 from trainables.pipelines.study import TARGET_SHAPE
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
-STIR_SEC = (
-    0.005  # at least one untimed call before each pass, since another subject just had the caches
-)
+STIR_SEC = 0.005  # of untimed calls before each pass, since another subject just had the caches
 ENERGY_SEC = 0.5  # NVML's counter of energy moves every few tens of ms
-SAME_WITHIN = {
-    "float32": 1e-3,
-    "bfloat16": 0.05,
-}  # how far a network's variant may be from its eager float32
+SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}
+"""How far a network's variant may be from its eager float32 output."""
+
+Inputs = tuple[list[Any], list[tuple[int, Any]]]
+"""The batches of a pass as the subject wants them on its device; and as they lie in host memory,
+each with the place of its first image."""
 
 
 class SubjectError(Exception):
@@ -46,9 +46,10 @@ class SubjectCheck:
 
     max_difference: float
     share_95: float | None
+    """The fraction of images with cosine similarity ≥ 0.95; None where only speed is of interest."""
     share_99: float | None
     differs: str
-    """Why it is not the same computation; empty when it is, or where a difference is the subject's nature."""
+    """Why it is another computation; empty when it is the same, or where differing is its nature."""
     memory_format: str
     card: limits.Card | None
     gpu_model: str | None
@@ -62,6 +63,7 @@ class SeriesPlan:
     images: int
     """A pass; 0 when one batch takes longer than a pass may."""
     repeats: int
+    """Passes that are timed as one."""
     warm_up: WarmUp
     first_call_sec: float
     batch_sec: float
@@ -91,29 +93,44 @@ class Timed:
     """A subject that is measured."""
 
     def __init__(self, subject: Subject, images: Tensor, targets: Tensor) -> None:
+        """Build the subject.
+
+        Args:
+            subject: Who is measured, and on which device.
+            images: (N, 3, 32, 32) uint8, what a pass goes over.
+            targets: (N, 1, 28, 28) float32, what the pipeline makes of them.
+        """
         self.subject = subject
         self.device = torch.device(subject.device)
-        self.runner: Runner = build(subject)
-        self.card = limits.card(self.runner.network) if self.runner.network is not None else None
+        self.runner = build(subject)
+        network = self.runner.network
+        self.card = None if network is None else limits.card(network)
         self.images, self.targets = images, targets
         self.results = torch.empty_like(targets)
-        on_gpu = self.device.type == "cuda"
-        self.host = HostStopwatch(synchronize=torch.cuda.synchronize if on_gpu else lambda: None)
-        self.device_stopwatch: Stopwatch = CudaStopwatch(torch.cuda) if on_gpu else self.host
-        self.gpu = machine.Gpu() if on_gpu else None
+        self.host = HostStopwatch()
+        self.device_stopwatch: HostStopwatch | CudaStopwatch = self.host
+        self.gpu = None
+        if self.device.type == "cuda":
+            self.host = HostStopwatch(synchronize=torch.cuda.synchronize)
+            self.device_stopwatch = CudaStopwatch(torch.cuda)
+            self.gpu = machine.Gpu()
         self._checked = self.results[:0]
         self._prepared: Tensor | None = None
-        self._plans: dict[int, SeriesPlan] = {}
-        self._inputs: dict[int, tuple[list[Any], list[Any]]] = {}
+        self._series: dict[int, tuple[SeriesPlan, Inputs]] = {}
 
     @torch.inference_mode()
     def check(self) -> SubjectCheck:
-        """Raises ValueError when the subject doesn't give one float32 image per image."""
+        """Compare what the subject computes with what it should.
+
+        Raises UsageError when the subject doesn't give one float32 image per image.
+        """
         speed_alone = self.subject.kind == "untrained"
         images = self.images[:COMPARED] if speed_alone else self.images
-        batch = 1 if self.subject.single else CHECK_BATCH
-        for start in range(0, len(images), batch):
-            self._store(start, images[start : start + batch])
+        batch_size = 1 if self.subject.single else CHECK_BATCH
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            outputs = self.runner.end_to_end(self.runner.layout(batch))
+            self._place(start, len(batch), outputs)
         self._checked = self.results[:COMPARED][: len(images)].clone()
         expected = self.runner.expected(images[:COMPARED])
         difference = float((self.results[: len(expected)] - expected).abs().max())
@@ -130,7 +147,7 @@ class Timed:
         )
 
     def rates(self) -> limits.Rates:
-        """What the device reaches in this subject's precision."""
+        """Measure what the device reaches in this subject's precision; takes about a second."""
         return limits.measure(self.device, self.subject.precision)
 
     @torch.inference_mode()
@@ -146,23 +163,20 @@ class Timed:
         count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
         if not count:
             return SeriesPlan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
-        self._inputs[batch_size] = self._lay_out(batch_size, count)
-        prepared, whole = self._inputs[batch_size]
+        prepared, whole = self._lay_out(batch_size, count)
         warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
         prepared_sec = self.host.seconds(self.runner.run, prepared)
         repeats = self.host.repeats(min(prepared_sec, self.host.seconds(self._end_to_end, whole)))
         energy = self._energy(prepared)
-        self._plans[batch_size] = SeriesPlan(
-            count, repeats, warm, first_call_sec, batch_sec, *energy
-        )
-        return self._plans[batch_size]
+        plan = SeriesPlan(count, repeats, warm, first_call_sec, batch_sec, *energy)
+        self._series[batch_size] = plan, (prepared, whole)
+        return plan
 
     @torch.inference_mode()
     def measure(self, batch_size: int) -> Pass:
-        """One pass of a series that is warm."""
-        prepared, whole = self._inputs[batch_size]
-        plan = self._plans[batch_size]
-        self._stir(whole)
+        """Time one pass of a series that is warm."""
+        plan, (prepared, whole) = self._series[batch_size]
+        self._stir(whole[0])
         memory = machine.PeakMemory(self.device)
         memory.reset()
         before = machine.read()
@@ -183,7 +197,7 @@ class Timed:
         )
 
     def _energy(self, prepared: list[Any]) -> tuple[float | None, float | None]:
-        """Joules a pass, and watts, over so many passes that the GPU's counter can tell."""
+        """Joules a pass, and watts, over so many passes that the GPU's counter has moved."""
         before = self.gpu.energy_j() if self.gpu else None
         if self.gpu is None or before is None:
             return None, None
@@ -194,56 +208,54 @@ class Timed:
         drawn = (self.gpu.energy_j() or before) - before
         return drawn / passes, drawn / elapsed_sec
 
-    def _stir(self, whole: list[Any]) -> None:
+    def _stir(self, placed: tuple[int, Any]) -> None:
+        """Call the subject untimed, at least once."""
         end = time.perf_counter() + STIR_SEC
-        self._end_to_end(whole[0])
+        self._end_to_end(placed)
         while time.perf_counter() < end:
-            self._end_to_end(whole[0])
+            self._end_to_end(placed)
 
     def _compare_with_check(self, batch_size: int) -> None:
-        """The first batch of each size, just computed, against what `check` found at its own size.
+        """Compare the first batch of a size, just computed, with what `check` found at its own size.
 
-        Raises ValueError when they differ, since then it was something else that was checked.
+        Raises UsageError when they differ, since then it was something else that was checked.
         """
-        count = min(batch_size, len(self._checked))
-        difference = (
-            float((self.results[:count] - self._checked[:count]).abs().amax()) if count else 0.0
-        )
+        checked = self._checked[:batch_size]
+        differences = (self.results[: len(checked)] - checked).abs()
+        difference = float(differences.amax()) if len(checked) else 0.0
         if difference > SAME_WITHIN["bfloat16"]:
-            raise ValueError(
-                f"its output at batch {batch_size} differs from that at {CHECK_BATCH} by {difference:.1e}"
+            raise UsageError(
+                f"its output at batch {batch_size} differs from that at {CHECK_BATCH} "
+                f"by {difference:.1e}"
             )
 
     def _end_to_end(self, placed: tuple[int, Any]) -> None:
-        """One batch from host memory into its place among the results, which lie in host memory too."""
+        """Run one batch from host memory into its place among the results, in host memory too."""
         start, batch = placed
         outputs = self.runner.end_to_end(batch)
         self.results[start : start + len(outputs)] = outputs
 
-    def _lay_out(self, batch_size: int, count: int) -> tuple[list[Any], list[Any]]:
-        """Before the clock runs: the batches as the device wants them, and as they lie in host memory."""
+    def _lay_out(self, batch_size: int, count: int) -> Inputs:
+        """Prepare the batches of a pass over `count` images, before any clock runs."""
         batches = [self.runner.layout(batch) for batch in self.images[:count].split(batch_size)]
+        whole = list(zip(range(0, count, batch_size), batches, strict=True))
         if self.subject.single:
-            prepared = [self.runner.prepare(batch) for batch in batches]
-        else:  # one copy for all batch sizes
-            if self._prepared is None:
-                self._prepared = self.runner.prepare(self.runner.layout(self.images))
-            prepared = list(self._prepared[:count].split(batch_size))
-        return prepared, list(zip(range(0, count, batch_size), batches, strict=True))
-
-    def _store(self, start: int, images: Tensor) -> None:
-        self._place(start, len(images), self.runner.end_to_end(self.runner.layout(images)))
+            return [self.runner.prepare(batch) for batch in batches], whole
+        if self._prepared is None:  # one copy for all batch sizes
+            self._prepared = self.runner.prepare(self.runner.layout(self.images))
+        return list(self._prepared[:count].split(batch_size)), whole
 
     def _place(self, start: int, count: int, outputs: Any) -> None:
-        """Outputs of `count` images into the results. Raises ValueError when they don't have the shape and type."""
+        """Put outputs of `count` images into the results.
+
+        Raises UsageError when they don't have the shape and type.
+        """
         wanted = (count, *TARGET_SHAPE)
-        found = (
-            (tuple(outputs.shape), outputs.dtype)
-            if isinstance(outputs, Tensor)
-            else (type(outputs).__name__, "")
-        )
+        found: tuple[object, object] = (type(outputs).__name__, "")
+        if isinstance(outputs, Tensor):
+            found = (tuple(outputs.shape), outputs.dtype)
         if found != (wanted, torch.float32):
-            raise ValueError(
+            raise UsageError(
                 f"{self.subject.name} makes {found[0]} {found[1]} of {count} images: "
                 f"it has to return a tensor {wanted} of torch.float32"
             )
@@ -253,7 +265,10 @@ class Timed:
         if difference != difference:  # NaN
             return "some outputs are not a number"
         if self.subject.is_network and difference > SAME_WITHIN[self.subject.precision]:
-            return f"it differs from its own eager float32 output by {difference:.1e}, so it is another computation"
+            return (
+                f"it differs from its own eager float32 output by {difference:.1e}, "
+                "so it is another computation"
+            )
         return ""
 
 
@@ -261,18 +276,17 @@ _timed: Timed | None = None
 
 
 def enter(threads: int) -> None:
-    """The first thing in the process."""
+    """Set the process up: the first thing that happens there."""
     parent = multiprocessing.parent_process()
     if parent is not None:  # a killed parent leaves nobody else who would end this process
-        threading.Thread(target=_outlive_nobody, args=(parent,), daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # "No CUDA runtime is found"
+    # It would say "No CUDA runtime is found"
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
 
 
-def _outlive_nobody(parent: Any) -> None:
+def _end_after(parent: Any) -> None:
     parent.join()
     os._exit(1)
 
@@ -288,18 +302,21 @@ def prepare(subject: Subject, images_file: Path) -> SubjectCheck:
 
 def call(method: str, *arguments: Any) -> Any:
     """Call a method of this process's subject. Raises SubjectError."""
-    function: Callable[..., Any] = getattr(_timed, method)
     with _in_one_line():
-        return function(*arguments)
+        return getattr(_timed, method)(*arguments)
 
 
 @contextmanager
 def _in_one_line() -> Iterator[None]:
-    """A person's own function, a compiler, a library: anything can come, also what no other process can read."""
+    """Turn whatever is raised into a SubjectError.
+
+    A person's own function, a compiler, a library: anything can come, also what no other process
+    can read.
+    """
     try:
         yield
+    except UsageError as error:
+        raise SubjectError(first_line(error)) from None
     except (Exception, SystemExit) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise SubjectError(
-            reason if type(error) is ValueError else f"{type(error).__name__}: {reason}"
-        ) from None
+        text = str(error).strip().partition("\n")[0]
+        raise SubjectError(f"{type(error).__name__}: {text}") from None

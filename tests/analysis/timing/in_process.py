@@ -7,8 +7,7 @@ from safetensors.torch import load_file
 
 from analysis.timing.limits import Rates
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import SubjectCheck, SubjectError, Timed
-from trainables.errors import first_line
+from analysis.timing.worker import SubjectCheck, Timed, _in_one_line
 
 RATES = Rates(matrix_gflops=100.0, bandwidth_gb_per_sec=10.0)
 
@@ -27,16 +26,12 @@ class InProcess:
 
     def prepare(self, images_file: Path) -> SubjectCheck:
         tensors = load_file(images_file)
-        try:
+        with _in_one_line():
             self.timed = Timed(self.subject, tensors["images"], tensors["targets"])
             return self.timed.check()
-        except Exception as error:
-            raise SubjectError(first_line(error)) from None
 
     def call(self, method: str, *arguments: object) -> Any:
         if method == "rates":
             return RATES
-        try:
+        with _in_one_line():
             return getattr(self.timed, method)(*arguments)
-        except Exception as error:
-            raise SubjectError(first_line(error)) from None

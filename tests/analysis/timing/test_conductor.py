@@ -200,7 +200,7 @@ def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_in
     passes = measured(rows)
     assert 1 <= len(passes) < 1000
     assert set(passes.verdict) == {"invalid"}
-    fault = f"it ended in pass {len(passes) + 1}: tired"
+    fault = f"it ended in pass {len(passes) + 1}: RuntimeError: tired"
     assert set(passes.reason) == {fault}
     assert f"{OWN}:tires at batch 20: {fault}" in console.lines
 

@@ -71,7 +71,7 @@ def test_whatever_goes_wrong_in_a_subject_is_one_line(
     own = start("right", started)
     messages = {
         "raises": "RuntimeError: 20 images are not to its liking",
-        "raises_value_error": "not with these images",
+        "raises_value_error": "ValueError: not with these images",
         "raises_peculiar": "PeculiarError: 20 images, not to its liking",
         "leaves": "SystemExit: 3",
         "killed": "its process died, most likely for want of memory",  # the last that it can say

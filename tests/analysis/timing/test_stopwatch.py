@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from analysis.timing.stopwatch import LONGEST_LEAD, TIMER_SHARE, CudaStopwatch, HostStopwatch
+from analysis.timing.stopwatch import LONGEST_LEAD, TIMER_FRACTION, CudaStopwatch, HostStopwatch
 from tests.analysis.timing.simulated_gpu import KERNEL_SEC, LAUNCH_SEC, SimulatedGpu
 
 
@@ -73,7 +73,7 @@ def test_repeats_keep_the_clock_below_a_thousandth_and_are_no_more_than_that_tak
     )  # a measured pass contains a reading
     assert stopwatch.reading_sec <= 0.001 * repeats * work_sec * (1 + 1e-9)
     assert repeats == 1 or stopwatch.reading_sec > 0.001 * (repeats - 1) * work_sec
-    assert TIMER_SHARE == 0.001
+    assert TIMER_FRACTION == 0.001
 
 
 def test_the_repeats_of_a_pass_that_takes_no_time_are_finite() -> None:

@@ -240,7 +240,7 @@ def test_a_peer_gets_its_images_as_rows_of_pixels(
     checked = timed.check()
     assert checked.share_95 == 1.0
     timed.warm_up(1, 10.0)
-    _, whole = timed._inputs[1]
+    _, (_, whole) = timed._series[1]
     assert [type(held) for _, held in whole] == [np.ndarray] * 5
     assert {held.shape for _, held in whole} == {(32, 32, 3)}
     timed.results.fill_(-1.0)
