@@ -6,7 +6,8 @@ python -m benchmarks.bench_cnn_step
 import torch
 
 from benchmarks.common import alternate, ratio, report
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.data.examples import Examples
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import bfloat16_unit
 
 BATCH, ROUNDS = 256, 5

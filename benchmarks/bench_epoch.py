@@ -6,7 +6,8 @@ python -m benchmarks.bench_epoch
 import torch
 
 from benchmarks.common import alternate, ratio, report
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.data.examples import Examples
+from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 7
 

@@ -18,10 +18,7 @@ from analysis.timing.protocol import VALID, WARNING
 from analysis.timing.subjects import FACTORS, TORCHVISION
 from analysis.timing.timing_settings import IMAGES, TimingSettings
 from benchmarks.common import report
-from trainables.data.image_set import load
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
-from trainables.training.loop import Examples
+from trainables.data.loading import load
 
 SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)
@@ -30,9 +27,8 @@ SAME_WITHIN = 0.05
 
 
 def main(data: str = "photos") -> None:
-    images = load(data).test
-    images = images.first(min(IMAGES, len(images))).images
-    examples = Examples(images, make_targets(reference, images))
+    test = load(data).test
+    examples = test.first(min(IMAGES, len(test)))
     settings = TimingSettings(only=SUBJECTS, devices=("cpu",), batch_sizes=SIZES)
     subjects = settings.subjects()
     again = [replace(subject, name=subject.name + AGAIN) for subject in subjects]

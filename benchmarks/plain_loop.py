@@ -4,22 +4,20 @@ import sys
 
 import torch
 
-from trainables.data import labelled
+from trainables.data.loading import load
 from trainables.training.loop import Training, TrainingConfig
 from tuner.trials.space import Space, trial_seed
 
 
 def main(source: str, images: int, trials: int, epochs: int) -> None:
     """Print the best validation loss."""
-    used = labelled.load(source).cut(images)
+    used = load(source).cut(images)
     space = Space.of("fc", {"patience": (epochs, epochs)})
     best = []
     for number in range(trials):
         drawn = space.draw(0, number)
         config = TrainingConfig(model="fc", max_epochs=epochs, seed=trial_seed(0, drawn), **drawn)
-        training = Training(
-            config, used.train.examples, used.validation.examples, device=torch.device("cpu")
-        )
+        training = Training(config, used.train, used.validation, device=torch.device("cpu"))
         best.append(min(record.validation_loss for record in training.epochs()))
     print(min(best))
 

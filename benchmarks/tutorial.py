@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from trainables.data import image_set as image_sets
+from trainables.data.loading import load
 
 
 class Transformed(Dataset):
@@ -72,7 +72,7 @@ def train_fc(config, train_pixels, validation_pixels):
 
 
 def main(source, images, trials, epochs, storage):
-    splits = image_sets.load(source)
+    splits = load(source)
     trainable = tune.with_parameters(
         train_fc,
         train_pixels=splits.train.images[:images],

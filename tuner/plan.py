@@ -14,7 +14,7 @@ from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.shared_storage import check_shared
 
 if TYPE_CHECKING:
-    from trainables.data.labelled import Data
+    from trainables.data.examples import Splits
     from trainables.networks.base import Budget
 
 
@@ -23,7 +23,7 @@ class Plan:
     """A search that can work: complete settings, images, and what each trial gets."""
 
     config: SearchConfig
-    data: "Data"
+    data: "Splits"
     share: Share
     fits: int
     nodes: list[Node]
@@ -39,7 +39,7 @@ class Plan:
 
 
 def plan(
-    config: SearchConfig, loaded: "tuple[Vgg16 | None, Data]", up: list[Node], growth: Growth
+    config: SearchConfig, loaded: "tuple[Vgg16 | None, Splits]", up: list[Node], growth: Growth
 ) -> Plan:
     """Fit the search to the cluster, grown as far as it may, and to the images. Raises ValueError where it does not."""
     vgg, data = loaded
@@ -49,12 +49,12 @@ def plan(
     complete = completed(
         config,
         gpus=sum(node.gpus for node in nodes),
-        data=config.data if config.data != "auto" else data.train.source.name,
+        data=config.data if config.data != "auto" else data.train.source,
         train_images=len(data.train),
     )
     used = data.cut(complete.images or len(data.train))
     earlier = next(iter(config.run_storage.rows("runs")), None)
-    if earlier is not None and earlier["train_fingerprint"] != used.train.source.fingerprint:
+    if earlier is not None and earlier["train_fingerprint"] != used.train.fingerprint:
         raise UsageError(
             f"--resume {config.name}: {config.data} now holds other images than when the run was "
             f"started: bring those back, or start a new run without --resume"

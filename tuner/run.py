@@ -28,7 +28,7 @@ from tuner.storage.experiment import UNWRITABLE
 from tuner.storage.lease import Lease
 
 if TYPE_CHECKING:
-    from trainables.data.labelled import Data
+    from trainables.data.examples import Splits
     from trainables.losses.vgg16 import Vgg16
 
 
@@ -125,11 +125,11 @@ def _take_run(config: SearchConfig, console: Console, stack: ExitStack) -> Calla
     return lease.confirm
 
 
-def _load(config: SearchConfig) -> "tuple[Vgg16 | None, Data]":
-    from trainables.data import labelled
+def _load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
+    from trainables.data.loading import load
 
     # VGG16 first, since it takes less time to say that there is none
-    return plan.load_vgg16(config), labelled.load(config.data)
+    return plan.load_vgg16(config), load(config.data)
 
 
 def _broken_off(error: OSError | EOFError, config: SearchConfig) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.console import Console, perceptual
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists, told
-from trainables.training.loop import Examples
+from trainables.data.examples import Examples
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, budget
@@ -62,9 +62,9 @@ def run(plan: Plan, console: Console, started: float) -> int:
 def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
     config = plan.config
     train, validation, test = (
-        plan.data.train.examples,
-        plan.data.validation.examples,
-        plan.data.test.examples,
+        plan.data.train,
+        plan.data.validation,
+        plan.data.test,
     )
     trials, epochs = config.run_storage.rows("trials"), config.run_storage.rows("epochs")
     recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
@@ -200,7 +200,7 @@ def _introduce(console: Console, plan: Plan) -> None:
         console.line(f"{data.note}: using the built-in photographs", style="yellow")
     counts = (len(data.train), len(data.validation), len(data.test))
     console.line(
-        f"{config.name}: {config.model} on {data.train.source.name}, "
+        f"{config.name}: {config.model} on {data.train.source}, "
         f"{counts[0]:,} training, {counts[1]:,} validation and {counts[2]:,} test images"
     )
     each = f"{plan.share.cpus:g} CPU" + (f" and {plan.share.gpus:g} GPU" if plan.share.gpus else "")

@@ -6,16 +6,16 @@ from analysis.timing import summary
 from analysis.timing.conductor import conduct
 from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import SHORT_IMAGES, short_form
-from trainables.data.labelled import Labelled
+from trainables.data.examples import Examples
 from trainables.errors import UsageError
 from tuner.settings import SearchConfig
 
 
-def time_best(config: SearchConfig, best: Row, test: Labelled, console: Console) -> None:
+def time_best(config: SearchConfig, best: Row, test: Examples, console: Console) -> None:
     """Measure and print; the search is complete, so what goes wrong here is one line and no more."""
     trial, storage = best["trial"], config.run_storage
     network = Finalist(trial, config.model, str(storage.weights(trial)))
-    examples = test.first(min(SHORT_IMAGES, len(test))).examples
+    examples = test.first(min(SHORT_IMAGES, len(test)))
     timing = short_form(trial, len(examples), config.seed)
     try:
         with console:

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from analysis.tables.files import Row
+from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
 from trainables.thresholds import THRESHOLDS
-from trainables.training.loop import Examples
 
 BATCH = 1000
 SAMPLE_COUNT = 64

@@ -31,19 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Here, since they import PyTorch, pandas and torchvision: --help would take seconds
     from analysis.timing import runs, summary
     from analysis.timing.conductor import conduct
-    from trainables.data.image_set import load
-    from trainables.pipelines.study import reference
-    from trainables.pipelines.targets import make_targets
-    from trainables.training.loop import Examples
+    from trainables.data.loading import load
 
     storage = local_directory(settings.storage)
     run = settings.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}"
     if settings.run:
-        images, finalists = runs.test_images(storage, run), runs.finalists(storage, run)
+        test, finalists = runs.test_images(storage, run), runs.finalists(storage, run)
     else:
-        images, finalists = load(settings.data or "auto").test, ()
-    timed = images.first(settings.images or min(IMAGES, len(images))).images
-    examples = Examples(timed, make_targets(reference, timed))
+        test, finalists = load(settings.data or "auto").test, ()
+    examples = test.first(settings.images or min(IMAGES, len(test)))
     subjects = settings.subjects(finalists)
     console = Console()
     tables = storage / "tables"

@@ -24,8 +24,8 @@ from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import Pass, SubjectCheck, SubjectError
 from trainables.data.cache_dir import cache_directory
+from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from trainables.training.loop import Examples
 
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 

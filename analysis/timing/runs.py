@@ -4,12 +4,13 @@ from pathlib import Path
 
 from analysis.tables.files import rows_of
 from analysis.timing.subjects import Finalist
-from trainables.data.image_set import ImageSet, load
+from trainables.data.examples import Examples
+from trainables.data.loading import load
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 
 
-def test_images(storage: Path, run: str) -> ImageSet:
+def test_images(storage: Path, run: str) -> Examples:
     """Load the test split of a run.
 
     Raises UsageError when there is no such run, or when its data is no longer what it was.

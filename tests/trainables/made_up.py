@@ -1,8 +1,12 @@
-"""VGG16 with seeded random weights, for tests that need no trained ones."""
+"""What tests are made of: VGG16 with seeded random weights, and a few photographs with their targets."""
 
 import torch
 
+from trainables.data import photos
+from trainables.data.examples import Examples
 from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
+from trainables.pipelines.study import reference
+from trainables.pipelines.targets import make_targets
 
 
 def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:
@@ -17,3 +21,10 @@ def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:
             )
             tensors[f"features.{layer}.bias"] = torch.randn(out, generator=generator) / 10
     return Vgg16(tensors, NORMALISATIONS[normalisation], "made up")
+
+
+def photographs(count: int, split: str = "test") -> Examples:
+    """The first photographs of a split with their targets, without making those of all others."""
+    train, validation, test = photos.load()
+    images = {"train": train, "validation": validation, "test": test}[split][:count]
+    return Examples(images, make_targets(reference, images), source="photos", split=split)

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from trainables.baselines import ceiling, floors
+from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db
 from trainables.thresholds import THRESHOLDS
-from trainables.training.loop import Examples
 
 
 def test_the_floors_are_what_their_names_say(train: Examples, validation: Examples) -> None:

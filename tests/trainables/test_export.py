@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.paths import ROOT
-from trainables.data.image_set import Splits
+from trainables.data.examples import Examples
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import NETWORKS, build
@@ -119,7 +119,7 @@ def names(directory: Path) -> list[str]:
 @pytest.mark.parametrize("to", ENDINGS)
 @pytest.mark.parametrize("model", NETWORKS)
 def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
-    model: str, to: str, tmp_path: Path, photographs: Splits
+    model: str, to: str, tmp_path: Path, photographs: Examples
 ) -> None:
     network = build(model).eval()
     path = tmp_path / "made" / f"network{ENDINGS[to]}"
@@ -129,7 +129,7 @@ def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
     exported = load_exported(path)
     with torch.inference_mode():
         for count in (1, 2, 3, 40):
-            images = photographs.test.images[:count]
+            images = photographs.images[:count]
             outputs = exported(images)
             assert outputs.dtype == torch.float32
             torch.testing.assert_close(outputs, network(as_float(images)), rtol=0, atol=1e-5)
@@ -137,12 +137,12 @@ def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
 
 @pytest.mark.parametrize("to", ENDINGS)
 def test_an_export_runs_where_this_project_is_not_installed(
-    to: str, tmp_path: Path, photographs: Splits
+    to: str, tmp_path: Path, photographs: Examples
 ) -> None:
     network = build("cnn", dropout=0.4).train()  # dropout is of no concern to whoever runs it
     path = tmp_path / f"network{ENDINGS[to]}"
     export(network, to, path)
-    images = photographs.test.images[:5]
+    images = photographs.images[:5]
     np.save(tmp_path / "images.npy", images.numpy())
     refused = {
         "trainables",
@@ -168,7 +168,7 @@ def test_an_export_runs_where_this_project_is_not_installed(
 
 
 def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(
-    storage: Path, photographs: Splits
+    storage: Path, photographs: Examples
 ) -> None:
     done = subprocess.run(
         [
@@ -193,7 +193,7 @@ def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(
         f"{path}  {size}; differs from best.safetensors by at most "
     )
     network = load_network(path.with_suffix(".safetensors"))
-    images = photographs.test.images[:3]
+    images = photographs.images[:3]
     with torch.inference_mode():
         torch.testing.assert_close(
             load_exported(path)(images), network(as_float(images)), rtol=0, atol=1e-5
@@ -201,7 +201,7 @@ def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(
 
 
 def test_the_command_takes_a_weights_file_and_a_place_to_write_to(
-    storage: Path, photographs: Splits, capsys: pytest.CaptureFixture[str]
+    storage: Path, photographs: Examples, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = storage / "networks" / "run=first" / "best.safetensors"
     out = storage / "elsewhere" / "net.pt2"
@@ -209,7 +209,7 @@ def test_the_command_takes_a_weights_file_and_a_place_to_write_to(
     assert str(out) in capsys.readouterr().out
     assert names(out.parent) == ["net.pt2"]
     assert names(weights.parent) == ["best.safetensors"]
-    images = photographs.test.images[:3]
+    images = photographs.images[:3]
     with torch.inference_mode():
         expected = load_network(weights)(as_float(images))
         torch.testing.assert_close(load_exported(out)(images), expected, rtol=0, atol=1e-5)

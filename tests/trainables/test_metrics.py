@@ -4,8 +4,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
-from trainables.training.loop import Examples
 
 
 @pytest.fixture(params=["noise", "other image", "half", "same"])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token, ray_start
-from trainables.data import labelled
+from trainables.data.loading import load
 
 # All that was ever put into a node's object store, by whichever way
 COUNT_BYTES = """
@@ -41,8 +41,8 @@ def bytes_received(address: str) -> int:
 
 
 def bytes_of_images() -> int:
-    cut = labelled.load("photos").cut(int(TINY[TINY.index("--images") + 1]))
-    parts = (cut.train.examples, cut.validation.examples)
+    cut = load("photos").cut(int(TINY[TINY.index("--images") + 1]))
+    parts = (cut.train, cut.validation)
     return sum(tensor.nbytes for part in parts for tensor in (part.images, part.targets))
 
 

@@ -88,7 +88,7 @@ def test_the_saved_network_gives_what_the_table_says(finished: tuple[Command, st
     trial = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts[
         "trial"
     ]
-    test = photos.load().test.images
+    _, _, test = photos.load()
     samples = command.table("samples", "run").query(f"trial == {trial}")
     with torch.inference_mode():
         outputs = network(as_float(test[samples.image.tolist()]))

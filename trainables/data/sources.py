@@ -1,4 +1,4 @@
-"""What may be typed after `--data`. Without PyTorch, so that a mistake is told before its seconds have passed."""
+"""What may be typed after `--data`. Without PyTorch, whose import takes 2 s."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ SOURCES = ("auto", "cifar10", "photos")
 
 
 def check(source: str) -> None:
-    """Raises UsageError where `source` is neither one of SOURCES nor a directory."""
+    """Raise UsageError where `source` is neither one of SOURCES nor a directory."""
     if source not in SOURCES and not Path(source).is_dir():
         raise UsageError(
-            f"--data {source}: there is no such directory; give a directory with images, or one of {', '.join(SOURCES)}"
+            f"--data {source}: there is no such directory; "
+            f"give a directory with images, or one of {', '.join(SOURCES)}"
         )

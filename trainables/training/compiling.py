@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from trainables.training.loop import Examples, TrainingConfig
+    from trainables.data.examples import Examples
+    from trainables.training.loop import TrainingConfig
 
 COMPILE_SEC = 15.0  # with its imports, as measured for these networks on two cores
 LIKELY_GAIN = 0.1  # of a step's time, at most, as measured there

@@ -12,6 +12,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor, nn
 
+from trainables.data.examples import Examples
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
 from trainables.metrics import cosine_similarity
@@ -19,7 +20,7 @@ from trainables.networks.registry import build, find
 from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
 from trainables.training.alive import Alive, AsOnGpu, peak_bytes
 from trainables.training.gradients import Gradients, Loss
-from trainables.training.loop import VALIDATION_BATCH, Examples, TrainingConfig
+from trainables.training.loop import VALIDATION_BATCH, TrainingConfig
 from trainables.training.precision import Precision
 
 META = torch.device("meta")

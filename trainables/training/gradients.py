@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from trainables.data.examples import Examples
 from trainables.pixels import as_float
 from trainables.training.precision import Precision
-
-if TYPE_CHECKING:
-    from trainables.training.loop import Examples
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,7 +39,7 @@ class Gradients:
             self._fast = compiled(self.network)
 
     def of(
-        self, examples: "Examples", indices: Tensor, batch_size: int
+        self, examples: Examples, indices: Tensor, batch_size: int
     ) -> tuple[Tensor, list[Tensor]]:
         """The part of a batch's mean loss that these indices (on the device) have, and its gradients.
 
@@ -59,7 +56,7 @@ class Gradients:
             total += loss.detach()
         return total, sums or [torch.zeros_like(p) for p in self.parameters]
 
-    def read(self, examples: "Examples", indices: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, examples: Examples, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 3, 32, 32) as float32 in [0, 1], laid out as the network wants them, and their targets."""
         # index_select copies whole images; images[indices] goes pixel by pixel and takes six times as long
         images = as_float(examples.images.index_select(0, indices))

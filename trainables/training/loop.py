@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.data.examples import Examples
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16
@@ -69,21 +70,6 @@ class TrainingConfig:
             )
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, but got {self.loss!r}")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images with their targets, on one device. Never written to: they may be shared by processes."""
-
-    images: Tensor  # (N, 3, 32, 32) uint8
-    targets: Tensor  # (N, 1, 28, 28) float32
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same examples on `device`; no copy where they are there already."""
-        return Examples(self.images.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)

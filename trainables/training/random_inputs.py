@@ -2,9 +2,9 @@
 
 import torch
 
+from trainables.data.examples import Examples
 from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
 from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
-from trainables.training.loop import Examples
 
 
 def examples(count: int) -> Examples:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
-from trainables.data.labelled import Data
+from trainables.data.examples import Splits
 from tuner.cluster import ray_cluster
 from tuner.settings import SearchConfig
 
 
-def runs_row(config: SearchConfig, data: Data, earlier: Row | None) -> Row:
+def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
     """The row of the runs table at the start of a session; of an earlier one, what began it stays."""
     nodes = ray_cluster.nodes()
     commit, dirty = code_version()
@@ -40,9 +40,9 @@ def runs_row(config: SearchConfig, data: Data, earlier: Row | None) -> Row:
         "memory_gib": sum(node.memory_gib for node in nodes),
         "data": config.data,
     }
-    for split in (data.train.source, data.validation.source, data.test.source):
-        row[f"{split.split}_images"] = len(split)
-        row[f"{split.split}_fingerprint"] = split.fingerprint
+    for examples in (data.train, data.validation, data.test):
+        row[f"{examples.split}_images"] = len(examples)
+        row[f"{examples.split}_fingerprint"] = examples.fingerprint
     if earlier is not None:
         kept = {name: earlier[name] for name in ("command", "config", "started_at")}
         row |= {**kept, "sessions": earlier["sessions"] + 1}

@@ -12,11 +12,11 @@ from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
+from trainables.data.examples import Examples
 from trainables.networks.base import parameter_count
 from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.pixels import as_float
-from trainables.training.loop import Examples
 from trainables.training.precision import Precision
 from tuner.cluster.ray_cluster import Share
 from tuner.settings import SearchConfig

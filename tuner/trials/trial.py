@@ -21,8 +21,9 @@ from ray import tune
 
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
+from trainables.data.examples import Examples
 from trainables.training import compiling
-from trainables.training.loop import EpochRecord, Examples, Training, TrainingConfig
+from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.out_of_memory import is_short_of_memory
 from trainables.training.workers import Workers
 from tuner.cluster import ray_cluster

@@ -22,8 +22,8 @@ from analysis.quality.accuracy import (
     with_repeats,
 )
 from analysis.tables.files import publish, read
+from trainables.data.examples import Examples
 from trainables.thresholds import THRESHOLDS
-from trainables.training.loop import Examples
 
 TRIAL = Subject("trial 7", "trial", trial=7, parameters=42)
 

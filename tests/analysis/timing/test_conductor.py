@@ -15,11 +15,9 @@ from analysis.timing.conductor import conduct
 from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import TimingSettings
 from tests.analysis.timing.in_process import InProcess
-from trainables.data import photos
+from tests.trainables.made_up import photographs
+from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
-from trainables.training.loop import Examples
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)
@@ -58,8 +56,7 @@ def in_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def examples() -> Examples:
-    images = photos.load().test.first(20).images
-    return Examples(images, make_targets(reference, images))
+    return photographs(20)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from analysis.timing.engines import ENGINES, build
 from analysis.timing.runner import Runner
 from analysis.timing.subjects import PEERS, Subject, catalogue
-from trainables.data import photos
+from tests.trainables.made_up import photographs
 from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
@@ -24,7 +24,7 @@ OWN = "tests.analysis.timing.own_subjects"
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return photos.load().test.first(64).images
+    return photographs(64).images
 
 
 def subject(engine: str, precision: str = "float32", **settings: object) -> Subject:

@@ -11,19 +11,17 @@ from analysis.timing import process
 from analysis.timing.process import SubjectProcess, close_all
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import SubjectError
+from tests.trainables.made_up import photographs
 from tests.waiting import until
-from trainables.data import photos
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
 
 OWN = "tests.analysis.timing.own_subjects"
 
 
 @pytest.fixture(scope="module")
 def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    images = photos.load().test.first(20).images.contiguous()
+    examples = photographs(20)
     path = tmp_path_factory.mktemp("images") / "images.safetensors"
-    save_file({"images": images, "targets": make_targets(reference, images)}, path)
+    save_file({"images": examples.images, "targets": examples.targets}, path)
     return path
 
 

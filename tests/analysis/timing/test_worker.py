@@ -12,7 +12,7 @@ from analysis.timing.stopwatch import HostStopwatch
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
 from tests.analysis.timing import own_subjects
-from trainables.data import photos
+from tests.trainables.made_up import photographs
 from trainables.pipelines.study import reference
 from trainables.pipelines.targets import make_targets
 
@@ -22,7 +22,7 @@ IDLE = Conditions(cores=2, threads=1, other_load=0.0)
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return photos.load().test.first(50).images
+    return photographs(50).images
 
 
 @pytest.fixture(scope="module")

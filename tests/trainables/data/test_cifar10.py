@@ -16,8 +16,9 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from trainables.data import cifar10, image_set
+from trainables.data import cifar10
 from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.loading import load
 
 IMAGES_PER_FILE = 4
 BATCHES = [
@@ -153,14 +154,14 @@ def test_a_file_damaged_in_the_cache_is_named_and_never_read(
 def test_cifar10_is_taken_where_it_can_be_had(
     cache: Path, server: ThreadingHTTPServer, source: str
 ) -> None:
-    splits = image_set.load(source)
-    assert (splits.train.name, splits.note) == ("cifar10", "")
+    splits = load(source)
+    assert (splits.train.source, splits.note) == ("cifar10", "")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (18, 2, 4)
 
 
 def test_without_a_server_cifar10_is_an_error(cache: Path, no_server: None) -> None:
     with pytest.raises(ValueError, match=r"--data cifar10: .*; give --data photos"):
-        image_set.load("cifar10")
+        load("cifar10")
     assert kept(cache) == []
 
 
@@ -182,8 +183,8 @@ def test_a_server_that_speaks_no_http_is_an_error_like_any_other(
 
 
 def test_without_a_server_auto_falls_back_to_photos_and_says_why(no_server: None) -> None:
-    splits = image_set.load("auto")
-    assert {splits.train.name, splits.validation.name, splits.test.name} == {"photos"}
+    splits = load("auto")
+    assert {splits.train.source, splits.validation.source, splits.test.source} == {"photos"}
     assert splits.note.startswith("CIFAR-10 is not in the cache and could not be fetched (")
     assert "refused" in splits.note
     assert "\n" not in splits.note

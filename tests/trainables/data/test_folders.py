@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import folders, image_set
+from trainables.data import folders
 from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.loading import load
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -120,7 +121,7 @@ def test_a_folder_with_too_little_in_it_says_what_was_looked_for(
     with pytest.raises(
         ValueError, match=r"found neither train\.parquet and test\.parquet nor two image files"
     ) as error:
-        image_set.load(str(directory))
+        load(str(directory))
     assert "\n" not in str(error.value)
 
 
@@ -137,7 +138,7 @@ def test_the_first_images_of_a_real_data_set_are_read(directory: Path, shared_da
     for part in ("train", "test"):
         rows = next(pq.ParquetFile(shared_data / "cifar10" / f"{part}.parquet").iter_batches(100))
         pq.write_table(pa.Table.from_batches([rows]), directory / f"{part}.parquet")
-    splits = image_set.load(str(directory))
+    splits = load(str(directory))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (90, 10, 100)
     first = Image.open(io.BytesIO(rows["img"][0]["bytes"].as_py()))
     assert torch.equal(splits.test.images[0], torch.from_numpy(np.array(first)).permute(2, 0, 1))
@@ -202,12 +203,12 @@ def test_the_second_load_reads_the_cache_and_not_the_files(directory: Path) -> N
 
 def test_a_changed_image_file_is_read_anew(directory: Path) -> None:
     write_images(directory, 6)
-    before = image_set.load(str(directory))
+    before = load(str(directory))
     for file in directory.iterdir():
         stamp = file.stat()
         file.write_bytes(png(NOISE[6 + int(file.stem)]))
         os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
-    after = image_set.load(str(directory))
+    after = load(str(directory))
     assert after.train.fingerprint != before.train.fingerprint
     assert after.test.fingerprint != before.test.fingerprint
 

@@ -14,12 +14,9 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from tests.paths import ROOT
 from tests.trainables import made_up
-from trainables.data import photos
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16, load
-from trainables.pipelines.study import reference
-from trainables.pixels import as_float
 from trainables.training.precision import Precision
 
 CPU = torch.device("cpu")
@@ -150,7 +147,7 @@ def test_bfloat16_teaches_a_network_what_the_formula_does(
     """However near the outputs are to the targets, whose large activations must not cancel in few digits."""
     vgg = request.getfixturevalue(weights)
     network, settings = Network(wrong), Perceptual(size=32)
-    targets = reference(as_float(photos.load().test.images[:8]))
+    targets = made_up.photographs(8).targets
     value, gradient = what_is_learnt_from(built(settings, vgg, "bfloat16"), network, targets)
     exact, exact_gradient = what_is_learnt_from(Formula(settings, vgg), network, targets)
     assert value / len(targets) == pytest.approx(exact, rel=3e-3)

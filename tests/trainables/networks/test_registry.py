@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from trainables.data.examples import Examples
 from trainables.networks.registry import NETWORKS, build, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
 from trainables.pixels import as_float
 from trainables.training.adam import Adam
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.loop import Training, TrainingConfig
 
 OWN_NETWORK = """
 from torch import nn

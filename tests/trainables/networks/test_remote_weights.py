@@ -12,7 +12,7 @@ from pyarrow.fs import FileSystem
 
 from tests.paths import ROOT
 from tests.tuner.bucket_service import Service
-from trainables.data.image_set import Splits
+from trainables.data.examples import Examples
 from trainables.export import load_exported, main
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, load_network, save_network
@@ -44,7 +44,7 @@ def weights(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_in_a_bucket_is_exported_into_the_current_directory(
-    storage: str, weights: Path, tmp_path: Path, photographs: Splits
+    storage: str, weights: Path, tmp_path: Path, photographs: Examples
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "trainables.export", "sep", "--to", "torch", "--storage", storage],
@@ -54,7 +54,7 @@ def test_a_run_in_a_bucket_is_exported_into_the_current_directory(
     assert [path.name for path in tmp_path.iterdir()] == ["sep.pt2"]
     assert done.stdout.splitlines()[-1].startswith("sep.pt2  ")
     assert "; differs from best.safetensors by at most " in done.stdout
-    images = photographs.test.images[:3]
+    images = photographs.images[:3]
     with torch.inference_mode():
         expected = load_network(weights)(as_float(images))
         torch.testing.assert_close(

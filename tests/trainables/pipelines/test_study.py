@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from trainables.data.image_set import Splits
+from trainables.data.examples import Examples
 from trainables.pipelines.study import reference, without_flips
 
 RESIZE_AND_GREY = [v2.ToDtype(torch.float32, scale=True), v2.Resize((28, 28)), v2.Grayscale()]
@@ -11,17 +11,17 @@ FLIPS = [v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1)]
 
 
 @pytest.fixture(params=["photographs", "noise", "black", "white"])
-def images(request: pytest.FixtureRequest, photographs: Splits) -> Tensor:
-    shape = (256, 3, 32, 32)
+def images(request: pytest.FixtureRequest, photographs: Examples) -> Tensor:
+    shape = (64, 3, 32, 32)
     return {
-        "photographs": photographs.train.first(256).images,
+        "photographs": photographs.images,
         "noise": torch.randint(0, 256, shape, dtype=torch.uint8),
         "black": torch.zeros(shape, dtype=torch.uint8),
         "white": torch.full(shape, 255, dtype=torch.uint8),
     }[request.param]
 
 
-@pytest.mark.parametrize("count", [1, 256])
+@pytest.mark.parametrize("count", [1, 64])
 def test_the_reference_equals_torchvision_bit_for_bit(images: Tensor, count: int) -> None:
     theirs = v2.Compose([*RESIZE_AND_GREY, *FLIPS])(images[:count])
     assert theirs.shape == (count, 1, 28, 28)
@@ -33,8 +33,8 @@ def test_without_flips_equals_torchvision_without_flips_bit_for_bit(images: Tens
 
 
 @pytest.mark.parametrize("pipeline", [reference, without_flips])
-def test_a_pipeline_leaves_its_images_alone(photographs: Splits, pipeline) -> None:
-    images = photographs.train.first(8).images
+def test_a_pipeline_leaves_its_images_alone(photographs: Examples, pipeline) -> None:
+    images = photographs.first(8).images
     before = images.clone()
     pipeline(images)
     assert torch.equal(images, before)

@@ -79,7 +79,8 @@ def test_a_gradient_may_lie_otherwise_in_memory_than_its_parameter(
 def test_a_training_process_imports_none_of_the_slow_packages() -> None:
     script = """
 import sys, torch
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.data.examples import Examples
+from trainables.training.loop import Training, TrainingConfig
 examples = Examples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, 1, 28, 28))
 config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
 assert len(list(Training(config, examples, examples, device=torch.device("cpu")).epochs())) == 1

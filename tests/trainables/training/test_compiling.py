@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.data.examples import Examples
 from trainables.networks.registry import build
 from trainables.pixels import as_float
 from trainables.training import compiling
 from trainables.training.compiling import Verdict, verdict
-from trainables.training.loop import Examples, TrainingConfig
+from trainables.training.loop import TrainingConfig
 
 CPU = torch.device("cpu")
 SEPARABLE = TrainingConfig(model="separable", learning_rate=1e-2, max_epochs=3, seed=0)

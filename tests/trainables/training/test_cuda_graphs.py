@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.trainables.recorded_on_cpu import Graph, graphs
+from trainables.data.examples import Examples
 from trainables.networks.separable import Separable
 from trainables.training.cuda_graphs import WARM_UP_CALLS, Replayed
-from trainables.training.loop import Examples, Training, TrainingConfig, graph_pays
+from trainables.training.loop import Training, TrainingConfig, graph_pays
 from trainables.training.workers import Workers
 
 __all__ = ["graphs"]  # a fixture

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from trainables.data.examples import Examples
 from trainables.training import epoch_timer
 from trainables.training.epoch_timer import PARTS, REST, Clock, time_epochs
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.loop import Training, TrainingConfig
 
 CPU = torch.device("cpu")
 

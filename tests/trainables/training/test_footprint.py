@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.made_up import vgg16
+from trainables.data.examples import Examples
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.vgg16 import CONVOLUTIONS
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
 from trainables.training.alive import Alive, AsOnGpu, peak_bytes
 from trainables.training.footprint import Footprint, footprint
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
 CPU = torch.device("cpu")

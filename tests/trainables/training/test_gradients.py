@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from trainables.data.examples import Examples
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
 from trainables.pixels import as_float
 from trainables.training.gradients import Gradients
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
 CPU = torch.device("cpu")

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.data.examples import Examples
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import PRECISIONS, Precision, bfloat16_unit, choose
 from tuner import settings
 

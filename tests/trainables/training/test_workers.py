@@ -14,11 +14,8 @@ from torch import Tensor, distributed
 
 from tests.paths import ROOT
 from tests.trainables import made_up
-from trainables.data import photos
 from trainables.losses.loss_settings import Perceptual
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
-from trainables.training.loop import Examples, Training, TrainingConfig
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.workers import Workers
 
 FIELDS = ("train_loss", "validation_loss", "validation_cosine", "validation_accuracy")
@@ -48,8 +45,6 @@ CASES = {
 def records_of(
     workers: Workers, model: str, train: int, validation: int, **settings: Any
 ) -> list[dict[str, Any]]:
-    splits = photos.load()
-    images = splits.train.images[:train], splits.validation.images[:validation]
     perceptual = Perceptual(layers=(0, 2), layer_weights=(1.0, 0.5), size=32)
     config = TrainingConfig(
         model=model,
@@ -59,7 +54,7 @@ def records_of(
         perceptual=perceptual,
         **settings,
     )
-    examples = [Examples(part, make_targets(reference, part)) for part in images]
+    examples = [made_up.photographs(train, "train"), made_up.photographs(validation, "validation")]
     training = Training(
         config, *examples, device=torch.device("cpu"), workers=workers, vgg=made_up.vgg16(2)
     )
