@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis.console import Console
 from benchmarks.common import report
-from tuner.cluster.ray_cluster import prepare_environment
+from tuner.cluster.quiet import prepare_environment
 
 AT_ONCE = 1000
 TENTHS = 10

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.cluster import ray_cluster
-from tuner.cluster.ray_cluster import Node, Share
+from trainables.errors import UsageError
+from tuner.cluster.nodes import Node, WorkerResources, on_each
 from tuner.settings import SearchConfig
 from tuner.trials.space import Space
 
@@ -16,11 +16,15 @@ GROUP_SHARES = SHARES[-1:]  # two workers of a trial can't share one
 
 
 def check(
-    config: SearchConfig, share: Share, train_images: int, validation_images: int, nodes: list[Node]
+    config: SearchConfig,
+    share: WorkerResources,
+    train_images: int,
+    validation_images: int,
+    nodes: list[Node],
 ) -> str:
     """The line to print, for a completed configuration and the nodes that are up; empty where no GPU is asked for.
 
-    Raises ValueError when a trial needs more than its share of the smallest of their GPUs. What an autoscaler may
+    Raises UsageError when a trial needs more than its share of the smallest of their GPUs. What an autoscaler may
     still start is not known. Takes 2 s, which the meta device's first use costs a process.
     """
     if not share.gpus:
@@ -93,14 +97,14 @@ class Fit:
 
 def told(
     config: SearchConfig,
-    share: Share,
+    share: WorkerResources,
     need: "Footprint | None",
     gpu_bytes: int | None,
     nodes: list[Node],
 ) -> str:
     """What to say where these nodes' smallest GPU has so much memory, or None when nobody knows.
 
-    Raises ValueError when a trial needs more than its share. Where each needs less, but all with their CUDA contexts
+    Raises UsageError when a trial needs more than its share. Where each needs less, but all with their CUDA contexts
     more than there is, the line says so and the search goes on: what a context takes is an estimate.
     """
     trial = "a trial" if config.workers_per_trial == 1 else "each worker of a trial"
@@ -114,12 +118,12 @@ def told(
     shares = SHARES if config.workers_per_trial == 1 else GROUP_SHARES
     fit = Fit(need, gpu_bytes, min(share.gpus, 1.0), shares)
     if need.least_bytes > fit.cap_bytes:
-        raise ValueError(
+        raise UsageError(
             f"--gpus-per-trial {share.gpus:g}: {trial} needs about {size(need.least_bytes)} of GPU memory, and its "
             f"share of a GPU of {size(gpu_bytes)} is {size(fit.cap_bytes)}; give {_instead(config, fit)}"
         )
     on, asked = f"fit on a GPU of {size(gpu_bytes)}", f"at --gpus-per-trial {share.gpus:g}"
-    if fit.by_memory < min(fit.by_share, max(share.fits(node) for node in nodes)):
+    if fit.by_memory < min(fit.by_share, max(share.slots(node) for node in nodes)):
         return f"{needs}: only {fit.by_memory} of the {fit.by_share} {asked} {on}; give {_instead(config, fit)}"
     most = next(iter(fit.others()), fit)
     more = f", {most.by_share} would at {most.share:g}" if most.by_share > fit.by_share else ""
@@ -153,11 +157,7 @@ def size(count: float) -> str:
 
 def smallest_bytes(config: SearchConfig, nodes: list[Node]) -> int | None:
     """Memory of the smallest GPU of these nodes, of those that tell; None when none does."""
-    answers = (
-        [gpu_sizes()] * len(nodes)
-        if config.address is None
-        else ray_cluster.on_each(nodes, gpu_sizes)
-    )
+    answers = [gpu_sizes()] * len(nodes) if config.address is None else on_each(nodes, gpu_sizes)
     smallest = [_smallest(node, answer) for node, answer in zip(nodes, answers, strict=True)]
     return min((known for known in smallest if known is not None), default=None)
 

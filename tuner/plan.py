@@ -1,15 +1,24 @@
-"""What a search will do: its settings fitted to the machine, to the images and to what was done before."""
+"""What can't work fails here, with one sentence; what can becomes the Plan that all else is given.
 
+`check_early` looks at names and files before Ray starts, `load` reads them while it does, and
+`make_plan` fits the search to the cluster.
+"""
+
+import netrc
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.tables.files import Row
+from trainables.data import sources
 from trainables.errors import UsageError
 from trainables.losses import vgg16
 from trainables.losses.vgg16 import Vgg16
 from trainables.networks.registry import find
-from tuner import gpu_memory, preflight
-from tuner.cluster.ray_cluster import Growth, Node, Share
+from tuner import gpu_memory
+from tuner.cluster.growth import Growth
+from tuner.cluster.nodes import Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.shared_storage import check_shared
 
@@ -17,35 +26,102 @@ if TYPE_CHECKING:
     from trainables.data.examples import Splits
     from trainables.networks.base import Budget
 
+DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
+GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
+WANDB_HOST = "api.wandb.ai"
+DASHBOARD_SEC = 20
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A search that can work: complete settings, images, and what each trial gets."""
+    """A search that can work.
+
+    Attributes:
+        config: The settings, complete.
+        data: The images that are used, with their targets.
+        resources: What each worker of a trial gets.
+        slots: How many trials run at once.
+        nodes: The machines that are up, and those that the cluster may grow by.
+        earlier: The runs table's row of the session before, where this one resumes.
+        vgg: What the perceptual loss needs; None without that loss.
+        gpu_memory: The line to print about it; empty without GPUs.
+        available_images: Training images that there are; the search may use fewer.
+    """
 
     config: SearchConfig
     data: "Splits"
-    share: Share
-    fits: int
+    resources: WorkerResources
+    slots: int
     nodes: list[Node]
-    """Those that are up, and those that the cluster may grow by."""
     earlier: Row | None
-    """The runs table's row of the session before, when this one resumes."""
     vgg: Vgg16 | None
-    """What the perceptual loss needs."""
     gpu_memory: str
-    """The line about it; empty without GPUs."""
     available_images: int
-    """Training images that there are; the search may use fewer."""
 
 
-def plan(
-    config: SearchConfig, loaded: "tuple[Vgg16 | None, Splits]", up: list[Node], growth: Growth
+def check_early(config: SearchConfig) -> None:
+    """Raise UsageError for what names and files show to be impossible. Takes no time."""
+    if config.wandb == "online" and not _has_wandb_key():
+        raise UsageError(
+            "--wandb online needs a key, and there is none: type `wandb login` first, "
+            "or --wandb offline"
+        )
+    if config.wait_for_nodes and config.address is None:
+        raise UsageError(
+            f"--wait-for-nodes {config.wait_for_nodes}: without --address there is one node; "
+            f"leave --wait-for-nodes out, or give --address"
+        )
+    sources.check(config.data)
+    if "perceptual" in config.losses:
+        vgg16.check(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
+
+
+def _has_wandb_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators(WANDB_HOST) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
+    """Read VGG16's weights, where the loss needs them, and the images.
+
+    Imports PyTorch. Raises UsageError when they can't be had.
+    """
+    from trainables.data import loading
+
+    vgg = None
+    if "perceptual" in config.losses:  # first, since it takes less time to say that there is none
+        vgg = vgg16.load(
+            config.vgg_weights or DEFAULT_VGG_WEIGHTS,
+            normalisation=config.vgg_normalisation,
+            through=max(config.perceptual.layers),
+        )
+    return vgg, loading.load(config.data)
+
+
+def make_plan(
+    config: SearchConfig,
+    loaded: "tuple[Vgg16 | None, Splits]",
+    up: Sequence[Node],
+    growth: Growth,
 ) -> Plan:
-    """Fit the search to the cluster, grown as far as it may, and to the images. Raises ValueError where it does not."""
+    """Fit the search to the cluster, grown as far as it may, and to the images.
+
+    Raises UsageError where it does not fit.
+
+    Args:
+        config: The settings as they were asked for.
+        loaded: What `load` returned.
+        up: The machines that are up.
+        growth: What may still join them.
+    """
     vgg, data = loaded
-    share = preflight.trial_share(config, [*up, *growth.nodes])
-    nodes = [*up, *growth.beside(up, share)]
-    fits = preflight.trials_at_once(config, share, nodes)
+    resources = worker_resources(config, [*up, *growth.nodes])
+    nodes = [*up, *growth.beside(up, resources)]
+    slots = slots_for(config, resources, nodes)
     complete = completed(
         config,
         gpus=sum(node.gpus for node in nodes),
@@ -59,28 +135,97 @@ def plan(
             f"--resume {config.name}: {config.data} now holds other images than when the run was "
             f"started: bring those back, or start a new run without --resume"
         )
+    able = resources.able(up)
     if len(up) > 1:
-        check_shared(config.storage, preflight.able(up, share))
-    preflight.check_groups(config, up)
-    memory = gpu_memory.check(
-        complete, share, len(used.train), len(used.validation), preflight.able(up, share)
-    )
-    return Plan(complete, used, share, fits, nodes, earlier, vgg, memory, len(data.train))
+        check_shared(config.storage, able)
+    if config.workers_per_trial > 1 and config.address is not None:
+        _check_groups(config.workers_per_trial, up)
+    memory = gpu_memory.check(complete, resources, len(used.train), len(used.validation), able)
+    return Plan(complete, used, resources, slots, nodes, earlier, vgg, memory, len(data.train))
 
 
-def load_vgg16(config: SearchConfig) -> Vgg16 | None:
-    """Return the weights that the loss needs, if any. Raises ValueError when they can't be had."""
-    if "perceptual" not in config.losses:
-        return None
-    return vgg16.load(
-        config.vgg_weights or DEFAULT_VGG_WEIGHTS,
-        normalisation=config.vgg_normalisation,
-        through=max(config.perceptual.layers),
+def worker_resources(config: SearchConfig, nodes: Sequence[Node]) -> WorkerResources:
+    """Return what each worker gets: as asked, or part of a GPU where there are any."""
+    gpus = config.gpus_per_trial
+    if gpus is None:
+        usual = DEFAULT_GPUS if config.workers_per_trial == 1 else GROUP_GPUS
+        gpus = usual if any(node.gpus for node in nodes) else 0.0
+    return WorkerResources(config.cpus_per_trial, gpus, config.memory_gib_per_trial)
+
+
+def slots_for(config: SearchConfig, resources: WorkerResources, nodes: Sequence[Node]) -> int:
+    """Return how many trials these nodes run at once.
+
+    Raises UsageError when it is none, or fewer than asked: Ray itself would wait for ever.
+    """
+    asks = (
+        ("--gpus-per-trial", resources.gpus, max(node.gpus for node in nodes), "GPUs"),
+        ("--cpus-per-trial", resources.cpus, max(node.cpus for node in nodes), "CPUs"),
+        (
+            "--memory-gib-per-trial",
+            resources.memory_gib,
+            max(node.memory_gib for node in nodes),
+            "GiB",
+        ),
     )
+    for name, asked, most, unit in asks:
+        if asked > most == 0:
+            raise UsageError(
+                f"{name} {asked:g}: there are no {unit} in the cluster; leave {name} out"
+            )
+        if asked > most:
+            raise UsageError(
+                f"{name} {asked:g}: no node has more than {most:g} {unit}; "
+                f"give at most {name} {most:g}"
+            )
+    group = config.workers_per_trial
+    if group > 1 and 0 < resources.gpus <= 0.5:
+        raise UsageError(
+            f"--gpus-per-trial {resources.gpus:g}: two workers of a trial would share a GPU, which "
+            f"NCCL refuses; give more than 0.5, or leave --workers-per-trial out"
+        )
+    workers = sum(resources.slots(node) for node in nodes)
+    slots = workers // group
+    if not workers:
+        raise UsageError(
+            "no single node has the CPUs, GPUs and memory asked for per trial: ask for less"
+        )
+    if not slots:
+        raise UsageError(
+            f"--workers-per-trial {group}: the cluster has room for {workers}; "
+            f"give at most --workers-per-trial {workers}"
+        )
+    if config.concurrency is not None and config.concurrency > slots:
+        raise UsageError(
+            f"--concurrency {config.concurrency}: {slots} trials fit at once; "
+            f"give at most --concurrency {slots}, or less per trial"
+        )
+    return slots
+
+
+def _check_groups(workers: int, nodes: Sequence[Node]) -> None:
+    """Raise UsageError where Ray could not clear a stopped trial's worker group away.
+
+    It asks its dashboard, from the head, which groups are in use. Without it each group that ASHA
+    stops would hold its cores for ever.
+    """
+    answers = on_each([node for node in nodes if node.head], _ask_dashboard)
+    if any(isinstance(answer, Exception) for answer in answers):
+        raise UsageError(
+            f"--workers-per-trial {workers}: Ray's dashboard does not answer on the head, and "
+            f"without it stopped trials keep their cores; start the head with "
+            f"`ray start --head --include-dashboard=true`, or leave --workers-per-trial out"
+        )
+
+
+def _ask_dashboard() -> None:
+    from ray.util.state import list_nodes
+
+    list_nodes(limit=1, timeout=DASHBOARD_SEC)
 
 
 def budget(model: str, gpus: float) -> "Budget":
-    """Return how much a search of this network does where there are GPUs, or where there are none."""
+    """Return how much a search of this network does with so many GPUs, or with none."""
     defaults = find(model).defaults
     return defaults.gpu if gpus else defaults.cpu
 
@@ -102,8 +247,7 @@ def completed(config: SearchConfig, *, gpus: float, data: str, train_images: int
             raise UsageError(f"--{name}: {config.model} has no {name}; leave the flag out")
     loss = {}
     if "perceptual" in config.losses:
-        made_of = config.perceptual
-        loss = {ours: getattr(made_of, theirs) for ours, theirs in PERCEPTUAL.items()}
+        loss = {ours: getattr(config.perceptual, theirs) for ours, theirs in PERCEPTUAL.items()}
         loss["vgg_weights"] = config.vgg_weights or DEFAULT_VGG_WEIGHTS
     return replace(
         config,

@@ -77,7 +77,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         if not best:
             return _no_best(console, recorder.trials)
         console.progress("evaluating the finalists on the test split")
-        accuracy = evaluate_finalists(config, recorder.trials, plan.share, train.targets, test)
+        accuracy = evaluate_finalists(config, recorder.trials, plan.resources, train.targets, test)
     closing.tell(console, config, recorder.trials, accuracy, timed_out=searching.deadline.passed)
     if config.timing == "short":
         time_best(config, best[0], plan.data.test, console)
@@ -115,7 +115,7 @@ class Searching:
         rungs = Rungs(config)
         confirming = {row["trial"] for row in trials if row["confirms"] is not None}
         stopped = rungs.replay(row for row in epochs if row["trial"] not in confirming)
-        proposals = searched_trials(config, trials, stopped, self.plan.fits)
+        proposals = searched_trials(config, trials, stopped, self.plan.slots)
         for number in stopped & set(self.recorder.unfinished()):
             self.recorder.end(number, "asha")
         self._run(proposals, rungs, config.samples or 0)
@@ -142,7 +142,7 @@ class Searching:
         self._run(fixed, None, len(given))
 
     def _run(self, proposals: Proposals, scheduler: Any, count: int) -> None:
-        config, share = self.plan.config, self.plan.share
+        config, resources = self.plan.config, self.plan.resources
         interrupts.check()
         if self.deadline.passed or proposals.finished:
             return
@@ -159,7 +159,7 @@ class Searching:
                 "perceptual": config.perceptual,
             },
             workers=config.workers_per_trial,
-            share=share,
+            resources=resources,
             experiment=experiment,
             session=experiment.next_session(),
             several_losses=config.several_losses,
@@ -172,10 +172,10 @@ class Searching:
             proposals,
             self.recorder,
             scheduler,
-            share,
+            resources,
             self.deadline,
             count,
-            self.plan.fits,
+            self.plan.slots,
         )
         interrupts.check()
         done = proposals.finished and not self.recorder.interrupted()
@@ -203,10 +203,12 @@ def _introduce(console: Console, plan: Plan) -> None:
         f"{config.name}: {config.model} on {data.train.source}, "
         f"{counts[0]:,} training, {counts[1]:,} validation and {counts[2]:,} test images"
     )
-    each = f"{plan.share.cpus:g} CPU" + (f" and {plan.share.gpus:g} GPU" if plan.share.gpus else "")
+    each = f"{plan.resources.cpus:g} CPU" + (
+        f" and {plan.resources.gpus:g} GPU" if plan.resources.gpus else ""
+    )
     console.line(
         f"{config.samples} trials of up to {config.max_epochs} epochs, "
-        f"{config.concurrency or plan.fits} at a time with {each} each; {config.search} search, "
+        f"{config.concurrency or plan.slots} at a time with {each} each; {config.search} search, "
         f"ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
     )
     if plan.gpu_memory:

@@ -1,6 +1,8 @@
 """The command line, alone and on top of a run that goes on."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +12,9 @@ import pytest
 
 from analysis.tables.files import publish, table_path
 from analysis.tables.schema import TABLES
+from tests.paths import ROOT
+from trainables.errors import UsageError
+from trainables.losses.loss_settings import Perceptual
 from trainables.settings_fields import flag, flag_rows
 from tuner.arguments import from_command_line, parser
 from tuner.settings import SETTINGS, SearchConfig
@@ -23,6 +28,14 @@ STORED = SearchConfig(
     wandb="disabled",
     data="photos",
 )
+
+PERCEPTUAL = ("--loss", "perceptual")
+TABLE = {
+    "loss": "perceptual",
+    "perceptual_layers": (2, 7),
+    "perceptual_weights": (1.0, 0.5),
+    "mse_weight": 2.0,
+}
 
 
 def store(storage: Path, config: SearchConfig) -> None:
@@ -108,7 +121,7 @@ def test_what_cannot_be_parsed_ends_with_status_2(
 
 def test_a_bad_value_is_a_sentence_with_and_without_resume(storage: Path) -> None:
     for more in ([], ["--resume", "first", "--storage", str(storage)]):
-        with pytest.raises(ValueError, match="--samples ≥ 1 must hold, but got 0"):
+        with pytest.raises(UsageError, match="--samples ≥ 1 must hold, but got 0"):
             from_command_line([*more, "--samples", "0"])
 
 
@@ -116,7 +129,7 @@ def test_an_unknown_run_is_told_with_the_latest_runs_there_are(storage: Path) ->
     for number in range(6):
         store(storage, replace(STORED, name=f"run-{number}"))
     with pytest.raises(
-        ValueError,
+        UsageError,
         match=r"--resume nope: there is no such run in .*; give one of first, run-0, .*, run-5, or leave",
     ):
         from_command_line(["--storage", str(storage), "--resume", "nope"])
@@ -124,7 +137,7 @@ def test_an_unknown_run_is_told_with_the_latest_runs_there_are(storage: Path) ->
 
 def test_an_unknown_run_in_an_empty_storage_is_told_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError,
+        UsageError,
         match=f"no such run in {tmp_path}; there is none yet: leave --resume out to start",
     ):
         from_command_line(["--storage", str(tmp_path), "--resume", "nope"])
@@ -133,7 +146,7 @@ def test_an_unknown_run_in_an_empty_storage_is_told_how_to_start_one(tmp_path: P
 def test_a_torn_runs_table_is_named(storage: Path) -> None:
     path = table_path(storage / "tables", "runs", "first")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=re.escape(str(path))):
+    with pytest.raises(UsageError, match=re.escape(str(path))):
         resume(storage)
 
 
@@ -159,7 +172,7 @@ def test_a_changed_setting_is_refused_with_the_old_and_the_new_value(
     storage: Path, arguments: list[str], told: str
 ) -> None:
     with pytest.raises(
-        ValueError, match=f"--resume first with other settings: {told}: leave them out to go on"
+        UsageError, match=f"--resume first with other settings: {told}: leave them out to go on"
     ):
         resume(storage, *arguments)
 
@@ -193,3 +206,91 @@ def test_a_storage_that_was_moved_is_the_one_in_which_the_run_was_found(
     assert resume(tmp_path / "moved").storage == str(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     assert from_command_line(["--resume", "first"]).storage == "results"
+
+
+def test_values_of_the_loss_arrive_with_their_types() -> None:
+    config = from_command_line(
+        split(
+            "--loss mse,perceptual --perceptual-layers 2 7 --perceptual-weights 1 .5 --mse-weight 2 "
+            "--perceptual-size 64 --vgg-weights file --vgg-normalisation features --name x"
+        )
+    )
+    assert config == SearchConfig(
+        **{**TABLE, "loss": "mse,perceptual"},
+        perceptual_size=64,
+        vgg_weights="file",
+        vgg_normalisation="features",
+        name="x",
+    )
+    assert (config.losses, config.several_losses) == (("mse", "perceptual"), True)
+    assert config.perceptual == Perceptual(
+        layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
+    )
+    assert SearchConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            "--perceptual-size 64 --vgg-weights f",
+            "--perceptual-size and --vgg-weights: --loss mse does not use that",
+        ),
+        ("--loss perceptual --perceptual-size 31", "--perceptual-size ≥ 32 must hold, but got 31"),
+        (
+            "--loss perceptual --perceptual-layers 3",
+            "--perceptual-layers must be convolutions of VGG16, but got 3",
+        ),
+        (
+            "--loss perceptual --perceptual-weights 1 2",
+            "--perceptual-weights must be as many as --perceptual-layers, 5, but got 2",
+        ),
+        (
+            "--loss perceptual --mse-weight -1",
+            "--mse-weight ≥ 0 and finite must hold, but got -1.0",
+        ),
+        (
+            "--loss perceptual --vgg-normalisation z",
+            "--vgg-normalisation z: choose one of imagenet, features",
+        ),
+    ],
+)
+def test_a_flag_of_the_loss_that_makes_no_sense_is_told(arguments: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        from_command_line(split(arguments))
+
+
+def test_flags_of_the_loss_are_checked_without_pytorch() -> None:
+    code = (
+        "import sys\nfrom tuner.arguments import from_command_line\n"
+        "from_command_line(['--loss', 'mse,perceptual', '--perceptual-size', '64', '--vgg-weights', 'x'])\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_run_keeps_its_loss_and_one_of_an_earlier_version_has_the_mean_squared_error(
+    tmp_path: Path,
+) -> None:
+    place = str(tmp_path)
+    store(
+        tmp_path,
+        SearchConfig(name="first", storage=place, perceptual_size=64, vgg_weights="f", **TABLE),
+    )
+    resume = ["--storage", place, "--resume", "first"]
+    config = from_command_line(resume)
+    assert config.perceptual == Perceptual(
+        layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
+    )
+    assert (
+        from_command_line([*resume, "--perceptual-weights", "1", "0.5", "--perceptual-size", "64"])
+        == config
+    )
+    with pytest.raises(UsageError, match="--perceptual-size was 64, is 32"):
+        from_command_line([*resume, "--perceptual-size", "32"])
+    with pytest.raises(UsageError, match="--loss was perceptual, is mse"):
+        from_command_line([*resume, "--loss", "mse"])
+    assert SearchConfig.from_json('{"model": "fc", "samples": 3}').losses == ("mse",)

@@ -14,7 +14,7 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.training.footprint import Footprint, footprint
 from trainables.training.loop import TrainingConfig
 from tuner import gpu_memory
-from tuner.cluster.ray_cluster import Node, Share
+from tuner.cluster.nodes import Node, WorkerResources
 from tuner.settings import SearchConfig
 
 MIB, GIB = 2**20, 2**30
@@ -44,7 +44,7 @@ def told(
     node: Node = MANY_CORES,
     **more: Any,
 ) -> str:
-    return gpu_memory.told(config(**more), Share(1, gpus, 0), needed, gpu_bytes, [node])
+    return gpu_memory.told(config(**more), WorkerResources(1, gpus, 0), needed, gpu_bytes, [node])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def counted(**more: Any) -> Footprint | None:
 def test_what_is_needed_is_that_of_the_largest_trial_of_the_search() -> None:
     plain = config(model="cnn", batch_size=1024)
     assert gpu_memory.needed(plain, 5000, 1000) == counted(dropout=0.5) != counted(dropout=0.0)
-    without = config(model="cnn", batch_size=1024, dropout=(0.0, 0.0))
+    without = config(model="cnn", batch_size=1024, ranges={"dropout": (0.0, 0.0)})
     assert gpu_memory.needed(without, 5000, 1000) == counted(dropout=0.0)
     exact = config(model="cnn", batch_size=1024, precision="float32")
     assert (
@@ -242,7 +242,7 @@ def test_without_a_gpu_or_its_driver_there_is_no_memory() -> None:
 
 
 def test_nothing_is_said_where_no_gpu_is_asked_for() -> None:
-    assert gpu_memory.check(config(), Share(1, 0, 0), 45_000, 5000, [MANY_CORES]) == ""
+    assert gpu_memory.check(config(), WorkerResources(1, 0, 0), 45_000, 5000, [MANY_CORES]) == ""
 
 
 STAND_IN = """

@@ -9,7 +9,6 @@ import pytest
 
 from trainables.errors import UsageError
 from trainables.settings_fields import flag
-from tuner.plan import completed
 from tuner.settings import SearchConfig
 
 RANGE = "LOW HIGH: LOW"
@@ -167,34 +166,11 @@ def test_json_of_another_version_tells_the_settings_that_this_one_lacks() -> Non
         SearchConfig.from_json(text)
 
 
-def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
-    def complete(gpus: float) -> SearchConfig:
-        return completed(SearchConfig(model="cnn"), gpus=gpus, data="photos", train_images=30_000)
-
-    cpu, gpu = complete(0), complete(2)
-    assert (cpu.images, cpu.samples, cpu.max_epochs) == (2048, 6, 6)
-    assert (gpu.images, gpu.samples, gpu.max_epochs) == (30_000, 32, 30)
-    assert (cpu.data, cpu.batch_size, cpu.concurrency) == ("photos", 256, None)
+def test_an_empty_resume_is_no_name() -> None:
+    with pytest.raises(UsageError, match="a run's name is made of letters"):
+        SearchConfig(resume="")
 
 
-def test_completion_keeps_what_was_asked() -> None:
-    asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
-    complete = completed(SearchConfig(**asked), gpus=1, data="d", train_images=100)
-    assert {name: getattr(complete, name) for name in asked} == asked
-
-
-def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
-    complete = completed(
-        SearchConfig(model="cnn", grace_epochs=50), gpus=0, data="d", train_images=100
-    )
-    assert (complete.images, complete.max_epochs) == (100, 50)
-
-
-def test_dropout_for_a_network_without_it_is_refused() -> None:
-    with pytest.raises(UsageError, match="--dropout: separable has no dropout; leave the flag out"):
-        completed(
-            SearchConfig(model="separable", ranges={"dropout": (0, 0.1)}),
-            gpus=0,
-            data="d",
-            train_images=1,
-        )
+def test_layers_of_vgg16_without_weights_weigh_one_each() -> None:
+    config = SearchConfig(loss="perceptual", perceptual_layers=(2, 28))
+    assert config.perceptual.layer_weights == (1.0, 1.0)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainables.errors import UsageError, first_line
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -68,7 +70,7 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
     """The convolutions up to layer `through` of published weights or of a file.
 
     A file is safetensors or a state dict that torch.save wrote; its metadata or `normalisation` names one of
-    NORMALISATIONS. Raises ValueError for an unknown name, a file that does not fit, and weights that can't be had.
+    NORMALISATIONS. Raises UsageError for an unknown name, a file that does not fit, and weights that can't be had.
     """
     if through not in CONVOLUTIONS:
         raise ValueError(
@@ -76,7 +78,7 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
         )
     if normalisation is not None and normalisation not in NORMALISATIONS:
         names = " or ".join(NORMALISATIONS)
-        raise ValueError(
+        raise UsageError(
             f"--vgg-normalisation {normalisation}: there is no such normalisation; give {names}"
         )
     check(source)
@@ -86,9 +88,9 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
 
 
 def check(source: str) -> None:
-    """Raises ValueError where `source` is neither one of PUBLISHED nor a file."""
+    """Raises UsageError where `source` is neither one of PUBLISHED nor a file."""
     if source not in PUBLISHED and not Path(source).is_file():
-        raise ValueError(
+        raise UsageError(
             f"--vgg-weights {source}: there is no such file; give a safetensors file, a state dict as torchvision "
             f"publishes it, or one of {', '.join(PUBLISHED)}"
         )
@@ -101,15 +103,14 @@ def _load_published(name: str, normalisation: str | None, through: int) -> Vgg16
     try:
         path = fetched(name, URLS[name], normalisation=known)
     except OSError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"--vgg-weights {name}: it is not in the cache and could not be fetched ({reason}); download {URLS[name]} "
+        raise UsageError(
+            f"--vgg-weights {name}: it is not in the cache and could not be fetched ({first_line(error)}); download {URLS[name]} "
             f"where there is a network, bring the file here and give --vgg-weights FILE --vgg-normalisation {known}"
         ) from error
     try:
         tensors, _ = read(path, through)
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"--vgg-weights {name}: {error}; delete {path.parent} to fetch it again"
         ) from error
     return Vgg16(tensors, NORMALISATIONS[known], name)
@@ -121,7 +122,7 @@ def _load_file(source: str, normalisation: str | None, through: int) -> Vgg16:
     try:
         tensors, named = read(Path(source), through)
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"--vgg-weights {source}: {error}; give a safetensors file or a state dict of torchvision's vgg16"
         ) from error
     return Vgg16(tensors, NORMALISATIONS[_agreed(source, named, normalisation)], source)
@@ -130,17 +131,17 @@ def _load_file(source: str, normalisation: str | None, through: int) -> Vgg16:
 def _agreed(source: str, named: str | None, asked: str | None) -> str:
     """The one normalisation of what the weights say of themselves and what the user says of them."""
     if named is not None and named not in NORMALISATIONS:
-        raise ValueError(
+        raise UsageError(
             f"--vgg-weights {source}: its metadata names the normalisation {named!r}, which is none of "
             f"{', '.join(NORMALISATIONS)}: write one of them there"
         )
     if named and asked and named != asked:
-        raise ValueError(
+        raise UsageError(
             f"--vgg-normalisation {asked}: {source} was trained with {named}; leave --vgg-normalisation out"
         )
     if chosen := named or asked:
         return chosen
-    raise ValueError(
+    raise UsageError(
         f"--vgg-weights {source}: the file does not say how its input is normalised; give --vgg-normalisation "
         f"imagenet (mean 0.485, 0.456, 0.406, deviation 0.229, 0.224, 0.225, as IMAGENET1K_V1 has it) or "
         f"features (mean 0.48235, 0.45882, 0.40784, values up to 255, as IMAGENET1K_FEATURES has it)"

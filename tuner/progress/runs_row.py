@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
 from trainables.data.examples import Splits
-from tuner.cluster import ray_cluster
+from tuner.cluster.nodes import gpu_model, nodes
 from tuner.settings import SearchConfig
 
 
 def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
     """The row of the runs table at the start of a session; of an earlier one, what began it stays."""
-    nodes = ray_cluster.nodes()
+    up = nodes()
     commit, dirty = code_version()
     row = {
         "run": config.name,
@@ -33,11 +33,11 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         "versions": json.dumps(versions()),
         "host": platform.node(),
         "cpu_model": cpu_model(),
-        "cpu_count": round(sum(node.cpus for node in nodes)),
-        "gpu_model": ray_cluster.gpu_model(),
-        "gpu_count": round(sum(node.gpus for node in nodes)),
-        "node_count": len(nodes),
-        "memory_gib": sum(node.memory_gib for node in nodes),
+        "cpu_count": round(sum(node.cpus for node in up)),
+        "gpu_model": gpu_model(),
+        "gpu_count": round(sum(node.gpus for node in up)),
+        "node_count": len(up),
+        "memory_gib": sum(node.memory_gib for node in up),
         "data": config.data,
     }
     for examples in (data.train, data.validation, data.test):

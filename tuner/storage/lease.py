@@ -19,6 +19,7 @@ from pyarrow import ArrowException
 from analysis.console import Console, duration
 from analysis.tables.bucket import TakenError
 from analysis.tables.table_sources import BUCKET, READINGS
+from trainables.errors import UsageError
 from tuner.storage.run_storage import RunStorage
 
 LEASE_FILE = "lease.json"
@@ -61,12 +62,12 @@ class Lease:
         self._thread = threading.Thread(target=self._renew_on, daemon=True)
 
     def __enter__(self) -> "Lease":
-        """Raises ValueError when another process has the run, or when the bucket can't be reached."""
+        """Raises UsageError when another process has the run, or when the bucket can't be reached."""
         try:
             self._take()
         except OSError as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(
+            raise UsageError(
                 f"--storage {self._storage} can't be used ({reason}): try again, or another one"
             ) from error
         return self
@@ -96,7 +97,7 @@ class Lease:
             self._write()
             time.sleep(SETTLE_SEC)
             if (winner := self._other()) is not None:
-                raise ValueError(self._refusal(winner))
+                raise UsageError(self._refusal(winner))
             self._thread.start()
         except BaseException:  # Ctrl-C as well: `__exit__` is not called for what ends `__enter__`
             with suppress(TakenError):
@@ -113,7 +114,7 @@ class Lease:
             self._files.delete_file(self._path)
 
     def _outwait(self, owner: Owner) -> None:
-        """Until it is given back, or was not renewed for LEASE_SEC. Raises ValueError when it is renewed."""
+        """Until it is given back, or was not renewed for LEASE_SEC. Raises UsageError when it is renewed."""
         self._console.line(
             f"{owner.host} had the run {self._run} and has not given it back: waiting for a sign of it"
         )
@@ -128,7 +129,7 @@ class Lease:
                 if now is None:
                     return
                 if now != owner:
-                    raise ValueError(self._refusal(now))
+                    raise UsageError(self._refusal(now))
 
     def _refusal(self, owner: Owner) -> str:
         return (

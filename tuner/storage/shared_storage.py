@@ -1,6 +1,7 @@
 """Whether every node shares the storage: each reads what others write there."""
 
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,17 @@ from typing import Any
 from pyarrow.fs import FileSystem
 
 from analysis.tables.table_sources import BUCKET, resolved
-from tuner.cluster import ray_cluster
-from tuner.cluster.ray_cluster import Node
+from trainables.errors import UsageError, last_line
+from tuner.cluster.nodes import Node, on_each, this_node
 
 DRIVER = "driver"  # whose marker that is
 
 
-def check_shared(storage: str, nodes: list[Node]) -> None:
+def check_shared(storage: str, nodes: Sequence[Node]) -> None:
     """Every one of `nodes` reads what this process writes to the storage, and this process what they write.
 
     Tables, checkpoints and networks go that way. Images do not: Ray's object store brings them to each node.
-    Raises ValueError with the name of a node that does not share the storage.
+    Raises UsageError with the name of a node that does not share the storage.
     """
     _, files, path = resolved(storage)
     within = path if storage.startswith(BUCKET) else Path(storage).absolute()
@@ -26,11 +27,11 @@ def check_shared(storage: str, nodes: list[Node]) -> None:
     try:
         files.create_dir(directory)
         _write(files, f"{directory}/{DRIVER}", directory)
-        answers = ray_cluster.on_each(nodes, _answer_marker, files, directory)
+        answers = on_each(nodes, _answer_marker, files, directory)
         for node, answer in zip(nodes, answers, strict=True):
             problem = _problem(answer) or _unread(files, f"{directory}/{node.id}", directory)
             if problem:
-                raise ValueError(
+                raise UsageError(
                     f"--storage {storage}: the node {node.name} does not share it ({problem}); "
                     f"give a directory that all nodes share, or a bucket that all may write to"
                 )
@@ -40,19 +41,13 @@ def check_shared(storage: str, nodes: list[Node]) -> None:
 
 
 def _problem(answer: Any) -> str | None:
-    return (
-        f"it does not answer: {ray_cluster.cause(answer)}"
-        if isinstance(answer, Exception)
-        else answer
-    )
+    return f"it does not answer: {last_line(answer)}" if isinstance(answer, Exception) else answer
 
 
 def _answer_marker(files: FileSystem, directory: str) -> str | None:
     """On a node: read the driver's marker, then write one; what went wrong, if anything."""
     try:
-        _write(
-            files, f"{directory}/{ray_cluster.this_node()}", _read(files, f"{directory}/{DRIVER}")
-        )
+        _write(files, f"{directory}/{this_node()}", _read(files, f"{directory}/{DRIVER}"))
     except OSError as error:
         return str(error).partition("\n")[0]
     return None

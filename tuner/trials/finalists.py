@@ -18,7 +18,7 @@ from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.pixels import as_float
 from trainables.training.precision import Precision
-from tuner.cluster.ray_cluster import Share
+from tuner.cluster.nodes import WorkerResources
 from tuner.settings import SearchConfig
 from tuner.storage import checkpoints
 from tuner.storage.experiment import Experiment
@@ -37,7 +37,7 @@ class Evaluated:
 def evaluate_finalists(
     config: SearchConfig,
     trials: list[Row],
-    share: Share,
+    resources: WorkerResources,
     train_targets: torch.Tensor,
     test: Examples,
 ) -> list[Row]:
@@ -49,7 +49,7 @@ def evaluate_finalists(
     numbers = {row["trial"] for row in best}
     repeats = [row for row in trials if row["confirms"] in numbers]
     rows = _baselines(train_targets, test)
-    evaluated = _evaluate_all(config, best + repeats, share, test)
+    evaluated = _evaluate_all(config, best + repeats, resources, test)
     for row, one in zip(best + repeats, evaluated, strict=True):
         _save(config, row, one.weights)
     accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
@@ -62,13 +62,13 @@ def evaluate_finalists(
 
 
 def _evaluate_all(
-    config: SearchConfig, rows: list[Row], share: Share, test: Examples
+    config: SearchConfig, rows: list[Row], resources: WorkerResources, test: Examples
 ) -> list[Evaluated]:
     """On GPUs where trials have them; else here, with every core and no process to wait for."""
-    if not share.gpus:
+    if not resources.gpus:
         return [_evaluate(config, row, test) for row in rows]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(_evaluate_on_gpu)
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_evaluate_on_gpu)
     evaluated: list[Evaluated] = ray.get(
         [task.remote(config, row, images, targets) for row in rows]
     )

@@ -14,7 +14,7 @@ from ray.tune.stopper import CombinedStopper
 from analysis.tables.files import Row
 from analysis.tables.ranking import best_epoch, objective
 from tuner import interrupts
-from tuner.cluster.ray_cluster import Share
+from tuner.cluster.nodes import WorkerResources
 from tuner.progress.recorder import FINISHED, Recorder
 from tuner.settings import SearchConfig
 from tuner.storage.experiment import trial_directory
@@ -226,7 +226,7 @@ def run_trials(
     proposals: Proposals,
     recorder: Recorder,
     scheduler: TrialScheduler | None,
-    share: Share,
+    resources: WorkerResources,
     deadline: Deadline,
     count: int,
     fits: int,
@@ -238,7 +238,7 @@ def run_trials(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(
         config.concurrency or fits
     )  # a searcher of ours gets 1 otherwise
-    bundle = share.resources if shared.workers == 1 else DRIVER_OF_A_GROUP
+    bundle = resources.named if shared.workers == 1 else DRIVER_OF_A_GROUP
     storage_gone = StorageGone()
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, shared=shared), bundle),

@@ -26,7 +26,7 @@ from trainables.training import compiling
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.out_of_memory import is_short_of_memory
 from trainables.training.workers import Workers
-from tuner.cluster import ray_cluster
+from tuner.cluster.nodes import WorkerResources, this_node, this_node_name
 from tuner.cluster.object_store import StoredVgg16, from_store
 from tuner.storage import checkpoints
 from tuner.storage.experiment import MARKER, UNWRITABLE, Experiment, trial_directory
@@ -48,7 +48,7 @@ class Shared:
     training: dict[str, Any]
     """Settings of TrainingConfig that are not searched."""
     workers: int
-    share: ray_cluster.Share
+    resources: WorkerResources
     """Of each of them."""
     experiment: Experiment
     session: str
@@ -80,8 +80,8 @@ def run_trial(config: Proposal, shared: Shared) -> None:
         train_loop_config=loop_config,
         scaling_config=ray.train.ScalingConfig(
             num_workers=shared.workers,
-            use_gpu=shared.share.gpus > 0,
-            resources_per_worker=shared.share.resources,
+            use_gpu=shared.resources.gpus > 0,
+            resources_per_worker=shared.resources.named,
         ),
         run_config=ray.train.RunConfig(
             name=trial_directory(config["number"]),  # the same after a restart: it resumes by it
@@ -152,14 +152,14 @@ def _prove_storage(shared: Shared) -> None:
     if _process["trials"]:
         return
     try:
-        shared.experiment.prove(shared.session, ray_cluster.this_node())
+        shared.experiment.prove(shared.session, this_node())
     except OSError as error:
         if error.errno in UNWRITABLE:
             raise StorageGoneError(*error.args) from error
         if not isinstance(error, FileNotFoundError | PermissionError) and not is_refusal(error):
             raise  # it may be there for the next trial
         node, root = (
-            ray_cluster.this_nodes_name(),
+            this_node_name(),
             shared.experiment.address(shared.experiment.root),
         )
         reason = (
@@ -240,7 +240,7 @@ class Session:
     def __init__(self, shared: Shared) -> None:
         self.experiment = shared.experiment
         self.alone = shared.workers == 1
-        self.share = shared.share
+        self.resources = shared.resources
         self.several_losses = shared.several_losses
         self.facts: dict[str, Any] = {}
         self.fallback = ""
@@ -257,14 +257,14 @@ class Session:
 
     def prepare_device(self) -> torch.device:
         """This worker's device, limited to its share: threads on a CPU, memory on a GPU."""
-        torch.set_num_threads(self.share.threads)
+        torch.set_num_threads(self.resources.threads)
         # A process without a share of a GPU still sees every one of them: Ray's word counts, not CUDA's
         if not ray.get_gpu_ids():
             return torch.device("cpu")
         device = torch.device("cuda:0") if self.alone else ray.train.torch.get_device()
         torch.cuda.init()  # to forget a peak does not, and refuses a GPU that nothing has used yet
-        if self.share.gpus < 1:
-            torch.cuda.set_per_process_memory_fraction(self.share.gpus, device)
+        if self.resources.gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(self.resources.gpus, device)
         torch.cuda.reset_peak_memory_stats(device)
         return device
 

@@ -5,7 +5,7 @@ import ray
 import torch
 from ray import tune
 
-from tuner.cluster.ray_cluster import Share
+from tuner.cluster.nodes import WorkerResources
 from tuner.storage.experiment import Experiment
 from tuner.trials.trial import Session, Shared
 
@@ -25,7 +25,7 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
         examples=(),
         training={},
         workers=1,
-        share=Share(torch.get_num_threads(), gpus, 0.0),
+        resources=WorkerResources(torch.get_num_threads(), gpus, 0.0),
         experiment=cast(Experiment, nothing),
         session="s",
         several_losses=False,

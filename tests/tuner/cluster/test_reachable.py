@@ -10,7 +10,7 @@ import pytest
 
 from tests.tuner.conftest import TINY, Command
 from tests.tuner.nodes import free_port, head, own_token
-from tuner.cluster.joining import knock
+from tuner.cluster.reachable import check_reachable
 
 NOTHING_THERE = "127.0.0.1:1"
 RAYS_PATIENCE_SEC = 20
@@ -111,5 +111,5 @@ def test_asking_takes_none_of_rays_patience(address: str, monkeypatch: pytest.Mo
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
         started = time.monotonic()
         with pytest.raises(ValueError, match="there"):
-            knock(there)
+            check_reachable(there)
         assert time.monotonic() - started < RAYS_PATIENCE_SEC / 2, os.environ["RAY_AUTH_MODE"]

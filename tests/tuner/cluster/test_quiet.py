@@ -1,0 +1,37 @@
+"""What Ray reads from the environment, and which of its loggers are heard."""
+
+import logging
+import os
+
+import pytest
+
+from tuner.cluster.quiet import is_not_about_storage, prepare_environment
+
+
+def test_the_environment_is_set_but_what_the_person_set_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {"RAY_USAGE_STATS_ENABLED": "1"})
+    prepare_environment(verbose=True)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert "RAY_AIR_NEW_OUTPUT" not in os.environ
+    prepare_environment(verbose=False)
+    assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+
+
+def test_of_what_tune_logs_only_faults_of_the_storage_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger = logging.getLogger("a search's")
+    logger.addFilter(is_not_about_storage)
+    for error in (OSError("ACCESS_DENIED"), KeyError("a fault of ours")):
+        try:
+            raise error
+        except Exception as raised:
+            logger.exception("Trial failed: %s", type(raised).__name__)
+    logger.error("without a traceback")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Trial failed: KeyError",
+        "without a traceback",
+    ]

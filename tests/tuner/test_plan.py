@@ -1,0 +1,300 @@
+"""What can't work is refused with one sentence; what can becomes a plan."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+from tests.trainables.made_up import vgg16
+from tests.tuner.few_images import write_few_images
+from tests.tuner.test_arguments import store
+from trainables.errors import UsageError
+from trainables.losses.loss_settings import Perceptual
+from tuner.cluster.growth import Growth
+from tuner.cluster.nodes import Node, WorkerResources
+from tuner.plan import (
+    Plan,
+    check_early,
+    completed,
+    load,
+    make_plan,
+    slots_for,
+    worker_resources,
+)
+from tuner.settings import SearchConfig
+
+CPU_NODE, GPU_NODE = Node(8, 0, 16), Node(16, 4, 64)
+
+
+def config(**more: Any) -> SearchConfig:
+    return SearchConfig(**{"name": "r", "data": "photos", **more})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def test_wandb_online_without_a_key_is_told(home: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"--wandb online needs a key, .* `wandb login` first, or --wandb offline"
+    ):
+        check_early(config(wandb="online"))
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_without_going_online_no_key_is_needed(home: Path, mode: str) -> None:
+    check_early(config(wandb=mode))
+
+
+def test_a_key_in_the_environment_or_in_netrc_will_do(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = home / ".netrc"
+    netrc.write_text("machine elsewhere login user password 1234\n")
+    netrc.chmod(0o600)
+    with pytest.raises(UsageError, match="needs a key"):
+        check_early(config(wandb="online"))
+    netrc.write_text("machine api.wandb.ai login user password 1234\n")
+    check_early(config(wandb="online"))
+    netrc.unlink()
+    monkeypatch.setenv("WANDB_API_KEY", "1234")
+    check_early(config(wandb="online"))
+
+
+def test_waiting_for_nodes_without_a_cluster_is_told() -> None:
+    with pytest.raises(
+        UsageError, match="--wait-for-nodes 2: without --address there is one node; leave"
+    ):
+        check_early(config(wait_for_nodes=2))
+    check_early(config(wait_for_nodes=2, address="auto"))
+    check_early(config())
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "gpus"),
+    [
+        (None, [CPU_NODE], 0),
+        (None, [CPU_NODE, GPU_NODE], 0.25),
+        (0.0, [GPU_NODE], 0),
+        (2.0, [GPU_NODE], 2),
+    ],
+)
+def test_a_worker_gets_the_gpu_share_that_is_asked_or_a_quarter_where_there_are_any(
+    asked: float | None, nodes: list[Node], gpus: float
+) -> None:
+    settings = config(gpus_per_trial=asked, cpus_per_trial=2, memory_gib_per_trial=1.5)
+    assert worker_resources(settings, nodes) == WorkerResources(2, gpus, 1.5)
+
+
+def test_each_worker_of_a_group_gets_a_gpu_of_its_own_where_there_are_any() -> None:
+    settings = config(workers_per_trial=2)
+    assert worker_resources(settings, [CPU_NODE]).gpus == 0
+    assert worker_resources(settings, [GPU_NODE]).gpus == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "fits"),
+    [
+        ({}, [CPU_NODE], 8),
+        ({}, [CPU_NODE, CPU_NODE, Node(0, 0, 16)], 16),
+        ({"cpus_per_trial": 5}, [CPU_NODE, CPU_NODE], 2),
+        ({"gpus_per_trial": 0.4}, [GPU_NODE], 8),
+        ({"gpus_per_trial": 0.4}, [GPU_NODE, CPU_NODE], 8),
+        ({"gpus_per_trial": 0.25, "cpus_per_trial": 2}, [GPU_NODE], 8),
+        ({"workers_per_trial": 3}, [CPU_NODE, CPU_NODE], 5),
+        ({"memory_gib_per_trial": 6}, [CPU_NODE, CPU_NODE], 4),
+        ({"concurrency": 8}, [CPU_NODE], 8),
+    ],
+)
+def test_trials_at_once_are_counted_node_by_node(
+    asked: dict[str, Any], nodes: list[Node], fits: int
+) -> None:
+    settings = config(**asked)
+    assert slots_for(settings, worker_resources(settings, nodes), nodes) == fits
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "told"),
+    [
+        (
+            {"gpus_per_trial": 0.5},
+            [CPU_NODE],
+            "--gpus-per-trial 0.5: there are no GPUs in the cluster; leave",
+        ),
+        (
+            {"gpus_per_trial": 8},
+            [GPU_NODE] * 2,
+            "no node has more than 4 GPUs; give at most --gpus-per-trial 4",
+        ),
+        ({"cpus_per_trial": 9}, [CPU_NODE] * 2, "--cpus-per-trial 9: no node has more than 8 CPUs"),
+        (
+            {"memory_gib_per_trial": 99},
+            [CPU_NODE],
+            "--memory-gib-per-trial 99: no node has more than 16 GiB",
+        ),
+        (
+            {"cpus_per_trial": 8, "gpus_per_trial": 1},
+            [CPU_NODE, Node(4, 1, 16)],
+            "no single node has the CPUs, GPUs",
+        ),
+        (
+            {"workers_per_trial": 2, "gpus_per_trial": 0.5},
+            [GPU_NODE],
+            "0.5: two workers of a trial would share a GPU",
+        ),
+        (
+            {"workers_per_trial": 9},
+            [CPU_NODE],
+            "has room for 8; give at most --workers-per-trial 8",
+        ),
+        (
+            {"concurrency": 9},
+            [CPU_NODE],
+            "--concurrency 9: 8 trials fit at once; give at most --concurrency 8",
+        ),
+        (
+            {"concurrency": 5, "workers_per_trial": 2},
+            [CPU_NODE],
+            "--concurrency 5: 4 trials fit at once",
+        ),
+    ],
+)
+def test_what_ray_would_wait_for_for_ever_is_told(
+    asked: dict[str, Any], nodes: list[Node], told: str
+) -> None:
+    settings = config(**asked)
+    with pytest.raises(UsageError, match=re.escape(told)):
+        slots_for(settings, worker_resources(settings, nodes), nodes)
+
+
+def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
+    def complete(gpus: float) -> SearchConfig:
+        return completed(SearchConfig(model="cnn"), gpus=gpus, data="photos", train_images=30_000)
+
+    cpu, gpu = complete(0), complete(2)
+    assert (cpu.images, cpu.samples, cpu.max_epochs) == (2048, 6, 6)
+    assert (gpu.images, gpu.samples, gpu.max_epochs) == (30_000, 32, 30)
+    assert (cpu.data, cpu.batch_size, cpu.concurrency) == ("photos", 256, None)
+
+
+def test_completion_keeps_what_was_asked() -> None:
+    asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
+    complete = completed(SearchConfig(**asked), gpus=1, data="d", train_images=100)
+    assert {name: getattr(complete, name) for name in asked} == asked
+
+
+def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
+    complete = completed(
+        SearchConfig(model="cnn", grace_epochs=50), gpus=0, data="d", train_images=100
+    )
+    assert (complete.images, complete.max_epochs) == (100, 50)
+
+
+def test_dropout_for_a_network_without_it_is_refused() -> None:
+    with pytest.raises(UsageError, match="--dropout: separable has no dropout; leave the flag out"):
+        completed(
+            SearchConfig(model="separable", ranges={"dropout": (0, 0.1)}),
+            gpus=0,
+            data="d",
+            train_images=1,
+        )
+
+
+def test_a_completed_search_has_the_defaults_of_its_loss_and_one_of_the_mean_squared_error_has_none() -> (
+    None
+):
+    more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
+    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), **more)
+    assert config.perceptual == replace(Perceptual(), size=64)
+    assert (config.perceptual_layers, config.perceptual_size, config.vgg_weights) == (
+        (2, 7, 14, 21, 28),
+        64,
+        "IMAGENET1K_V1",
+    )
+    assert completed(SearchConfig(), **more).vgg_weights is None
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
+
+
+def planned(few: str, storage: Path, **more: Any) -> Plan:
+    asked = config(data=few, storage=str(storage), **more)
+    return make_plan(asked, load(asked), [CPU_NODE], Growth())
+
+
+def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_gets(
+    few: str, tmp_path: Path
+) -> None:
+    plan = planned(few, tmp_path, model="separable", images=100, cpus_per_trial=2)
+    assert (plan.resources, plan.slots, plan.nodes) == (WorkerResources(2, 0, 0), 4, [CPU_NODE])
+    assert (len(plan.data.train), plan.available_images, plan.config.samples) == (100, 216, 16)
+    assert (plan.earlier, plan.vgg, plan.gpu_memory) == (None, None, "")
+
+
+def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Path) -> None:
+    asked = config(data=few, storage=str(tmp_path), address="auto", gpus_per_trial=0)
+    head = Node(0, 0, 8, head=True)
+    plan = make_plan(asked, load(asked), [head], Growth((CPU_NODE,) * 3, limit=2))
+    assert (plan.slots, plan.nodes) == (16, [head, CPU_NODE, CPU_NODE])
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"images": 999_999}, "999,999 images were asked for, but the train split of"),
+        ({"model": "separable", "ranges": {"dropout": (0, 0.1)}}, "separable has no dropout"),
+        ({"cpus_per_trial": 512}, "--cpus-per-trial 512: no node has more than 8 CPUs"),
+        ({"gpus_per_trial": 1}, "--gpus-per-trial 1: there are no GPUs in the cluster; leave"),
+        ({"model": "nowhere:Net"}, "the network 'nowhere:Net' can't be imported"),
+    ],
+)
+def test_what_does_not_fit_the_machine_the_network_or_the_images_is_refused(
+    few: str, tmp_path: Path, asked: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)) as error:
+        planned(few, tmp_path, **asked)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_that_goes_on_with_other_images_is_refused(few: str, tmp_path: Path) -> None:
+    store(tmp_path, config(storage=str(tmp_path)))  # its fingerprint is not that of these images
+    with pytest.raises(
+        UsageError, match=f"--resume r: {few} now holds other images than when the run was started"
+    ):
+        planned(few, tmp_path, resume="r")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"data": "/no/such/place"}, "--data /no/such/place: there is no such directory"),
+        (
+            {"loss": "perceptual", "vgg_weights": "/no/such/file"},
+            "--vgg-weights /no/such/file: there is no such file",
+        ),
+    ],
+)
+def test_files_that_are_not_there_are_told_at_once(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)) as error:
+        check_early(config(**asked))
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_vgg16_are_read_where_the_loss_needs_them(few: str, tmp_path: Path) -> None:
+    path = tmp_path / "made-up.safetensors"
+    save_file(vgg16().tensors, path, {"normalisation": "imagenet"})
+    weights = {"vgg_weights": str(path), "perceptual_layers": (0, 2)}
+    vgg, _ = load(config(data=few, loss="mse,perceptual", **weights))
+    assert vgg is not None
+    assert {name.split(".")[1] for name in vgg.tensors} == {"0", "2"}
+    assert load(config(data=few))[0] is None
