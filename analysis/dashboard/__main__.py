@@ -12,16 +12,17 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-from analysis.console import Console
+from analysis.commands import DEFAULT_STORAGE, extra_packages
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import complain, prog
+from trainables.command_line import FAILED, command, complain, prog
+from trainables.errors import UsageError
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")
@@ -41,37 +42,32 @@ SETTINGS = {
 }
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = parser().parse_args(arguments)
-    console = Console()
-    try:
-        _check(options)
+    _check(options)
+    with extra_packages("the dashboard", "dashboard"):
         from analysis.dashboard.access import allowed_hosts
 
-        hosts = allowed_hosts(options.address, options.allow_host)
-        storage = follow(options.directory)
-    except ValueError as error:
-        complain(error)
-        return 2
-    except ImportError as error:
-        complain(
-            f'the dashboard needs {error.name}, which is not installed: pip install -e ".[dashboard]"'
-        )
-        return 2
-    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24) if options.token else None
+    hosts = allowed_hosts(options.address, options.allow_host)
+    storage = follow(options.directory)
+    token = None
+    if options.token:
+        token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
     try:
         listening = _listen(options.address, options.port)
     except socket.gaierror as error:
-        complain(f"--address {options.address}: {error.strerror}; give an address of this machine")
-        return 2
+        raise UsageError(
+            f"--address {options.address}: {error.strerror}; give an address of this machine"
+        ) from error
     except OSError as error:
         asked = f"--address {options.address} --port {options.port}"
         complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
-        return 1
+        return FAILED
+    lines = _announcement(options, listening.getsockname()[1], token)
     with suppress(KeyboardInterrupt):
-        port = listening.getsockname()[1]
-        _serve(storage, listening, hosts, token, tell=lambda: _tell(console, options, port, token))
+        _serve(storage, listening, hosts, token, lines)
     return 0
 
 
@@ -80,31 +76,46 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog("analysis.dashboard"), description="Show a storage's tables in a browser."
     )
-    parser.add_argument("directory", nargs="?", default="results", metavar="DIR",
-                        help="where runs are kept, as given to --storage, s3:// too (default: results)")  # fmt: skip
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        default=DEFAULT_STORAGE,
+        metavar="DIR",
+        help=f"where runs are kept, as given to --storage, s3:// too (default: {DEFAULT_STORAGE})",
+    )
     parser.add_argument(
         "--address", default="127.0.0.1", help="to listen on (default: this machine only)"
     )
     parser.add_argument(
         "--port", type=int, default=8501, help="(default: 8501; 0: any that is free)"
     )
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
-                        help="a further name under which browsers may ask for the page")  # fmt: skip
-    parser.add_argument("--token", action="store_true",
-                        help=f"ask for a token: ${TOKEN_VARIABLE}, else one that is made up and printed")  # fmt: skip
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name under which browsers may ask for the page",
+    )
+    parser.add_argument(
+        "--token",
+        action="store_true",
+        help=f"ask for a token: ${TOKEN_VARIABLE}, else one that is made up and printed",
+    )
     return parser
 
 
 def _check(options: argparse.Namespace) -> None:
     if not options.directory.startswith(BUCKET) and not Path(options.directory).is_dir():
-        raise ValueError(
-            f"{options.directory} is no directory: give the one that --storage named, or start a search first"
+        raise UsageError(
+            f"{options.directory} is no directory: give the one that --storage named, "
+            "or start a search first"
         )
     if not 0 <= options.port < 2**16:
-        raise ValueError(f"--port {options.port}: give one from 0 to 65535")
+        raise UsageError(f"--port {options.port}: give one from 0 to 65535")
 
 
 def _listen(address: str, port: int) -> socket.socket:
+    """Take the port before Streamlit is imported, so that a taken one is said at once."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,28 +128,33 @@ def _listen(address: str, port: int) -> socket.socket:
     return listening
 
 
-def _tell(console: Console, options: argparse.Namespace, port: int, token: str | None) -> None:
+def _announcement(options: argparse.Namespace, port: int, token: str | None) -> list[str]:
+    """List the lines that are printed once the page can be opened."""
     host = f"[{options.address}]" if ":" in options.address else options.address
-    console.line(f"Tables   {options.directory.partition('?')[0].rstrip('/')}/tables")
     query = f"?token={quote(token, safe='')}" if token else ""
-    console.line(f"Address  http://{host}:{port}/{query}")
+    lines = [
+        f"Tables   {options.directory.partition('?')[0].rstrip('/')}/tables",
+        f"Address  http://{host}:{port}/{query}",
+        f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.",
+    ]
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
-        console.line(
-            "Everybody who reaches this address can see the tables: --token asks for one",
-            style="yellow",
-        )
-    console.line(f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.")
-    sys.stdout.flush()
+        everybody = "Everybody who reaches this address can see the tables: --token asks for one"
+        lines.insert(2, everybody)
+    return lines
 
 
 def _serve(
-    storage: Path,
-    listening: socket.socket,
-    hosts: list[str],
-    token: str | None,
-    tell: Callable[[], None],
+    storage: Path, listening: socket.socket, hosts: list[str], token: str | None, lines: list[str]
 ) -> None:
-    """Serve until Ctrl-C; `tell` is called when the page can be opened and Ctrl-C is waited for."""
+    """Serve until Ctrl-C; `lines` are printed when the page can be opened.
+
+    Args:
+        storage: The directory that has the tables.
+        listening: The socket to accept on.
+        hosts: Names under which browsers may ask for the page.
+        token: What a visitor must know; None for nothing.
+        lines: What a person is told then.
+    """
     import streamlit as st
     import uvicorn
     from streamlit import config
@@ -148,20 +164,16 @@ def _serve(
 
     os.environ[STORAGE_VARIABLE] = str(storage)
     port = listening.getsockname()[1]
-    for name, value in {
-        **SETTINGS,
-        "server.port": port,
-        "browser.serverPort": port,
-        "server.allowedHosts": hosts,
-    }.items():
+    where = {"server.port": port, "browser.serverPort": port, "server.allowedHosts": hosts}
+    for name, value in (SETTINGS | where).items():
         config.set_option(name, value)
 
     @asynccontextmanager
-    async def told(_: object) -> AsyncIterator[None]:
-        tell()
+    async def announce(_: object) -> AsyncIterator[None]:
+        print(*lines, sep="\n", flush=True)  # from here on Ctrl-C is waited for
         yield
 
-    app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=told)
+    app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=announce)
     threading.Thread(target=_warm_up, args=(storage,), daemon=True).start()
     settings = uvicorn.Config(
         app, log_level="warning", server_header=False, timeout_graceful_shutdown=1

@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnected
 
+from trainables.errors import UsageError
+
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
 CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
 FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -106,7 +108,7 @@ def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
 def allowed_hosts(address: str, named: list[str]) -> list[str]:
     """Hosts that a browser may ask for: the loopback's names, the address itself, and those `named`.
 
-    Raises ValueError for a name that holds a port or path, or a wildcard other than `*.` in front.
+    Raises UsageError for a name that holds a port or path, or a wildcard other than `*.` in front.
     """
     for name in named:
         if (
@@ -114,7 +116,7 @@ def allowed_hosts(address: str, named: list[str]) -> list[str]:
             or "/" in name
             or (":" in name and not (name.startswith("[") and name.endswith("]")))
         ):
-            raise ValueError(
+            raise UsageError(
                 f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org"
             )
     own = [] if _is_any(address) else [address, f"[{address}]"] if ":" in address else [address]

@@ -15,55 +15,39 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from analysis.commands import DEFAULT_STORAGE, extra_packages
 from analysis.console import Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import complain, prog
+from trainables.command_line import FAILED, command, complain, prog
 from trainables.errors import UsageError, known_runs
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
 
+@command(interrupted="Interrupted; every file that was written is whole.")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = parser().parse_args(arguments)
     console = Console()
     is_bucket = options.storage.startswith(BUCKET)
-    out = options.out or Path("results" if is_bucket else options.storage) / "reports" / options.run
+    kept = Path(DEFAULT_STORAGE if is_bucket else options.storage)
+    out = options.out or kept / "reports" / options.run
+    tables = local_directory(options.storage) / "tables"
+    run = _run(options.storage, tables, options.run)
     try:
-        tables = local_directory(options.storage) / "tables"
-        run = _run(options.storage, tables, options.run)
-        from analysis.charts.drawing import SMALLEST, drawn
-
-        # Figures and importances are made in processes of their own, which start while this one imports and reads
-        with (
-            console,
-            ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool,
-        ):
-            pool.submit(drawn, SMALLEST)
-            from analysis.report.writing import write
-
-            page = write(options.storage, tables, run, out, pool, console)
-    except ValueError as error:
-        complain(error)
-        return 2
-    except ImportError as error:
-        complain(
-            f'a report needs {error.name}, which is not installed: pip install -e ".[dashboard]"'
-        )
-        return 2
+        with console, extra_packages("a report", "dashboard"):
+            page = _written(options.storage, tables, run, out, console)
     except BrokenExecutor:
         complain(
-            "a process that draws figures was killed, most likely for want of memory: end others and try again"
+            "a process that draws figures was killed, most likely for want of memory: "
+            "end others and try again"
         )
-        return 1
-    except KeyboardInterrupt:
-        console.line("Interrupted; every file that was written is whole.")
-        return 130
+        return FAILED
     except OSError as error:
         complain(f"the report could not be written ({error}): give another --out")
-        return 1
+        return FAILED
     console.line(f"Report   {page} ({page.stat().st_size / 1000:,.0f} kB)")
     console.line(f"Figures  {out}/*.pdf and *.svg")
     return 0
@@ -77,12 +61,28 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN", help="name of the run")
     parser.add_argument(
         "--storage",
-        default="results",
-        help="where runs are kept, s3://BUCKET/PATH too (default: results)",
+        default=DEFAULT_STORAGE,
+        help=f"where runs are kept, s3://BUCKET/PATH too (default: {DEFAULT_STORAGE})",
     )
-    parser.add_argument("--out", type=Path, help="directory to write to (default: STORAGE/reports/RUN, or for a bucket"
-                        " results/reports/RUN)")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="directory to write to (default: STORAGE/reports/RUN, or for a bucket "
+        f"{DEFAULT_STORAGE}/reports/RUN)",
+    )
     return parser
+
+
+def _written(storage: str, tables: Path, run: Row, out: Path, console: Console) -> Path:
+    """Write the report; figures and importances are made in processes of their own."""
+    from analysis.charts.drawing import SMALLEST, drawn
+
+    with ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool:
+        # They start while this one imports what takes a second
+        pool.submit(drawn, SMALLEST)
+        from analysis.report.writing import write
+
+        return write(storage, tables, run, out, pool, console)
 
 
 def _run(storage: str, tables: Path, name: str) -> Row:

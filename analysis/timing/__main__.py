@@ -16,7 +16,7 @@ from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
 from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
-from trainables.command_line import FAILED, command, complain
+from trainables.command_line import FAILED, command, complain, prog
 from trainables.settings_fields import add_flags, given
 
 INTERRUPTED = (
@@ -27,7 +27,7 @@ INTERRUPTED = (
 @command(interrupted=INTERRUPTED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    settings = TimingSettings(**given(_parser().parse_args(arguments)))
+    settings = TimingSettings(**given(parser().parse_args(arguments)))
     # Here, since they import PyTorch, pandas and torchvision: --help would take seconds
     from analysis.timing import runs, summary
     from analysis.timing.conductor import conduct
@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if measured else FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.timing",
+        prog=prog("analysis.timing"),
         description="Time networks against the pipeline that they replace.",
         argument_default=argparse.SUPPRESS,
     )
