@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.console import Console, perceptual
 from analysis.tables.files import Row
-from analysis.tables.ranking import finalists, told
+from analysis.tables.ranking import finalists, ranking_rule
 from trainables.data.examples import Examples
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
@@ -233,7 +233,7 @@ def _tell_loss(console: Console, plan: Plan) -> None:
             )
     if config.several_losses:
         console.line(
-            f"The loss is searched too: the best trial is the one with {told(several=True)}"
+            f"The loss is searched too: the best trial is the one with {ranking_rule(mixed_losses=True)}"
         )
 
 

@@ -14,8 +14,8 @@ from analysis.charts.style import (
     shares,
     words,
 )
+from trainables.thresholds import THRESHOLD
 
-HEADLINE = 0.95
 TILE = 72  # pixels of an image on the page
 CAPTION = 18
 BASELINE = ["subject", "kind", "threshold", "share", "images"]
@@ -76,7 +76,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         .mark_area(opacity=0.2)
         .encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
     )
-    headline = alt.Chart(pd.DataFrame({"threshold": [HEADLINE]})).mark_rule(
+    headline = alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]})).mark_rule(
         strokeDash=[4, 4], color="#b0b6c0"
     )
     return headline.encode(x) + grey + spread + lines

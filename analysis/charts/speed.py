@@ -14,6 +14,7 @@ from analysis.charts.style import (
     shares,
     words,
 )
+from trainables.thresholds import THRESHOLD
 
 VERDICTS = alt.Scale(
     domain=["valid", "warning", "invalid", "unfinished"],
@@ -124,7 +125,7 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
     y = alt.Y(
         "share_95:Q",
-        title="Images at cosine ≥ 0.95",
+        title=f"Images at cosine ≥ {THRESHOLD}",
         axis=alt.Axis(labelExpr=SHARE),
         scale=alt.Scale(zero=False, padding=14),
     )

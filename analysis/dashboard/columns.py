@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from trainables.thresholds import THRESHOLD
+
 COLUMNS = [
     "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine",
     "best_epoch", "learning_rate", "dropout", "patience", "epochs", "train_sec", "images_per_sec", "peak_mib",
@@ -15,7 +17,7 @@ CONFIG = {
     "ending": "Ended by",
     "best_validation_loss": NUMBER("Best loss", format="%.3g"),
     "best_validation_accuracy": st.column_config.ProgressColumn(
-        "Cosine ≥ 0.95",
+        f"Cosine ≥ {THRESHOLD}",
         format="percent",
         min_value=0,
         max_value=1,

@@ -10,6 +10,7 @@ from analysis.charts import trials as charts
 from analysis.console import percent
 from analysis.dashboard.parts import card, hint, key_figures, picture, plain, remark
 from analysis.dashboard.selection import Selection
+from trainables.thresholds import THRESHOLD
 
 IMAGES = 8
 
@@ -39,7 +40,9 @@ def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
         found.append(
             ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}")
         )
-        found.append(("Cosine ≥ 0.95", percent(trial.best_validation_accuracy), "validation"))
+        found.append(
+            (f"Cosine ≥ {THRESHOLD}", percent(trial.best_validation_accuracy), "validation")
+        )
     return found
 
 

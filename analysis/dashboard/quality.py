@@ -8,7 +8,8 @@ from analysis.charts import views
 from analysis.charts.labels import data_names
 from analysis.dashboard.parts import card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.tables.ranking import frame_has_several, told
+from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
+from trainables.thresholds import THRESHOLD
 
 SHOWN = 8
 COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
@@ -56,8 +57,8 @@ def _section(
     baselines = views.baselines_of(accuracy, newest)
     images = networks.images.max()
     note = f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
-    if frame_has_several(trials):
-        note += f" Best: {told(several=True)}."
+    if frame_has_mixed_losses(trials):
+        note += f" Best: {ranking_rule(mixed_losses=True)}."
     card(
         "Accuracy by threshold",
         note,
@@ -91,17 +92,15 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
 
 def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
     rows = accuracy[
-        (accuracy.threshold == charts.HEADLINE)
-        & accuracy.run.isin(trials.run)
-        & accuracy.confirms.isna()
+        (accuracy.threshold == THRESHOLD) & accuracy.run.isin(trials.run) & accuracy.confirms.isna()
     ]
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
     shares = {
         name: st.column_config.NumberColumn(label, format="percent")
-        for name, label in (("share_mean", "≥ 0.95, mean"), ("share_std", "± deviation"))
+        for name, label in (("share_mean", f"≥ {THRESHOLD}, mean"), ("share_std", "± deviation"))
     }
     table(
-        "At cosine ≥ 0.95", "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
+        f"At cosine ≥ {THRESHOLD}", "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
         rows.sort_values("share_mean", ascending=False), f"accuracy {number}", column_order=COLUMNS,
         column_config=shares | HEADS,
     )  # fmt: skip

@@ -10,7 +10,8 @@ from analysis.console import percent
 from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.tables.ranking import frame_has_several, told
+from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
+from trainables.thresholds import THRESHOLD
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
@@ -35,7 +36,7 @@ def show(selection: Selection) -> None:
             "Losses compare within a series; across them only where the loss and the validation images are the same."
         )
     if len(best_trials) > 1:
-        note = f"By {told(frame_has_several(trials))}."
+        note = f"By {ranking_rule(frame_has_mixed_losses(trials))}."
         table("Best trial of each network", note, best_trials, "best",
               column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
     if trials.run.nunique() > 1:
@@ -72,7 +73,11 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
             f"{first.best_validation_loss:.3g}",
             f"trial {first.trial}, epoch {first.best_epoch:.0f}",
         ),
-        ("Cosine ≥ 0.95", percent(first.best_validation_accuracy), "validation, that epoch"),
+        (
+            f"Cosine ≥ {THRESHOLD}",
+            percent(first.best_validation_accuracy),
+            "validation, that epoch",
+        ),
     ]
 
 

@@ -9,6 +9,7 @@ from analysis.charts.labels import machines
 from analysis.dashboard.parts import card, hint, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.timing import comparison
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
 MEASUREMENTS = 6  # side by side
@@ -20,7 +21,7 @@ CONFIG = {
     "lower": NUMBER("Lower quartile", format="%.3g"), "upper": NUMBER("Upper quartile", format="%.3g"),
     "images": "Images", "verdict": "Verdict", "reason": "Why", "limit_share": NUMBER("Of limit", format="percent"),
     "peak_mib": NUMBER("Peak MiB", format="%.0f"), "max_difference": NUMBER("Differs by", format="%.1e"),
-    "share_95": NUMBER("≥ 0.95", format="percent"), "share_99": NUMBER("≥ 0.99", format="percent"),
+    "share_95": NUMBER(f"≥ {THRESHOLD}", format="percent"), "share_99": NUMBER(f"≥ {STRICT_THRESHOLD}", format="percent"),
     "first_call_sec": NUMBER("First call, s", format="%.3g"),
 }  # fmt: skip
 
@@ -85,7 +86,8 @@ def _device(
     with right:
         bests = views.fronted(series)
         if not bests.empty:
-            card("Quality and speed", "At its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time.",
+            beaten_at = f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time"
+            card("Quality and speed", f"At its best batch size; on the line: not beaten at {beaten_at}.",
                  f"pareto {device}", charts.pareto, bests)  # fmt: skip
     table(f"Every series, {name}", "µs an image: median and quartiles.", measured.sort_values("us"), f"series {device}",
           column_order=COLUMNS, column_config=CONFIG)  # fmt: skip

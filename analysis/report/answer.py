@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.charts.quality import HEADLINE
 from analysis.charts.views import DEVICES
 from analysis.commands import command_text
 from analysis.console import percent
@@ -13,13 +12,14 @@ from analysis.report.figures import Tables
 from analysis.tables.files import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
+from trainables.thresholds import THRESHOLD
 
 
 def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
     """What the run found, in two sentences, with n, interval, floor and ceiling."""
     if not best:
         return "No trial of this run has finished an epoch, so there is nothing to report yet."
-    at = [row for row in accuracy if row["threshold"] == HEADLINE]
+    at = [row for row in accuracy if row["threshold"] == THRESHOLD]
     mine = next(
         (row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None
     )
@@ -29,7 +29,7 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
     ceiling = max((row["share"] for row in at if row["kind"] == "ceiling"), default=1.0)
     text = (
         f"{with_interval(mine['share'], mine['images'])} of {mine['images']:,} test images reach a cosine similarity "
-        f"of {HEADLINE} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: {percent(ceiling)}."
+        f"of {THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: {percent(ceiling)}."
     )
     if mine["share"] <= floor:
         text += " The network is no better than an output that costs nothing."

@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.charts.quality import HEADLINE
 from analysis.console import duration, hyperparameters, microseconds, percent, perceptual
 from analysis.tables.files import Row
-from analysis.tables.ranking import several_losses, told
+from analysis.tables.ranking import has_mixed_losses, ranking_rule
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-STRICT = 0.99
 Z95 = 1.959964  # of the normal distribution, two-sided
 
 
@@ -93,14 +92,20 @@ def where(run: Row) -> list[tuple[str, str]]:
 
 def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tuple[str, str]]:
     """The best of a run's trials."""
-    accuracy = f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images at cosine ≥ 0.95"
-    several = several_losses(trials)
-    if several:
+    accuracy = (
+        f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images "
+        f"at cosine ≥ {THRESHOLD}"
+    )
+    mixed_losses = has_mixed_losses(trials)
+    if mixed_losses:
         accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
     count = sum(row["confirms"] is None for row in trials)
     return [
-        ("Trial", f"{best['trial']} of {count} ({told(several)}; ties to the earlier trial)"),
-        ("Hyperparameters", hyperparameters(best, loss=several)),
+        (
+            "Trial",
+            f"{best['trial']} of {count} ({ranking_rule(mixed_losses)}; ties to the earlier trial)",
+        ),
+        ("Hyperparameters", hyperparameters(best, loss=mixed_losses)),
         (
             "Validation loss",
             f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}",
@@ -118,17 +123,17 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
 
 def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     """Networks against floors and ceiling on the test images, with 95 % intervals."""
-    several = several_losses(trials)
-    losses = {row["trial"]: f" ({row['loss']})" for row in trials} if several else {}
+    mixed_losses = has_mixed_losses(trials)
+    losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
     shares = {(row["subject"], row["threshold"]): row for row in rows}
-    head = [row for row in rows if row["threshold"] == HEADLINE and row["confirms"] is None]
+    head = [row for row in rows if row["threshold"] == THRESHOLD and row["confirms"] is None]
     grid = [
         [
             row["subject"]
             + (losses.get(row["trial"], "") if row["kind"] == "trial" else f" ({row['kind']})"),
             with_interval(row["share"], row["images"]),
             _trainings(row),
-            percent(shares[row["subject"], STRICT]["share"]),
+            percent(shares[row["subject"], STRICT_THRESHOLD]["share"]),
             f"{row['cosine_mean']:.4f}",
             f"{row['mse']:.2e}",
             f"{row['psnr_db']:.1f}",
@@ -139,20 +144,21 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     ]
     count = f"{head[0]['images']:,}" if head else "0"
     repeats = max((row["trainings"] for row in head), default=1)
+    of_each = "; the best of each loss is among them" if mixed_losses else ""
     remarks = [
         f"n = {count} test images; in brackets the 95 % interval that the choice of these images leaves (Wilson 1927).",
         "One training each: how much another seed would change is not known (--confirm-seeds measures it)."
         if repeats == 1
         else "Mean ± standard deviation (n − 1) over trainings with different seeds.",
-        "0.95 is lenient: the floors cost nothing, and an accuracy says something only above them.",
-        f"Finalists were chosen by {told(several)}{'; the best of each loss is among them' if several else ''}. "
+        f"{THRESHOLD} is lenient: the floors cost nothing, and an accuracy says something only above them.",
+        f"Finalists were chosen by {ranking_rule(mixed_losses)}{of_each}. "
         "No test image had a part in that.",
     ]
     heads = [
         "",
-        "cosine ≥ 0.95",
+        f"cosine ≥ {THRESHOLD}",
         "over trainings",
-        "≥ 0.99",
+        f"≥ {STRICT_THRESHOLD}",
         "mean cosine",
         "MSE",
         "PSNR, dB",

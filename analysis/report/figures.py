@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts import quality, search, speed, trials, views
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COLUMNS = 7
 DRAWN = 200  # trials in a chart
@@ -160,7 +161,10 @@ def _speed(tables: Tables, device: str) -> dict[str, Figure]:
     }
     bests = views.fronted(here)
     if not bests.empty:
-        caption = "Each at its best batch size; on the line: not beaten at ≥ 0.95, ≥ 0.99 and time together."
+        caption = (
+            "Each at its best batch size; on the line: not beaten at "
+            f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time together."
+        )
         found[f"pareto-{device}"] = Figure(
             speed.pareto(bests), f"Quality and speed, {name}", caption
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
+from trainables.thresholds import THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,27 +13,28 @@ if TYPE_CHECKING:
 NEVER_BEST = frozenset({"diverged", "out_of_memory", "error"})
 BY_LOSS = "the lowest validation loss at any epoch"
 BY_COSINE = (
-    "the highest validation cosine accuracy at 0.95, then the highest mean cosine, "
+    f"the highest validation cosine accuracy at {THRESHOLD}, then the highest mean cosine, "
     "since losses of different kinds do not compare"
 )
 RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
-COSINE_STEP = 1e-7  # all cosines together weigh less than one image of five million, and their differences still count
+# All cosines together weigh less than one image of five million, and their differences still count
+COSINE_STEP = 1e-7
 
 
-def several_losses(trials: Iterable[Row]) -> bool:
-    """Whether a run's trials minimise losses of different kinds, which do not compare."""
+def has_mixed_losses(trials: Iterable[Row]) -> bool:
+    """Return whether a run's trials minimise losses of different kinds, which do not compare."""
     return len({row["loss"] for row in trials}) > 1
 
 
-def told(several: bool) -> str:
-    """What ranks the trials, in words."""
-    return BY_COSINE if several else BY_LOSS
+def ranking_rule(mixed_losses: bool) -> str:
+    """Return what ranks the trials, in words."""
+    return BY_COSINE if mixed_losses else BY_LOSS
 
 
 def best_epoch(epochs: Iterable[Row]) -> Row | None:
-    """Of one trial's epochs the one whose weights are kept: the lowest validation loss, ties to the earlier one.
+    """Return the epoch of a trial whose weights are kept, or None where no loss is finite.
 
-    None when no loss is finite.
+    It has the lowest validation loss; ties go to the earlier one.
     """
     finite = [
         row
@@ -42,25 +44,30 @@ def best_epoch(epochs: Iterable[Row]) -> Row | None:
     return min(finite, key=lambda row: (row["validation_loss"], row["epoch"]), default=None)
 
 
-def objective(values: Any, *, several: bool, of: str = "") -> Any:
-    """What is lowest for the best trial: its validation loss, or with `several` losses what compares in their place.
+def objective(values: Any, *, mixed_losses: bool, of: str = "") -> Any:
+    """Return what is lowest for the best trial.
 
-    `values` is a trial's best epoch, or with `of="best_"` a row of trials; or a data frame of them.
+    It is the validation loss; where losses of different kinds are in one run, the negative cosine
+    accuracy, and between equal ones the mean cosine.
+
+    Args:
+        values: A row of epochs, a row of trials, or a data frame of one of them.
+        mixed_losses: Whether trials of the run minimise losses of different kinds.
+        of: What the columns' names begin with: `best_` for trials.
     """
-    if not several:
+    if not mixed_losses:
         return values[f"{of}validation_loss"]
     return -(values[f"{of}validation_accuracy"] + COSINE_STEP * values[f"{of}validation_cosine"])
 
 
 def ranked(trials: Iterable[Row]) -> list[Row]:
-    """Rows of a run's trials from best to worst: by the lowest validation loss at any epoch.
+    """Return rows of a run's trials from best to worst; ties go to the earlier trial.
 
-    Where they have losses of different kinds, by the cosine accuracy at that epoch, then by the mean cosine. Ties go
-    to the earlier trial. Left out are trials that diverged or failed, that have no finished epoch, and repeats of
+    Left out are trials that diverged or failed, trials that have no finished epoch, and repeats of
     finalists with other seeds.
     """
     trials = list(trials)
-    several = several_losses(trials)
+    mixed_losses = has_mixed_losses(trials)
     candidates = [
         row
         for row in trials
@@ -69,34 +76,41 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
         and row["best_validation_loss"] is not None
         and math.isfinite(row["best_validation_loss"])
     ]
-    return sorted(
-        candidates, key=lambda row: (objective(row, several=several, of="best_"), row["trial"])
-    )
+
+    def place(row: Row) -> tuple[float, int]:
+        return objective(row, mixed_losses=mixed_losses, of="best_"), row["trial"]
+
+    return sorted(candidates, key=place)
 
 
 def finalists(trials: Iterable[Row], count: int) -> list[Row]:
-    """The `count` best of a run, and the best trial of each loss where it is not among them."""
+    """Return the `count` best of a run, and the best trial of each loss if it is not among them."""
     best = ranked(trials)
-    firsts = {row["loss"]: row["trial"] for row in reversed(best)}
-    return [
-        row for place, row in enumerate(best) if place < count or row["trial"] in firsts.values()
-    ]
+    first_of_loss = {row["loss"]: row["trial"] for row in reversed(best)}.values()
+    return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
 
 
-def frame_has_several(trials: "pd.DataFrame") -> bool:
-    """`several_losses` for a data frame of any number of runs: whether one of them has."""
+def frame_has_mixed_losses(trials: "pd.DataFrame") -> bool:
+    """Return whether any run of the data frame has losses of different kinds."""
     return bool((trials.groupby("run", observed=True).loss.nunique() > 1).any())
 
 
 def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
-    """What the rows are ranked by, lowest first; all alike, by the cosine if one of the runs has several losses."""
+    """Return what the rows are ranked by, lowest first; NaN without a finished epoch.
+
+    All rows are ranked alike: by the cosine if any of the runs has losses of different kinds.
+    """
     numbers = trials.astype(dict.fromkeys(RANKED_BY, float))
-    found: pd.Series = objective(numbers, several=frame_has_several(trials), of="best_")
+    mixed_losses = frame_has_mixed_losses(trials)
+    found: pd.Series = objective(numbers, mixed_losses=mixed_losses, of="best_")
     return found
 
 
 def ranked_frame(trials: "pd.DataFrame") -> "pd.DataFrame":
-    """`ranked` for a data frame of the trials table, of any number of runs; ties go to the earlier row's run."""
+    """Return what `ranked` does of a data frame of any number of runs.
+
+    Ties go to the earlier trial, and between two of one number to the earlier row.
+    """
     finite = trials.best_validation_loss.astype(float).abs() < math.inf  # false for nulls too
     ranking = trials.assign(objective=frame_objective(trials))
     candidates = ranking[finite & trials.confirms.isna() & ~trials.stop_reason.isin(NEVER_BEST)]

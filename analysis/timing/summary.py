@@ -9,6 +9,7 @@ from analysis.console import Console, microseconds, percent
 from analysis.tables.files import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, VALID
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 MARKS = {"valid": "", "unfinished": "unfinished", "warning": "warning", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
@@ -130,7 +131,7 @@ def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
     ]
     if table:
         console.line()
-        columns = ["", "≥ 0.95", "≥ 0.99", "differs by", "µs an image", ""]
+        columns = ["", f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "differs by", "µs an image", ""]
         console.table(
             f"Quality and speed on {PLACES[device]}; unbeaten: no other is better at both",
             columns,

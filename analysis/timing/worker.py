@@ -46,7 +46,7 @@ class SubjectCheck:
 
     max_difference: float
     share_95: float | None
-    """The fraction of images with cosine similarity ≥ 0.95; None where only speed is of interest."""
+    """The fraction of images with cosine similarity ≥ THRESHOLD; None where only speed is of interest."""
     share_99: float | None
     differs: str
     """Why it is another computation; empty when it is the same, or where differing is its nature."""

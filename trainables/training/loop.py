@@ -79,7 +79,7 @@ class EpochRecord:
     epoch: int  # from 1
     train_loss: float
     validation_loss: float
-    validation_accuracy: float  # share of images with cosine similarity ≥ 0.95
+    validation_accuracy: float  # fraction of images with cosine similarity ≥ THRESHOLD
     validation_cosine: float  # mean over the images
     train_sec: float
     validation_sec: float
@@ -217,7 +217,7 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float, float]:
-        """Mean loss, cosine accuracy at 0.95 and mean cosine over the validation images."""
+        """Mean loss, cosine accuracy at THRESHOLD and mean cosine over the validation images."""
         self.network.eval()
         indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)

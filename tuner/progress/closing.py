@@ -3,17 +3,15 @@
 from analysis.commands import DEFAULT_STORAGE, command_text
 from analysis.console import Console, hyperparameters, percent
 from analysis.tables.files import Row
-from analysis.tables.ranking import ranked, several_losses, told
+from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.linear import factors
 from trainables.networks.receptive_field import receptive_field, share_in_sight
 from trainables.networks.registry import build
 from trainables.pipelines.study import reference
-from trainables.thresholds import THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.progress.recorder import FINISHED
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import BEST_FILE
-
-STRICT = 0.99  # shown beside the headline: 0.95 is lenient
 
 
 def tell(
@@ -28,24 +26,27 @@ def tell(
     best = ranked(trials)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
-    several = several_losses(trials)
+    mixed_losses = has_mixed_losses(trials)
     console.line(
-        f"Best: trial {best['trial']} ({hyperparameters(best, loss=several)}), epoch {best['best_epoch']}, "
-        f"validation {_reached(best, several)}",
+        f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), epoch {best['best_epoch']}, "
+        f"validation {_reached(best, mixed_losses)}",
         style="bold",
     )
     _table(
-        console, config, accuracy, {row["trial"]: row["loss"] for row in trials} if several else {}
+        console,
+        config,
+        accuracy,
+        {row["trial"]: row["loss"] for row in trials} if mixed_losses else {},
     )
     _sight(console, config)
 
 
-def _reached(best: Row, several: bool) -> str:
+def _reached(best: Row, mixed_losses: bool) -> str:
     """What it was the best by."""
-    if not several:
+    if not mixed_losses:
         return f"loss {best['best_validation_loss']:.2e}"
     accuracy, cosine = percent(best["best_validation_accuracy"]), best["best_validation_cosine"]
-    return f"{accuracy} at cosine ≥ 0.95, mean cosine {cosine:.4f} ({told(several)})"
+    return f"{accuracy} at cosine ≥ {THRESHOLD}, mean cosine {cosine:.4f} ({ranking_rule(mixed_losses)})"
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -87,8 +88,10 @@ def _table(
     headline = [
         row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None
     ]
-    strict = {row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT}
-    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT}", "mean cosine", "parameters"]
+    strict = {
+        row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT_THRESHOLD
+    }
+    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
     if config.confirm_seeds:
         columns.insert(1, f"{config.confirm_seeds + 1} seeds, mean ± sd")
     rows = []

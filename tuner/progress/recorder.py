@@ -15,6 +15,7 @@ from analysis.console import Console, duration, hyperparameters, percent
 from analysis.tables.files import GrowingTable, Row
 from analysis.tables.ranking import best_epoch, ranked
 from analysis.tables.schema import TABLES
+from trainables.thresholds import THRESHOLD
 from tuner.progress.tracking import Tracker
 from tuner.settings import SearchConfig
 from tuner.trials.trial import FAILURE_RETRIES
@@ -315,5 +316,5 @@ def _ending(row: Row) -> str:
     return (
         f"{row['stop_reason']:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
         f"loss {row['best_validation_loss']:.2e}, {percent(row['best_validation_accuracy'])} "
-        f"at cosine ≥ 0.95 in epoch {row['best_epoch']}"
+        f"at cosine ≥ {THRESHOLD} in epoch {row['best_epoch']}"
     )

@@ -107,7 +107,7 @@ class Rungs(InOrder, ASHAScheduler):
                 self.on_trial_add(None, trial)
             best[number] = best_epoch(filter(None, (best.get(number), row)))
             diverged = best_epoch([row]) is None
-            value = math.nan if diverged else objective(best[number], several=self._several)
+            value = math.nan if diverged else objective(best[number], mixed_losses=self._several)
             result = {"epoch": row["epoch"], OBJECTIVE: value}
             if (
                 self.on_trial_result(None, trial, result) == TrialScheduler.STOP
@@ -193,7 +193,7 @@ def _reached(config: SearchConfig, row: Row) -> float:
     """What a trial's last report told TPE; NaN where it got through no epoch."""
     if row["best_validation_loss"] is None:
         return math.nan
-    return float(objective(row, several=config.several_losses, of="best_"))
+    return float(objective(row, mixed_losses=config.several_losses, of="best_"))
 
 
 def _live_limit(config: SearchConfig, fits: int) -> int | None:

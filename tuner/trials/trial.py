@@ -212,12 +212,12 @@ def _train(session: "Session", proposal: Proposal, shared: Shared) -> None:
         session.report(record, training)
 
 
-def reached(history: Sequence[EpochRecord], *, several: bool) -> float:
-    """The objective of a trial after these epochs; `several`: losses of several kinds are searched."""
+def reached(history: Sequence[EpochRecord], *, mixed_losses: bool) -> float:
+    """The objective of a trial after these epochs; `mixed_losses`: losses of several kinds are searched."""
     best = best_epoch(vars(record) for record in history)
     if best is None or history[-1].stop_reason == "diverged":
         return float("nan")
-    return float(objective(best, several=several))
+    return float(objective(best, mixed_losses=mixed_losses))
 
 
 def _load(
@@ -292,7 +292,7 @@ class Session:
             "fallback": f"without CUDA graphs ({problem})"
             if (problem := training.graph_problem)
             else self.fallback,
-            OBJECTIVE: reached(training.history[: record.epoch], several=self.several_losses),
+            OBJECTIVE: reached(training.history[: record.epoch], mixed_losses=self.several_losses),
         }
         if self.workers.rank > 0 or record.epoch < len(training.history):
             self._send(metrics, None)

@@ -10,12 +10,12 @@ import pytest
 from analysis.tables.ranking import (
     best_epoch,
     finalists,
-    frame_has_several,
+    frame_has_mixed_losses,
+    has_mixed_losses,
     objective,
     ranked,
     ranked_frame,
-    several_losses,
-    told,
+    ranking_rule,
 )
 from analysis.tables.schema import arrow_schema
 
@@ -102,7 +102,7 @@ MIXED = [
 
 
 def test_trials_of_several_losses_are_ranked_by_accuracy_then_by_cosine_then_by_number() -> None:
-    assert several_losses(MIXED)
+    assert has_mixed_losses(MIXED)
     assert numbers(MIXED) == [2, 1, 4, 0, 3]
     assert numbers([row for row in MIXED if row["loss"] == "mse"]) == [3, 0]
     assert numbers([row for row in MIXED if row["loss"] == "perceptual"]) == [4, 1, 2]
@@ -120,9 +120,13 @@ def test_one_image_more_outweighs_any_cosine_and_a_millionth_of_a_cosine_tells_e
         less, more = (
             reached(0, "mse", count / images, cosine) for count, cosine in ((700, 1.0), (701, -1.0))
         )
-        assert objective(more, several=True, of="best_") < objective(less, several=True, of="best_")
+        assert objective(more, mixed_losses=True, of="best_") < objective(
+            less, mixed_losses=True, of="best_"
+        )
     close, closer = reached(0, "mse", 0.7, 0.9), reached(0, "mse", 0.7, 0.9 + 1e-6)
-    assert objective(closer, several=True, of="best_") < objective(close, several=True, of="best_")
+    assert objective(closer, mixed_losses=True, of="best_") < objective(
+        close, mixed_losses=True, of="best_"
+    )
 
 
 def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
@@ -133,8 +137,10 @@ def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
 
 
 def test_what_ranks_is_told() -> None:
-    assert told(several=False) == "the lowest validation loss at any epoch"
-    assert "validation cosine accuracy at 0.95, then the highest mean cosine" in told(several=True)
+    assert ranking_rule(mixed_losses=False) == "the lowest validation loss at any epoch"
+    assert "validation cosine accuracy at 0.95, then the highest mean cosine" in ranking_rule(
+        mixed_losses=True
+    )
 
 
 def test_the_best_epoch_is_the_first_of_the_lowest_finite_loss() -> None:
@@ -195,7 +201,7 @@ def test_where_one_run_has_several_losses_all_runs_beside_it_are_ranked_as_it_is
         pa.Table.from_pylist(rows).to_pandas()
         for rows in (alone, alone + other, alone + other + mixed)
     )
-    assert [frame_has_several(frame) for frame in (one, both, all_)] == [False, False, True]
+    assert [frame_has_mixed_losses(frame) for frame in (one, both, all_)] == [False, False, True]
     assert ranked_frame(one).trial.tolist() == [1, 0]
     assert ranked_frame(both).run.tolist() == ["b", "a", "a"]
     ranking = ranked_frame(all_)

@@ -72,7 +72,7 @@ class Alive:
         epochs = len([row for row in self.rows if row["trial"] == number]) + 1
         history = [record(number, epoch) for epoch in range(1, epochs + 1)]
         self.rows.append({"trial": number, **asdict(history[-1])})
-        result = {"epoch": epochs, OBJECTIVE: reached(history, several=self.several)}
+        result = {"epoch": epochs, OBJECTIVE: reached(history, mixed_losses=self.several)}
         decision = self.scheduler.on_trial_result(None, trial(number), result)
         self.decisions.append(decision)
         if decision == STOP and epochs < 9:
@@ -165,7 +165,7 @@ def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stoppe
         history = [
             replace(record(number, 1), validation_accuracy=accuracy, validation_loss=accuracy)
         ]
-        result = {"epoch": 1, OBJECTIVE: reached(history, several=True)}
+        result = {"epoch": 1, OBJECTIVE: reached(history, mixed_losses=True)}
         decisions.append(rungs.on_trial_result(None, trial(number), result))
     assert decisions == [CONTINUE, STOP, CONTINUE, STOP, CONTINUE]
 
