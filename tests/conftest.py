@@ -1,6 +1,7 @@
 """What every test has: one thread, a cache of its own, and its place in the order."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import pytest
 from tests.paths import SHARED_DATA
 from trainables.data.cache_dir import CACHE_VARIABLE
 
-# Threads that wait for each other on a busy machine take several times as long as one. PyTorch reads it when it is
-# imported, here and in every process that a test starts: nothing above may import it
+# What processes read when they import PyTorch or Ray, this one and all that tests start: nothing above may import either.
+# Threads that wait for each other on a busy machine take several times as long as one
 os.environ["OMP_NUM_THREADS"] = "1"
+# Clusters of a test process have a token of their own, so that none of another one is met
+os.environ |= {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 LONG = ("tests/tuner/", "tests/cluster/test_faults.py")
 

@@ -143,9 +143,9 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[str]:
     """The address of a cluster of one core, the one that in-process calls of this test process join."""
-    from tests.tuner.nodes import free_port, head, own_token
+    from tests.tuner.nodes import free_port, head
 
-    with own_token(), head("--num-cpus=1", port=free_port()) as address:
+    with head("--num-cpus=1", port=free_port()) as address:
         yield address
 
 

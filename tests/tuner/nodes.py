@@ -1,7 +1,6 @@
 """Several nodes on one machine, made by `ray start`, each with the flags that its test needs."""
 
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -18,23 +17,15 @@ import pytest
 from tests.tuner.conftest import ROOT
 
 RAY = Path(sys.executable).with_name("ray")
-TOKEN = secrets.token_hex(
-    32
-)  # of every cluster of this test process: Ray reads it once in a process
 
 
 @contextmanager
 def own_token(**more: str) -> Iterator[str]:
-    """A token of one's own in the environment, so that no other cluster of this machine is met."""
+    """More variables for a cluster; the token is that of all clusters of this test process, which reads it once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": TOKEN,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            **more,
-        }.items():
+        for name, value in more.items():
             patch.setenv(name, value)
-        yield TOKEN
+        yield os.environ["RAY_AUTH_TOKEN"]
 
 
 @contextmanager
