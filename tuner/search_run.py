@@ -66,7 +66,10 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         plan.data.validation,
         plan.data.test,
     )
-    trials, epochs = config.run_storage.rows("trials"), config.run_storage.rows("epochs")
+    trials = config.run_storage.rows("trials")
+    known = {row["trial"] for row in trials}
+    # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
+    epochs = [row for row in config.run_storage.rows("epochs") if row["trial"] in known]
     recorder = Recorder(config, console, tracking, trials=trials, epochs=epochs)
     searching = Searching(plan, recorder, train, validation, Deadline(config.timeout, started))
     with console:

@@ -98,7 +98,7 @@ class Process:
         kept = None
         if checkpoint is not None:
             kept = self.trial.directory / f"checkpoint_{next(self.trial.written):06d}"
-            shutil.copytree(checkpoint.path, kept)
+            shutil.copytree(checkpoint.path, kept, dirs_exist_ok=True)
         self._said.put(("report", dict(metrics), kept))
         order = self._orders.get()
         if order is not None:
@@ -154,7 +154,7 @@ class SimulatedTuner:
             self._start(self._scheduler.choose_trial_to_run(self._seen) or self._pending[0])
         if self._running:
             self._go_on(self._simulation.luck.choice(self._running))
-        if self._run.stop is not None and self._run.stop.stop_all():
+        if self._ends_all():
             self._search_is_over = True
             self._pending.clear()
             for trial in self._running:
@@ -204,14 +204,24 @@ class SimulatedTuner:
             self._stop(trial)
         else:
             self._simulation.moment("written", trial)
-            decision = self._heard(trial, said, checkpoint)
-            self._simulation.moment("reported", trial)
-            if decision == TrialScheduler.STOP:
-                self._stop(trial)
-            elif trial in self._simulation.doomed:
-                self._simulation.doomed.discard(trial)
-                trial.process.end(ProcessDied("killed"))
-                self._fail(trial, ProcessDied("killed"))
+            if not self._kills(trial):
+                decision = self._heard(trial, said, checkpoint)
+                self._simulation.moment("reported", trial)
+                if decision == TrialScheduler.STOP:
+                    self._stop(trial)
+                else:
+                    self._kills(trial)
+
+    def _kills(self, trial: Trial) -> bool:
+        if trial not in self._simulation.doomed:
+            return False
+        self._simulation.doomed.discard(trial)
+        trial.process.end(ProcessDied("killed"))
+        self._fail(trial, ProcessDied("killed"))
+        return True
+
+    def _ends_all(self) -> bool:
+        return self._run.stop is not None and self._run.stop.stop_all()
 
     def _heard(self, trial: Trial, result: dict[str, Any], checkpoint: Path | None) -> str:
         result["trial_id"] = trial.trial_id
@@ -225,7 +235,7 @@ class SimulatedTuner:
             self._searcher.on_trial_result(trial.trial_id, dict(result))
         self._tell("on_trial_result", trial=trial, result=result)
         trial.last_result = result
-        if checkpoint is not None:
+        if checkpoint is not None and not self._ends_all():
             self._tell(
                 "on_checkpoint", trial=trial, checkpoint=SimpleNamespace(path=str(checkpoint))
             )
@@ -254,6 +264,8 @@ class SimulatedTuner:
             self._searcher.on_trial_complete(trial.trial_id, error=True)
             self._tell("on_trial_error", trial=trial)
             return
+        known = trial.checkpoints[-1:]  # one that was written and not heard of is written over
+        trial.written = itertools.count(int(known[0].name[-6:]) + 1 if known else 0)
         self._pending.append(trial)
         self._scheduler.on_trial_add(self._seen, trial)
         self._tell("on_trial_recover", trial=trial)
@@ -277,7 +289,7 @@ class SimulatedRay:
         self.moment: Callable[[str, Trial], None] = lambda what, trial: None
         """Called when a checkpoint is `written` and when the driver has heard what is `reported`."""
         self.doomed: set[Trial] = set()
-        """Trials whose process dies before their next report."""
+        """Trials whose process dies at the end of this moment; what is `written` only is then never heard of."""
         self.skipped_sec = 0.0
         """By how much the clock of a search's deadline goes before that of the machine."""
         self.number_of_fits = 0

@@ -1,172 +1,188 @@
+"""Searches that are killed, interrupted or damaged at any moment, and go on: nothing in the tables differs."""
+
 import os
+import random
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import psutil
+import pytest
 
-from analysis.tables.files import publish
-from tests.tuner.conftest import TINY, Command, trial_processes
+from analysis.tables.files import GrowingTable, publish
+from tests.tuner.conftest import Command, trial_processes
+from tests.tuner.simulated_tune import Trial, simulated
 from tuner.storage.experiment import STATE_FILE, Experiment
 
-# One trial at a time: with two, which one ASHA stops depends on which is first
-SEARCH = (
-    "--model",
-    "fc",
-    "--samples",
-    "4",
-    "--max-epochs",
-    "6",
-    "--concurrency",
-    "1",
-    "--finalists",
-    "1",
-    *TINY,
-)
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
+OUTCOME = ["trial", "confirms", "loss", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs",
+           "best_epoch", "best_validation_loss"]  # fmt: skip
+SEARCH = ("--model", "separable", "--samples", "5", "--max-epochs", "4", "--finalists", "1")
+UNSTOPPED = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")
 
 
-def curves(command: Command, run: str) -> pd.DataFrame:
+def curves(command: Command, run: str = "run") -> pd.DataFrame:
     epochs = command.table("epochs", run).drop(columns=TIMES)
     return epochs.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
 
-def outcomes(command: Command, run: str) -> pd.DataFrame:
-    names = [
-        "trial",
-        "learning_rate",
-        "dropout",
-        "patience",
-        "seed",
-        "stop_reason",
-        "epochs",
-        "best_validation_loss",
-    ]
-    return command.table("trials", run)[names].sort_values("trial").reset_index(drop=True)
+def outcomes(command: Command, run: str = "run") -> pd.DataFrame:
+    return command.table("trials", run)[OUTCOME].sort_values("trial").reset_index(drop=True)
 
 
-def test_killed_drivers_and_killed_trials_change_nothing_in_the_tables(command: Command) -> None:
-    code, output = command.run("--name", "calm", *SEARCH)
-    assert code == 0, output
+def assert_same(command: Command, calm: Command) -> None:
+    pd.testing.assert_frame_equal(curves(command), curves(calm))
+    pd.testing.assert_frame_equal(outcomes(command), outcomes(calm))
+    assert command.table("runs", "run").status.tolist() == ["finished"]
 
-    driver = command.start("--name", "troubled", *SEARCH)
-    command.wait_for_epochs("troubled", 3)
-    trial_processes(driver)[0].kill()
-    command.wait_for_epochs("troubled", 5)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    driver = command.start("--resume", "troubled")
-    rows = len(command.table("epochs", "troubled"))
-    command.wait_for_epochs("troubled", rows + 1)
-    driver.send_signal(signal.SIGINT)
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130, output
-    assert "--resume troubled" in output
 
-    code, output = command.run("--resume", "troubled")
-    assert code == 0, output
-    pd.testing.assert_frame_equal(curves(command, "troubled"), curves(command, "calm"))
-    pd.testing.assert_frame_equal(outcomes(command, "troubled"), outcomes(command, "calm"))
-    assert (command.table("trials", "troubled").restarts > 0).any()
-    runs = command.table("runs", "troubled").iloc[0]
-    assert (runs.status, runs.sessions) == ("finished", 3)
+@pytest.fixture
+def search(few_images: tuple[str, ...]) -> tuple[str, ...]:
+    return ("--name", "run", *SEARCH, *few_images)
+
+
+@pytest.fixture
+def calm(tmp_path: Path, search: tuple[str, ...]) -> Command:
+    """The search that nothing has disturbed."""
+    command = Command(tmp_path / "calm")
+    with simulated():
+        status, output = command.call(*search)
+    assert status == 0, output
+    assert "asha" in set(command.table("trials", "run").stop_reason)
+    return command
+
+
+@pytest.fixture
+def lagging_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each table is written now and then, whatever the other one says by then."""
+    luck = random.Random(0)
+    monkeypatch.setattr(
+        GrowingTable, "publish_if_due", lambda table: luck.random() < 0.4 and table.publish()
+    )
+
+
+def copies_at_every(count: int, storage: Path, to: Path) -> Callable[[str, Trial], None]:
+    """Copies what a `kill -9` of the driver would leave at one in `count` moments."""
+    moments = iter(range(10**6))
+
+    def copy(what: str, trial: Trial) -> None:
+        if (number := next(moments)) % count == 0:
+            shutil.copytree(storage, to / f"{number:03d}-{what}")
+
+    return copy
+
+
+@pytest.mark.usefixtures("lagging_tables")
+def test_a_search_whose_driver_was_killed_at_any_moment_comes_to_the_same_end(
+    command: Command, calm: Command, search: tuple[str, ...], tmp_path: Path
+) -> None:
+    with simulated() as ray:
+        ray.moment = copies_at_every(3, command.storage, tmp_path / "killed")
+        command.call(*search)
+    killed = sorted((tmp_path / "killed").iterdir())
+    assert len(killed) > 6
+    for storage in killed:
+        resumed = Command(storage)
+        with simulated():
+            status, output = resumed.call("--resume", "run")
+        assert status == 0, output
+        assert_same(resumed, calm)
+        assert resumed.table("runs", "run").sessions.tolist() == [2]
+
+
+@pytest.mark.usefixtures("lagging_tables")
+def test_with_three_trials_at_a_time_each_comes_to_its_end_once_wherever_the_driver_was_killed(
+    command: Command, search: tuple[str, ...], tmp_path: Path
+) -> None:
+    with simulated(cpus=3) as ray:
+        ray.moment = copies_at_every(5, command.storage, tmp_path / "killed")
+        command.call(*search)
+    for storage in (tmp_path / "killed").iterdir():
+        resumed = Command(storage)
+        with simulated(cpus=3, luck=1):
+            status, output = resumed.call("--resume", "run")
+        assert status == 0, output
+        trials, epochs = resumed.table("trials", "run"), resumed.table("epochs", "run")
+        assert sorted(trials.trial) == list(range(5))
+        assert set(trials.stop_reason) <= {"max_epochs", "asha"}
+        for row in trials.itertuples():
+            own = epochs[epochs.trial == row.trial]
+            assert sorted(own.epoch) == list(range(1, row.epochs + 1))
+            assert own.validation_loss.min() == row.best_validation_loss
+
+
+def test_trials_whose_processes_are_killed_at_any_moment_train_no_epoch_twice(
+    command: Command, calm: Command, search: tuple[str, ...]
+) -> None:
+    luck = random.Random(1)
+    heard: dict[tuple[int, int], float] = {}
+
+    def kill(what: str, trial: Trial) -> None:
+        if what == "reported":
+            key = (trial.config["number"], trial.last_result["epoch"])
+            heard.setdefault(key, trial.last_result["train_sec"])
+        if luck.random() < 0.3:
+            ray.doomed.add(trial)
+
+    with simulated() as ray:
+        ray.moment = kill
+        status, output = command.call(*search)
+    assert status == 0, output
+    assert_same(command, calm)
+    assert command.table("trials", "run").restarts.max() > 1
+    assert "was killed after epoch" in output
+    assert "goes on   after epoch" in output
+    assert "Traceback" not in output
+    measured = command.table("epochs", "run").set_index(["trial", "epoch"]).train_sec.to_dict()
+    assert {key: measured[key] for key in heard} == heard
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on_and_does(
+    number: signal.Signals, command: Command, calm: Command, search: tuple[str, ...]
+) -> None:
+    for session in (1, 2):
+        reports = iter(range(10**6))
+
+        def interrupt(what: str, trial: Trial, reports: Any = reports) -> None:
+            if what == "reported" and next(reports) == 3:
+                os.kill(os.getpid(), number)
+
+        with simulated() as ray:
+            ray.moment = interrupt
+            status, output = command.call(*(search if session == 1 else ("--resume", "run")))
+        assert status == 130, output
+        assert f"go on with: python -m tuner.run --resume run --storage {command.storage}" in output
+        assert command.table("runs", "run").status.tolist() == ["interrupted"]
+    with simulated():
+        status, output = command.call("--resume", "run")
+    assert status == 0, output
+    assert_same(command, calm)
+    assert command.table("runs", "run").sessions.tolist() == [3]
 
 
 def test_epochs_that_a_killed_driver_had_not_written_yet_come_from_the_checkpoint(
-    command: Command,
+    command: Command, few_images: tuple[str, ...]
 ) -> None:
-    epochs = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")
-    code, output = command.run(
-        "--name", "run", "--model", "separable", "--samples", "2", *epochs, *TINY
-    )
-    assert code == 0, output
-    curve, outcome = curves(command, "run"), outcomes(command, "run")
+    search = ("--name", "run", "--model", "separable", "--samples", "2", *UNSTOPPED, *few_images)
+    with simulated():
+        status, output = command.call(*search)
+    assert status == 0, output
+    curve, outcome = curves(command), outcomes(command)
     table = command.table("epochs", "run")
-    written = table[
-        (table.trial == 0) | (table.epoch < 4)
-    ]  # the trials table was written later, and knows of six
+    # The trials table was written later, and knows of six
+    written = table[(table.trial == 0) | (table.epoch < 4)]
     publish(command.storage / "tables", "epochs", "run", written.to_dict("records"))
-    code, output = command.run("--resume", "run")
-    assert code == 0, output
+    with simulated():
+        status, output = command.call("--resume", "run")
+    assert status == 0, output
     assert "trial   1  goes on   after epoch 3" in output
-    pd.testing.assert_frame_equal(curves(command, "run"), curve)
-    pd.testing.assert_frame_equal(outcomes(command, "run"), outcome)
+    pd.testing.assert_frame_equal(curves(command), curve)
+    pd.testing.assert_frame_equal(outcomes(command), outcome)
     assert command.table("trials", "run").set_index("trial").restarts.to_dict() == {0: 0, 1: 1}
-
-
-def test_a_killed_trial_goes_on_from_its_checkpoint(command: Command) -> None:
-    search = (
-        "--model",
-        "separable",
-        "--samples",
-        "1",
-        "--max-epochs",
-        "40",
-        "--patience",
-        "40",
-        "40",
-        *TINY,
-    )
-    driver = command.start("--name", "run", *search)
-    command.wait_for_epochs("run", 3)
-    before = command.table("epochs", "run")
-    trial_processes(driver)[0].kill()
-    output, _ = driver.communicate(timeout=120)
-    assert driver.returncode == 0, output
-    assert "trial   0  was killed after epoch" in output
-    assert "Traceback" not in output
-    after = command.table("epochs", "run")
-    assert sorted(after.epoch) == list(range(1, 41))
-    kept = after[after.epoch < before.epoch.max()]
-    pd.testing.assert_series_equal(
-        kept.train_sec.reset_index(drop=True), before.train_sec[: len(kept)].reset_index(drop=True)
-    )  # measured once: these epochs were not trained again
-    assert command.table("trials", "run").restarts.tolist() == [1]
-    assert "goes on" in output
-
-
-def test_a_killed_trial_goes_on_before_others_begin(command: Command) -> None:
-    every_core = (
-        "--cpus-per-trial",
-        str(os.cpu_count()),
-    )  # so that there is one place, and trial 1 waits for it
-    search = (
-        "--model",
-        "separable",
-        "--samples",
-        "2",
-        "--max-epochs",
-        "40",
-        "--patience",
-        "40",
-        "40",
-        *every_core,
-    )
-    driver = command.start("--name", "run", *search, "--grace-epochs", "40", *TINY)
-    command.wait_for_epochs("run", 3)
-    trial_processes(driver)[0].kill()
-    output, _ = driver.communicate(timeout=120)
-    assert driver.returncode == 0, output
-    assert "trial   0  goes on" in output.partition("trial   1  starts")[0]
-
-
-def test_a_run_that_is_searched_is_refused_and_sigterm_ends_that_search_even_where_sigint_is_blocked(
-    command: Command,
-) -> None:
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT}
-    )  # as it is in Ray's jobs; processes inherit it
-    try:
-        driver = command.start("--name", "run", *SEARCH)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    command.wait_for_epochs("run", 1)
-    code, output = command.run("--resume", "run")
-    assert code == 2
-    assert "is being searched by another process" in output
-    driver.send_signal(signal.SIGTERM)
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130, output
-    assert command.table("runs", "run").status.tolist() == ["interrupted"]
 
 
 def flip_a_bit(checkpoint: Path) -> None:
@@ -176,40 +192,139 @@ def flip_a_bit(checkpoint: Path) -> None:
     (checkpoint / STATE_FILE).write_bytes(content)
 
 
+def newest_checkpoint(storage: Path) -> Path:
+    return Path(Experiment.of(str(storage), "run").checkpoints(0)[0])
+
+
 def test_a_flipped_bit_means_the_checkpoint_before_it_and_the_table_says_so(
     command: Command,
+    few_images: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    search = (
-        "--model",
-        "fc",
-        "--samples",
-        "1",
-        "--max-epochs",
-        "16",
-        "--patience",
-        "16",
-        "16",
-        *TINY,
-    )
-    driver = command.start("--name", "run", *search)
-    damaged = []
-    for rows, also in ((3, None), (6, driver)):
-        command.wait_for_epochs("run", rows)
-        process = trial_processes(driver)[0]
-        process.suspend()
-        damaged.append(Path(Experiment.of(str(command.storage), "run").checkpoints(0)[0]))
-        flip_a_bit(damaged[-1])
-        if also:
-            also.kill()
-        process.kill()
-    first, _ = driver.communicate(timeout=60)
+    monkeypatch.setattr(GrowingTable, "publish_if_due", GrowingTable.publish)
+    search = ("--name", "run", "--model", "separable", "--samples", "1", *UNSTOPPED, *few_images)
+    with simulated():
+        calm = Command(tmp_path / "calm")
+        calm.call(*search)
+    killed = Command(tmp_path / "killed")
+    damaged: list[Path] = []
+
+    def damage(what: str, trial: Trial) -> None:
+        """The process dies after three epochs, the driver after five."""
+        epoch = trial.last_result.get("epoch")
+        if what == "reported" and epoch == 3 and not damaged:
+            damaged.append(newest_checkpoint(command.storage))
+            flip_a_bit(damaged[0])
+            ray.doomed.add(trial)
+        if what == "reported" and epoch == 5:
+            shutil.copytree(command.storage, killed.storage)
+
+    with simulated() as ray:
+        ray.moment = damage
+        _, first = command.call(*search)
+    assert f"trial   0  passes over {damaged[0]}: it is damaged; goes on with epoch 2" in first
     assert command.table("trials", "run").damaged_checkpoint.tolist() == [str(damaged[0])]
-    code, second = command.run("--resume", "run")
-    assert code == 0, second
-    assert command.table("trials", "run").damaged_checkpoint.tolist() == [str(damaged[1])]
-    assert sorted(command.table("epochs", "run").epoch) == list(range(1, 17))
-    for checkpoint, output in zip(damaged, (first, second), strict=True):
-        assert f"trial   0  passes over {checkpoint}: it is damaged; goes on with epoch " in output
-    assert (
-        f"goes on with epoch {int(damaged[0].name[-6:])}\n" in first
-    )  # numbered from 0: the one before it
+    damaged.append(newest_checkpoint(killed.storage))
+    flip_a_bit(damaged[1])
+    with simulated():
+        status, second = killed.call("--resume", "run")
+    assert status == 0, second
+    assert f"trial   0  passes over {damaged[1]}: it is damaged; goes on with epoch 4" in second
+    assert killed.table("trials", "run").damaged_checkpoint.tolist() == [str(damaged[1])]
+    for one in (command, killed):
+        assert_same(one, calm)
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_run_without_any_checkpoint_that_can_be_read_begins_its_trials_anew(
+    spoil: Callable[[Path], object],
+    command: Command,
+    calm: Command,
+    search: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    killed = Command(tmp_path / "killed")
+
+    def copy(what: str, trial: Trial) -> None:
+        if what == "reported" and trial.config["number"] == 2 and not killed.storage.exists():
+            shutil.copytree(command.storage, killed.storage)
+
+    with simulated() as ray:
+        ray.moment = copy
+        command.call(*search)
+    for path in Experiment.of(str(killed.storage), "run").checkpoints(2):
+        spoil(Path(path) / STATE_FILE)
+    with simulated():
+        status, output = killed.call("--resume", "run")
+    assert status == 0, output
+    assert_same(killed, calm)
+
+
+def allow(gate: Path, steps: int) -> None:
+    """Let networks that wait at the gate take so many steps, over all processes and sessions."""
+    (gate / "next").write_text(str(steps))
+    (gate / "next").replace(gate / "allowed")
+
+
+def test_real_kills_of_a_trial_and_of_the_driver_and_a_real_sigterm_change_nothing(
+    command: Command,
+    few_images: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One search in three sessions, two of them with a Ray of their own that has room for one trial at a time."""
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    monkeypatch.setenv("GATE", str(gate))
+    cores = os.cpu_count() or 1
+    whole_machine = ("--cpus-per-trial", str(cores))
+    search = ("--name", "run", "--model", "own_networks:Gated", "--samples", "2", *UNSTOPPED)
+    search = (*search, *whole_machine, *few_images)
+
+    allow(gate, 3)
+    driver = command.start(*search)
+    command.wait_for_epochs("run", 3)
+    status, output = command.call("--resume", "run")
+    assert status == 2
+    assert "is being searched by another process" in output
+    damaged = [newest_checkpoint(command.storage)]
+    flip_a_bit(damaged[0])
+    trial_processes(driver)[0].kill()
+    allow(gate, 6)  # the fourth was lost, and epochs 3 and 4 follow
+    command.wait_for_epochs("run", 4)
+    of_the_driver = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    first, _ = driver.communicate()
+    psutil.wait_procs(of_the_driver)
+    assert "trial   0  was killed after epoch 3" in first
+    assert f"trial   0  passes over {damaged[0]}: it is damaged; goes on with epoch 2" in first
+    assert "trial   1" not in first, "whoever was killed goes on before others begin"
+
+    damaged.append(newest_checkpoint(command.storage))
+    flip_a_bit(damaged[1])
+    allow(gate, 12)  # the seventh was lost; epochs 4, 5 and 6, and two of the next trial
+    # SIGINT is blocked in Ray's jobs, and processes inherit that
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        driver = command.start("--resume", "run")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    command.wait_for_epochs("run", 8)
+    driver.send_signal(signal.SIGTERM)
+    second, _ = driver.communicate()
+    assert driver.returncode == 130, second
+    assert f"trial   0  passes over {damaged[1]}: it is damaged; goes on with epoch 3" in second
+    assert command.table("trials", "run").damaged_checkpoint.dropna().tolist() == [str(damaged[1])]
+    assert command.table("runs", "run").status.tolist() == ["interrupted"]
+    assert "Traceback" not in first + second
+
+    allow(gate, 10**6)
+    calm = Command(tmp_path / "calm")
+    for one, arguments in ((command, ("--resume", "run")), (calm, search)):
+        with simulated(cpus=cores):
+            status, output = one.call(*arguments)
+        assert status == 0, output
+    assert_same(command, calm)
+    assert command.table("trials", "run").restarts.tolist() == [2, 1]
+    assert command.table("runs", "run").sessions.tolist() == [3]

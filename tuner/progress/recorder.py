@@ -66,7 +66,7 @@ class Recorder(tune.Callback):
         for row in self._epochs.rows:
             self._curves[row["trial"]][row["epoch"]] = row
         for row in self._trials.rows:
-            self._put(self._less_what_is_lost(row))
+            self._put(self._agreeing(row))
         self._last_reason: dict[int, str] = {}
         self._running: set[int] = set()
         self._started = datetime.now(UTC)
@@ -235,13 +235,13 @@ class Recorder(tune.Callback):
             "started_at": datetime.now(UTC),
         }
 
-    def _less_what_is_lost(self, row: Row) -> Row:
-        """A driver that was killed may have written of a trial what its epochs table did not have yet."""
+    def _agreeing(self, row: Row) -> Row:
+        """The row with what the epochs table has of it: a killed driver may have written either first."""
         curve = self._curves[row["trial"]]
         kept = next(epoch for epoch in itertools.count() if epoch + 1 not in curve)
-        return (
-            row if kept >= row["epochs"] else {**row, "epochs": kept, "stop_reason": "interrupted"}
-        )
+        if kept < row["epochs"]:
+            return {**row, "epochs": kept, "stop_reason": "interrupted"}
+        return self._summed_up(row) if kept > row["epochs"] else row
 
     def _put(self, row: Row) -> None:
         self._by_number[row["trial"]] = row
