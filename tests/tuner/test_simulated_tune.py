@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from tests.tuner.conftest import as_a_process
 from tests.tuner.simulated_tune import ProcessDied, simulated
-from tuner.cluster.ray_cluster import prepare_environment
+from tuner.cluster.quiet import prepare_environment
 from tuner.trials.scheduler import InOrder
 
 TRIALS = [
