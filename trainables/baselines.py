@@ -1,20 +1,19 @@
-"""The floors and the ceiling beside every accuracy: what no network should fall below or can exceed."""
+"""The floors and the ceiling beside every accuracy: what networks should and what they can reach."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from trainables.linear import factors
+from trainables.networks.end_to_end import EndToEnd
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import TARGET_SHAPE, reference, without_flips
-from trainables.pixels import as_float
 
 Baseline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
 
 
 def floors(train_targets: Tensor) -> dict[str, Baseline]:
-    """A flat image, the mean training image, and the pipeline without its flips.
+    """Return a flat image, the mean training image, and the pipeline without its flips, by name.
 
     The flat image has the mean grey of the training targets; its cosine is the same for any grey.
     """
@@ -28,6 +27,6 @@ def floors(train_targets: Tensor) -> dict[str, Baseline]:
 
 
 def ceiling() -> dict[str, Baseline]:
-    """The pipeline's own matrix as factors: what is lost is float32 rounding alone."""
-    network = Separable.from_factors(factors(reference)).eval()
-    return {"pipeline's own matrix": torch.no_grad()(lambda images: network(as_float(images)))}
+    """Return the pipeline's own matrix as factors: what is lost is float32 rounding alone."""
+    network = EndToEnd(Separable.from_factors(factors(reference)))
+    return {"pipeline's own matrix": network.eval().requires_grad_(False)}

@@ -4,12 +4,13 @@
     python -m trainables.export results/networks/run=RUN/trial-0003.safetensors --to torch --out net.pt2
     python -m trainables.export RUN --storage s3://BUCKET/PATH     # RUN.onnx in the current directory
 
-The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28) float32 in
-[0, 1], for any N. It is checked against the network itself before it gets its name. Exit status: 0, 1 when
-the check fails, 2 for a mistake on the command line.
+The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28)
+float32 in [0, 1], for any N. It is checked against the network itself before it gets its name. Exit
+status: 0, 1 when the network can't be exported, 2 for a mistake on the command line.
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.command_line import prog
-from trainables.errors import known_runs
+from trainables.atomic_write import atomic_write
+from trainables.command_line import FAILED, command, complain, prog
+from trainables.errors import UsageError, first_line, known_runs
+from trainables.networks.end_to_end import EndToEnd
 from trainables.networks.registry import find
 from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
 from trainables.networks.weights import load_network
 from trainables.pipelines.study import IMAGE_SHAPE
-from trainables.pixels import as_float
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 WEIGHTS = ".safetensors"
@@ -35,59 +37,50 @@ CHECKED_COUNTS = (1, 2, 61)
 Exported = Callable[[Tensor], Tensor]
 
 
-class EndToEnd(nn.Module):
-    """A network behind the conversion that its inputs need: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.network(as_float(images))
-        return outputs
-
-
 def export(network: nn.Module, to: str, path: Path) -> float:
-    """Write `network` as "onnx" or "torch" to `path`, whole or not at all; the largest difference from it.
+    """Write a network to a file, whole or not at all.
 
-    Raises ValueError when the packages for it are missing, when PyTorch can't trace the network, or when
-    the exported network computes something else.
+    Args:
+        network: It is brought to the CPU and into eval mode.
+        to: A key of ENDINGS.
+        path: Ends as ENDINGS says.
+
+    Returns:
+        The largest difference of an output from the network's own.
+
+    Raises:
+        UsageError: The packages for it are missing, PyTorch can't trace the network, or the exported
+            network computes something else.
     """
     module = EndToEnd(network.cpu()).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".part-{path.name}")  # torch.export.save looks at the ending
-    try:
+    with atomic_write(path) as aside:
         _write(module, to, aside)
         difference = _largest_difference(module, _loaded(aside))
         if not difference <= TOLERANCE:
-            raise ValueError(
-                f"the exported network differs from the network itself by {difference:.1e}: not written"
+            raise UsageError(
+                f"the exported network differs from the network itself by {difference:.1e}: "
+                f"not written"
             )
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return difference
 
 
 def load_exported(path: Path) -> Exported:
-    """An exported file as a function of uint8 images on the CPU."""
+    """Load an exported file as a function of images (N, 3, 32, 32) uint8 on the CPU."""
     if path.suffix == ENDINGS["torch"]:
         program: Exported = torch.export.load(path).module()
         return program
     onnxruntime = _onnx_package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry(
-        "session.force_spinning_stop", "1"
-    )  # idle threads leave the cores to others
+    # Idle threads leave the cores to others
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
 def _write(module: nn.Module, to: str, path: Path) -> None:
-    images = torch.zeros(
-        2, *IMAGE_SHAPE, dtype=torch.uint8
-    )  # one image would be taken for a constant
+    # Two, since the number of images would be taken for a constant if it were one
+    images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("N", min=1)}}
     if to == "onnx":
         _onnx_package("onnxscript")
@@ -103,34 +96,30 @@ def _write(module: nn.Module, to: str, path: Path) -> None:
         torch._dynamo.exc.TorchDynamoException,
         torch.onnx.OnnxExporterError,
     ) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"PyTorch can't export this network for any number of images: {reason}"
+        raise UsageError(
+            f"PyTorch can't export this network for any number of images: {first_line(error)}"
         ) from error
 
 
 def _onnx_package(name: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError(
+        raise UsageError(
             f'ONNX needs {name}, which is not installed: pip install -e ".[export]"'
         ) from error
 
 
 def _loaded(path: Path) -> Exported:
-    """The file as a function whose failures are told in one line, whatever the runtime raises."""
+    """Load the file as a function that raises UsageError in one line, whatever the runtime raises."""
     exported = load_exported(path)
 
     def run(images: Tensor) -> Tensor:
         try:
             return exported(images)
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"the exported network does not work for any number of images: {reason}"
+            raise UsageError(
+                f"the exported network does not work for any number of images: {first_line(error)}"
             ) from error
 
     return run
@@ -148,25 +137,21 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
     return float(torch.stack(differences).max())
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`; the exit status."""
+    """Run the command with `arguments`; returns the exit status."""
     options = parser().parse_args(arguments)
-    try:
-        with TemporaryDirectory() as fetched:
-            weights = _weights(options.run, options.storage, Path(fetched))
-            path = _out(options, weights)
-            network = load_network(weights, find(options.model) if options.model else None)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with TemporaryDirectory() as fetched:
+        weights = _weights(options.run, options.storage, Path(fetched))
+        path = _out(options, weights)
+        network = load_network(weights, find(options.model) if options.model else None)
     try:
         difference = export(network, options.to, path)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(
-        f"{path}  {path.stat().st_size:,} bytes; differs from {weights.name} by at most {difference:.1e}"
-    )
+    except (UsageError, OSError) as error:
+        complain(error)
+        return FAILED
+    size = f"{path.stat().st_size:,} bytes"
+    print(f"{path}  {size}; differs from {weights.name} by at most {difference:.1e}")
     return 0
 
 
@@ -200,33 +185,33 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _weights(run: str, storage: str, fetched: Path) -> Path:
-    """The weights file that is meant; of a bucket, brought into the directory `fetched`."""
+    """Find the weights file that is meant; one in a bucket is brought into the directory `fetched`."""
     if run.endswith(WEIGHTS):
         return Path(run)
     if storage.startswith(BUCKET):
         return fetch_best(storage, run, fetched)
     if "://" in storage:
-        raise ValueError(f"--storage {storage}: give a directory or {BUCKET}BUCKET/PATH")
+        raise UsageError(f"--storage {storage}: give a directory or {BUCKET}BUCKET/PATH")
     networks = Path(storage) / "networks"
     path = networks / f"run={run}" / BEST
     if not path.is_file():
         folders = (found.parent for found in networks.glob(f"run=*/{BEST}"))
         known = known_runs(folders, "give a file")
-        raise ValueError(f"{storage} has no finished run {run!r}: {known}")
+        raise UsageError(f"{storage} has no finished run {run!r}: {known}")
     return path
 
 
 def _out(options: argparse.Namespace, weights: Path) -> Path:
-    """Where the export goes: beside the weights, or into the current directory for a run in a bucket.
+    """Say where the export goes: beside the weights, or here where the run lies in a bucket.
 
-    Raises ValueError for a name with another ending.
+    Raises UsageError for a name with another ending.
     """
     ending = ENDINGS[options.to]
     if options.out is None:
         is_fetched = options.storage.startswith(BUCKET) and not options.run.endswith(WEIGHTS)
         return Path(f"{options.run}{ending}") if is_fetched else weights.with_suffix(ending)
     if Path(options.out).suffix != ending:
-        raise ValueError(
+        raise UsageError(
             f"--out {options.out}: give a name that ends with {ending} for --to {options.to}"
         )
     return Path(options.out)

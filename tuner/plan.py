@@ -91,10 +91,11 @@ def load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
     Imports PyTorch. Raises UsageError when they can't be had.
     """
     from trainables.data import loading
+    from trainables.losses import vgg16_weights
 
     vgg = None
     if "perceptual" in config.losses:  # first, since it takes less time to say that there is none
-        vgg = vgg16.load(
+        vgg = vgg16_weights.load(
             config.vgg_weights or DEFAULT_VGG_WEIGHTS,
             normalisation=config.vgg_normalisation,
             through=max(config.perceptual.layers),

@@ -16,8 +16,9 @@ from analysis.timing import peers
 from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError
-from trainables.export import ENDINGS, EndToEnd, export, load_exported
+from trainables.export import ENDINGS, export, load_exported
 from trainables.linear import dense_matrix, factors
+from trainables.networks.end_to_end import EndToEnd, as_input
 from trainables.networks.registry import build as build_network
 from trainables.networks.registry import find
 from trainables.networks.separable import Separable
@@ -65,7 +66,7 @@ def _factors(subject: Subject) -> Runner:
 
 def _float_input(network: nn.Module, device: torch.device, **more: Any) -> Runner:
     return Runner(
-        prepare=lambda images: as_float(images.to(device)), run=network, network=network, **more
+        prepare=lambda images: as_input(images.to(device)), run=network, network=network, **more
     )
 
 
@@ -80,8 +81,7 @@ def _network(subject: Subject) -> nn.Module:
 
 
 def _expected(subject: Subject) -> Callable[[Tensor], Tensor]:
-    eager = _network(subject)
-    return lambda images: eager(as_float(images))
+    return EndToEnd(_network(subject))
 
 
 def _eager(subject: Subject) -> Runner:
@@ -95,7 +95,7 @@ def _eager(subject: Subject) -> Runner:
         return outputs
 
     return Runner(
-        prepare=lambda images: as_float(images.to(device)).contiguous(memory_format=memory_format),
+        prepare=lambda images: as_input(images.to(device), memory_format),
         run=run if precision.name == "bfloat16" else network,
         finish=lambda outputs: outputs.float(),
         expected=_expected(subject),

@@ -1,7 +1,6 @@
 """The cache directory: decoded image sets, written whole or not at all, by one process at a time."""
 
 import hashlib
-import os
 import shutil
 import socket
 import tempfile
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trainables.atomic_write import atomic_write
 from trainables.data.cache_dir import cache_directory
 
 CONNECT_SEC = 10.0
@@ -23,9 +23,9 @@ Decoded = tuple[Tensor, Tensor]
 
 @contextmanager
 def new_directory(target: Path) -> Iterator[Path | None]:
-    """Fill a directory aside and rename it to `target` last; yields None when another process was first.
+    """Yield a directory beside `target` to fill; it takes the place of `target` when the block ends.
 
-    Looks again after taking the lock, so that of several processes one does the work.
+    Of several processes one does the work: the others wait, and get None.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(target.name + ".lock")):
@@ -42,7 +42,7 @@ def new_directory(target: Path) -> Iterator[Path | None]:
 
 @contextmanager
 def connect_timeout() -> Iterator[None]:
-    """A network that swallows packets must not hold a search up for minutes."""
+    """Give up connecting after CONNECT_SEC, or a network that swallows packets holds a search up for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SEC)
     try:
@@ -52,31 +52,21 @@ def connect_timeout() -> Iterator[None]:
 
 
 def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:
-    """The (train, test) tensors of a source, decoded on the first call and read back on later ones.
+    """Return the (train, test) images of a source, decoded on the first call and read back on later ones.
 
-    `source` is a text that changes whenever the source's files do. A cache that can't be written is no
-    reason to stop: the images are then decoded each time.
+    A cache that can't be written is no reason to stop: the images are then decoded each time.
+
+    Args:
+        source: A text that changes whenever the source's files do.
+        decode: Makes the images, each (N, 3, 32, 32) uint8.
     """
-    path = (
-        cache_directory()
-        / "decoded"
-        / f"{hashlib.sha256(source.encode()).hexdigest()[:32]}.safetensors"
-    )
+    name = hashlib.sha256(source.encode()).hexdigest()[:32]
+    path = cache_directory() / "decoded" / f"{name}.safetensors"
     try:
         tensors = load_file(path)
         return tensors["train"], tensors["test"]
     except (OSError, SafetensorError, KeyError):
         train, test = decode()
-    with suppress(OSError, SafetensorError):
-        _write_whole(path, train, test)
-    return train, test
-
-
-def _write_whole(path: Path, train: Tensor, test: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError, SafetensorError), atomic_write(path, many_writers=True) as aside:
         save_file({"train": train.contiguous(), "test": test.contiguous()}, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return train, test

@@ -1,4 +1,7 @@
-"""Files with VGG16's weights: read without the classifier, and the published ones fetched once into the cache."""
+"""Files with VGG16's weights: read without the classifier; the published ones fetched once into the cache.
+
+The classifier's 500 MB stay on the disk.
+"""
 
 import io
 import pickle
@@ -14,12 +17,12 @@ from torch import Tensor
 
 from trainables.data.cache import connect_timeout, new_directory
 from trainables.data.cache_dir import cache_directory
+from trainables.errors import first_line
 from trainables.losses.vgg16 import CONVOLUTIONS
 
 NORMALISATION_KEY = "normalisation"
-LARGEST_BYTES = (
-    512 * 512 * 9 * 8
-)  # a convolution in float64; the classifier's first matrix has 411 MB
+LARGEST_BYTES = 512 * 512 * 9 * 8
+"""Of a convolution in float64; the classifier's first matrix has 411 MB."""
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -32,9 +35,10 @@ UNREADABLE = (
 
 
 def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
-    """The float32 tensors of the convolutions up to a layer, and the normalisation that the metadata names.
+    """Read the convolutions up to the layer `through` as float32 tensors.
 
-    Raises ValueError for what is no such file, and for missing names, wrong shapes and numbers that are not finite.
+    Returns them by name, and the normalisation that the file's metadata names, if any. Raises
+    ValueError for what is no such file, missing names, wrong shapes and numbers that are not finite.
     """
     shapes = _shapes(through)
     try:
@@ -42,18 +46,25 @@ def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
             _read_safetensors(path, shapes) if _is_safetensors(path) else (_read_dict(path), None)
         )
     except UNREADABLE as error:
-        raise ValueError(f"the file can't be read ({_first_line(error)})") from error
+        raise ValueError(f"the file can't be read ({first_line(error)})") from error
     _check(tensors, shapes)
-    return {
-        name: tensors[name].to(torch.float32, copy=True).contiguous() for name in shapes
-    }, normalisation
+    copies = {name: tensors[name].to(torch.float32, copy=True).contiguous() for name in shapes}
+    return copies, normalisation
 
 
 def fetched(name: str, url: str, *, normalisation: str) -> Path:
-    """A file with the convolutions of a published state dict, downloaded on first use, its checksum compared.
+    """Return the file with the convolutions of a published state dict, downloaded on first use.
 
-    `url` ends with the first digits of the file's SHA-256, as torchvision's do: vgg16-397923af.pth.
-    Only the convolutions are kept. Raises OSError when they can't be had.
+    Only the convolutions are kept.
+
+    Args:
+        name: What the directory in the cache is called.
+        url: Ends with the first digits of the file's SHA-256, which is compared:
+            vgg16-397923af.pth.
+        normalisation: Is written into the file's metadata.
+
+    Raises:
+        OSError: They are not in the cache and can't be had.
     """
     directory = cache_directory() / "vgg16" / name
     path = directory / "convolutions.safetensors"
@@ -66,7 +77,7 @@ def fetched(name: str, url: str, *, normalisation: str) -> Path:
                 _download(url, whole)
                 tensors, _ = read(whole, max(CONVOLUTIONS))
             except (RuntimeError, HTTPException, ValueError) as error:
-                raise OSError(_first_line(error)) from error
+                raise OSError(first_line(error)) from error
             whole.unlink()
             save_file(tensors, aside / path.name, {NORMALISATION_KEY: normalisation})
     return path
@@ -86,7 +97,7 @@ def _shapes(through: int) -> dict[str, tuple[int, ...]]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """A header in JSON follows its length, of eight bytes."""
+    """Tell by the JSON header, which follows eight bytes with its length."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -99,7 +110,7 @@ def _read_safetensors(path: Path, names: Iterable[str]) -> tuple[dict[str, Tenso
 
 
 def _read_dict(path: Path) -> Any:
-    """A state dict whose classifier is not read: in a zip file it is mapped, in an older file skipped."""
+    """Read a state dict but for its classifier, which is mapped in a zip file and skipped in an older one."""
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
             return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
@@ -108,19 +119,15 @@ def _read_dict(path: Path) -> Any:
 
 
 class _SkippingLargeReads:
-    """A file from whose blocks beyond any convolution's size nothing is read.
+    """A file from which no block is read that is larger than any convolution.
 
-    Files of before PyTorch 1.6 (IMAGENET1K_V1 is one) can't be mapped. Where nothing is read into a tensor, the
-    system never gives it memory.
+    Files of before PyTorch 1.6 (IMAGENET1K_V1 is one) can't be mapped. Where nothing is read into a
+    tensor, the system never gives it memory.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.readline, self.seek, self.tell = (
-            file.read,
-            file.readline,
-            file.seek,
-            file.tell,
-        )
+        self.read, self.readline = file.read, file.readline
+        self.seek, self.tell = file.seek, file.tell
         self._file = file
 
     def readinto(self, buffer: memoryview) -> int:
@@ -145,7 +152,3 @@ def _check(tensors: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
             )
         if not (tensors[name].is_floating_point() and tensors[name].isfinite().all()):
             raise ValueError(f"{name} must hold finite floating-point numbers")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import nn
 
 Range = tuple[float, float]
@@ -27,21 +28,26 @@ class Defaults:
     learning_rate: Range
     """Searched log-uniformly."""
     dropout: Range | None = None
-    """Searched uniformly; None for a network without dropout, whose constructor then takes no argument."""
+    """Searched uniformly; None for a network without it, whose constructor then takes no argument."""
     patience: tuple[int, int] = (2, 10)
     """Early-stopping patience in epochs, searched uniformly, both ends included."""
     batch_size: int = 256
     reduced_precision: bool = False
     """Whether bfloat16 and channels_last pay where the hardware has them: true for convolutions."""
     cpu_slice: int | None = None
-    """Images that go through it at once on a CPU, laid out channels_last, so that its cache holds what is kept for the
-    gradients. None takes whole batches; so must a network whose output for one image depends on others (batch norm)."""
+    """Images that go through it at once on a CPU, laid out channels_last, so that its cache holds
+    what is kept for the gradients. None takes whole batches; so must a network whose output for one
+    image depends on others (batch norm)."""
     cuda_graph: bool = False
-    """Whether a GPU may record a training step once and replay it: true where `forward` does the same operations each
-    time, whatever Python's own state; PyTorch's dropout may be among them."""
+    """Whether a GPU may record a training step once and replay it: true where `forward` does the
+    same operations each time, whatever Python's own state; PyTorch's dropout may be among them."""
     cpu: Budget
     """For 2 CPU cores: a real but small search that a person will wait for."""
     gpu: Budget
+
+    def slice_size(self, device: torch.device) -> int | None:
+        """Return how many images go through the network at once on a device; None for whole batches."""
+        return self.cpu_slice if device.type == "cpu" else None
 
 
 class Network(Protocol):
@@ -53,5 +59,5 @@ class Network(Protocol):
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers training adjusts."""
+    """Count the numbers that training adjusts."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

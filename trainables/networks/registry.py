@@ -19,7 +19,7 @@ NETWORKS = {
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError where `name` is neither registered nor of the form package.module:Class."""
+    """Raise UsageError where `name` is neither registered nor of the form package.module:Class."""
     module, colon, class_name = name.partition(":")
     if name not in NETWORKS and not (module and colon and class_name):
         raise UsageError(
@@ -29,11 +29,11 @@ def check_name(name: str) -> None:
 
 
 def find(name: str) -> "Network":
-    """The class registered as `name`, or the one that `package.module:Class` names.
+    """Return the class registered as `name`, or the one that `package.module:Class` names.
 
-    Raises UsageError when there is none, or when it declares no `defaults`.
+    Raises UsageError where there is none, or where it declares no `defaults`.
     """
-    from torch import nn
+    from torch import nn  # here, as said above
 
     from trainables.networks.base import Defaults
 
@@ -47,12 +47,21 @@ def find(name: str) -> "Network":
         raise UsageError(f"{name!r} is not a class of torch.nn.Module")
     if not isinstance(getattr(network, "defaults", None), Defaults):
         raise UsageError(
-            f"{name!r} needs `defaults = trainables.networks.base.Defaults(...)`, as trainables/networks/fc.py has"
+            f"{name!r} needs `defaults = trainables.networks.base.Defaults(...)`, "
+            f"as trainables/networks/fc.py has"
         )
     return cast("Network", network)
 
 
-def build(name: str, *, dropout: float = 0.0) -> "nn.Module":
-    """A new network with PyTorch's initial weights, drawn from the global random state."""
-    network = find(name)
+def build(model: "str | type[nn.Module] | Network", *, dropout: float = 0.0) -> "nn.Module":
+    """Make a network with PyTorch's initial weights, drawn from the global random state.
+
+    Args:
+        model: A name as `find` takes it, or the class itself.
+        dropout: What a network without dropout is not given.
+
+    Raises:
+        UsageError: There is no network of that name.
+    """
+    network = find(model) if isinstance(model, str) else cast("Network", model)
     return network() if network.defaults.dropout is None else network(dropout=dropout)

@@ -1,8 +1,7 @@
 """A trained network as one safetensors file, with its configuration in the header."""
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
@@ -22,25 +22,21 @@ class SavedNetwork:
     """What a weights file says of itself."""
 
     model: str
+    """A name in the registry, or package.module:Class."""
     dropout: float
     facts: dict[str, Any]
     """Run, trial, epoch, validation loss: where the weights come from."""
 
 
 def save_network(path: Path, weights: dict[str, Tensor], saved: SavedNetwork) -> None:
-    """Write weights and configuration whole or not at all."""
-    header = json.dumps({"model": saved.model, "dropout": saved.dropout, "facts": saved.facts})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file({k: v.contiguous().cpu() for k, v in weights.items()}, aside, {HEADER: header})
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write weights and configuration, whole or not at all."""
+    contiguous = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
+    with atomic_write(path) as aside:
+        save_file(contiguous, aside, {HEADER: json.dumps(asdict(saved))})
 
 
 def read_header(path: str | Path) -> SavedNetwork:
-    """The configuration in a weights file. Raises UsageError when the file is not one of ours."""
+    """Read the configuration in a weights file. Raises UsageError where it is not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER)
@@ -57,28 +53,23 @@ def read_header(path: str | Path) -> SavedNetwork:
 
 
 def load_network(path: str | Path, network: type[nn.Module] | Network | None = None) -> nn.Module:
-    """The trained network, in eval mode, from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28).
+    """Load a trained network, in eval mode.
 
-    A network of your own is passed as `network`, since a file must not choose what code runs.
-    Raises UsageError when the file can't be read or does not fit the network.
+    Args:
+        path: The weights file.
+        network: The class, where it is not one of NETWORKS: a file must not choose what code runs.
+
+    Raises:
+        UsageError: The file can't be read, or does not fit the network.
     """
     saved = read_header(path)
     if network is None and saved.model not in NETWORKS:
         raise UsageError(
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
         )
-    module = (
-        build(saved.model, dropout=saved.dropout) if network is None else _build(network, saved)
-    )
+    module = build(network or saved.model, dropout=saved.dropout)
     try:
         module.load_state_dict(load_file(path))
     except RuntimeError as error:
         raise UsageError(f"the weights in {path} don't fit {saved.model}: {error}") from error
     return module.eval()
-
-
-def _build(network: Any, saved: SavedNetwork) -> nn.Module:
-    module: nn.Module = (
-        network() if network.defaults.dropout is None else network(dropout=saved.dropout)
-    )
-    return module

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.examples import Examples
-from trainables.pixels import as_float
+from trainables.networks.end_to_end import as_input
 from trainables.training.precision import Precision
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -59,9 +59,8 @@ class Gradients:
     def read(self, examples: Examples, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 3, 32, 32) as float32 in [0, 1], laid out as the network wants them, and their targets."""
         # index_select copies whole images; images[indices] goes pixel by pixel and takes six times as long
-        images = as_float(examples.images.index_select(0, indices))
-        targets = examples.targets.index_select(0, indices)
-        return images.contiguous(memory_format=self.memory_format), targets
+        images = as_input(examples.images.index_select(0, indices), self.memory_format)
+        return images, examples.targets.index_select(0, indices)
 
     def forward(self, images: Tensor) -> Tensor:
         """The network's outputs in float32."""

@@ -288,7 +288,7 @@ def _perceptual_loss(
 ) -> PerceptualLoss:
     if vgg is None:
         raise ValueError(
-            "the perceptual loss needs VGG16's weights: pass vgg=trainables.losses.vgg16.load(...)"
+            "the perceptual loss needs VGG16's weights: pass vgg=trainables.losses.vgg16_weights.load(...)"
         )
     precision = choose(config.precision, pays=True, device=device)
     return PerceptualLoss(config.perceptual, vgg, precision=precision, device=device)

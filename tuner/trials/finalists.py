@@ -14,9 +14,9 @@ from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
 from trainables.data.examples import Examples
 from trainables.networks.base import parameter_count
+from trainables.networks.end_to_end import EndToEnd
 from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pixels import as_float
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
 from tuner.settings import SearchConfig
@@ -89,9 +89,7 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     network = build(config.model, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
     device = test.images.device
-    slice_size = find(config.model).defaults.cpu_slice if device.type == "cpu" else None
-    memory_format = torch.channels_last if slice_size else torch.contiguous_format
-    network.eval().to(device).to(memory_format=memory_format)
+    run = EndToEnd(network, find(config.model).defaults.slice_size(device)).eval().to(device)
     subject = Subject(
         name=f"trial {row['trial']}",
         kind="trial",
@@ -99,12 +97,6 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
         confirms=row["confirms"],
         parameters=parameter_count(network),
     )
-
-    def run(batch: torch.Tensor) -> torch.Tensor:
-        parts = batch.split(slice_size or len(batch))
-        return torch.cat(
-            [network(as_float(part).contiguous(memory_format=memory_format)) for part in parts]
-        )
 
     rows, cosines = evaluate(subject, run, "test", test)
     return Evaluated(weights, rows, sample_rows(subject, run, test, cosines))
