@@ -3,11 +3,12 @@
 # make test-wheel   builds the wheel, installs it where no checkout is, and searches there
 # make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
+# make docs    writes the tables of flags, columns and files in docs/ anew from the code
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
 
-.PHONY: run test test-wheel test-cluster bench
+.PHONY: run test test-wheel test-cluster bench docs
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
@@ -22,6 +23,9 @@ test-wheel: .venv/installed
 
 test-cluster: .venv/installed
 	$(BIN)/pytest tests/cluster -rs $(ARGS)
+
+docs: .venv/installed
+	$(BIN)/python -m docs.generate
 
 bench: .venv/installed
 	for name in epoch cnn_step cnn_epoch concurrent gpu_epoch perceptual search storage nodes driver timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done

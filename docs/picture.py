@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from analysis.tables import read
+from analysis.tables.files import read
 
 COLUMNS, ZOOM, GAP, LABEL = 8, 3, 12, 150
 

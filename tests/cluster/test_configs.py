@@ -83,8 +83,10 @@ def test_python_is_pinned_to_one_that_the_project_takes(file: str) -> None:
 @EACH_FILE
 def test_nodes_get_what_an_installation_needs_and_the_token_and_nothing_else(file: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
-    needed = {*packages, "pyproject.toml", "constraints.txt", project["project"]["readme"]}
+    found = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {pattern.removesuffix("*") for pattern in found}
+    read = {project["project"]["readme"], *project["project"]["license-files"]}
+    needed = {*packages, "pyproject.toml", "constraints.txt", *read}
     assert config(file)["file_mounts"] == {
         "~/.ray/auth_token": "~/.ray/auth_token",
         **{f"~/transform-tuner/{name}": name for name in needed},

@@ -1,0 +1,100 @@
+"""Write the tables of flags, columns and files in docs/ anew from the code; `make docs`.
+
+    python -m docs.generate
+
+A table stands between `<!-- NAME -->` and `<!-- end -->`, where NAME is one of TABLES. A test compares
+what stands there with what the code says now.
+"""
+
+import argparse
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis import aggregate
+from analysis.dashboard import __main__ as dashboard
+from analysis.report import __main__ as report
+from analysis.tables.schema import TABLES as COLUMNS
+from analysis.tables.schema import columns_markdown
+from analysis.timing.timing_settings import SETTINGS as TIMING
+from trainables import export, profile
+from trainables.settings_fields import flag_rows
+from tuner.settings import SETTINGS as SEARCH
+
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"<!-- (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
+DEFAULT = re.compile(r"^(?P<meaning>.*?) ?\(default: (?P<default>.*)\)$", re.DOTALL)
+
+
+def parser_rows(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the Markdown table of a parser's arguments, line by line."""
+    rows = ["| argument | default | what it does |", "|---|---|---|"]
+    for action in parser._actions:  # argparse has no public list of them
+        if isinstance(action, argparse._HelpAction):
+            continue
+        names = action.option_strings or [str(action.metavar)]
+        text = parser._get_formatter()._expand_help(action)
+        found = DEFAULT.match(text)
+        meaning, default = (found["meaning"], found["default"]) if found else (text, "")
+        if action.choices:
+            meaning = f"{', '.join(action.choices)}: {meaning}".removesuffix(": ")
+        rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {default} | {meaning} |")
+    return rows
+
+
+def package_rows(package: str) -> list[str]:
+    """Return the Markdown table of a package: its own files, then its rooms with the files of each."""
+    directory = DOCS.parent / package
+    rows = ["| file or room | what lies there |", "|---|---|"]
+    for path in sorted(directory.glob("[!_]*.py")):
+        rows.append(f"| [{path.name}](../{package}/{path.name}) | {_first_line(path)} |")
+    for init in sorted(directory.glob("*/__init__.py")):
+        room = init.parent.name
+        files = ", ".join(f"`{path.stem}`" for path in sorted(init.parent.glob("[!_]*.py")))
+        rows.append(f"| [{room}/](../{package}/{room}) | {_first_line(init)} {files} |")
+    return rows
+
+
+def _first_line(path: Path) -> str:
+    """Return the first line of a module's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+
+
+def _columns(table: str) -> Callable[[], str]:
+    return lambda: columns_markdown(table)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "flags of tuner.run": lambda: "\n".join(flag_rows(SEARCH)),
+    "flags of analysis.timing": lambda: "\n".join(flag_rows(TIMING)),
+    "flags of analysis.dashboard": lambda: "\n".join(parser_rows(dashboard.parser())),
+    "flags of analysis.report": lambda: "\n".join(parser_rows(report.parser())),
+    "flags of analysis.aggregate": lambda: "\n".join(parser_rows(aggregate.parser())),
+    "flags of trainables.export": lambda: "\n".join(parser_rows(export.parser())),
+    "flags of trainables.profile": lambda: "\n".join(parser_rows(profile.parser())),
+    "files of trainables": lambda: "\n".join(package_rows("trainables")),
+    "files of analysis": lambda: "\n".join(package_rows("analysis")),
+    "files of tuner": lambda: "\n".join(package_rows("tuner")),
+    **{f"columns of {table}": _columns(table) for table in COLUMNS},
+}
+
+
+def filled(page: str) -> str:
+    """Return the page with every table as the code has it. Raises KeyError for one without code."""
+    return BLOCK.sub(
+        lambda block: f"<!-- {block['name']} -->\n{TABLES[block['name']]()}\n<!-- end -->", page
+    )
+
+
+def main() -> None:
+    """Write every page of docs/ that is out of date."""
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text()
+        if filled(page) != page:
+            path.write_text(filled(page))
+            print(path)
+
+
+if __name__ == "__main__":
+    main()
