@@ -9,7 +9,9 @@ import pytest
 
 from trainables.errors import UsageError
 from trainables.settings_fields import flag
-from tuner.settings import SearchConfig
+from trainables.training.early_stopping import CRITERIA
+from trainables.training.precision import PRECISIONS
+from tuner.settings import SETTINGS, SearchConfig
 
 RANGE = "LOW HIGH: LOW"
 
@@ -174,3 +176,8 @@ def test_an_empty_resume_is_no_name() -> None:
 def test_layers_of_vgg16_without_weights_weigh_one_each() -> None:
     config = SearchConfig(loss="perceptual", perceptual_layers=(2, 28))
     assert config.perceptual.layer_weights == (1.0, 1.0)
+
+
+def test_precisions_and_criteria_are_those_that_training_has() -> None:
+    assert SETTINGS["precision"].choices == ("auto", *PRECISIONS)
+    assert SETTINGS["early_stopping"].choices == tuple(CRITERIA)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainables.recorded_on_cpu import Graph, graphs
+from tests.trainables.training.recorded_on_cpu import Graph, graphs
 from trainables.data.examples import Examples
 from trainables.networks.separable import Separable
 from trainables.training.cuda_graphs import WARM_UP_CALLS, Replayed

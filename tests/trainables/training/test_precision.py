@@ -4,8 +4,7 @@ from torch import nn
 
 from trainables.data.examples import Examples
 from trainables.training.loop import Training, TrainingConfig
-from trainables.training.precision import PRECISIONS, Precision, bfloat16_unit, choose
-from tuner import settings
+from trainables.training.precision import Precision, bfloat16_unit, choose
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 AMX = {"amx_bf16": True, "amx_tile": True, "avx512_bf16": True}
@@ -97,10 +96,6 @@ def test_convolutions_that_stay_in_float32_beside_bfloat16_may_round_and_exact_o
     with Precision(name, "").tf32_convolutions():
         assert torch.backends.cudnn.allow_tf32 == rounded
     assert torch.backends.cudnn.allow_tf32 == before
-
-
-def test_the_command_offers_these_precisions() -> None:
-    assert set(settings.PRECISIONS) == {"auto", *PRECISIONS}
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])

@@ -3,18 +3,19 @@
 Not on PyTorch's fake CUDA tensors: autograd asks CUDA itself for their stream, and ends the process.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.trainables.made_up import vgg16
 from trainables.losses.loss_settings import Perceptual
 from trainables.training import random_inputs
-from trainables.training.alive import AsOnGpu
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
@@ -59,10 +60,29 @@ class AsOnOneGpu(TorchDispatchMode):
         return function(*arguments, **named)
 
 
+class Autocast(TorchFunctionMode):
+    """What the networks multiply is brought to bfloat16, as PyTorch's own does on a GPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function or method of PyTorch."""
+        if getattr(func, "__name__", "") in ("linear", "conv2d", "bmm", "matmul", "__matmul__"):
+            args = tree_map(_in_bfloat16, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _in_bfloat16(leaf: Any) -> Any:
+    is_float32 = isinstance(leaf, Tensor) and leaf.dtype == torch.float32
+    return leaf.to(torch.bfloat16) if is_float32 else leaf
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    return Autocast() if precision.name == "bfloat16" else nullcontext()
+
+
 @pytest.fixture(autouse=True)
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the meta device has not."""
-    monkeypatch.setattr(Precision, "autocast", lambda self, device: AsOnGpu(self))
+    monkeypatch.setattr(Precision, "autocast", autocast)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
 
 
