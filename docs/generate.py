@@ -2,8 +2,8 @@
 
     python -m docs.generate
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`, where NAME is one of TABLES. A test compares
-what stands there with what the code says now.
+A table stands between `<!-- NAME -->` and `<!-- end -->`, where NAME is one of TABLES. A test
+compares what stands there with what the code says now.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def parser_rows(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def package_rows(package: str) -> list[str]:
-    """Return the Markdown table of a package: its own files, then its rooms with the files of each."""
+    """Return the Markdown table of a package: its own files, then its rooms with their files."""
     directory = DOCS.parent / package
     rows = ["| file or room | what lies there |", "|---|---|"]
     for path in sorted(directory.glob("[!_]*.py")):

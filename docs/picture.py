@@ -1,4 +1,4 @@
-"""Draw docs/result.png: input, pipeline and each network's output, from the samples tables of several runs.
+"""Draw docs/result.png from the samples tables of runs: input, pipeline, each network's output.
 
 python docs/picture.py results/tables fc-run cnn-run separable-run
 """

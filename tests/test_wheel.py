@@ -1,9 +1,9 @@
 """The wheel, installed into an environment of its own, works where no checkout is.
 
 That environment has nothing but the wheel. It finds the packages that the project needs in the
-environment that the tests run in, through a `.pth` file. The editable installation there is not found
-that way: it is a `.pth` file itself, and Python reads those only in an environment's own directory.
-So nothing is downloaded, and no file of the checkout can be imported.
+environment that the tests run in, through a `.pth` file. The editable installation there is not
+found that way: it is a `.pth` file itself, and Python reads those only in an environment's own
+directory. So nothing is downloaded, and no file of the checkout can be imported.
 
     make test-wheel
 """
@@ -79,7 +79,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves its `build` beside what it builds, and takes from it again."""
+    """Built from a copy: setuptools leaves `build` beside the source, and takes from it again."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -126,7 +126,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(wheel: Path)
 
 
 def test_an_installed_search_and_its_report_need_no_checkout(installed: Installed) -> None:
-    output = installed.run("run", "--model", "separable", "--wandb", "disabled", "--name", "tiny", *TINY)  # fmt: skip
+    output = installed.run("run", *TINY, "--name", "tiny")
     assert "Best: trial" in output
     (run,) = installed.table("runs", "tiny").to_dict("records")
     assert run["command"].startswith("python -m tuner.run --model separable")
@@ -158,15 +158,14 @@ def test_an_installed_search_sends_its_packages_to_a_node_that_has_none(
         received = stack.enter_context(short_directory())
         flags = (f"--address={address}", "--num-cpus=1", f"--temp-dir={received}")
         stack.enter_context(ray_start(*flags, cwd=empty, within=node))
-        model = ("--model", "separable", "--wandb", "disabled", "--name", "sent")
-        installed.run("run", "--address", address, *model, *TINY)
+        installed.run("run", *TINY, "--address", address, "--name", "sent")
         assert installed.table("trials", "sent").best_validation_loss.notna().all()
         (unpacked,) = Path(received).rglob("py_modules_files")
         assert {path.parent.name for path in unpacked.glob("*/*/__init__.py")} == {*PACKAGES}
 
 
 def editable() -> Path:
-    """Where the tests' own environment finds the project: the other end of an editable installation."""
+    """Where the tests' own environment finds the project: its editable installation's checkout."""
     script = "import pathlib, tuner; print(pathlib.Path(tuner.__file__).parents[1])"
     done = subprocess.run([sys.executable, "-c", script], cwd="/", env={}, capture_output=True)
     return Path(done.stdout.decode().strip() or ROOT)

@@ -20,7 +20,7 @@ def complain(error: object) -> None:
 
 
 def prog(module: str) -> str:
-    """Return what was typed, for usage lines: `python -m analysis.report` or `transform-tuner report`."""
+    """Return what was typed, for usage lines: `python -m tuner.run` or `transform-tuner run`."""
     typed = sys.argv[0]  # as tuner.command leaves it
     return typed if typed.startswith("transform-tuner ") else f"python -m {module}"
 

@@ -1,4 +1,4 @@
-"""The command `transform-tuner`: every command of the project by one name, for who installs a wheel.
+"""The command `transform-tuner`: every command of the project under one name.
 
     transform-tuner run --model fc      # the same as python -m tuner.run --model fc
 

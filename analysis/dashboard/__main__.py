@@ -84,17 +84,19 @@ def parser() -> argparse.ArgumentParser:
         help=f"where runs are kept, as given to --storage, s3:// too (default: {DEFAULT_STORAGE})",
     )
     parser.add_argument(
-        "--address", default="127.0.0.1", help="to listen on (default: this machine only)"
+        "--address",
+        default="127.0.0.1",
+        help="to listen on (default: 127.0.0.1, this machine only)",
     )
     parser.add_argument(
-        "--port", type=int, default=8501, help="(default: 8501; 0: any that is free)"
+        "--port", type=int, default=8501, help="to listen on; 0: any that is free (default: 8501)"
     )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a further name under which browsers may ask for the page",
+        help="a further name under which browsers may ask for the page; may be given several times",
     )
     parser.add_argument(
         "--token",

@@ -1,4 +1,4 @@
-"""Code that a search brings to nodes without it: this project's packages, and a network of one's own."""
+"""Code that a search sends to the nodes: this project's packages, and a network of one's own."""
 
 import json
 import os

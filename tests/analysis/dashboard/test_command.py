@@ -80,7 +80,7 @@ def test_help_says_what_every_argument_is_for(capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     for argument in ("DIR", "--address ADDRESS", "--port PORT", "--allow-host NAME", "--token"):
         assert re.search(rf"^  {argument}\s+\S+ \S+", text, re.MULTILINE), argument
-    for default in ("results", "8501", "this machine only"):
+    for default in ("results", "8501", "127.0.0.1, this machine only"):
         assert f"default: {default}" in " ".join(text.split())
 
 
