@@ -1,194 +1,166 @@
-"""What a trial needs of a GPU's memory, and how many trials fit on one: said, or refused, before the first starts."""
+"""GPU memory of a trial: measured by a real step on a GPU of each kind, before the first trial."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Sequence
+from typing import Any
 
-from trainables.errors import UsageError
-from tuner.cluster.nodes import Node, WorkerResources, on_each
-from tuner.settings import SearchConfig
+import torch
+
+from trainables.errors import UsageError, last_line
+from trainables.losses.vgg16 import Vgg16
+from trainables.training.loop import TrainingConfig
+from trainables.training.step_memory import StepMemory, measure
+from tuner.cluster.nodes import Node, WorkerResources
+from tuner.cluster.object_store import StoredVgg16
 from tuner.trials.space import Space
 
-if TYPE_CHECKING:
-    from trainables.training.footprint import Footprint
+SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, of which one is proposed
+GROUP_SHARES = (1.0,)  # two workers of a trial can't share a GPU
+STEP_SEC = 180.0  # for a GPU to be free, a process to start, and the step
 
-SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, to propose one of
-GROUP_SHARES = SHARES[-1:]  # two workers of a trial can't share one
+
+def largest(space: Space, training: dict[str, Any], workers: int) -> TrainingConfig:
+    """Return the training of the space that takes the most memory, as one of its workers has it.
+
+    Args:
+        space: What the search may choose.
+        training: Settings of TrainingConfig that are not searched.
+        workers: Data-parallel workers of a trial, among which a batch is divided.
+    """
+    batch_size = math.ceil(training["batch_size"] / workers)
+    fixed = {**training, "batch_size": batch_size, "max_epochs": 1, "compiled": False}
+    return TrainingConfig(
+        **fixed,
+        learning_rate=space.ranges["learning_rate"][0],
+        dropout=space.ranges.get("dropout", (0.0, 0.0))[1],
+        seed=0,
+        loss="perceptual" if "perceptual" in space.losses else "mse",
+    )
 
 
 def check(
-    config: SearchConfig,
-    share: WorkerResources,
+    training: TrainingConfig,
+    resources: WorkerResources,
+    nodes: Sequence[Node],
+    *,
+    workers: int,
     train_images: int,
     validation_images: int,
-    nodes: list[Node],
-) -> str:
-    """The line to print, for a completed configuration and the nodes that are up; empty where no GPU is asked for.
+    vgg: Vgg16 | None,
+) -> list[str]:
+    """Return a line to print for each kind of GPU among the nodes that are up; none without GPUs.
 
-    Raises UsageError when a trial needs more than its share of the smallest of their GPUs. What an autoscaler may
-    still start is not known. Takes 2 s, which the meta device's first use costs a process.
+    Args:
+        training: The trial that takes the most memory, as `largest` gives it.
+        resources: What each worker of a trial gets.
+        nodes: Those that are up and can train.
+        workers: Data-parallel workers of a trial.
+        train_images: Images that lie on the GPU for training.
+        validation_images: Images that lie there for validation.
+        vgg: What the perceptual loss needs.
+
+    Raises:
+        UsageError: A trial runs out of memory within its share of such a GPU.
     """
-    if not share.gpus:
-        return ""
-    with_gpus = [node for node in nodes if node.gpus]
-    need = needed(config, train_images, validation_images)
-    return told(config, share, need, smallest_bytes(config, with_gpus), with_gpus)
+    import ray
 
-
-def needed(config: SearchConfig, train_images: int, validation_images: int) -> "Footprint | None":
-    """The most that a trial of this search needs for each of its workers; None where that can't be known."""
-    from trainables.training.footprint import (
-        footprint,  # here, since a node is asked of its GPUs without PyTorch
-    )
-    from trainables.training.loop import TrainingConfig
-
-    space = Space.of(config.model, config.ranges)
-    largest = TrainingConfig(
-        model=config.model,
-        learning_rate=space.ranges["learning_rate"][1],
-        max_epochs=1,
-        seed=config.seed,
-        dropout=space.ranges.get("dropout", (0.0, 0.0))[1],
-        batch_size=config.batch_size or 1,
-        precision=config.precision,
-        loss="perceptual" if "perceptual" in config.losses else "mse",
-        perceptual=config.perceptual,
-    )
+    if not resources.gpus:
+        return []
     counts = {"train_images": train_images, "validation_images": validation_images}
-    return footprint(largest, **counts, workers=config.workers_per_trial)
+    kinds = {node.gpu_model: node for node in nodes if node.gpus}.values()
+    stored = StoredVgg16.of(vgg) if vgg else None
+    references = [_start(node, resources, training, counts, stored) for node in kinds]
+    lines = []
+    for node, reference in zip(kinds, references, strict=True):
+        try:
+            found = ray.get(reference, timeout=STEP_SEC)
+        except ray.exceptions.RayError as error:
+            ray.cancel(reference, force=True)
+            late = isinstance(error, TimeoutError)
+            reason = f"no answer within {STEP_SEC:g} s" if late else last_line(error)
+            lines.append(
+                f"What a trial needs of the memory of {node.name}'s GPU is unknown: {reason}"
+            )
+        else:
+            lines.append(line(found, resources, node, workers=workers))
+    return lines
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How many trials fit on a GPU."""
+def _start(node: Node, resources: WorkerResources, *arguments: Any) -> Any:
+    """Have a node measure a step in a process with what a trial's worker gets."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    need: "Footprint"
-    gpu_bytes: int
-    share: float
-    """Of one GPU: on which a trial computes, however many it has."""
-    shares: tuple[float, ...] = SHARES
-    """To propose one of."""
-
-    @property
-    def cap_bytes(self) -> float:
-        """What CUDA's allocator gives a trial; its context comes on top."""
-        return self.share * self.gpu_bytes
-
-    @property
-    def by_memory(self) -> int:
-        """As there is room for."""
-        from trainables.training.footprint import CONTEXT_BYTES
-
-        return int(self.gpu_bytes // (CONTEXT_BYTES + min(self.need.total_bytes, self.cap_bytes)))
-
-    @property
-    def by_share(self) -> int:
-        """As Ray starts, if there are cores for them."""
-        return int(1 / self.share + 1e-9)
-
-    def others(self) -> list["Fit"]:
-        """With the shares that hold a trial and all that Ray starts, ascending."""
-        fits = [replace(self, share=share) for share in self.shares]
-        return [
-            fit
-            for fit in fits
-            if self.need.total_bytes <= fit.cap_bytes and fit.by_share <= fit.by_memory
-        ]
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_measure)
+    pin = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    return task.options(scheduling_strategy=pin).remote(resources, *arguments)
 
 
-def told(
-    config: SearchConfig,
-    share: WorkerResources,
-    need: "Footprint | None",
-    gpu_bytes: int | None,
-    nodes: list[Node],
-) -> str:
-    """What to say where these nodes' smallest GPU has so much memory, or None when nobody knows.
+def _measure(
+    resources: WorkerResources,
+    training: TrainingConfig,
+    counts: dict[str, int],
+    vgg: StoredVgg16 | None,
+) -> StepMemory:
+    torch.set_num_threads(resources.threads)
+    return measure(
+        training,
+        **counts,
+        fraction=min(resources.gpus, 1.0),
+        device=torch.device("cuda:0"),
+        vgg=vgg.load() if vgg else None,
+    )
 
-    Raises UsageError when a trial needs more than its share. Where each needs less, but all with their CUDA contexts
-    more than there is, the line says so and the search goes on: what a context takes is an estimate.
+
+def line(found: StepMemory, resources: WorkerResources, node: Node, *, workers: int) -> str:
+    """Return what a trial needs, and how many fit on a GPU of that node.
+
+    Raises:
+        UsageError: The step ran out of memory within its share.
     """
-    trial = "a trial" if config.workers_per_trial == 1 else "each worker of a trial"
-    if need is None:
-        return f"What {trial} needs of GPU memory is unknown: {config.model} can't be followed without a GPU"
-    from trainables.training.footprint import CONTEXT_BYTES
-
-    needs = f"{trial} needs about {size(need.total_bytes)} of GPU memory and {size(CONTEXT_BYTES)} for CUDA itself"
-    if gpu_bytes is None:
-        return needs
-    shares = SHARES if config.workers_per_trial == 1 else GROUP_SHARES
-    fit = Fit(need, gpu_bytes, min(share.gpus, 1.0), shares)
-    if need.least_bytes > fit.cap_bytes:
+    fraction = min(resources.gpus, 1.0)
+    asked = f"--gpus-per-trial {resources.gpus:g}"
+    gpu = f"{node.gpu_model or 'GPU'} of {size(found.gpu_bytes)}"
+    if found.fraction > 1:
         raise UsageError(
-            f"--gpus-per-trial {share.gpus:g}: {trial} needs about {size(need.least_bytes)} of GPU memory, and its "
-            f"share of a GPU of {size(gpu_bytes)} is {size(fit.cap_bytes)}; give {_instead(config, fit)}"
+            f"{asked}: a training step runs out of memory on {node.name}'s {gpu}, even with all "
+            f"of it; give a smaller --batch-size or fewer --images"
         )
-    on, asked = f"fit on a GPU of {size(gpu_bytes)}", f"at --gpus-per-trial {share.gpus:g}"
-    if fit.by_memory < min(fit.by_share, max(share.slots(node) for node in nodes)):
-        return f"{needs}: only {fit.by_memory} of the {fit.by_share} {asked} {on}; give {_instead(config, fit)}"
-    most = next(iter(fit.others()), fit)
-    more = f", {most.by_share} would at {most.share:g}" if most.by_share > fit.by_share else ""
-    return f"{needs}: {fit.by_share} {on} {asked}{more}"
+    shares = SHARES if workers == 1 else GROUP_SHARES
+    proposed = next((other for other in shares if _has_room(found, other)), 1.0)
+    reserved = size(found.reserved_bytes)
+    if found.fraction > fraction:
+        raise UsageError(
+            f"{asked}: a training step runs out of memory within that share of {node.name}'s "
+            f"{gpu}, and takes {reserved} with all of it; give --gpus-per-trial {proposed:g}"
+        )
+    trial = "A trial" if workers == 1 else "Each worker of a trial"
+    needs = (
+        f"{trial} needs {reserved} of GPU memory and {size(found.context_bytes)} for CUDA itself"
+    )
+    slots, by_memory = _slots(fraction), _room(found, fraction)
+    if by_memory < min(slots, resources.slots(node)):
+        return f"{needs}: only {by_memory} of {slots} at {asked} fit on the {gpu}; give --gpus-per-trial {proposed:g}"
+    more = f", {_slots(proposed)} would at {proposed:g}" if proposed < fraction else ""
+    return f"{needs}: {slots} fit on the {gpu} at {asked}{more}"
 
 
-def _instead(config: SearchConfig, fit: Fit) -> str:
-    """The smallest share that will do, or what to make smaller where a whole GPU won't."""
-    others = fit.others()
-    return f"--gpus-per-trial {others[0].share:g}" if others else _smaller(config, fit.need)
+def _slots(fraction: float) -> int:
+    """Trials that Ray starts on a GPU, if there are cores for them."""
+    return int(1 / fraction + 1e-9)
 
 
-def _smaller(config: SearchConfig, need: "Footprint") -> str:
-    """What to change about the largest part of it."""
-    images = config.images or 0
-    trains = need.step_bytes > need.validation_bytes
-    parts = {
-        f"a --batch-size below {min(config.batch_size or images, images)}": need.step_bytes
-        if trains
-        else 0,
-        f"--images below {images}": need.images_bytes,
-        "another --model": max(need.network_bytes, 0 if trains else need.validation_bytes),
-    }
-    return max(parts, key=lambda part: parts[part])
+def _room(found: StepMemory, fraction: float) -> int:
+    """Trials that a GPU has memory for. Their share caps what tensors take, and not CUDA itself."""
+    each = found.context_bytes + min(found.reserved_bytes, fraction * found.gpu_bytes)
+    return int(found.gpu_bytes // each)
+
+
+def _has_room(found: StepMemory, fraction: float) -> bool:
+    within_share = found.reserved_bytes <= fraction * found.gpu_bytes
+    return within_share and _slots(fraction) <= _room(found, fraction)
 
 
 def size(count: float) -> str:
     """Bytes as they are printed: 512 MiB, 1.3 GiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def smallest_bytes(config: SearchConfig, nodes: list[Node]) -> int | None:
-    """Memory of the smallest GPU of these nodes, of those that tell; None when none does."""
-    answers = [gpu_sizes()] * len(nodes) if config.address is None else on_each(nodes, gpu_sizes)
-    smallest = [_smallest(node, answer) for node, answer in zip(nodes, answers, strict=True)]
-    return min((known for known in smallest if known is not None), default=None)
-
-
-def _smallest(node: Node, answer: list[int] | Exception) -> int | None:
-    if isinstance(answer, Exception):
-        return None
-    # Of GPUs of several kinds some may be hidden from Ray, and NVML does not know which
-    return min(answer) if len(set(answer)) == 1 or 0 < len(answer) <= node.gpus else None
-
-
-def gpu_sizes() -> list[int]:
-    """Bytes of each GPU; none where there is no driver, or one is divided by MIG into parts of other sizes."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-        if any(_divided(pynvml, handle) for handle in handles):
-            return []
-        return [pynvml.nvmlDeviceGetMemoryInfo(handle).total for handle in handles]
-    except (
-        Exception
-    ):  # no package, no driver's library, no permission: nothing to tell, nothing to stop for
-        return []
-
-
-def _divided(nvml: Any, handle: Any) -> bool:
-    try:
-        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
-    except nvml.NVMLError:  # a GPU that can't be
-        return False

@@ -8,7 +8,7 @@ import netrc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from trainables.data import sources
@@ -16,11 +16,11 @@ from trainables.errors import UsageError
 from trainables.losses import vgg16
 from trainables.losses.vgg16 import Vgg16
 from trainables.networks.registry import find
-from tuner import gpu_memory
 from tuner.cluster.growth import Growth
 from tuner.cluster.nodes import Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.shared_storage import check_shared
+from tuner.trials.space import Space
 
 if TYPE_CHECKING:
     from trainables.data.examples import Splits
@@ -44,7 +44,7 @@ class Plan:
         nodes: The machines that are up, and those that the cluster may grow by.
         earlier: The runs table's row of the session before, where this one resumes.
         vgg: What the perceptual loss needs; None without that loss.
-        gpu_memory: The line to print about it; empty without GPUs.
+        gpu_memory: Lines to print about what a trial needs of it; none without GPUs.
         available_images: Training images that there are; the search may use fewer.
     """
 
@@ -55,7 +55,7 @@ class Plan:
     nodes: list[Node]
     earlier: Row | None
     vgg: Vgg16 | None
-    gpu_memory: str
+    gpu_memory: list[str]
     available_images: int
 
 
@@ -119,6 +119,8 @@ def make_plan(
         up: The machines that are up.
         growth: What may still join them.
     """
+    from tuner import gpu_memory  # here, since it imports PyTorch, and Ray starts meanwhile
+
     vgg, data = loaded
     resources = worker_resources(config, [*up, *growth.nodes])
     nodes = [*up, *growth.beside(up, resources)]
@@ -141,8 +143,33 @@ def make_plan(
         check_shared(config.storage, able)
     if config.workers_per_trial > 1 and config.address is not None:
         _check_groups(config.workers_per_trial, up)
-    memory = gpu_memory.check(complete, resources, len(used.train), len(used.validation), able)
+    memory = gpu_memory.check(
+        gpu_memory.largest(
+            Space.of(config.model, config.ranges, config.losses),
+            training_settings(complete),
+            workers=config.workers_per_trial,
+        ),
+        resources,
+        able,
+        workers=config.workers_per_trial,
+        train_images=len(used.train),
+        validation_images=len(used.validation),
+        vgg=vgg,
+    )
     return Plan(complete, used, resources, slots, nodes, earlier, vgg, memory, len(data.train))
+
+
+def training_settings(config: SearchConfig) -> dict[str, Any]:
+    """Return the settings of TrainingConfig that every trial of a search has."""
+    return {
+        "model": config.model,
+        "max_epochs": config.max_epochs,
+        "early_stopping": config.early_stopping,
+        "batch_size": config.batch_size,
+        "precision": config.precision,
+        "compiled": config.compile == "on",
+        "perceptual": config.perceptual,
+    }
 
 
 def worker_resources(config: SearchConfig, nodes: Sequence[Node]) -> WorkerResources:

@@ -11,7 +11,7 @@ from analysis.tables.ranking import finalists, ranking_rule
 from trainables.data.examples import Examples
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
-from tuner.plan import Plan, budget
+from tuner.plan import Plan, budget, training_settings
 from tuner.progress import closing, runs_row
 from tuner.progress.recorder import FINISHED, Recorder
 from tuner.progress.tracking import Tracker, tracker
@@ -152,15 +152,7 @@ class Searching:
         experiment = config.run_storage.experiment
         shared = Shared(
             examples=self._examples,
-            training={
-                "model": config.model,
-                "max_epochs": config.max_epochs,
-                "early_stopping": config.early_stopping,
-                "batch_size": config.batch_size,
-                "precision": config.precision,
-                "compiled": config.compile == "on",
-                "perceptual": config.perceptual,
-            },
+            training=training_settings(config),
             workers=config.workers_per_trial,
             resources=resources,
             experiment=experiment,
@@ -214,8 +206,8 @@ def _introduce(console: Console, plan: Plan) -> None:
         f"{config.concurrency or plan.slots} at a time with {each} each; {config.search} search, "
         f"ASHA after {config.grace_epochs} epochs, factor {config.reduction_factor:g}"
     )
-    if plan.gpu_memory:
-        console.line(plan.gpu_memory)
+    for line in plan.gpu_memory:
+        console.line(line)
     _tell_loss(console, plan)
     if not any(node.gpus for node in plan.nodes):
         full = budget(config.model, gpus=1)

@@ -53,7 +53,7 @@ class TrainingConfig:
     perceptual: Perceptual = field(default_factory=Perceptual)
     """What the perceptual loss is made of, where that is the loss."""
     compiled: bool = False
-    """Whether the network trains through torch.compile; `compiling.verdict` says whether that pays."""
+    """Whether the network trains through torch.compile."""
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):

@@ -19,6 +19,7 @@ class Node:
         name: What it was started as, else its address.
         id: Ray's own, in hex.
         head: Whether it is the head of the cluster.
+        gpu_model: The kind of its GPUs as Ray names it, such as H200; empty where Ray knows none.
     """
 
     cpus: float
@@ -27,13 +28,21 @@ class Node:
     name: str = ""
     id: str = ""
     head: bool = False
+    gpu_model: str = ""
 
     @classmethod
     def of(cls, resources: dict[str, float], name: str = "", id: str = "") -> "Node":
         """Return the node with these resources, as Ray names them."""
         gib = round(resources.get("memory", 0.0) / 2**30, 2)
+        models = [key.removeprefix(ACCELERATOR) for key in resources if key.startswith(ACCELERATOR)]
         return cls(
-            resources.get("CPU", 0.0), resources.get("GPU", 0.0), gib, name, id, HEAD in resources
+            resources.get("CPU", 0.0),
+            resources.get("GPU", 0.0),
+            gib,
+            name,
+            id,
+            HEAD in resources,
+            ", ".join(models),
         )
 
 
@@ -75,14 +84,6 @@ def nodes() -> list[Node]:
     import ray
 
     return [Node.of(n["Resources"], n["NodeName"], n["NodeID"]) for n in ray.nodes() if n["Alive"]]
-
-
-def gpu_model() -> str | None:
-    """Return the kind of GPU in the cluster as Ray names it, such as H200; None without one."""
-    import ray
-
-    found = [name for name in ray.cluster_resources() if name.startswith(ACCELERATOR)]
-    return ", ".join(sorted(name.removeprefix(ACCELERATOR) for name in found)) or None
 
 
 def this_node() -> str:

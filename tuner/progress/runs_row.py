@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
 from trainables.data.examples import Splits
-from tuner.cluster.nodes import gpu_model, nodes
+from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 
 
@@ -34,7 +34,7 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         "host": platform.node(),
         "cpu_model": cpu_model(),
         "cpu_count": round(sum(node.cpus for node in up)),
-        "gpu_model": gpu_model(),
+        "gpu_model": ", ".join(sorted({node.gpu_model for node in up if node.gpu_model})) or None,
         "gpu_count": round(sum(node.gpus for node in up)),
         "node_count": len(up),
         "memory_gib": sum(node.memory_gib for node in up),

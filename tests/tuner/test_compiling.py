@@ -1,4 +1,4 @@
-"""Trials that train through torch.compile."""
+"""`--compile on`: trials train through torch.compile, and the tables say so."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from tests.tuner.conftest import TINY, Command
 def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(
     command: Command,
 ) -> None:
-    asked = (
+    asked = [
         "--model",
         "separable",
         "--samples",
@@ -20,7 +20,7 @@ def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(
         "1",
         "--compile",
         "on",
-    )
+    ]
     code, output = command.run("--name", "run", *asked, *TINY)
     assert code == 0, output
     assert re.search(r"thread a worker, through torch\.compile$", output, re.MULTILINE)
