@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from trainables.hyperparameters import HYPERPARAMETERS
+
 PLAIN_WIDTH = 120  # columns of a table that goes into a file
 LIVE_PROGRESS_SEC = 0.2  # between those that `progress_is_due` asks for
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
@@ -69,12 +71,17 @@ class Console:
 
 
 def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:
-    """A trial's hyperparameters as they are printed everywhere; `loss`: it is one of them."""
+    """Return a trial's hyperparameters as they are printed everywhere.
+
+    Args:
+        row: A row of trials.
+        loss: Whether the loss is one of them.
+    """
     parts = [f"{row['loss']} loss"] if loss else []
-    parts.append(f"lr {row['learning_rate']:.2e}")
-    if row["dropout"] is not None:
-        parts.append(f"dropout {row['dropout']:.3f}")
-    return ", ".join([*parts, f"patience {row['patience']}"])
+    for name, parameter in HYPERPARAMETERS.items():
+        if row[name] is not None:
+            parts.append(f"{parameter.short} {parameter.text(row[name])}")
+    return ", ".join(parts)
 
 
 def perceptual(config: dict[str, Any]) -> str:

@@ -1,70 +1,69 @@
 """How much each hyperparameter explains of the loss: functional ANOVA over the trials of a series."""
 
-import math
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.tables.ranking import ranked_frame
+from trainables.hyperparameters import HYPERPARAMETERS
 
 FEWEST_TRIALS = 20
 MOST_TRIALS = 250
 TREES = (
     16  # Optuna has 64; the time grows with the square of the trials: 0.3 s for 100, 2 s for 400
 )
-PARAMETERS = ("learning_rate", "dropout", "patience")
+COLUMNS = ["series", "parameter", "importance", "trials"]
 
 
 def importances(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per series and hyperparameter: `series`, `parameter`, `importance` (share of the variance) and `trials`.
+    """Return how much of the variance of the loss each hyperparameter of a series explains.
 
-    fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's lowest loss. Series with fewer than
-    FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed random choice is taken.
+    fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's lowest loss. Series
+    with fewer than FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed random choice is
+    taken.
+
+    Args:
+        trials: As `labelled` returns them.
+
+    Returns:
+        One row per series and hyperparameter: `series`, `parameter`, `importance` (a fraction of the
+        variance) and `trials`, how many were looked at.
     """
     rows = []
     for series, group in ranked_frame(trials).groupby("series"):
         usable = group[group.best_validation_loss > 0]
         if len(usable) >= FEWEST_TRIALS:
             chosen = usable.sample(min(len(usable), MOST_TRIALS), random_state=0)
-            shares = _shares(chosen)
-            rows += [
-                {"series": series, "parameter": p, "importance": s, "trials": len(chosen)}
-                for p, s in shares.items()
-            ]
-    return pd.DataFrame(rows, columns=["series", "parameter", "importance", "trials"])
+            for parameter, fraction in _fractions(chosen).items():
+                rows.append((series, parameter, fraction, len(chosen)))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _shares(trials: pd.DataFrame) -> dict[str, float]:
-    import optuna
+def _fractions(trials: pd.DataFrame) -> dict[str, float]:
+    import optuna  # here, with what it imports: 0.5 s that a page without such a chart is spared
     from optuna.importance import FanovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searched = [
-        name for name in PARAMETERS if trials[name].notna().all() and trials[name].nunique() > 1
-    ]
-    if not searched or trials.best_validation_loss.nunique() < 2:
+    space = {}
+    for name in HYPERPARAMETERS:
+        if trials[name].notna().all() and trials[name].nunique() > 1:
+            space[name] = _distribution(name, trials[name])
+    losses = np.log(trials.best_validation_loss)
+    if not space or losses.nunique() < 2:
         return {}
-    space = {name: _distribution(name, trials[name]) for name in searched}
     study = optuna.create_study()
-    study.add_trials(
-        [
-            optuna.create_trial(
-                params={name: row[name] for name in searched},
-                distributions=space,
-                value=math.log(row["best_validation_loss"]),
-            )
-            for row in trials.astype({"patience": int}).to_dict("records")
-        ]
-    )
-    evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-    return evaluator.evaluate(
-        study
-    )  # not get_param_importances, which scales the shares to a sum of 1
+    for loss, values in zip(losses, trials[[*space]].itertuples(index=False), strict=True):
+        params = dict(zip(space, values, strict=True))
+        study.add_trial(optuna.create_trial(params=params, distributions=space, value=loss))
+    # Not get_param_importances, which scales the fractions to a sum of 1
+    return FanovaImportanceEvaluator(n_trees=TREES, seed=0).evaluate(study)
 
 
-def _distribution(name: str, values: pd.Series):  # type: ignore[no-untyped-def]  # optuna is imported when needed
+def _distribution(name: str, values: pd.Series) -> Any:
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    low, high = values.min(), values.max()
-    if name == "patience":
+    parameter, low, high = HYPERPARAMETERS[name], values.min(), values.max()
+    if parameter.kind is int:
         return IntDistribution(int(low), int(high))
-    return FloatDistribution(float(low), float(high), log=name == "learning_rate")
+    return FloatDistribution(float(low), float(high), log=parameter.log)

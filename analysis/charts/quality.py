@@ -8,102 +8,86 @@ from analysis.charts.style import (
     RULE,
     colour,
     counts,
+    fractions,
     height_with,
     numbers,
     per,
-    shares,
     words,
 )
 from trainables.thresholds import THRESHOLD
 
 TILE = 72  # pixels of an image on the page
-CAPTION = 18
+CAPTION = 18  # pixels below it
 BASELINE = ["subject", "kind", "threshold", "share", "images"]
-NETWORK = [
-    "run",
-    "subject",
-    "series",
-    "threshold",
-    "share_mean",
-    "share_std",
-    "low",
-    "high",
-    "trainings",
-    "images",
-]
+NETWORK = ["run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high"]
+NETWORK += ["trainings", "images"]
 
 
 def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
-    """Share of the test images whose cosine similarity reaches each threshold.
+    """Draw the fraction of the test images whose cosine similarity reaches each threshold.
 
-    `networks` has `series`, `threshold`, `share_mean`, `low` and `high` (mean ∓ deviation over repeats with other
-    seeds); `baselines`, the floors and the ceiling, `subject`, `kind`, `threshold` and `share`.
+    Args:
+        networks: `series`, `threshold`, `share_mean`, `low` and `high` (mean ∓ deviation over
+            repeats with other seeds), `trainings` and `images`.
+        baselines: The floors and the ceiling: `subject`, `kind`, `threshold`, `share` and `images`.
     """
-    x = alt.X(
-        "threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False)
-    )
-    y = alt.Y(
-        "share:Q",
-        title="Share of the test images",
-        axis=alt.Axis(format="%"),
-        scale=alt.Scale(domain=[0, 1]),
-    )
+    flat = alt.Axis(labelAngle=0, grid=False)
+    x = alt.X("threshold:O", title="Cosine similarity reached", axis=flat)
+    per_cent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    y = alt.Y("share:Q", title="Share of the test images", axis=per_cent, scale=scale)
     compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
-    dashes = alt.Scale(
-        domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]]
+    dash = alt.StrokeDash(
+        "name:N",
+        title="For comparison",
+        scale=alt.Scale(
+            domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]]
+        ),
+        legend=alt.Legend(
+            orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE
+        ),
     )
-    legend = alt.Legend(
-        orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE
+    grey = (
+        alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110))
+        .mark_line(color=RULE, strokeWidth=1.5)
+        .encode(x, y, dash, tooltip=[*words("name"), *fractions("share"), *counts("images")])
     )
-    dash = alt.StrokeDash("name:N", scale=dashes, title="For comparison", legend=legend)
-    grey = alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110)).mark_line(
-        color=RULE, strokeWidth=1.5
+    shown = networks[NETWORK].rename(columns={"share_mean": "share"})
+    series = colour(shown.series, "Network")
+    tooltip = [
+        *words("series", "run", "subject"),
+        *numbers("threshold"),
+        *fractions("share", "share_std"),
+        *counts("trainings", "images"),
+    ]
+    lines = (
+        alt.Chart(shown)
+        .mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5)
+        .encode(x, y, series, detail=per("run", "subject"), tooltip=tooltip)
     )
-    grey = grey.encode(
-        x,
-        y,
-        dash,
-        tooltip=[*words("name"), *shares("share"), *counts("images")],
-    )
-    own = networks[NETWORK].rename(columns={"share_mean": "share"})
-    lines = alt.Chart(own).mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5).encode(
-        x, y, colour(own.series, "Network"), detail=per("run", "subject"),
-        tooltip=[*words("series", "run", "subject"), *numbers("threshold"), *shares("share", "share_std"),
-                 *counts("trainings", "images")],
-    )  # fmt: skip
-    spread = (
-        alt.Chart(own)
-        .mark_area(opacity=0.2)
-        .encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour(own.series, "Network"))
-    )
+    spread = alt.Chart(shown).mark_area(opacity=0.2)
     headline = alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]})).mark_rule(
         strokeDash=[4, 4], color="#b0b6c0"
     )
-    return headline.encode(x) + grey + spread + lines
+    between = spread.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
+    return headline.encode(x) + grey + between + lines
 
 
 def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
-    """A grid of images, one column a test image: `rows` from top to bottom.
+    """Draw a grid of images, one column a test image.
 
-    `cells` has `column` (from 0), `row`, `image` (a data URI), `test_image` (its number) and `note` (below the image).
+    Args:
+        cells: `column` (from 0), `row`, `image` (a data URI), `test_image` (its number) and `note`
+            (below the image).
+        rows: Values of `row` from top to bottom.
     """
-    columns = max(cells.column.nunique(), 1)
-    base = alt.Chart(
-        cells, width=columns * (TILE + 8), height=len(rows) * (TILE + CAPTION + 8)
-    ).encode(
+    width = max(cells.column.nunique(), 1) * (TILE + 8)
+    names = alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)
+    base = alt.Chart(cells, width=width, height=len(rows) * (TILE + CAPTION + 8)).encode(
         alt.X("column:O", axis=None),
-        alt.Y(
-            "row:N",
-            sort=rows,
-            title=None,
-            axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300),
-        ),
+        alt.Y("row:N", sort=rows, title=None, axis=names),
         tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
     pictures = base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))
-    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(
-        text=alt.Text("note:N")
-    )
-    return (pictures + notes).properties(
-        autosize="pad"
-    )  # of the size that the images have, labels beside it
+    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563")
+    # Of the size that the images have, labels beside it
+    return (pictures + notes.encode(text=alt.Text("note:N"))).properties(autosize="pad")

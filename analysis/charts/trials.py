@@ -9,108 +9,116 @@ from analysis.charts.style import (
     RULE,
     colour,
     counts,
+    fractions,
     height_with,
     log_axis,
     log_scale,
     moments,
     numbers,
     per,
-    shares,
     whole,
     words,
 )
 
 EPOCH = ["run", "trial", "series", "epoch", "train_loss", "validation_loss", "validation_accuracy"]
 SPAN = ["run", "trial", "series", "ending", "epochs", "started_at", "ended_at", "host"]
-SPLITS = alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]])
-ENDINGS = alt.Scale(
-    domain=[
-        "max_epochs",
-        "early_stopping",
-        "asha",
-        "diverged",
-        "out_of_memory",
-        "error",
-        "interrupted",
-        "running",
-    ],
-    range=["#0072B2", "#56B4E9", "#b8bec8", "#E69F00", "#CC79A7", "#D55E00", "#6b7280", "#009E73"],
-)
+SPLITS = ["validation", "training"]
+COLOURS = {
+    "max_epochs": "#0072B2",
+    "early_stopping": "#56B4E9",
+    "asha": "#b8bec8",
+    "diverged": "#E69F00",
+    "out_of_memory": "#CC79A7",
+    "error": "#D55E00",
+    "interrupted": "#6b7280",
+    "running": "#009E73",
+}
+ENDINGS = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
 
 
 def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
-    """Validation loss by epoch; the `best` trial of each network stands out, its training loss dashed.
+    """Draw validation loss by epoch; the best trials stand out, with their training loss dashed.
 
-    `epochs` has a column `series`; `best` has `run` and `trial`.
+    Args:
+        epochs: Rows of the epochs table, with a column `series`.
+        best: `run` and `trial` of those that stand out.
     """
     shown = epochs.loc[np.isfinite(epochs.validation_loss) & (epochs.validation_loss > 0), EPOCH]
-    x, y = _x(), _y("validation_loss", "Validation loss", shown.validation_loss)
-    series = colour(shown.series, "Network")
-    tooltip = [*words("run", "trial", "series"), *counts("epoch"), *shares("validation_accuracy")]
-    tooltip += numbers("validation_loss", "train_loss")
-    every = alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30)).mark_line(
-        strokeWidth=1, opacity=0.25
+    x, series, detail = _x(), colour(shown.series, "Network"), per("run", "trial")
+    tooltip = [
+        *words("run", "trial", "series"),
+        *counts("epoch"),
+        *fractions("validation_accuracy"),
+        *numbers("validation_loss", "train_loss"),
+    ]
+    y = _y("validation_loss", "Validation loss", shown.validation_loss)
+    every = (
+        alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30))
+        .mark_line(strokeWidth=1, opacity=0.25)
+        .encode(x, y, series, detail=detail, tooltip=tooltip)
     )
-    every = every.encode(x, y, series, detail=per("run", "trial"), tooltip=tooltip)
-    standing_out = shown.merge(best[["run", "trial"]], on=["run", "trial"])
-    lines = _by_split(standing_out).mark_line(strokeWidth=2.5)
-    legend = alt.Legend(orient="top", symbolStrokeColor=RULE)
-    dash = alt.StrokeDash("split:N", title="Best trials", scale=SPLITS, legend=legend)
-    return every + lines.encode(
-        x, alt.Y("loss:Q"), series, dash, detail=per("run", "trial"), tooltip=tooltip
+    dash = alt.StrokeDash(
+        "split:N",
+        title="Best trials",
+        scale=alt.Scale(domain=SPLITS, range=[[1, 0], [5, 4]]),
+        legend=alt.Legend(orient="top", symbolStrokeColor=RULE),
     )
+    best_epochs = shown.merge(best[["run", "trial"]], on=["run", "trial"])
+    lines = _by_split(best_epochs).mark_line(strokeWidth=2.5)
+    loss = alt.Y("loss:Q")
+    return every + lines.encode(x, loss, series, dash, detail=detail, tooltip=tooltip)
 
 
 def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
-    """Training and validation loss of one trial; the rule marks the epoch whose weights are kept."""
+    """Draw training and validation loss of one trial, with a rule at the epoch that is kept."""
     finite = np.isfinite(epochs.validation_loss) & np.isfinite(epochs.train_loss)
     shown = epochs.loc[finite, [name for name in EPOCH if name != "series"]]
     both = pd.concat([shown.validation_loss, shown.train_loss])
-    lines = _by_split(shown).mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
-    lines = lines.properties(height=HEIGHT).encode(
-        _x(),
-        _y("loss", "Loss", both[both > 0]),
-        alt.Color(
-            "split:N",
-            title=None,
-            scale=alt.Scale(domain=SPLITS.domain, range=["#0072B2", "#D55E00"]),
-        ),
-        tooltip=[
-            *words("split"),
-            *counts("epoch"),
-            *numbers("loss"),
-            *shares("validation_accuracy"),
-        ],
+    scale = alt.Scale(domain=SPLITS, range=["#0072B2", "#D55E00"])
+    lines = (
+        _by_split(shown)
+        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
+        .properties(height=HEIGHT)
+        .encode(
+            _x(),
+            _y("loss", "Loss", both[both > 0]),
+            alt.Color("split:N", title=None, scale=scale),
+            tooltip=[
+                *words("split"),
+                *counts("epoch"),
+                *numbers("loss"),
+                *fractions("validation_accuracy"),
+            ],
+        )
     )
-    marked = pd.DataFrame(
-        {"epoch": [] if best_epoch is None or pd.isna(best_epoch) else [best_epoch]}
-    )
-    rule = alt.Chart(marked).mark_rule(strokeDash=[4, 4], color=RULE).encode(alt.X("epoch:Q"))
-    return rule + lines
+    marked = pd.DataFrame({"epoch": [best_epoch]}).dropna()
+    rule = alt.Chart(marked).mark_rule(strokeDash=[4, 4], color=RULE)
+    return rule.encode(alt.X("epoch:Q")) + lines
 
 
 def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
-    """When each trial ran and how it ended; a running one lasts until `now`."""
+    """Draw when each trial ran and how it ended; a running one lasts until `now`."""
     rows = trials[SPAN].assign(until=trials.ended_at.fillna(now), place=trials.trial)
-    step = max(1, len(rows) // 10)
-    bars = alt.Chart(rows, height=HEIGHT).mark_bar(cornerRadius=1)
-    return bars.encode(
-        alt.X("started_at:T", title=None),
-        alt.Y(
-            "place:O", title="Trial", axis=alt.Axis(values=sorted(rows.place)[::step], grid=False)
-        ),
-        alt.Color(
-            "ending:N",
-            scale=ENDINGS,
-            title="Ended by",
-            legend=alt.Legend(values=sorted(set(rows.ending))),
-        ),
-        alt.X2("until:T"),
-        tooltip=[
-            *words("run", "trial", "series", "ending", "host"),
-            *counts("epochs"),
-            *moments("started_at", "ended_at"),
-        ],
+    labels = sorted(rows.place)[:: max(1, len(rows) // 10)]
+    return (
+        alt.Chart(rows, height=HEIGHT)
+        .mark_bar(cornerRadius=1)
+        .encode(
+            alt.X("started_at:T", title=None),
+            alt.X2("until:T"),
+            alt.Y("place:O", title="Trial", axis=alt.Axis(values=labels, grid=False)),
+            alt.Color(
+                "ending:N",
+                title="Ended by",
+                scale=ENDINGS,
+                legend=alt.Legend(values=sorted(set(rows.ending))),
+            ),
+            tooltip=[
+                *words("run", "trial", "series", "ending", "host"),
+                *counts("epochs"),
+                *moments("started_at", "ended_at"),
+            ],
+        )
     )
 
 
@@ -123,9 +131,12 @@ def _y(column: str, title: str, losses: pd.Series) -> alt.Y:
 
 
 def _by_split(epochs: pd.DataFrame) -> alt.Chart:
-    """One row per epoch and split, with its loss above 0 in `loss`."""
-    folded = alt.Chart(epochs).transform_fold(["validation_loss", "train_loss"], ["split", "loss"])
-    named = folded.transform_calculate(
-        split="datum.split == 'validation_loss' ? 'validation' : 'training'"
+    """Fold epochs into one row per epoch and split, with its loss above 0 in `loss`."""
+    return (
+        alt.Chart(epochs)
+        .transform_fold(["validation_loss", "train_loss"], ["split", "loss"])
+        .transform_calculate(
+            split="datum.split == 'validation_loss' ? 'validation' : 'training'",
+        )
+        .transform_filter("datum.loss > 0")
     )
-    return named.transform_filter("datum.loss > 0")

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import THRESHOLD
 
 COLUMNS = [
     "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine",
-    "best_epoch", "learning_rate", "dropout", "patience", "epochs", "train_sec", "images_per_sec", "peak_mib",
+    "best_epoch", *HYPERPARAMETERS, "epochs", "train_sec", "images_per_sec", "peak_mib",
     "started_at",
 ]  # fmt: skip
 NUMBER = st.column_config.NumberColumn
@@ -27,9 +28,10 @@ CONFIG = {
         "Mean cosine", format="%.4f", help="of the same images at the same epoch"
     ),
     "best_epoch": "Best epoch",
-    "learning_rate": NUMBER("Learning rate", format="%.2e"),
-    "dropout": NUMBER("Dropout", format="%.3f"),
-    "patience": "Patience",
+    **{
+        name: NUMBER(parameter.label, format=f"%{parameter.style or 'd'}")
+        for name, parameter in HYPERPARAMETERS.items()
+    },
     "epochs": "Epochs",
     "train_sec": NUMBER("Training, s", format="%.1f"),
     "images_per_sec": NUMBER("Images/s", format="%.0f"),

@@ -10,6 +10,7 @@ from analysis.charts import trials as charts
 from analysis.console import percent
 from analysis.dashboard.parts import card, hint, key_figures, picture, plain, remark
 from analysis.dashboard.selection import Selection
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import THRESHOLD
 
 IMAGES = 8
@@ -32,10 +33,11 @@ def show_trial(selection: Selection, trial: pd.Series) -> None:
 
 def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
     known = pd.notna(trial.best_epoch)
-    found = [("Learning rate", f"{trial.learning_rate:.3g}", "")]
-    if pd.notna(trial.dropout):
-        found.append(("Dropout", f"{trial.dropout:.3f}", ""))
-    found.append(("Patience", f"{trial.patience} epochs", f"seed {trial.seed}"))
+    found = []
+    for name, parameter in HYPERPARAMETERS.items():
+        if pd.notna(trial[name]):
+            found.append((parameter.label, parameter.text(trial[name]), parameter.unit))
+    found.append(("Seed", f"{trial.seed}", ""))
     if known:
         found.append(
             ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}")

@@ -11,12 +11,13 @@ from analysis.dashboard.columns import COLUMNS, CONFIG
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import THRESHOLD
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
-SHARES = ["run", "trial", "series", "loss", "confirms", "stop_reason", *BEST, *charts.PARAMETERS]
+SHARES = ["run", "trial", "series", "loss", "confirms", "stop_reason", *BEST, *HYPERPARAMETERS]
 
 shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(importances)
 
@@ -104,11 +105,11 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     with left:
         note = f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within its series."
         card("Parallel coordinates", note, "parallel", charts.parallel, drawn)
-    searched = [name for name in charts.PARAMETERS if drawn[name].nunique() > 1]
+    searched = [name for name in HYPERPARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
             card(
-                charts.PARAMETERS[name],
+                HYPERPARAMETERS[name].label,
                 "Each trial's lowest loss.",
                 f"slice {name}",
                 charts.slices,

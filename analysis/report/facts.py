@@ -12,6 +12,7 @@ from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 Z95 = 1.959964  # of the normal distribution, two-sided
@@ -33,11 +34,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     endings = pd.Series(
         [row["stop_reason"] or "unfinished" for row in searched], dtype=object
     ).value_counts()
-    ranges = [
-        f"{name} {config[name]}"
-        for name in ("learning_rate", "dropout", "patience")
-        if config.get(name)
-    ]
+    ranges = [f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name)]
     over = ", ".join(ranges) or "the network's own ranges"
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),

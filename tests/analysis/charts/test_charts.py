@@ -22,6 +22,7 @@ from analysis.tables.files import publish
 from analysis.timing import comparison
 from tests.analysis.made_runs import START, change, make_run, searched, timing_rows
 from tests.analysis.timing.session_rows import compared, series_rows, torchvision
+from trainables.hyperparameters import HYPERPARAMETERS
 
 Charts = dict[str, alt.Chart | alt.LayerChart]
 NOW = pd.Timestamp(START) + pd.Timedelta(hours=2)
@@ -67,7 +68,7 @@ def _of_search(trials: pd.DataFrame) -> Charts:
     found |= {"compare": search.compare(best.assign(label=best.run))} if len(best) else {}
     found |= {
         f"slice {name}": search.slices(trials, name)
-        for name in search.PARAMETERS
+        for name in HYPERPARAMETERS
         if trials[name].notna().any()
     }
     return found | ({"importance": search.importance(shares)} if len(shares) else {})
