@@ -1,8 +1,10 @@
-"""The import direction tuner → analysis → trainables, and two rules for every source file."""
+"""Imports go tuner → analysis → trainables and in no circle; and rules for every source file."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,78 @@ def imported(source: str) -> set[str]:
     return names
 
 
+def graph(files: dict[str, Path]) -> dict[str, set[str]]:
+    """The modules that each module imports, within functions and for type checkers too."""
+    edges: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= (inner & files.keys()) or {node.module or ""}
+        edges[module] = names & files.keys()
+    return edges
+
+
+def circle(files: dict[str, Path]) -> list[str]:
+    """Modules each of which imports the next, and the last the first; empty if there are none."""
+    try:
+        TopologicalSorter(graph(files)).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def module_of(path: Path, root: Path = ROOT) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle({module_of(path): path for path in FILES}) == []
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "import made.up.first",
+        "from made.up import first",
+        "from made.up.first import anything",
+        "def f():\n    from made.up import first",
+        "if TYPE_CHECKING:\n    from made.up.first import A, B",
+    ],
+)
+def test_a_circle_is_found_however_it_is_imported(tmp_path: Path, last: str) -> None:
+    (tmp_path / "made" / "up").mkdir(parents=True)
+    sources = {
+        "first": "from made.up import second",
+        "second": "import made.up.third",
+        "third": last,
+    }
+    for name, source in sources.items():
+        (tmp_path / "made" / "up" / f"{name}.py").write_text(source)
+    files = {module_of(path, tmp_path): path for path in tmp_path.rglob("*.py")}
+    assert set(circle(files)) == {"made.up.first", "made.up.second", "made.up.third"}
+    files.pop("made.up.third")
+    assert circle(files) == []
+
+
+def test_a_file_name_stands_for_one_thing() -> None:
+    """But for a dashboard's page, which is named after the charts that it shows."""
+    places = defaultdict(list)
+    for path in FILES:
+        if path.name not in ("__init__.py", "__main__.py"):
+            places[path.name].append(str(path.parent.relative_to(ROOT)))
+    page_and_charts = ["analysis/charts", "analysis/dashboard"]
+    several = {name: found for name, found in places.items() if len(found) > 1}
+    assert {name: found for name, found in several.items() if found != page_and_charts} == {}
+
+
 def test_every_way_of_importing_is_seen() -> None:
-    source = "import ray.tune as t\nfrom tuner import x\ndef f():\n    from wandb.sdk import y\nfrom . import z"
+    source = "import ray.tune as t\nfrom tuner import x\n"
+    source += "def f():\n    from wandb.sdk import y\nfrom . import z"
     assert imported(source) == {"ray", "tuner", "wandb", "."}
 
 
