@@ -20,7 +20,7 @@ def first_line(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text: the cause, where a library puts its own stack first."""
+    """Return the last line of an error's text: the cause, where a library's stack comes first."""
     return _lines(error)[-1]
 
 

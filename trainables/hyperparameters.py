@@ -39,6 +39,14 @@ class Hyperparameter:
         """Return a value as it is printed everywhere: `1.88e-03` for a learning rate."""
         return format(value, self.style)
 
+    def broken_limit(self, value: float) -> str:
+        """Return the limit that a value breaks, as in `> 0`; an empty string for one that makes sense."""
+        if not (value > self.low or (self.low_included and value == self.low)):
+            return f"{'≥' if self.low_included else '>'} {self.low:g}"
+        if not (value < self.high or (self.high_included and value == self.high)):
+            return f"{'≤' if self.high_included else '<'} {self.high:g}"
+        return ""
+
 
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     parameter.name: parameter

@@ -8,7 +8,7 @@ from trainables.thresholds import THRESHOLD
 
 
 def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
-    """One cosine per image, (N, 1, 28, 28) twice → (N,), of the images flattened to one vector each.
+    """Return one cosine per image, flattened to one vector each: (N, 1, 28, 28) twice → (N,).
 
     Without the flattening, `CosineSimilarity(dim=1)` compares single pixels and always gives 1.
     """
@@ -16,24 +16,26 @@ def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def cosine_accuracy(cosines: Tensor, threshold: float = THRESHOLD) -> float:
-    """The share of images with cosine similarity ≥ `threshold`. NaN counts as a miss."""
+    """Return the share of images with cosine similarity ≥ `threshold`. NaN counts as a miss."""
     return float((cosines >= threshold).double().mean())
 
 
 def psnr_db(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per image in dB, for values in [0, 1]: 10 · log10(1 / MSE), (N,).
+    """Return the peak signal-to-noise ratio of each image in dB, 10 · log10(1 / MSE): (N,).
 
-    Capped at 150 dB, where the difference is below float32's resolution; an exact image has no finite one.
+    Values are in [0, 1]. The ratio is capped at 150 dB, where the difference is below float32's
+    resolution; an exact image has no finite one.
     """
     squared_error = (outputs - targets).square().flatten(1).mean(dim=1)
     return -10 * squared_error.clamp_min(1e-15).log10()
 
 
 def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Structural similarity per image, for (N, 1, H, W) in [0, 1]: (N,).
+    """Return the structural similarity of each image, for (N, 1, H, W) in [0, 1]: (N,).
 
-    Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to structural
-    similarity", eq. 13 with their constants: an 11 × 11 Gaussian window of σ = 1.5, K1 = 0.01, K2 = 0.03.
+    Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to
+    structural similarity", eq. 13 with their constants: an 11 × 11 Gaussian window of σ = 1.5,
+    K1 = 0.01, K2 = 0.03.
     """
     rows, columns = (_gaussian_window(length, outputs) for length in outputs.shape[-2:])
 
@@ -51,7 +53,7 @@ def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _gaussian_window(length: int, like: Tensor) -> Tensor:
-    """(length - 10, length): each row weighs 11 neighbours by a Gaussian of σ = 1.5, and sums to one."""
+    """Return (length - 10, length): each row weighs 11 neighbours by a Gaussian and sums to one."""
     offsets = torch.arange(11) - 5
     weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
     weights /= weights.sum()

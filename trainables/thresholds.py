@@ -1,4 +1,4 @@
-"""Cosine similarities from which an output counts as equal. Without PyTorch, whose import takes 2 s."""
+"""Cosine similarities from which an output counts as equal. Without PyTorch, which takes 2 s."""
 
 THRESHOLD = 0.95
 """The headline's: lenient, so floors stand beside it."""

@@ -386,12 +386,9 @@ def _check_range(name: str, low: float, high: float) -> None:
     start = f"{flag(name)} LOW HIGH:"
     if not low <= high:
         raise UsageError(f"{start} LOW ≤ HIGH must hold, but got {low} {high}")
-    if not (low > parameter.low or (parameter.low_included and low == parameter.low)):
-        sign = "≥" if parameter.low_included else ">"
-        raise UsageError(f"{start} LOW {sign} {parameter.low:g} must hold, but got {low}")
-    if not (high < parameter.high or (parameter.high_included and high == parameter.high)):
-        sign = "≤" if parameter.high_included else "<"
-        raise UsageError(f"{start} HIGH {sign} {parameter.high:g} must hold, but got {high}")
+    for end, value in (("LOW", low), ("HIGH", high)):
+        if limit := parameter.broken_limit(value):
+            raise UsageError(f"{start} {end} {limit} must hold, but got {value}")
 
 
 SETTINGS = declared(SearchConfig)

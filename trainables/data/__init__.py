@@ -1,1 +1,1 @@
-"""Images: where they come from, decoded once, split the same way every time."""
+"""Images with their targets: `loading.load` reads a source into `examples.Splits`."""

@@ -13,9 +13,9 @@ from trainables.data.cache_dir import cache_directory
 
 
 def load() -> tuple[Tensor, Tensor]:
-    """Train (50,000, 3, 32, 32) and test (10,000, 3, 32, 32) uint8; fetches them on first use.
+    """Return training (50,000, 3, 32, 32) and test (10,000, 3, 32, 32) images, uint8.
 
-    Raises OSError when they are neither in the cache nor to be had.
+    They are fetched on first use. Raises OSError when they are neither in the cache nor to be had.
     """
     root = cache_directory() / "cifar10"
     if not root.is_dir():
@@ -32,9 +32,7 @@ def _fetch(root: Path) -> None:
         if aside is None:
             return
         try:
-            CIFAR10(
-                str(aside), download=True
-            )  # shows a progress bar and checks the MD5 of the archive
+            CIFAR10(str(aside), download=True)  # shows progress, checks the archive's MD5
         except (RuntimeError, HTTPException, tarfile.TarError, EOFError) as error:
             raise OSError(f"CIFAR-10 could not be fetched: {error}") from error
 

@@ -50,7 +50,7 @@ def load() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _crops(split: str) -> Tensor:
-    """Equally many crops from each photograph and scale, in random order."""
+    """Crop equally often from each photograph and scale; the crops are in random order."""
     random = np.random.default_rng(list(PHOTOGRAPHS).index(split))
     views = [view for where in PHOTOGRAPHS[split].values() for view in _views(_path(*where))]
     counts = [len(part) for part in np.array_split(np.arange(CROPS[split]), len(views))]
@@ -68,7 +68,7 @@ def _path(package: str, file: str) -> Path:
 
 
 def _views(path: Path) -> list[np.ndarray]:
-    """The photograph at every scale at which a crop still fits, each (height, width, 3) uint8."""
+    """Scale a photograph as far as a crop still fits; each is (height, width, 3) uint8."""
     with Image.open(path) as image:
         photograph = image.convert("RGB")
     sizes = [(round(photograph.width / s), round(photograph.height / s)) for s in SCALES]

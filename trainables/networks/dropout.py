@@ -1,21 +1,22 @@
-"""Dropout whose mask a CPU draws several times as fast as PyTorch's, which was a third of the CNN's step."""
+"""Dropout whose mask a CPU draws several times as fast as PyTorch's, a third of the CNN's step."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STEPS = 2**16  # a share of activations is rounded to one in so many
+STEPS = 2**16  # the fraction of activations that is dropped is rounded to one in so many
 
 
 class Dropout(nn.Dropout):
-    """Srivastava et al. 2014: zeroes a share `p` of what it is given, anew each time, and scales the rest up.
+    """Zeroes a fraction `p` of the activations, anew each time, and scales the rest up.
 
-    On a CPU the share is rounded to 1/65,536, at least one of them. What is left is scaled by what it then is, so that
-    the mean stays.
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting". On a
+    CPU the fraction is rounded to 1/65,536, at least one of them, and the scale goes by what it then
+    is, so that the mean stays.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """Of any shape, in dense memory."""
+        """Return activations of the same shape, type and layout. They must be dense in memory."""
         if not self.training or self.p == 0:
             return images
         if images.device.type != "cpu" or torch.compiler.is_compiling():  # both draw in parallel
@@ -24,15 +25,16 @@ class Dropout(nn.Dropout):
 
 
 def _mask(like: Tensor, dropped: int) -> Tensor:
-    """Zeros, so many of STEPS, and else what keeps the mean; in the type and memory layout of `like`.
+    """Draw a mask in the type and memory layout of `like`.
 
-    One draw of 64 bits is enough for four activations.
+    `dropped` of STEPS elements are zero, the others what keeps the mean. A draw of 64 bits is enough
+    for four elements.
     """
     draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    sixteenths = draws.view(torch.int16)[: like.numel()].as_strided(like.shape, like.stride())
-    # into ones and zeros in place, since booleans take long to write and to convert;
-    # not ≥: that limit may lie beyond 16 bits
-    kept = sixteenths.gt_(dropped - 1 - STEPS // 2)
+    draws16 = draws.view(torch.int16)[: like.numel()].as_strided(like.shape, like.stride())
+    # Into ones and zeros in place, since booleans take long to write and to convert.
+    # Not ≥, since that limit may lie beyond 16 bits
+    kept = draws16.gt_(dropped - 1 - STEPS // 2)
     scale = torch.tensor(STEPS / max(1, STEPS - dropped), dtype=like.dtype)
     if like.dtype.itemsize == 2:  # its bits, or none
         return kept.mul_(scale.view(torch.int16)).view(like.dtype)

@@ -1,4 +1,4 @@
-"""What a network can see: which input pixels an output pixel depends on, found from gradients."""
+"""What a network can see: the input pixels that an output pixel depends on, found from gradients."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ GRID = range(0, 28, 3)  # 100 of the 784 output pixels
 
 
 def dependence(network: nn.Module, row: int, column: int) -> Tensor:
-    """(32, 32) bool: the input pixels that output pixel (row, column) depends on."""
+    """Return the input pixels that output pixel (row, column) depends on: (32, 32) bool."""
     device = next(network.parameters()).device
     images = torch.rand(PROBES, *IMAGE_SHAPE, device=device, requires_grad=True)
     was_training = network.training
@@ -22,16 +22,17 @@ def dependence(network: nn.Module, row: int, column: int) -> Tensor:
 
 
 def receptive_field(network: nn.Module) -> tuple[int, int]:
-    """Height and width in pixels of the input window that the middle output pixel depends on."""
+    """Return height and width, in pixels, of the input window that the middle output depends on."""
     seen = dependence(network, TARGET_SHAPE[1] // 2, TARGET_SHAPE[2] // 2)
     rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
     return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
 
 
-def share_in_sight(network: nn.Module, pipeline: Factors) -> float:
-    """The share of output pixels whose most important input pixel, for the pipeline, the network can see.
+def fraction_in_sight(network: nn.Module, pipeline: Factors) -> float:
+    """Return for how many output pixels the network sees the input pixel that matters most.
 
-    Checked on a grid of 100 output pixels; 1.0 means that training can in principle succeed.
+    That is the one of the largest weight in the pipeline. Checked on a grid of 100 output pixels;
+    1.0 means that training can in principle succeed.
     """
     sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
     seen = [

@@ -30,14 +30,14 @@ class Separable(nn.Module):
         self.columns = nn.Parameter(torch.rand(32, 28) / 16)
 
     def forward(self, images: Tensor) -> Tensor:
-        # Batched products over expanded weights: with their gradients, twice as fast as tensordot and `@`
+        # Batched products over expanded weights: with gradients, twice as fast as tensordot and `@`
         count = images.shape[0]  # len() would be a constant in an exported model
         grey = torch.bmm(self.channels.expand(count, 1, 3), images.flatten(2)).view(count, 32, 32)
         return torch.bmm(self.rows.expand(count, 28, 32), grey @ self.columns).unsqueeze(1)
 
     @classmethod
     def from_factors(cls, factors: Factors) -> "Separable":
-        """The network whose weights are a pipeline's own matrix: the ceiling of every accuracy."""
+        """Return the network whose weights are a pipeline's own matrix: the ceiling of accuracy."""
         network = cls()
         with torch.no_grad():
             for parameter, factor in zip(network.parameters(), factors, strict=True):

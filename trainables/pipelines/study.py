@@ -1,4 +1,4 @@
-"""The study's pipeline: resize 32 → 28, greyscale, horizontal and vertical flip; and the same without the flips.
+"""The study's pipeline, and the same without its flips: resize 32 → 28, greyscale, flip both ways.
 
 It is written in plain PyTorch because importing torchvision costs every process 2.5 s. A test holds
 it equal, bit for bit, to the same four transforms of `torchvision.transforms.v2` on float32 images.
@@ -14,12 +14,12 @@ TARGET_SHAPE = (1, 28, 28)
 
 
 def reference(images: Tensor) -> Tensor:
-    """Resize, greyscale, flip both ways: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32 in [0, 1]."""
+    """Resize, grey, flip both ways: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32 in [0, 1]."""
     return without_flips(images).flip(-1, -2)
 
 
 def without_flips(images: Tensor) -> Tensor:
-    """Resize and greyscale only: what a network scores that has learned everything but the flips."""
+    """Resize and grey only: what a network scores that has learned everything but the flips."""
     resized = interpolate(
         as_float(images), TARGET_SHAPE[1:], mode="bilinear", align_corners=False, antialias=True
     )

@@ -1,6 +1,7 @@
-"""Adam without `torch.optim.Optimizer`, whose first use imports torch._dynamo: 2 s in every trial process.
+"""Adam without `torch.optim.Optimizer`, whose first use imports torch._dynamo: 2 s in every process.
 
-The update itself is PyTorch's own fused kernel, so the numbers are those of `torch.optim.Adam(fused=True)`.
+The update itself is PyTorch's own fused kernel, so the numbers are those of
+`torch.optim.Adam(fused=True)`.
 """
 
 from typing import Any
@@ -11,7 +12,10 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Kingma and Ba 2015, "Adam: a method for stochastic optimization", with PyTorch's default constants."""
+    """Kingma and Ba 2015, "Adam: a method for stochastic optimization".
+
+    The constants are PyTorch's defaults. The moments lie where the parameters lie.
+    """
 
     def __init__(self, parameters: list[Tensor], *, learning_rate: float) -> None:
         self.parameters = parameters
@@ -41,7 +45,7 @@ class Adam:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments and steps, as tensors that `torch.load(weights_only=True)` reads back."""
+        """Return moments and steps, as tensors that `torch.load(weights_only=True)` reads back."""
         return {"first": self.first_moments, "second": self.second_moments, "steps": self.steps}
 
     @torch.no_grad()
@@ -54,7 +58,11 @@ class Adam:
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The fused kernel walks memory in order whatever the strides, so channels_last must meet channels_last."""
+    """Return the gradient in its parameter's memory layout.
+
+    The fused kernel walks memory in order whatever the strides: channels_last must meet
+    channels_last.
+    """
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)

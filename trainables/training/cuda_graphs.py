@@ -1,4 +1,4 @@
-"""CUDA graphs: a small network's step is a hundred launches, of which the processor makes fewer than the GPU could do.
+"""CUDA graphs: a small network's step is a hundred launches, fewer of which a CPU makes than a GPU could do.
 
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
@@ -8,17 +8,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Function = Callable[[Tensor], Tensor]
+from trainables.errors import first_line
+
+Step = Callable[[Tensor], Tensor]
 
 WARM_UP_CALLS = 3  # real ones: kernels are chosen and libraries loaded, which can't be recorded
 
 
-class Replayed:
-    """Calls of one function of one tensor of unchanging shape on a GPU: recorded after some, then replayed.
+class CudaGraphStep:
+    """A step on a GPU, recorded after WARM_UP_CALLS calls and replayed from then on.
 
-    What it reads and writes beside its argument must stay in the same tensors. Its result is overwritten by the next
-    call. A function that can't be recorded, since it waits for the GPU, is called as it is, and `problem` says why.
-    It is given with each call: to hold a method would make a cycle that keeps its object's memory.
+    A step takes one tensor of unchanging shape. What it reads and writes beside that must stay in
+    the same tensors. A step that can't be recorded, since it waits for the GPU, is called as it is,
+    and `problem` says why.
     """
 
     def __init__(self) -> None:
@@ -28,37 +30,41 @@ class Replayed:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._argument = self._result = torch.empty(0)
 
-    def __call__(self, function: Function, argument: Tensor) -> Tensor:
-        """What the function returns."""
+    def __call__(self, step: Step, argument: Tensor) -> Tensor:
+        """Return what the step returns; the next call overwrites it.
+
+        The step is given with each call: to hold a method would make a cycle that keeps its
+        object's memory.
+        """
         if self.problem:
-            return function(argument)
+            return step(argument)
         if self._calls < WARM_UP_CALLS:
             self._calls += 1
-            return self._aside(function, argument)
+            return self._on_own_stream(step, argument)
         if self._graph is None:
-            self._graph = self._recorded(function, argument)
+            self._graph = self._recorded(step, argument)
             if self._graph is None:
-                return function(argument)
+                return step(argument)
         self._argument.copy_(argument)
         self._graph.replay()
         return self._result
 
-    def _aside(self, function: Function, argument: Tensor) -> Tensor:
+    def _on_own_stream(self, step: Step, argument: Tensor) -> Tensor:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            result = function(argument)
+            result = step(argument)
         torch.cuda.current_stream().wait_stream(self._stream)
         return result
 
-    def _recorded(self, function: Function, argument: Tensor) -> torch.cuda.CUDAGraph | None:
+    def _recorded(self, step: Step, argument: Tensor) -> torch.cuda.CUDAGraph | None:
         graph = torch.cuda.CUDAGraph()
         self._argument = argument.clone()
         try:
             # thread_local: other threads of the process may use CUDA meanwhile
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._result = function(self._argument)
+                self._result = step(self._argument)
         except RuntimeError as error:
-            # what ended the recording; leaving it then fails too, and says less
-            self.problem = str(error.__context__ or error).strip().partition("\n")[0]
+            # What ended the recording; leaving it then fails too, and says less
+            self.problem = first_line(error.__context__ or error)
             return None
         return graph

@@ -1,4 +1,4 @@
-"""The two early-stopping criteria: `best` counts epochs since the best, `window` looks back a window."""
+"""The two early-stopping criteria: `best` counts epochs since the best, `window` looks back so many."""
 
 import math
 from collections.abc import Callable
@@ -7,9 +7,10 @@ MIN_IMPROVEMENT = 1e-6
 
 
 def best(losses: list[float], patience: int) -> bool:
-    """Whether no loss of the last `patience` epochs is below the best before them by MIN_IMPROVEMENT.
+    """Tell whether no loss of the last `patience` epochs is MIN_IMPROVEMENT below the best before.
 
-    The best so far moves only when a loss is that much below it, so small steps count once they add up.
+    The best so far moves only when a loss is that much below it, so small steps count once they add
+    up.
     """
     best_loss, best_epoch = math.inf, 0
     for epoch, loss in enumerate(losses, start=1):
@@ -19,10 +20,11 @@ def best(losses: list[float], patience: int) -> bool:
 
 
 def window(losses: list[float], patience: int) -> bool:
-    """Whether the loss `patience` epochs ago minus the lowest since is below MIN_IMPROVEMENT."""
+    """Tell whether the lowest loss since is not MIN_IMPROVEMENT below that `patience` epochs ago."""
     if len(losses) <= patience:
         return False
     return losses[-patience - 1] - min(losses[-patience:]) < MIN_IMPROVEMENT
 
 
 CRITERIA: dict[str, Callable[[list[float], int], bool]] = {"best": best, "window": window}
+"""By name: from the validation losses so far, one an epoch, and the patience in epochs."""

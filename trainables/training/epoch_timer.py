@@ -11,11 +11,11 @@ PARTS = ("reading and converting", "forward", "loss", "backward", "optimiser", "
 REST = "the rest"
 
 
-class Clock:
-    """Within its context the parts of a training's epochs are timed: `part_sec`, which grow from zero.
+class EpochTimer:
+    """A context in which the parts of a training's epochs are timed.
 
-    Methods are replaced on the training's own objects and put back at the end. On a GPU each part is waited for, and
-    no CUDA graph is used, since nothing within one can be timed.
+    Methods are replaced on the training's own objects and put back at the end. On a GPU each part is
+    waited for, and no CUDA graph is used, since nothing within one can be timed.
     """
 
     def __init__(self, training: Training) -> None:
@@ -25,28 +25,28 @@ class Clock:
         of_gradients = (
             (training.gradients, name) for name in ("read", "forward", "loss", "backward")
         )
-        places = (*of_gradients, (training.optimizer, "step"), (training, "_validate"))
-        plain = [(owner, name, getattr(owner, name)) for owner, name in places]
+        methods = (*of_gradients, (training.optimizer, "step"), (training, "_validate"))
+        plain = [(owner, name, getattr(owner, name)) for owner, name in methods]
         timed = [
-            (owner, name, self._timed(part, run))
-            for part, (owner, name, run) in zip(PARTS, plain, strict=True)
+            (owner, name, self._timed(part, method))
+            for part, (owner, name, method) in zip(PARTS, plain, strict=True)
         ]
         self._plain = [*plain, (training, "graph", training.graph)]
-        self._clocked = [*timed, (training, "graph", None)]
+        self._replaced = [*timed, (training, "graph", None)]
 
-    def __enter__(self) -> "Clock":
-        _place(self._clocked)
+    def __enter__(self) -> "EpochTimer":
+        _set(self._replaced)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _place(self._plain)
+        _set(self._plain)
 
-    def _timed(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _timed(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             if self._is_inside:  # validation reads and goes forward too
-                return run(*arguments)
+                return method(*arguments)
             self._is_inside, start = True, self._now()
-            result = run(*arguments)
+            result = method(*arguments)
             self.part_sec[part] += self._now() - start
             self._is_inside = False
             return result
@@ -58,28 +58,29 @@ class Clock:
         return time.perf_counter()
 
 
-def _place(attributes: list[tuple[object, str, Any]]) -> None:
+def _set(attributes: list[tuple[object, str, Any]]) -> None:
     for owner, name, value in attributes:
         setattr(owner, name, value)
 
 
 def time_epochs(training: Training, count: int) -> tuple[list[float], list[dict[str, float]]]:
-    """After a warm-up, `count` pairs of epochs: seconds of one left alone, and of the parts of the other.
+    """Time `count` pairs of epochs after one to warm up; each is training and validation.
 
-    PARTS and REST add up to the other epoch. Each is training and validation, without keeping the best weights.
+    Returns the seconds of each pair's first epoch, which is left alone, and of the parts of its
+    second: PARTS and REST, which add up to that epoch. Best weights are not kept.
     """
     _epoch_sec(training, 1)
     alone, parted = [], []
     for number in range(2, 2 * count + 2, 2):
         alone.append(_epoch_sec(training, number))
-        with Clock(training) as clock:
+        with EpochTimer(training) as timer:
             epoch_sec = _epoch_sec(training, number + 1)
-        parted.append(clock.part_sec | {REST: epoch_sec - sum(clock.part_sec.values())})
+        parted.append(timer.part_sec | {REST: epoch_sec - sum(timer.part_sec.values())})
     return alone, parted
 
 
 def _epoch_sec(training: Training, number: int) -> float:
-    """Training and validation each end with reading a number from the device, which waits for it."""
+    # Training and validation each end with reading a number from the device, which waits for it
     start = time.perf_counter()
     training.train_epoch(number)
     training._validate()

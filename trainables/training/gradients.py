@@ -11,15 +11,15 @@ from trainables.networks.end_to_end import as_input
 from trainables.training.precision import Precision
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+"""Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32."""
 
 
 @dataclass(eq=False)
 class Gradients:
-    """Of one network on one device."""
+    """One network's on one device."""
 
     network: nn.Module
     loss: Loss
-    """Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32."""
     precision: Precision
     device: torch.device
     memory_format: torch.memory_format
@@ -34,6 +34,7 @@ class Gradients:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self._fast = self.network
         if self.compiled:
+            # Here, since it imports the compiler
             from trainables.training.compiling import compiled
 
             self._fast = compiled(self.network)
@@ -41,9 +42,13 @@ class Gradients:
     def of(
         self, examples: Examples, indices: Tensor, batch_size: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """The part of a batch's mean loss that these indices (on the device) have, and its gradients.
+        """Return the part of a batch's mean loss that these images have, and its gradients.
 
-        Without indices both are zero: a batch may have fewer images than there are workers.
+        Args:
+            examples: The set that the batch is taken from.
+            indices: Which of its images, (n,) int64 on the device. Without any, loss and gradients
+                are zero: a batch may have fewer images than there are workers.
+            batch_size: Images of the whole batch, over all workers.
         """
         total = torch.zeros((), device=self.device)
         sums: list[Tensor] = []
@@ -51,25 +56,25 @@ class Gradients:
             images, targets = self.read(examples, part)
             loss = self.loss(self.forward(images), targets) / batch_size
             gradients = self.backward(loss)
-            # not in place: two parameters may have been given one and the same tensor
+            # Not in place: two parameters may have been given one and the same tensor
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else gradients
             total += loss.detach()
         return total, sums or [torch.zeros_like(p) for p in self.parameters]
 
     def read(self, examples: Examples, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, 32, 32) as float32 in [0, 1], laid out as the network wants them, and their targets."""
-        # index_select copies whole images; images[indices] goes pixel by pixel and takes six times as long
+        """Return images as the network wants them, and their targets."""
+        # index_select copies whole images; images[indices] goes pixel by pixel, six times as long
         images = as_input(examples.images.index_select(0, indices), self.memory_format)
         return images, examples.targets.index_select(0, indices)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The network's outputs in float32."""
-        # not in validation: that would compile it once more, for a third of the work of a training step
+        """Return the network's outputs in float32."""
+        # Not in validation: that would compile it once more, for a third of a training step's work
         fast = self.network.training and len(images) == self.full_size
         with self.precision.autocast(self.device):
             outputs: Tensor = (self._fast if fast else self.network)(images)
         return outputs.float()
 
     def backward(self, loss: Tensor) -> list[Tensor]:
-        """The gradients of a loss, in the order of the parameters."""
+        """Return the gradients of a loss, in the order of the parameters."""
         return list(torch.autograd.grad(loss, self.parameters))

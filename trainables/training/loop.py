@@ -1,7 +1,7 @@
 """The training loop: one record per epoch, and a state that goes on exactly where it was saved.
 
-All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state needs no
-generator's insides, and a resumed training gives the numbers of one that was never interrupted.
+All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state needs
+no generator's insides, and a resumed training gives the numbers of one that was never interrupted.
 """
 
 import math
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.examples import Examples
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16
@@ -22,7 +23,7 @@ from trainables.networks.registry import build, find
 from trainables.thresholds import THRESHOLD
 from trainables.training import early_stopping
 from trainables.training.adam import Adam
-from trainables.training.cuda_graphs import Replayed
+from trainables.training.cuda_graphs import CudaGraphStep
 from trainables.training.gradients import Gradients
 from trainables.training.precision import Precision, choose
 from trainables.training.seeds import derive_seed
@@ -44,25 +45,27 @@ class TrainingConfig:
     patience: int = 10
     """Epochs without improvement before early stopping."""
     early_stopping: str = "best"
-    """One of `early_stopping.CRITERIA`."""
+    """A key of `early_stopping.CRITERIA`."""
     batch_size: int = 256
-    """Over all workers together."""
+    """Images per update, over all workers together."""
     precision: str = "auto"
+    """As `precision.choose` takes it."""
     loss: str = "mse"
-    """One of `losses.LOSSES`."""
+    """One of `loss_settings.LOSSES`."""
     perceptual: Perceptual = field(default_factory=Perceptual)
     """What the perceptual loss is made of, where that is the loss."""
     compiled: bool = False
     """Whether the network trains through torch.compile."""
 
     def __post_init__(self) -> None:
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise ValueError(f"learning_rate > 0 must hold, but got {self.learning_rate}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"0 ≤ dropout < 1 must hold, but got {self.dropout}")
-        for name in ("max_epochs", "patience", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ≥ 1 must hold, but got {getattr(self, name)}")
+        limits = {
+            name: one.broken_limit(getattr(self, name)) for name, one in HYPERPARAMETERS.items()
+        }
+        for name in ("max_epochs", "batch_size"):
+            limits[name] = "≥ 1" if getattr(self, name) < 1 else ""
+        for name, limit in limits.items():
+            if limit:
+                raise ValueError(f"{name} {limit} must hold, but got {getattr(self, name)}")
         if self.early_stopping not in early_stopping.CRITERIA:
             names = ", ".join(early_stopping.CRITERIA)
             raise ValueError(
@@ -74,7 +77,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch gave. The losses are those that the configuration names, means over the images."""
+    """What one epoch gave. Its losses are means over the images of the loss that is trained with."""
 
     epoch: int  # from 1
     train_loss: float
@@ -90,7 +93,17 @@ class EpochRecord:
 class Training:
     """One network's training, which can be saved after any epoch and loaded into a new object.
 
-    Raises ValueError where the loss is perceptual and `vgg` is missing, or ends before a layer that is asked for.
+    Args:
+        config: The trial's settings.
+        train: Images to train on; copied to the device where they are elsewhere.
+        validation: Images that decide when to stop and which epoch was best.
+        device: Where to train.
+        workers: This process among those that train the network; None for alone.
+        vgg: What the perceptual loss needs.
+
+    Raises:
+        ValueError: The loss is perceptual, and `vgg` is missing or ends before a layer that is asked
+            for.
     """
 
     def __init__(
@@ -111,19 +124,18 @@ class Training:
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
+        defaults = find(config.model).defaults
         self.precision: Precision = choose(
-            config.precision, pays=find(config.model).defaults.reduced_precision, device=device
+            config.precision, pays=defaults.reduced_precision, device=device
         )
         self.perceptual = (
             _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
         )
-        self.gradients = self._prepare(
-            find(config.model).defaults.cpu_slice if device.type == "cpu" else None
-        )
+        self.gradients = self._prepare(defaults.slice_size(device))
         self.network, self.loss = self.gradients.network, self.gradients.loss
         self.parameters = self.gradients.parameters
         self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
-        self.graph = Replayed() if graph_pays(config, device, self.workers) else None
+        self.graph = CudaGraphStep() if graph_pays(config, device, self.workers) else None
         self._next_order: tuple[int, Tensor] | None = None
 
     def _prepare(self, slice_size: int | None) -> Gradients:
@@ -139,21 +151,21 @@ class Training:
             memory_format,
             slice=slice_size,
             compiled=self.config.compiled,
-            full_size=slice_size or len(self.workers.share(torch.empty(self.config.batch_size))),
+            full_size=slice_size or len(self.workers.shard(torch.empty(self.config.batch_size))),
         )
 
     @property
     def perceptual_batch(self) -> int | None:
-        """Images of one pass through VGG16, after what was halved for want of memory; None without VGG16."""
+        """Images of a pass through VGG16, halved whenever memory was short; None without VGG16."""
         return None if self.perceptual is None else self.perceptual.batch
 
     @property
     def graph_problem(self) -> str:
-        """Why steps could not be recorded as a CUDA graph; empty where they could, or where none is tried."""
+        """Why steps could not be recorded as a CUDA graph; empty where they could or none is tried."""
         return self.graph.problem if self.graph else ""
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train on from where the state is, yielding after each epoch until a record has a stop reason."""
+        """Train on from where the state is; yields each epoch's record, the last with a stop reason."""
         while not (self.history and self.history[-1].stop_reason):
             yield self._next_epoch()
 
@@ -179,9 +191,9 @@ class Training:
         return record
 
     def train_epoch(self, epoch: int) -> float:
-        """One pass over the shuffled training images; their mean loss, read from the device once.
+        """Go over the shuffled training images once; returns their mean loss.
 
-        It leaves no record: `epochs` does.
+        The loss is read from the device once. No record is left: `epochs` does that.
         """
         self.network.train()
         order = self._order(epoch)
@@ -189,16 +201,15 @@ class Training:
         total = torch.zeros((), device=self.device)
         for batch in order.split(self.config.batch_size):
             whole = len(batch) == self.config.batch_size
-            total += (
-                self.graph(self._updated, batch) if self.graph and whole else self._updated(batch)
-            )
+            replay = self.graph if whole else None
+            total += replay(self._update, batch) if replay else self._update(batch)
         self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
         (total,) = self.workers.add_up([total])
         return float(total) / len(self.train)
 
-    def _updated(self, batch: Tensor) -> Tensor:
-        """One update from a batch's indices; the sum of the losses of this worker's images."""
-        loss, gradients = self.gradients.of(self.train, self.workers.share(batch), len(batch))
+    def _update(self, batch: Tensor) -> Tensor:
+        """Update from a batch's indices; returns the sum of the losses of this worker's images."""
+        loss, gradients = self.gradients.of(self.train, self.workers.shard(batch), len(batch))
         self.optimizer.step(self.workers.add_up(gradients))
         return loss * len(batch)
 
@@ -209,21 +220,18 @@ class Training:
     def _shuffled(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
         order = torch.randperm(len(self.train), generator=generator)
-        return (
-            order
-            if self.device.type == "cpu"
-            else order.pin_memory().to(self.device, non_blocking=True)
-        )
+        if self.device.type == "cpu":
+            return order
+        return order.pin_memory().to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float, float]:
         """Mean loss, cosine accuracy at THRESHOLD and mean cosine over the validation images."""
         self.network.eval()
-        indices = self.workers.share(torch.arange(len(self.validation), device=self.device))
+        indices = self.workers.shard(torch.arange(len(self.validation), device=self.device))
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        for batch in (
-            indices.split(self.gradients.slice or VALIDATION_BATCH) if len(indices) else ()
-        ):
+        size = self.gradients.slice or VALIDATION_BATCH
+        for batch in indices.split(size) if len(indices) else ():
             images, targets = self.gradients.read(self.validation, batch)
             outputs = self.gradients.forward(images)
             cosines = cosine_similarity(outputs, targets)
@@ -251,7 +259,7 @@ class Training:
             self.best_weights = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training on needs; `torch.load(weights_only=True)` reads it back."""
+        """Return all that training on needs; `torch.load(weights_only=True)` reads it back."""
         last_is_best = self.best_epoch == len(self.history)
         return {
             "weights": self.network.state_dict(),
@@ -270,12 +278,12 @@ class Training:
         self.best_epoch = state["best_epoch"]
         best = state["weights"] if state["best_weights"] is None else state["best_weights"]
         self.best_weights = {k: v.to(self.device) for k, v in best.items()}
-        if self.perceptual is not None:  # sums are rounded by how they are divided into passes
+        if self.perceptual is not None:  # how sums are rounded depends on the division into passes
             self.perceptual.batch = state["perceptual_batch"]
 
 
 def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -> bool:
-    """Whether a training's whole batches are to be replayed as a CUDA graph.
+    """Tell whether a training's whole batches are to be replayed as a CUDA graph.
 
     VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
     """
@@ -288,7 +296,8 @@ def _perceptual_loss(
 ) -> PerceptualLoss:
     if vgg is None:
         raise ValueError(
-            "the perceptual loss needs VGG16's weights: pass vgg=trainables.losses.vgg16_weights.load(...)"
+            "the perceptual loss needs VGG16's weights: "
+            "pass vgg=trainables.losses.vgg16_weights.load(...)"
         )
     precision = choose(config.precision, pays=True, device=device)
     return PerceptualLoss(config.perceptual, vgg, precision=precision, device=device)

@@ -10,10 +10,10 @@ TRIES = 5
 
 
 def matrix_gflops(device: torch.device, precision: str) -> float:
-    """Of a square matrix product: 10⁹ FLOPs a second, 2 for each multiplication and addition; takes about a second.
+    """Measure a square matrix product: 10⁹ FLOPs a second, 2 for each multiplication and addition.
 
-    What is neither bfloat16 nor float32 counts as float32, which a GPU multiplies as `Precision.set_products` has
-    left it.
+    Takes about a second. A precision that is neither bfloat16 nor float32 counts as float32, which a
+    GPU multiplies as `Precision.set_products` has left it.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     size = MATRIX_SIZE[device.type]
@@ -22,7 +22,7 @@ def matrix_gflops(device: torch.device, precision: str) -> float:
 
 
 def shortest_sec(run: Callable[[], object], device: torch.device) -> float:
-    """The best of TRIES after an untimed one."""
+    """Return the seconds of the shortest of TRIES calls, after an untimed one."""
     times = []
     for _ in range(1 + TRIES):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""By what one knows that memory was short: PyTorch, the system and CUDA's libraries each say it in their own way."""
+"""How errors for want of memory are known: PyTorch, the system and CUDA's libraries each word theirs."""
 
 import torch
 
@@ -13,7 +13,7 @@ SAID = (
 
 
 def is_short_of_memory(error: BaseException) -> bool:
-    """Whether the error was for want of memory, of the GPU or of the machine."""
+    """Tell whether memory was short, of the GPU or of the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     said = str(error).lower()

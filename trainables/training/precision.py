@@ -18,22 +18,25 @@ class Precision:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Convolutions on tensor cores and in bfloat16 run on channels_last; a whole batch in float32 on neither."""
+        """Layout in which convolutions run fast: channels_last on tensor cores and in bfloat16."""
         return torch.contiguous_format if self.name == "float32" else torch.channels_last
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
-        """The context in which the network runs forward; the loss stays in float32."""
+        """Return the context in which the network runs forward; the loss stays in float32."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.name == "bfloat16")
 
     def set_products(self) -> None:
-        """Have this process's GPU round what it multiplies in float32 to TF32, or not: by itself cuDNN does."""
-        # the older of PyTorch's two ways, since torch.compile asks by it and refuses a mixture
+        """Have this process's GPU round what it multiplies in float32 to TF32, or not.
+
+        Without this call cuDNN does.
+        """
+        # The older of PyTorch's two ways, since torch.compile asks by it and refuses a mixture
         torch.backends.cuda.matmul.allow_tf32 = self.name == "tf32"
         torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
     @contextmanager
     def tf32_convolutions(self) -> Iterator[None]:
-        """In it a GPU rounds what it convolves in float32 to TF32, unless everything is to be float32."""
+        """Let a GPU round what it convolves in float32 to TF32, unless everything is to be float32."""
         before = torch.backends.cudnn.allow_tf32
         torch.backends.cudnn.allow_tf32 = self.name != "float32"
         try:
@@ -43,10 +46,16 @@ class Precision:
 
 
 def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:
-    """bfloat16 for a network that gains from it on hardware that has it, else float32.
+    """Choose bfloat16 for a network that gains from it on hardware that has it, else float32.
 
-    `requested` is "auto" or one of PRECISIONS; float32 in place of a TF32 that the hardware lacks. Raises ValueError
-    for another name.
+    Args:
+        requested: "auto", or one of PRECISIONS, which is then taken; but for a TF32 that the
+            hardware lacks.
+        pays: Whether the network gains from bfloat16.
+        device: Where it trains.
+
+    Raises:
+        ValueError: There is no precision of that name.
     """
     if requested not in ("auto", *PRECISIONS):
         raise ValueError(f"precision must be auto, {', '.join(PRECISIONS)}, but got {requested!r}")
@@ -63,7 +72,7 @@ def choose(requested: str, *, pays: bool, device: torch.device) -> Precision:
 
 
 def bfloat16_unit(device: torch.device) -> str | None:
-    """What multiplies bfloat16 in hardware there, or None."""
+    """Name what multiplies bfloat16 in hardware there; None where nothing does."""
     if device.type == "cuda":
         return "bfloat16 tensor cores" if _has_ampere_cores(device) else None
     capabilities = torch.cpu.get_capabilities()
@@ -73,5 +82,5 @@ def bfloat16_unit(device: torch.device) -> str | None:
 
 
 def _has_ampere_cores(device: torch.device) -> bool:
-    """Tensor cores for bfloat16 and TF32 came with NVIDIA's Ampere."""
+    # Those for bfloat16 and TF32 came with NVIDIA's Ampere
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

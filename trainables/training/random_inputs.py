@@ -1,4 +1,4 @@
-"""Random images, targets and weights of VGG16, for measuring times, which depend on none of their values."""
+"""Random images, targets and weights of VGG16: the time that they take depends on none of their values."""
 
 import torch
 
@@ -8,7 +8,7 @@ from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
 
 
 def examples(count: int) -> Examples:
-    """So many images (3, 32, 32) uint8 with unrelated targets (1, 28, 28) float32, on the CPU."""
+    """Make so many images with unrelated targets, on the CPU."""
     return Examples(
         torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8),
         torch.rand(count, *TARGET_SHAPE),
@@ -16,7 +16,7 @@ def examples(count: int) -> Examples:
 
 
 def vgg16() -> Vgg16:
-    """Scaled so that activations neither grow nor fade from layer to layer (He et al. 2015)."""
+    """Make weights under which activations neither grow nor fade from layer to layer (He et al. 2015)."""
     tensors = {}
     for layer, (into, out) in CONVOLUTIONS.items():
         tensors[f"features.{layer}.weight"] = torch.randn(out, into, 3, 3) * (2 / (9 * into)) ** 0.5

@@ -4,5 +4,8 @@ import hashlib
 
 
 def derive_seed(*parts: object) -> int:
-    """A 32-bit seed from anything with a stable repr. PyTorch's CPU generator ignores the bits above."""
+    """Return a 32-bit seed from anything with a stable repr.
+
+    PyTorch's CPU generator ignores the bits above.
+    """
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4])

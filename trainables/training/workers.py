@@ -1,4 +1,4 @@
-"""Data-parallel workers: each takes its share of every batch, and gradients are added up."""
+"""Data-parallel workers: each takes a shard of every batch, and gradients are added up."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ class Workers:
     rank: int = 0
     count: int = 1
 
-    def share(self, batch: Tensor) -> Tensor:
-        """This worker's part along the first dimension; the parts of all workers make the whole."""
+    def shard(self, batch: Tensor) -> Tensor:
+        """Return this worker's part along the first dimension; those of all workers make the whole."""
         return batch if self.count == 1 else batch[self.rank :: self.count]
 
     def add_up(self, tensors: list[Tensor]) -> list[Tensor]:
-        """The sum of each tensor over all workers, in one message."""
+        """Return the sum of each tensor over all workers, in one message."""
         if self.count == 1:
             return tensors
         flat = torch.cat([tensor.flatten() for tensor in tensors])

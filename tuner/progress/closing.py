@@ -5,7 +5,7 @@ from analysis.console import Console, hyperparameters, percent
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.linear import factors
-from trainables.networks.receptive_field import receptive_field, share_in_sight
+from trainables.networks.receptive_field import fraction_in_sight, receptive_field
 from trainables.networks.registry import build
 from trainables.pipelines.study import reference
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
@@ -122,7 +122,7 @@ def _spread(row: Row) -> str:
 def _sight(console: Console, config: SearchConfig) -> None:
     """Say so when the network can't see what it would have to copy, whatever the training."""
     network = build(config.model)
-    in_sight = share_in_sight(network, factors(reference))
+    in_sight = fraction_in_sight(network, factors(reference))
     if in_sight == 1:
         return
     height, width = receptive_field(network)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.linear import factors
-from trainables.networks.receptive_field import dependence, receptive_field, share_in_sight
+from trainables.networks.receptive_field import dependence, fraction_in_sight, receptive_field
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference, without_flips
@@ -61,14 +61,14 @@ def flipped_sideways(images: Tensor) -> Tensor:
 def test_a_flip_is_out_of_sight_for_the_cnn_alone(
     network, pipeline, lowest: float, highest: float
 ) -> None:
-    assert lowest <= share_in_sight(network(), factors(pipeline)) <= highest
+    assert lowest <= fraction_in_sight(network(), factors(pipeline)) <= highest
 
 
 def test_the_pipelines_own_network_sees_what_matters_though_its_window_is_small() -> None:
     network = Separable.from_factors(factors(reference))
     assert max(receptive_field(network)) < 6
-    assert share_in_sight(network, factors(reference)) == 1
-    assert share_in_sight(network, factors(without_flips)) < 0.1
+    assert fraction_in_sight(network, factors(reference)) == 1
+    assert fraction_in_sight(network, factors(without_flips)) < 0.1
 
 
 def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:

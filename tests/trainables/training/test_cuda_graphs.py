@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.trainables.training.recorded_on_cpu import Graph, graphs
 from trainables.data.examples import Examples
 from trainables.networks.separable import Separable
-from trainables.training.cuda_graphs import WARM_UP_CALLS, Replayed
+from trainables.training.cuda_graphs import WARM_UP_CALLS, CudaGraphStep
 from trainables.training.loop import Training, TrainingConfig, graph_pays
 from trainables.training.workers import Workers
 
@@ -28,7 +28,7 @@ def test_a_function_is_called_some_times_then_recorded_once_and_replayed(
         state.add_(argument)
         return state * 2
 
-    replayed = Replayed()
+    replayed = CudaGraphStep()
     results = [replayed(function, torch.tensor([float(n)])).item() for n in range(1, 8)]
     assert results == [2 * n * (n + 1) / 2 for n in range(1, 8)]
     assert len(calls) == WARM_UP_CALLS + 1
@@ -43,7 +43,7 @@ def test_a_function_that_can_t_be_recorded_is_called_as_it_is(
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(torch.cuda, "graph", refusing)
-    replayed = Replayed()
+    replayed = CudaGraphStep()
     assert [
         replayed(lambda argument: argument + 1, torch.tensor([n])).item() for n in range(6)
     ] == [1, 2, 3, 4, 5, 6]
@@ -71,7 +71,7 @@ def test_what_ended_a_recording_is_told_and_not_that_it_could_not_be_left(
 
     calls: list[int] = []
     monkeypatch.setattr(torch.cuda, "graph", left_with_an_error)
-    replayed = Replayed()
+    replayed = CudaGraphStep()
     for n in range(6):
         assert replayed(waiting, torch.tensor([n])).item() == n
     assert replayed.problem == "operation not permitted: .item()"
@@ -117,7 +117,7 @@ def test_a_training_through_graphs_gives_the_numbers_of_one_without(
         Training(config, train, validation, device=torch.device("cpu")) for _ in range(2)
     )
     assert through.graph is None  # on a CPU
-    through.graph = Replayed()
+    through.graph = CudaGraphStep()
     for before, after in zip(plain.epochs(), through.epochs(), strict=True):
         for name in ("train_loss", "validation_loss", "validation_cosine"):
             assert getattr(after, name) == pytest.approx(getattr(before, name), rel=1e-5)

@@ -9,7 +9,7 @@ import torch
 
 from trainables.data.examples import Examples
 from trainables.training import epoch_timer
-from trainables.training.epoch_timer import PARTS, REST, Clock, time_epochs
+from trainables.training.epoch_timer import PARTS, REST, EpochTimer, time_epochs
 from trainables.training.loop import Training, TrainingConfig
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def test_each_part_is_timed_at_each_pass_and_what_validation_calls_belongs_to_va
     train: Examples, model: str, images: int, batch_size: int, passes: int, updates: int
 ) -> None:
     trained = training(train, images, model, batch_size)
-    with Clock(trained) as timed:
+    with EpochTimer(trained) as timed:
         epoch(trained)
     assert tuple(timed.part_sec) == PARTS
     assert list(timed.part_sec.values()) == [passes, passes, passes, passes, updates, 1]
@@ -59,7 +59,7 @@ def test_each_part_is_timed_at_each_pass_and_what_validation_calls_belongs_to_va
 @pytest.mark.usefixtures("ticking")
 def test_nothing_is_timed_before_and_after(train: Examples) -> None:
     trained = training(train, 8)
-    timed = Clock(trained)
+    timed = EpochTimer(trained)
     epoch(trained)
     with timed:
         pass
@@ -70,7 +70,7 @@ def test_nothing_is_timed_before_and_after(train: Examples) -> None:
 def test_a_training_gives_the_same_numbers_while_it_is_timed(train: Examples) -> None:
     plain, timed = training(train, 40), training(train, 40)
     expected = plain.train_epoch(1), plain._validate()
-    with Clock(timed):
+    with EpochTimer(timed):
         assert (timed.train_epoch(1), timed._validate()) == expected
     for mine, theirs in zip(plain.parameters, timed.parameters, strict=True):
         assert torch.equal(mine, theirs)
@@ -88,7 +88,7 @@ def test_a_recorded_update_is_set_aside_while_parts_are_timed(train: Examples) -
         return function(batch)
 
     trained.graph = replayed
-    with Clock(trained) as timed:
+    with EpochTimer(trained) as timed:
         epoch(trained)
         assert recorded == []
     assert timed.part_sec["optimiser"] == 2

@@ -122,11 +122,11 @@ def test_two_workers_give_the_records_of_one_with_the_same_global_batch(
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("size", [1, 7, 12])
-def test_the_shares_of_all_workers_make_the_whole_batch(count: int, size: int) -> None:
+def test_the_shards_of_all_workers_make_the_whole_batch(count: int, size: int) -> None:
     batch = torch.randperm(size)
-    shares = [Workers(rank, count).share(batch) for rank in range(count)]
-    assert torch.cat(shares).sort().values.tolist() == list(range(size))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    shards = [Workers(rank, count).shard(batch) for rank in range(count)]
+    assert torch.cat(shards).sort().values.tolist() == list(range(size))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def test_a_lone_worker_adds_up_without_a_process_group() -> None:
