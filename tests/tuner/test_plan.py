@@ -238,7 +238,7 @@ def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_
     plan = planned(few, tmp_path, model="separable", images=100, cpus_per_trial=2)
     assert (plan.resources, plan.slots, plan.nodes) == (WorkerResources(2, 0, 0), 4, [CPU_NODE])
     assert (len(plan.data.train), plan.available_images, plan.config.samples) == (100, 216, 16)
-    assert (plan.earlier, plan.vgg, plan.gpu_memory) == (None, None, "")
+    assert (plan.earlier, plan.vgg, plan.gpu_memory) == (None, None, [])
 
 
 def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Path) -> None:
