@@ -116,7 +116,7 @@ class Searching:
         """What is left of the search, with ASHA's rungs as they were."""
         config = self.plan.config
         rungs = Rungs(config)
-        confirming = {row["trial"] for row in trials if row["confirms"] is not None}
+        confirming = {row["trial"] for row in trials if row["repeat_of"] is not None}
         stopped = rungs.replay(row for row in epochs if row["trial"] not in confirming)
         proposals = searched_trials(config, trials, stopped, self.plan.slots)
         for number in stopped & set(self.recorder.unfinished()):
@@ -185,7 +185,7 @@ def _repeats(config: SearchConfig, finalists: Iterable[Row]) -> list[tuple[Row, 
 def _repeat(config: SearchConfig, number: int, finalist: Row, repeat: int) -> Proposal:
     hyperparameters = {name: finalist[name] for name in HYPERPARAMETERS}
     seed = trial_seed(config.seed, hyperparameters, repeat)
-    return proposal(number, hyperparameters, seed, confirms=finalist["trial"])
+    return proposal(number, hyperparameters, seed, repeat_of=finalist["trial"])
 
 
 def _introduce(console: Console, plan: Plan) -> None:

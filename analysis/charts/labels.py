@@ -43,7 +43,7 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Trials of one `series` have the same network, loss, training and validation images, so that their losses compare.
     """
-    shown = trials[trials.confirms.isna()].copy()
+    shown = trials[trials.repeat_of.isna()].copy()
     shown["run"] = shown.run.astype(str)
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss) + _where_several(shown.data_name)

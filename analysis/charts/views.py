@@ -53,7 +53,7 @@ def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy of these `best` trials by threshold, with `series`, `low` and `high`."""
     rows = accuracy[accuracy.split == "test"].assign(run=accuracy.run.astype(str))
-    rows = rows[rows.confirms.isna()].merge(best[["run", "trial", "series"]], on=["run", "trial"])
+    rows = rows[rows.repeat_of.isna()].merge(best[["run", "trial", "series"]], on=["run", "trial"])
     deviation = rows.share_std.fillna(0)
     return rows.assign(
         low=(rows.share_mean - deviation).clip(0), high=(rows.share_mean + deviation).clip(upper=1)

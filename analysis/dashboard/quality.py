@@ -92,7 +92,9 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
 
 def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
     rows = accuracy[
-        (accuracy.threshold == THRESHOLD) & accuracy.run.isin(trials.run) & accuracy.confirms.isna()
+        (accuracy.threshold == THRESHOLD)
+        & accuracy.run.isin(trials.run)
+        & accuracy.repeat_of.isna()
     ]
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
     shares = {

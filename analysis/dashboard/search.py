@@ -17,7 +17,7 @@ from trainables.thresholds import THRESHOLD
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
-SHARES = ["run", "trial", "series", "loss", "confirms", "stop_reason", *BEST, *HYPERPARAMETERS]
+SHARES = ["run", "trial", "series", "loss", "repeat_of", "stop_reason", *BEST, *HYPERPARAMETERS]
 
 shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(importances)
 

@@ -28,7 +28,7 @@ class Subject:
     name: str
     kind: str  # trial, floor, ceiling
     trial: int | None = None
-    confirms: int | None = None
+    repeat_of: int | None = None
     parameters: int | None = None
 
 
@@ -54,7 +54,7 @@ def evaluate(
         "subject": subject.name,
         "kind": subject.kind,
         "trial": subject.trial,
-        "confirms": subject.confirms,
+        "repeat_of": subject.repeat_of,
         "parameters": subject.parameters,
         "split": split,
         "images": len(examples),
@@ -79,10 +79,10 @@ def with_repeats(rows: Iterable[Row]) -> list[Row]:
     shares: dict[tuple[int, float], list[float]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "trial":
-            finalist = row["trial"] if row["confirms"] is None else row["confirms"]
+            finalist = row["trial"] if row["repeat_of"] is None else row["repeat_of"]
             shares[finalist, row["threshold"]].append(row["share"])
     for row in rows:
-        if row["kind"] == "trial" and row["confirms"] is None:
+        if row["kind"] == "trial" and row["repeat_of"] is None:
             trainings = shares[row["trial"], row["threshold"]]
             row["trainings"] = len(trainings)
             row["share_mean"] = statistics.mean(trainings)

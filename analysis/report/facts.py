@@ -30,7 +30,7 @@ class Grid:
 def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     """What was asked, on what data."""
     config = json.loads(run["config"])
-    searched = [row for row in trials if row["confirms"] is None]
+    searched = [row for row in trials if row["repeat_of"] is None]
     endings = pd.Series(
         [row["stop_reason"] or "unfinished" for row in searched], dtype=object
     ).value_counts()
@@ -96,7 +96,7 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
     mixed_losses = has_mixed_losses(trials)
     if mixed_losses:
         accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
-    count = sum(row["confirms"] is None for row in trials)
+    count = sum(row["repeat_of"] is None for row in trials)
     return [
         (
             "Trial",
@@ -123,7 +123,7 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     mixed_losses = has_mixed_losses(trials)
     losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
     shares = {(row["subject"], row["threshold"]): row for row in rows}
-    head = [row for row in rows if row["threshold"] == THRESHOLD and row["confirms"] is None]
+    head = [row for row in rows if row["threshold"] == THRESHOLD and row["repeat_of"] is None]
     grid = [
         [
             row["subject"]

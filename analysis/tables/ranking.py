@@ -72,7 +72,7 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
         row
         for row in trials
         if row["stop_reason"] not in NEVER_BEST
-        and row["confirms"] is None
+        and row["repeat_of"] is None
         and row["best_validation_loss"] is not None
         and math.isfinite(row["best_validation_loss"])
     ]
@@ -113,5 +113,5 @@ def ranked_frame(trials: "pd.DataFrame") -> "pd.DataFrame":
     """
     finite = trials.best_validation_loss.astype(float).abs() < math.inf  # false for nulls too
     ranking = trials.assign(objective=frame_objective(trials))
-    candidates = ranking[finite & trials.confirms.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
+    candidates = ranking[finite & trials.repeat_of.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
     return candidates.sort_values(["objective", "trial"], kind="stable").drop(columns="objective")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from trainables.hyperparameters import HYPERPARAMETERS, Hyperparameter
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-VERSION = 4
+VERSION = 5
 """Written into every file. A change of a column asks for a new number; no other is read."""
 
 TEXT = pa.string()
@@ -96,7 +96,7 @@ RUNS = (
 TRIALS = (
     RUN,
     TRIAL,
-    nullable("confirms", INT32, "the finalist that this trial trains again, another seed"),
+    nullable("repeat_of", INT32, "the finalist that this trial trains again, another seed"),
     Column("model", TEXT, "network"),
     Column("loss", TEXT, "what was minimised: mse or perceptual"),
     *(_hyperparameter(parameter) for parameter in HYPERPARAMETERS.values()),
@@ -167,7 +167,7 @@ ACCURACY = (
     Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
     Column("kind", TEXT, "trial, floor or ceiling"),
     nullable("trial", INT32, "for a trial: its number"),
-    nullable("confirms", INT32, "for a repeat with another seed: the finalist"),
+    nullable("repeat_of", INT32, "for a repeat with another seed: the finalist"),
     nullable("parameters", INT64, "numbers that were trained"),
     Column("split", TEXT, "test, or validation"),
     Column("images", INT64, "how many"),

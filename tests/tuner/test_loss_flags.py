@@ -81,7 +81,7 @@ def test_a_search_over_both_losses_is_resumed_and_ranks_by_cosine_accuracy(
         rows_of(command.storage / "tables", name, "run") for name in ("trials", "samples", "epochs")
     )
     losses_of = {row["trial"]: row["loss"] for row in trials}
-    searched = [row for row in trials if row["confirms"] is None]
+    searched = [row for row in trials if row["repeat_of"] is None]
     assert [row["loss"] for row in searched] == ["mse", "perceptual", "mse", "perceptual"]
     best = max(
         searched, key=lambda row: (row["best_validation_accuracy"], row["best_validation_cosine"])
@@ -92,13 +92,13 @@ def test_a_search_over_both_losses_is_resumed_and_ranks_by_cosine_accuracy(
     assert (facts["trial"], facts["loss"]) == (best["trial"], best["loss"])
 
     # The best of each loss is measured, pictured and trained again with its loss, though one finalist was asked for
-    repeats = [row for row in trials if row["confirms"] is not None]
+    repeats = [row for row in trials if row["repeat_of"] is not None]
     assert (
         {row["loss"] for row in repeats}
         == {"mse", "perceptual"}
         == {losses_of[row["trial"]] for row in samples}
     )
-    assert all(row["loss"] == losses_of[row["confirms"]] for row in repeats)
+    assert all(row["loss"] == losses_of[row["repeat_of"]] for row in repeats)
 
     # Activations weigh tens of times what pixels do, and are in no checkpoint
     lowest = {

@@ -18,7 +18,7 @@ from tests.tuner.simulated_tune import Trial, simulated
 from tuner.storage.experiment import STATE_FILE, Experiment
 
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
-OUTCOME = ["trial", "confirms", "loss", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs",
+OUTCOME = ["trial", "repeat_of", "loss", "learning_rate", "dropout", "patience", "seed", "stop_reason", "epochs",
            "best_epoch", "best_validation_loss"]  # fmt: skip
 SEARCH = ("--model", "separable", "--samples", "5", "--max-epochs", "4", "--finalists", "1")
 UNSTOPPED = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")

@@ -38,7 +38,7 @@ def test_every_table_has_its_schema(finished: tuple[Command, str]) -> None:
 def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(
     finished: tuple[Command, str],
 ) -> None:
-    trials = finished[0].table("trials", "run").query("confirms.isna()").set_index("trial")
+    trials = finished[0].table("trials", "run").query("repeat_of.isna()").set_index("trial")
     assert len(trials) == 6
     stopped = trials[trials.stop_reason == "asha"]
     assert len(stopped) > 0
@@ -71,13 +71,13 @@ def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(
 
 def test_finalists_are_trained_again_with_other_seeds(finished: tuple[Command, str]) -> None:
     trials = finished[0].table("trials", "run").set_index("trial")
-    repeats = trials[trials.confirms.notna()]
+    repeats = trials[trials.repeat_of.notna()]
     assert len(repeats) == 2
     for repeat in repeats.itertuples():
-        finalist = trials.loc[int(repeat.confirms)]
+        finalist = trials.loc[int(repeat.repeat_of)]
         assert repeat.learning_rate == finalist.learning_rate
         assert repeat.seed != finalist.seed
-    accuracy = finished[0].table("accuracy", "run").query("kind == 'trial' and confirms.isna()")
+    accuracy = finished[0].table("accuracy", "run").query("kind == 'trial' and repeat_of.isna()")
     assert (accuracy.trainings == 2).all()
     assert accuracy.share_std.notna().all()
 
@@ -93,7 +93,7 @@ def test_the_saved_network_gives_what_the_table_says(finished: tuple[Command, st
     with torch.inference_mode():
         outputs = network(as_float(test[samples.image.tolist()]))
     assert outputs.shape == (len(samples), 1, 28, 28)
-    trials = command.table("trials", "run").query("confirms.isna()")
+    trials = command.table("trials", "run").query("repeat_of.isna()")
     assert trials.set_index("trial").best_validation_loss.idxmin() == trial
 
 

@@ -66,7 +66,7 @@ def point_onward(console: Console, config: SearchConfig) -> None:
 
 def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed_out: bool) -> None:
     if timed_out:
-        done = sum(row["stop_reason"] in FINISHED for row in trials if row["confirms"] is None)
+        done = sum(row["stop_reason"] in FINISHED for row in trials if row["repeat_of"] is None)
         resume = command_text("tuner.run", "--resume", config.name, storage=config.storage)
         console.line(
             f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials "
@@ -86,7 +86,7 @@ def _table(
     console: Console, config: SearchConfig, accuracy: list[Row], losses: dict[int, str]
 ) -> None:
     headline = [
-        row for row in accuracy if row["threshold"] == THRESHOLD and row["confirms"] is None
+        row for row in accuracy if row["threshold"] == THRESHOLD and row["repeat_of"] is None
     ]
     strict = {
         row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT_THRESHOLD

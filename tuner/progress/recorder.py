@@ -204,7 +204,7 @@ class Recorder(tune.Callback):
         """Trials done, the best so far, and the time; not for each report, since it looks at every trial."""
         if not self._console.progress_is_due:
             return
-        rows = [row for row in self._by_number.values() if row["confirms"] is None]
+        rows = [row for row in self._by_number.values() if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in rows)
         elapsed = (datetime.now(UTC) - self._started).total_seconds()
         parts = [f"{done}/{self._config.samples} trials done, {len(self._running)} running"]
@@ -223,7 +223,7 @@ class Recorder(tune.Callback):
             **dict.fromkeys(column.name for column in TABLES["trials"]),
             "run": self._config.name,
             "trial": proposal["number"],
-            "confirms": proposal["confirms"],
+            "repeat_of": proposal["repeat_of"],
             "model": self._config.model,
             **{
                 name: proposal[name]

@@ -21,7 +21,7 @@ BEST = ("best_epoch", "best_validation_loss", "best_validation_accuracy", "best_
 LOGGED_AT_END = ("stop_reason", "epochs", *BEST)
 LOGGED_AT_START = (
     "trial",
-    "confirms",
+    "repeat_of",
     "model",
     "loss",
     "learning_rate",

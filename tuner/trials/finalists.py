@@ -47,7 +47,7 @@ def evaluate_finalists(
     """
     best = finalists(trials, config.finalists)
     numbers = {row["trial"] for row in best}
-    repeats = [row for row in trials if row["confirms"] in numbers]
+    repeats = [row for row in trials if row["repeat_of"] in numbers]
     rows = _baselines(train_targets, test)
     evaluated = _evaluate_all(config, best + repeats, resources, test)
     for row, one in zip(best + repeats, evaluated, strict=True):
@@ -94,7 +94,7 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
         name=f"trial {row['trial']}",
         kind="trial",
         trial=row["trial"],
-        confirms=row["confirms"],
+        repeat_of=row["repeat_of"],
         parameters=parameter_count(network),
     )
 

@@ -15,7 +15,7 @@ from tuner.trials.trial import OBJECTIVE, Proposal
 
 def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:
     """What a trial is given: its number, hyperparameters and seed, and where it goes on from."""
-    where: Proposal = {"confirms": None, "checkpoints": [], "known_epochs": 0}
+    where: Proposal = {"repeat_of": None, "checkpoints": [], "known_epochs": 0}
     return {"number": number, **hyperparameters, "seed": seed, **where, **more}
 
 

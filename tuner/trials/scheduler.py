@@ -167,7 +167,7 @@ def searched_trials(
     `stopped` are those that ASHA had stopped when the driver died before writing so.
     """
     space = Space.of(config.model, config.ranges, config.losses)
-    of_search = [row for row in earlier if row["confirms"] is None]
+    of_search = [row for row in earlier if row["repeat_of"] is None]
     finished = [
         row for row in of_search if row["stop_reason"] in FINISHED or row["trial"] in stopped
     ]
@@ -214,7 +214,7 @@ def go_on(config: SearchConfig, row: Row) -> Proposal:
         row["trial"],
         {name: row[name] for name in HYPERPARAMETERS},
         row["seed"],
-        confirms=row["confirms"],
+        repeat_of=row["repeat_of"],
         checkpoints=config.run_storage.experiment.checkpoints(row["trial"]),
         known_epochs=row["epochs"],
     )

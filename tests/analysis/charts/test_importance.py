@@ -59,7 +59,7 @@ def test_below_20_usable_trials_there_is_no_row() -> None:
     "columns",
     [
         {"stop_reason": "diverged"},
-        {"confirms": 0.0},
+        {"repeat_of": 0.0},
         {"best_validation_loss": np.nan},
         {"best_validation_loss": 0.0},
     ],

@@ -107,7 +107,10 @@ def series(*frames: pd.DataFrame, facts: tuple[dict[str, Any], ...] = ({},)) -> 
 
 
 def test_repeats_of_finalists_are_left_out() -> None:
-    assert labelled(trials(count=4, confirms=[None, 0, None, 0]), runs({})).trial.tolist() == [0, 2]
+    assert labelled(trials(count=4, repeat_of=[None, 0, None, 0]), runs({})).trial.tolist() == [
+        0,
+        2,
+    ]
 
 
 def test_on_one_set_of_images_a_series_is_named_by_its_network() -> None:

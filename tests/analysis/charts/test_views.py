@@ -53,7 +53,7 @@ def test_a_failed_trial_is_no_step(never: dict[str, Any]) -> None:
 
 
 def test_a_repeat_is_neither_a_step_nor_the_end() -> None:
-    assert steps(searched([0.5, 0.4, 0.1], confirms=[None, None, 1])) == [(0, 0.5), (1, 0.4)]
+    assert steps(searched([0.5, 0.4, 0.1], repeat_of=[None, None, 1])) == [(0, 0.5), (1, 0.4)]
 
 
 def test_every_run_and_series_has_its_own_steps() -> None:
@@ -133,7 +133,7 @@ def test_the_accuracy_of_the_best_trials_has_a_band_of_one_deviation_within_0_an
 def test_neither_other_splits_nor_repeats_nor_other_runs_count_as_the_accuracy_of_a_trial() -> None:
     trials = searched([0.2])
     (row, *_) = accuracy_rows(run_row("fc-1"), trials)
-    others = [{"split": "validation"}, {"confirms": 0}, {"run": "fc-2"}, {"trial": None}]
+    others = [{"split": "validation"}, {"repeat_of": 0}, {"run": "fc-2"}, {"trial": None}]
     found = views.accuracy_of(
         as_read("accuracy", [row | other for other in [{}, *others]]), views.bests(trials)
     )

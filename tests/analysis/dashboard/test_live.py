@@ -24,7 +24,7 @@ found = trial_frame(run, 8, 4)
 trials, epochs = GrowingTable(tables, "trials", "fc-live"), GrowingTable(tables, "epochs", "fc-live")
 for line in sys.stdin:  # how many trials there are to be
     for row in found.head(int(line)).to_dict("records"):
-        unknown = ("confirms", "error", "start_sec", "reused_process", "damaged_checkpoint",
+        unknown = ("repeat_of", "error", "start_sec", "reused_process", "damaged_checkpoint",
                    "perceptual_batch")
         trials.put(row | dict.fromkeys(unknown))
         for epoch in epoch_frame(found[found.trial == row["trial"]], 4).to_dict("records"):

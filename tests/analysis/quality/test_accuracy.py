@@ -97,9 +97,9 @@ def test_the_rows_fill_their_table(tmp_path: Any) -> None:
 
 
 def accuracy_row(
-    trial: int | None, share: float, confirms: int | None = None, threshold: float = 0.95
+    trial: int | None, share: float, repeat_of: int | None = None, threshold: float = 0.95
 ) -> Any:
-    row = {"kind": "floor" if trial is None else "trial", "trial": trial, "confirms": confirms}
+    row = {"kind": "floor" if trial is None else "trial", "trial": trial, "repeat_of": repeat_of}
     return {
         **row,
         "threshold": threshold,
@@ -115,10 +115,10 @@ def test_a_finalist_gets_mean_and_sample_deviation_over_itself_and_its_repeats()
         [
             accuracy_row(3, 0.9),
             accuracy_row(5, 0.5),
-            accuracy_row(8, 0.8, confirms=3),
-            accuracy_row(9, 0.7, confirms=3),
+            accuracy_row(8, 0.8, repeat_of=3),
+            accuracy_row(9, 0.7, repeat_of=3),
             accuracy_row(3, 0.1, threshold=0.99),
-            accuracy_row(8, 0.3, confirms=3, threshold=0.99),
+            accuracy_row(8, 0.3, repeat_of=3, threshold=0.99),
             accuracy_row(None, 0.2),
         ]
     )

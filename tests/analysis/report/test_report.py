@@ -250,7 +250,7 @@ def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
     made = trial_frame(run, 4, 1)
     rows, trials = accuracy_rows(run, made), made.to_dict("records")
     repeated: list[dict[str, Any]] = [
-        row | {"confirms": row["trial"], "subject": "trial 99"} for row in rows[:9]
+        row | {"repeat_of": row["trial"], "subject": "trial 99"} for row in rows[:9]
     ]
     assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [
         row[0] for row in accuracy(rows, trials).rows

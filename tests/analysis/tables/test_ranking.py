@@ -31,7 +31,7 @@ def row(trial: int, best: float | None, **more: Any) -> dict[str, Any]:
         "trial": trial,
         "best_validation_loss": best,
         "stop_reason": "max_epochs",
-        "confirms": None,
+        "repeat_of": None,
     }
     return known | more
 
@@ -74,7 +74,7 @@ def test_a_trial_that_trained_soundly_can_be_best(reason: str | None) -> None:
         row(0, math.inf),
         row(0, -math.inf),
         row(0, None),
-        row(0, 0.0, confirms=1),
+        row(0, 0.0, repeat_of=1),
     ],
     ids=[
         "diverged",
@@ -84,7 +84,7 @@ def test_a_trial_that_trained_soundly_can_be_best(reason: str | None) -> None:
         "inf",
         "-inf",
         "no epoch",
-        "confirms another",
+        "repeats another",
     ],
 )
 def test_a_trial_with_no_sound_result_of_its_own_is_never_best(never: dict[str, Any]) -> None:
@@ -169,7 +169,7 @@ def test_a_data_frame_of_a_run_is_ranked_as_its_rows_are(count: int) -> None:
         ]
         for one in rows:
             one["stop_reason"] = luck.choice([*SOUND, "diverged", "error", "out_of_memory"])
-            one["confirms"] = luck.choice([None, None, None, 0])
+            one["repeat_of"] = luck.choice([None, None, None, 0])
             one["best_validation_loss"] = luck.choice(LOSSES)
             one["loss"] = luck.choice(["mse", "perceptual"]) if seed % 2 else "mse"
         luck.shuffle(rows)

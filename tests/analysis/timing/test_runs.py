@@ -109,8 +109,8 @@ def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
     trained(tmp_path, 5, name="another-run")
     trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7, 12)]
     trials += [
-        row("trials", "a-run", trial=20, confirms=0),
-        row("trials", "a-run", trial=12, confirms=3),
+        row("trials", "a-run", trial=20, repeat_of=0),
+        row("trials", "a-run", trial=12, repeat_of=3),
     ]
     publish(tmp_path / "tables", "trials", "a-run", trials)
     assert runs.finalists(tmp_path, "a-run") == tuple(
@@ -128,7 +128,7 @@ def test_the_copy_of_the_best_network_is_not_a_second_finalist(tmp_path: Path, d
 def test_a_run_without_finalists_says_how_to_finish_it(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
     trained(tmp_path, 4)
-    publish(tmp_path / "tables", "trials", "a-run", [row("trials", "a-run", trial=4, confirms=0)])
+    publish(tmp_path / "tables", "trials", "a-run", [row("trials", "a-run", trial=4, repeat_of=0)])
     message = (
         "--run a-run: it has no finalists yet; finish it with: python -m tuner.run --resume a-run"
     )

@@ -12,7 +12,7 @@ from tuner.progress.tracking import tracker
 from tuner.settings import SearchConfig
 
 PROPOSAL = {
-    "confirms": None,
+    "repeat_of": None,
     "loss": "perceptual",
     "learning_rate": 0.01,
     "dropout": None,

@@ -17,7 +17,7 @@ from tuner.progress.tracking import Tracker, WandbTracker, tracker
 BLOCK = 32768
 ROW = {
     "trial": 0,
-    "confirms": None,
+    "repeat_of": None,
     "model": "fc",
     "loss": "mse",
     "learning_rate": 0.1,

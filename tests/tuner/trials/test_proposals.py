@@ -62,7 +62,7 @@ def test_a_search_that_goes_on_proposes_what_it_would_have() -> None:
 def test_a_new_trial_has_its_draw_its_seed_and_nothing_to_go_on_from() -> None:
     drawn = SPACE.draw(9, 4)
     config = proposals(next_number=4, seed=9).suggest("id")
-    nothing = {"confirms": None, "checkpoints": [], "known_epochs": 0}
+    nothing = {"repeat_of": None, "checkpoints": [], "known_epochs": 0}
     assert config == {"number": 4, **drawn, "seed": trial_seed(9, drawn), **nothing}
 
 

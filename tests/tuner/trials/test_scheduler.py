@@ -234,7 +234,7 @@ def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
     return {
         "trial": number,
         "stop_reason": reason,
-        "confirms": None,
+        "repeat_of": None,
         "seed": number,
         **drawn,
         **loss,
@@ -259,14 +259,14 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
     torch.save({}, checkpoint / STATE_FILE)
     ends = ["max_epochs", "asha", "interrupted", None, "diverged", "error", "early_stopping"]
     earlier = [row(number, reason) for number, reason in enumerate(ends)] + [
-        row(20, None, confirms=0)
+        row(20, None, repeat_of=0)
     ]
     configs = ask(searched_trials(config, earlier, {3}, fits=4))
     assert [c["number"] for c in configs] == [2, 5, 7, 8]
     assert configs[0] == {
         **{
             name: earlier[2][name]
-            for name in ("learning_rate", "dropout", "patience", "loss", "seed", "confirms")
+            for name in ("learning_rate", "dropout", "patience", "loss", "seed", "repeat_of")
         },
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
