@@ -1,8 +1,6 @@
 """What the machine does beside the measurement: other work, clocks, heat, power."""
 
 import os
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,38 +58,6 @@ def clock_mhz() -> float | None:
     except (OSError, NotImplementedError):  # macOS and containers
         return None
     return float(frequency.current) if frequency else None
-
-
-class PeakMemory:
-    """Peak memory in MiB since `reset`: CUDA's where the device is a GPU, else this process's own."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-
-    def reset(self) -> None:
-        """Forget the peak so far, where the system can (Linux, CUDA)."""
-        if self._on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-            return
-        try:
-            Path("/proc/self/clear_refs").write_text(
-                "5"
-            )  # proc(5): resets the peak resident set size
-        except OSError:
-            return
-
-    def mib(self) -> float:
-        """The peak."""
-        if self._on_gpu:
-            return torch.cuda.max_memory_allocated() / 2**20
-        try:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-        except (OSError, StopIteration):
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            return peak / (
-                2**20 if sys.platform == "darwin" else 1024
-            )  # macOS counts bytes, others KiB
 
 
 class Gpu:

@@ -22,6 +22,7 @@ from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line
 from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.peak_memory import PeakMemory
 from trainables.pipelines.study import TARGET_SHAPE
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
@@ -177,7 +178,7 @@ class Timed:
         """Time one pass of a series that is warm."""
         plan, (prepared, whole) = self._series[batch_size]
         self._stir(whole[0])
-        memory = machine.PeakMemory(self.device)
+        memory = PeakMemory(self.device)
         memory.reset()
         before = machine.read()
         device_sec = self.device_stopwatch.seconds(self.runner.run, prepared, plan.repeats)

@@ -22,6 +22,7 @@ from ray import tune
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
 from trainables.data.examples import Examples
+from trainables.peak_memory import PeakMemory
 from trainables.training import compiling
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.out_of_memory import is_short_of_memory
@@ -245,7 +246,7 @@ class Session:
         self.facts: dict[str, Any] = {}
         self.fallback = ""
         """What the trial had to do without, and why; empty where it had all that was wanted."""
-        self._peak_mib = 0.0
+        self._memory = PeakMemory(torch.device("cpu"))
         self._epoch = 0
         if self.alone:
             self.workers = Workers()
@@ -260,12 +261,13 @@ class Session:
         torch.set_num_threads(self.resources.threads)
         # A process without a share of a GPU still sees every one of them: Ray's word counts, not CUDA's
         if not ray.get_gpu_ids():
+            self._memory.reset()
             return torch.device("cpu")
         device = torch.device("cuda:0") if self.alone else ray.train.torch.get_device()
-        torch.cuda.init()  # to forget a peak does not, and refuses a GPU that nothing has used yet
+        self._memory = PeakMemory(device)
+        self._memory.reset()
         if self.resources.gpus < 1:
             torch.cuda.set_per_process_memory_fraction(self.resources.gpus, device)
-        torch.cuda.reset_peak_memory_stats(device)
         return device
 
     def checkpoints(self, proposal: Proposal) -> list[str]:
@@ -287,7 +289,7 @@ class Session:
         metrics = {
             **asdict(record),
             **self.facts,
-            "peak_mib": self._peak(training.device),
+            "peak_mib": self._memory.mib(),
             "perceptual_batch": training.perceptual_batch,
             "fallback": f"without CUDA graphs ({problem})"
             if (problem := training.graph_problem)
@@ -316,14 +318,6 @@ class Session:
             if error.errno not in UNWRITABLE and not is_refusal(error):
                 raise
             raise StorageGoneError(*error.args) from error
-
-    def _peak(self, device: torch.device) -> float:
-        """CUDA's peak for this trial, or the most memory the process held for itself after any epoch."""
-        if device.type == "cuda":
-            return float(torch.cuda.max_memory_allocated(device)) / 2**20
-        memory = psutil.Process().memory_info()
-        self._peak_mib = max(self._peak_mib, (memory.rss - memory.shared) / 2**20)
-        return self._peak_mib
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,7 +1,6 @@
 """What is told of the machine: from counters that a test sets, and where the system tells nothing."""
 
 import os
-import resource
 import sys
 import types
 from collections import namedtuple
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from analysis.timing import machine
-from analysis.timing.machine import Gpu, PeakMemory, Reading, other_busy_sec, read
+from analysis.timing.machine import Gpu, Reading, other_busy_sec, read
 
 MIB = 2**20
 KINDS = "user nice system idle iowait irq softirq steal guest guest_nice"
@@ -123,46 +122,6 @@ def test_the_clock_is_the_current_one_not_the_highest(monkeypatch: pytest.Monkey
     frequency = types.SimpleNamespace(current=2100, min=800.0, max=3500.0)
     monkeypatch.setattr(psutil, "cpu_freq", lambda: frequency)
     assert machine.clock_mhz() == 2100.0
-
-
-def can_forget_the_peak() -> bool:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return "VmHWM" in Path("/proc/self/status").read_text()
-
-
-@pytest.mark.skipif(
-    not can_forget_the_peak(), reason="needs a system that can reset a process's peak memory"
-)
-def test_the_peak_is_what_was_used_since_the_reset_though_it_is_free_again() -> None:
-    memory = PeakMemory(torch.device("cpu"))
-    memory.reset()
-    before = memory.mib()
-    torch.ones(64 * MIB, dtype=torch.uint8)
-    assert 60 < memory.mib() - before < 80
-    memory.reset()
-    assert memory.mib() < before + 20
-
-
-def test_without_proc_the_peak_is_that_of_the_whole_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
-    memory = PeakMemory(torch.device("cpu"))
-    memory.reset()
-    assert memory.mib() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def test_on_a_gpu_the_peak_is_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
-    peaks = [300 * MIB]
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peaks.append(5 * MIB))
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peaks[-1])
-    memory = PeakMemory(torch.device("cuda"))
-    assert memory.mib() == 300.0
-    memory.reset()
-    assert memory.mib() == 5.0
 
 
 class Nvml(types.ModuleType):

@@ -1,0 +1,65 @@
+import mmap
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables import peak_memory
+from trainables.peak_memory import PeakMemory
+
+MIB = 2**20
+
+
+def can_forget_the_peak() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return "VmHWM" in Path("/proc/self/status").read_text()
+
+
+@pytest.mark.skipif(
+    not can_forget_the_peak(), reason="needs a system that can reset a process's peak memory"
+)
+def test_the_peak_is_what_was_used_since_the_reset_though_it_is_free_again() -> None:
+    memory = PeakMemory(torch.device("cpu"))
+    memory.reset()
+    before = memory.mib()
+    torch.ones(64 * MIB, dtype=torch.uint8)
+    assert 60 < memory.mib() - before < 80
+    memory.reset()
+    assert memory.mib() < before + 20
+
+
+def test_without_proc_the_peak_is_that_of_the_whole_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peak_memory, "Path", lambda path: tmp_path / path.lstrip("/"))
+    memory = PeakMemory(torch.device("cpu"))
+    memory.reset()
+    assert memory.mib() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def test_on_a_gpu_the_peak_is_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = [300 * MIB]
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: peaks.append(5 * MIB))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peaks[-1])
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    memory = PeakMemory(torch.device("cuda"))
+    assert memory.mib() == 300.0
+    memory.reset()
+    assert memory.mib() == 5.0
+
+
+@pytest.mark.skipif(
+    not can_forget_the_peak(), reason="needs a system that can reset a process's peak memory"
+)
+def test_what_is_shared_with_other_processes_is_not_the_processs_own() -> None:
+    memory = PeakMemory(torch.device("cpu"))
+    memory.reset()
+    before = memory.mib()
+    with mmap.mmap(-1, 64 * MIB) as shared:
+        for _ in range(64):
+            shared.write(b"1" * MIB)
+        assert memory.mib() - before < 20

@@ -1,0 +1,49 @@
+"""Peak memory: what `peak_mib` means in every table."""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+
+class PeakMemory:
+    """The most memory that this process held for itself since `reset`.
+
+    On a GPU it is CUDA's peak of allocated memory. On a CPU it is the peak of the process's resident
+    memory without what it shares with others, such as libraries and images in an object store.
+    Where the system does not tell that (macOS), it is the peak since the process began.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the system can (Linux, CUDA)."""
+        if self._device.type == "cuda":
+            torch.cuda.init()  # else a GPU that nothing has used yet is refused
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return
+        try:
+            # proc(5): resets the peak of the resident memory
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return
+
+    def mib(self) -> float:
+        """Return the peak in MiB."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            kib = {name: int(rest.split()[0]) for name, rest in map(_field, lines) if "kB" in rest}
+            return (kib["VmHWM"] - kib["RssFile"] - kib["RssShmem"]) / 1024
+        except (OSError, LookupError):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            # macOS counts bytes, others KiB
+            return peak / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, rest = line.partition(":")
+    return name, rest
