@@ -53,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = _prepared(options.out, sources)
         with console, FileLock(out / ".lock", timeout=0):
             outcomes = list(_collect_all(sources, open_collection(out), console))
-            broken = (
-                write_csv_files(open_collection(out), out / "csv", console) if options.csv else []
-            )
+            broken = write_csv_files(out / "tables", out / "csv", console) if options.csv else []
     except Timeout as error:
         raise UsageError(
             f"another process is collecting into {options.out}: wait for it to end"

@@ -22,10 +22,10 @@ EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Who is measured."""
+class Measured:
+    """What is measured, with the names of the accuracy table's columns."""
 
-    name: str
+    subject: str
     kind: str  # trial, floor, ceiling
     trial: int | None = None
     repeat_of: int | None = None
@@ -34,56 +34,50 @@ class Subject:
 
 @torch.inference_mode()
 def evaluate(
-    subject: Subject, run: Callable[[Tensor], Tensor], split: str, examples: Examples
+    what: Measured, run: Callable[[Tensor], Tensor], split: str, examples: Examples
 ) -> tuple[list[Row], Tensor]:
-    """The subject's accuracy rows, one per threshold, and its cosines (N,).
+    """Measure outputs against targets.
 
-    `run` takes (N, 3, 32, 32) uint8 and returns (N, 1, 28, 28) float32, on the device of `examples`.
+    Args:
+        what: What `run` is.
+        run: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32, on the device of `examples`.
+        split: `validation` or `test`.
+        examples: Its images and targets.
+
+    Returns:
+        Rows of the accuracy table, one per threshold, and the images' cosines (N,) on the CPU.
     """
-    cosines, errors, psnrs, ssims = [], [], [], []
-    for images, targets in zip(
-        examples.images.split(BATCH), examples.targets.split(BATCH), strict=True
-    ):
+    batches = zip(examples.images.split(BATCH), examples.targets.split(BATCH), strict=True)
+    measured = []
+    for images, targets in batches:
         outputs = run(images).float()
-        cosines.append(cosine_similarity(outputs, targets))
-        errors.append((outputs - targets).square().flatten(1).mean(dim=1))
-        psnrs.append(psnr_db(outputs, targets))
-        ssims.append(ssim(outputs, targets))
-    per_image = torch.cat(cosines).cpu()
-    common = {
-        "subject": subject.name,
-        "kind": subject.kind,
-        "trial": subject.trial,
-        "repeat_of": subject.repeat_of,
-        "parameters": subject.parameters,
-        "split": split,
-        "images": len(examples),
-        "trainings": 1,
-        "share_std": None,
-        "cosine_mean": float(per_image.double().mean()),
-        "mse": float(torch.cat(errors).double().mean()),
-        "psnr_db": float(torch.cat(psnrs).double().mean()),
-        "ssim": float(torch.cat(ssims).double().mean()),
-    }
-    shares = {threshold: cosine_accuracy(per_image, threshold) for threshold in THRESHOLDS}
-    rows = [
-        {**common, "threshold": t, "share": share, "share_mean": share}
-        for t, share in shares.items()
-    ]
-    return rows, per_image
+        errors = (outputs - targets).square().flatten(1).mean(dim=1)
+        cosines = cosine_similarity(outputs, targets)
+        per_image = [cosines, errors, psnr_db(outputs, targets), ssim(outputs, targets)]
+        measured.append(torch.stack(per_image))
+    values = torch.cat(measured, dim=1).cpu()
+    names = ("cosine_mean", "mse", "psnr_db", "ssim")
+    means = dict(zip(names, values.double().mean(dim=1).tolist(), strict=True))
+    rows = []
+    for threshold in THRESHOLDS:
+        fraction = cosine_accuracy(values[0], threshold)
+        row = {**vars(what), **means, "split": split, "images": len(examples), "trainings": 1}
+        row |= {"threshold": threshold, "share": fraction, "share_mean": fraction}
+        rows.append(row | {"share_std": None})
+    return rows, values[0]
 
 
 def with_repeats(rows: Iterable[Row]) -> list[Row]:
-    """Fill in mean and standard deviation over each finalist and its repeats, threshold by threshold."""
-    rows = list(rows)
-    shares: dict[tuple[int, float], list[float]] = defaultdict(list)
+    """Fill in mean and standard deviation over each finalist and its repeats, by threshold."""
+    rows = [row.copy() for row in rows]
+    fractions: dict[tuple[int, float], list[float]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "trial":
             finalist = row["trial"] if row["repeat_of"] is None else row["repeat_of"]
-            shares[finalist, row["threshold"]].append(row["share"])
+            fractions[finalist, row["threshold"]].append(row["share"])
     for row in rows:
         if row["kind"] == "trial" and row["repeat_of"] is None:
-            trainings = shares[row["trial"], row["threshold"]]
+            trainings = fractions[row["trial"], row["threshold"]]
             row["trainings"] = len(trainings)
             row["share_mean"] = statistics.mean(trainings)
             row["share_std"] = statistics.stdev(trainings) if len(trainings) > 1 else None
@@ -91,30 +85,38 @@ def with_repeats(rows: Iterable[Row]) -> list[Row]:
 
 
 def sample_indices(count: int) -> list[int]:
-    """The same test images for every network and run: SAMPLE_COUNT of them, evenly spread."""
+    """Return the test images that are kept for every network and run: SAMPLE_COUNT, evenly spread.
+
+    Args:
+        count: Images in the split.
+    """
     return sorted({round(i) for i in np.linspace(0, count - 1, min(SAMPLE_COUNT, count))})
 
 
 @torch.inference_mode()
 def sample_rows(
-    subject: Subject, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor
+    what: Measured, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor
 ) -> list[Row]:
-    """Input, truth and output, as PNG: of `sample_indices`, and of the subject's worst, median and best images."""
+    """Return rows of the samples table: input, truth and output of some images, as PNG.
+
+    They are those of `sample_indices`, and the worst, those around the median, and the best.
+
+    Args:
+        what, run, examples: As for `evaluate`.
+        cosines: (N,) of all images, as `evaluate` returns them.
+    """
     order = cosines.argsort(stable=True)
     ranks = order.argsort()
     middle = max(0, (len(order) - EXTREME_COUNT) // 2)
-    extremes = [
-        order[:EXTREME_COUNT],
-        order[middle : middle + EXTREME_COUNT],
-        order[-EXTREME_COUNT:],
-    ]
-    indices = sorted({*sample_indices(len(examples)), *torch.cat(extremes).tolist()})
+    median = order[middle : middle + EXTREME_COUNT]
+    extremes = torch.cat([order[:EXTREME_COUNT], median, order[-EXTREME_COUNT:]])
+    indices = sorted({*sample_indices(len(examples)), *extremes.tolist()})
     images = examples.images[indices]
     outputs = run(images).float().cpu()
     return [
         {
-            "subject": subject.name,
-            "trial": subject.trial,
+            "subject": what.subject,
+            "trial": what.trial,
             "image": index,
             "cosine": float(cosines[index]),
             "rank": int(ranks[index]),

@@ -10,11 +10,10 @@ from functools import cache, cached_property, partial
 
 import pyarrow as pa
 
-from trainables.hyperparameters import HYPERPARAMETERS, Hyperparameter
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-VERSION = 5
-"""Written into every file. A change of a column asks for a new number; no other is read."""
+VERSION = 5  # in every file; a change of a column asks for a new number, and no other is read
 
 TEXT = pa.string()
 INT32, INT64, FLOAT, BOOL = pa.int32(), pa.int64(), pa.float64(), pa.bool_()
@@ -31,15 +30,17 @@ TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table."""
+    """A column of a table.
+
+    Its unit is `fraction` for numbers from 0 to 1, and empty for names, counts and losses. A value
+    may be null where it is not known yet, or nothing that the row has.
+    """
 
     name: str
     type: pa.DataType
     meaning: str
     unit: str = ""
-    """`fraction` for numbers from 0 to 1; empty for names, for counts and for losses."""
     nullable: bool = False
-    """Whether a value may be null: not known yet, or nothing that the row has."""
 
     @cached_property
     def range(self) -> tuple[float, float] | None:
@@ -55,250 +56,253 @@ nullable = partial(Column, nullable=True)
 fraction = partial(Column, type=FLOAT, unit="fraction")
 
 
-def _hyperparameter(parameter: Hyperparameter) -> Column:
-    kind = INT32 if parameter.kind is int else FLOAT
-    return Column(parameter.name, kind, parameter.meaning, parameter.unit, parameter.optional)
-
-
 RUN = Column("run", NAME, "name of the search")
 TRIAL = Column("trial", INT32, "number of the trial within its run, from 0")
 
-RUNS = (
-    RUN,
-    Column("status", TEXT, "running, finished, interrupted or failed"),
-    Column("model", TEXT, "network, as given to --model"),
-    Column("pipeline", TEXT, "what the network is to replace"),
-    Column("command", TEXT, "command line that started the run"),
-    Column("config", TEXT, "every setting of the search, as JSON"),
-    Column("seed", INT64, "the search's seed"),
-    Column("started_at", MOMENT, "start of the first session"),
-    nullable("ended_at", MOMENT, "end of the last session"),
-    Column("sessions", INT32, "1, and 1 more for each --resume"),
-    nullable("commit", TEXT, "git commit of the code"),
-    nullable("dirty", BOOL, "whether the code differed from that commit"),
-    Column("versions", TEXT, "of Python, torch, ray and the rest, as JSON"),
-    Column("host", TEXT, "machine that the driver ran on"),
-    Column("cpu_model", TEXT, "its processor"),
-    Column("cpu_count", INT32, "cores in the cluster"),
-    nullable("gpu_model", TEXT, "graphics processor of the cluster"),
-    Column("gpu_count", INT32, "graphics processors in the cluster"),
-    Column("node_count", INT32, "machines in the cluster"),
-    Column("memory_gib", FLOAT, "memory in the cluster", "GiB"),
-    Column("data", TEXT, "image set"),
-    Column("train_images", INT64, "training images used"),
-    Column("validation_images", INT64, "validation images"),
-    Column("test_images", INT64, "test images"),
-    Column("train_fingerprint", TEXT, "SHA-256 of the training pixels used"),
-    Column("validation_fingerprint", TEXT, "SHA-256 of the validation pixels"),
-    Column("test_fingerprint", TEXT, "SHA-256 of the test pixels"),
-)
-
-TRIALS = (
-    RUN,
-    TRIAL,
-    nullable("repeat_of", INT32, "the finalist that this trial trains again, another seed"),
-    Column("model", TEXT, "network"),
-    Column("loss", TEXT, "what was minimised: mse or perceptual"),
-    *(_hyperparameter(parameter) for parameter in HYPERPARAMETERS.values()),
-    Column("seed", INT64, "the trial's own seed"),
-    nullable(
-        "stop_reason",
-        TEXT,
-        "max_epochs, early_stopping, asha, diverged, out_of_memory, error or interrupted; "
-        "null while it runs",
-    ),
-    nullable("error", TEXT, "traceback of a trial that failed"),
-    Column("epochs", INT32, "epochs trained"),
-    nullable("best_epoch", INT32, "epoch of the lowest validation loss"),
-    nullable("best_validation_loss", FLOAT, "loss on the validation images at that epoch"),
-    fraction(
-        "best_validation_accuracy",
-        meaning=f"cosine accuracy at {THRESHOLD} at that epoch",
-        nullable=True,
-    ),
-    nullable("best_validation_cosine", FLOAT, "mean cosine similarity at that epoch"),
-    nullable("start_sec", SECONDS, "process free (or created) to first batch", "s"),
-    nullable("reused_process", BOOL, "whether the process had run a trial before"),
-    Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
-    nullable("epoch_sec", SECONDS, "median epoch: training and validation", "s"),
-    nullable("images_per_sec", FLOAT, "median over epochs, training only", "1/s"),
-    nullable("peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"),
-    nullable("device", TEXT, "what it trained on"),
-    nullable("precision", TEXT, "float32, tf32 or bfloat16"),
-    nullable("compiled", BOOL, "whether it trained through torch.compile"),
-    nullable("threads", INT32, "CPU threads per worker"),
-    nullable(
-        "perceptual_batch",
-        INT32,
-        "images of one pass through VGG16, halved whenever memory ran out; null without it",
-    ),
-    nullable("host", TEXT, "machine it ran on"),
-    Column(
-        "restarts", INT32, "times it went on from a checkpoint after its process died or a --resume"
-    ),
-    Column("started_at", MOMENT, "first start"),
-    nullable("ended_at", MOMENT, "end"),
-    nullable("checkpoint", TEXT, "directory of its last checkpoint"),
-    nullable(
-        "damaged_checkpoint",
-        TEXT,
-        "directory of the last checkpoint that was found damaged: the one before it was used",
-    ),
-)
-
-EPOCHS = (
-    RUN,
-    TRIAL,
-    Column("epoch", INT32, "from 1"),
-    Column("train_loss", FLOAT, "the trial's loss over the epoch"),
-    Column("validation_loss", FLOAT, "the trial's loss after the epoch"),
-    fraction(
-        "validation_accuracy", meaning=f"fraction of the validation images at cosine ≥ {THRESHOLD}"
-    ),
-    Column("validation_cosine", FLOAT, "mean cosine similarity"),
-    Column("train_sec", SECONDS, "training", "s"),
-    Column("validation_sec", SECONDS, "validation", "s"),
-    Column("images_per_sec", FLOAT, "training", "1/s"),
-    Column("reported_at", MOMENT, "when the search heard of it"),
-)
-
-ACCURACY = (
-    RUN,
-    Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
-    Column("kind", TEXT, "trial, floor or ceiling"),
-    nullable("trial", INT32, "for a trial: its number"),
-    nullable("repeat_of", INT32, "for a repeat with another seed: the finalist"),
-    nullable("parameters", INT64, "numbers that were trained"),
-    Column("split", TEXT, "test, or validation"),
-    Column("images", INT64, "how many"),
-    Column("threshold", FLOAT, "cosine similarity to reach"),
-    fraction("share", meaning="fraction of the images that reach it"),
-    Column("trainings", INT32, "for a finalist: it and its repeats; for the rest 1"),
-    fraction("share_mean", meaning="mean of that fraction over those trainings"),
-    fraction("share_std", meaning="their standard deviation (n − 1)", nullable=True),
-    Column("cosine_mean", FLOAT, "mean cosine similarity"),
-    Column("mse", FLOAT, "mean squared error"),
-    Column("psnr_db", FLOAT, "mean over images of the peak signal-to-noise ratio", "dB"),
-    Column("ssim", FLOAT, "mean structural similarity, Wang et al. 2004"),
-)
-
-SAMPLES = (
-    RUN,
-    Column("subject", TEXT, "`trial 7`"),
-    TRIAL,
-    Column("image", INT32, "index within the test split"),
-    Column("cosine", FLOAT, "cosine similarity of output and truth"),
-    Column("rank", INT32, "place of that among all test images, from 0 for the lowest"),
-    Column("input", PNG, "32 × 32 RGB, as PNG"),
-    Column("truth", PNG, "28 × 28 grey, as PNG"),
-    Column("output", PNG, "28 × 28 grey, clipped to [0, 1], as PNG"),
-)
-
-TIMINGS = (
-    RUN,
-    Column(
-        "session", INT32, "measurements of one session were made together; only these are compared"
-    ),
-    Column("subject", TEXT, "who was timed, for a finalist `trial 7` and its variants"),
-    Column(
-        "kind",
-        TEXT,
-        "pipeline, matrix, peer, trial, untrained, own; study: quoted from the reference study",
-    ),
-    nullable("model", TEXT, "for a network: its name"),
-    nullable("trial", INT32, "for a finalist: the trial"),
-    Column("engine", TEXT, "who ran it: torchvision, eager, torch.compile, ONNX Runtime, …"),
-    nullable(
-        "precision", TEXT, "number format of the computation: uint8, float32, tf32 or bfloat16"
-    ),
-    nullable("memory_format", TEXT, "contiguous or channels_last"),
-    Column("device", TEXT, "cpu or cuda"),
-    nullable(
-        "batch_size",
-        INT32,
-        "images a call; torchvision gets a single one without a batch dimension",
-    ),
-    nullable("pass", INT32, "from 1; passes of the same number were measured in the same round"),
-    Column("images", INT64, "images in a pass: whole batches"),
-    nullable(
-        "device_sec",
-        SECONDS,
-        "a pass over inputs that lie on the device as the subject wants them",
-        "s",
-    ),
-    Column("end_to_end_sec", SECONDS, "a pass from uint8 to float32, both in host memory", "s"),
-    nullable("repeats", INT32, "passes timed as one, so that the clock costs below 0.1 %"),
-    nullable("warm_up_passes", INT32, "untimed passes before the first"),
-    nullable("settled", BOOL, "whether the last three of them agreed within 5 %"),
-    nullable("first_call_sec", SECONDS, "first batch of this size, compilation included", "s"),
-    nullable("limit_sec", SECONDS, "least time for a pass by the rates in this row", "s"),
-    nullable("matrix_gflops", FLOAT, "measured rate of a large matrix product", "GFLOP/s"),
-    nullable("bandwidth_gb_per_sec", FLOAT, "measured rate of copying a large buffer", "GB/s"),
-    nullable(
-        "max_difference",
-        FLOAT,
-        "largest of its outputs for the first 1,000 images from what it should compute",
-    ),
-    nullable("compared_with", TEXT, "what that is: the pipeline, or the network in eager float32"),
-    fraction(
-        "share_95",
-        meaning=f"images at cosine ≥ {THRESHOLD} to the pipeline's float32 output",
-        nullable=True,
-    ),
-    fraction("share_99", meaning=f"images at cosine ≥ {STRICT_THRESHOLD} to it", nullable=True),
-    nullable("verdict", TEXT, "of the series: valid, warning or invalid; null until its last pass"),
-    nullable("reason", TEXT, "of the verdict, and what to change"),
-    nullable(
-        "other_load", FLOAT, "cores that other work kept busy; counted in 10 ms: take the mean"
-    ),
-    nullable("throttled", BOOL, "whether heat or power lowered a clock during the pass"),
-    nullable("device_gaps", BOOL, "whether `device_sec` contains waiting for the host"),
-    nullable("gpu_processes", INT32, "other processes on the GPU"),
-    nullable("cpu_clock_mhz", FLOAT, "the processor's clock after the pass", "MHz"),
-    nullable("gpu_clock_mhz", FLOAT, "the GPU's clock after the pass", "MHz"),
-    nullable("energy_j", FLOAT, "drawn by the GPU for a pass, measured once over 0.5 s", "J"),
-    nullable("power_w", FLOAT, "that energy by the wall-clock time of its pass", "W"),
-    nullable("peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"),
-    nullable("threads", INT32, "CPU threads"),
-    nullable("cores", INT32, "CPU cores that the process could use"),
-    nullable("cpu_model", TEXT, "processor"),
-    nullable("gpu_model", TEXT, "graphics processor"),
-    nullable("driver", TEXT, "its driver's version"),
-    nullable("versions", TEXT, "of Python, torch and the rest, as JSON"),
-    nullable("commit", TEXT, "git commit of the code"),
-    nullable("dirty", BOOL, "whether the code differed from that commit"),
-    nullable("host", TEXT, "machine"),
-    nullable("seed", INT64, "from which the order of the series was drawn"),
-    nullable("measured_at", MOMENT, "end of the pass"),
-)
-
-CARDS = (
-    RUN,
-    Column("subject", TEXT, "a subject of the timings table that has weights"),
-    Column("parameters", INT64, "numbers that training adjusts"),
-    Column(
-        "flops_per_image",
-        INT64,
-        "2 per multiplication and addition in matrix products and convolutions",
-    ),
-    Column("bytes_per_image", INT64, "read as uint8 and written as float32", "B"),
-    Column("weight_bytes", INT64, "all weights", "B"),
-    Column(
-        "receptive_height", INT32, "input rows that the middle output pixel depends on", "pixels"
-    ),
-    Column("receptive_width", INT32, "likewise columns", "pixels"),
-)
-
 TABLES: Mapping[str, tuple[Column, ...]] = {
-    "runs": RUNS,
-    "trials": TRIALS,
-    "epochs": EPOCHS,
-    "accuracy": ACCURACY,
-    "samples": SAMPLES,
-    "timings": TIMINGS,
-    "cards": CARDS,
+    "runs": (
+        RUN,
+        Column("status", TEXT, "running, finished, interrupted or failed"),
+        Column("model", TEXT, "network, as given to --model"),
+        Column("pipeline", TEXT, "what the network is to replace"),
+        Column("command", TEXT, "command line that started the run"),
+        Column("config", TEXT, "every setting of the search, as JSON"),
+        Column("seed", INT64, "the search's seed"),
+        Column("started_at", MOMENT, "start of the first session"),
+        nullable("ended_at", MOMENT, "end of the last session"),
+        Column("sessions", INT32, "1, and 1 more for each --resume"),
+        nullable("commit", TEXT, "git commit of the code"),
+        nullable("dirty", BOOL, "whether the code differed from that commit"),
+        Column("versions", TEXT, "of Python, torch, ray and the rest, as JSON"),
+        Column("host", TEXT, "machine that the driver ran on"),
+        Column("cpu_model", TEXT, "its processor"),
+        Column("cpu_count", INT32, "cores in the cluster"),
+        nullable("gpu_model", TEXT, "graphics processor of the cluster"),
+        Column("gpu_count", INT32, "graphics processors in the cluster"),
+        Column("node_count", INT32, "machines in the cluster"),
+        Column("memory_gib", FLOAT, "memory in the cluster", "GiB"),
+        Column("data", TEXT, "image set"),
+        Column("train_images", INT64, "training images used"),
+        Column("validation_images", INT64, "validation images"),
+        Column("test_images", INT64, "test images"),
+        Column("train_fingerprint", TEXT, "SHA-256 of the training pixels used"),
+        Column("validation_fingerprint", TEXT, "SHA-256 of the validation pixels"),
+        Column("test_fingerprint", TEXT, "SHA-256 of the test pixels"),
+    ),
+    "trials": (
+        RUN,
+        TRIAL,
+        nullable("repeat_of", INT32, "the finalist that this trial trains again, another seed"),
+        Column("model", TEXT, "network"),
+        Column("loss", TEXT, "what was minimised: mse or perceptual"),
+        *(
+            Column(p.name, INT32 if p.kind is int else FLOAT, p.meaning, p.unit, p.optional)
+            for p in HYPERPARAMETERS.values()
+        ),
+        Column("seed", INT64, "the trial's own seed"),
+        nullable(
+            "stop_reason",
+            TEXT,
+            "max_epochs, early_stopping, asha, diverged, out_of_memory, error or interrupted; "
+            "null while it runs",
+        ),
+        nullable("error", TEXT, "traceback of a trial that failed"),
+        Column("epochs", INT32, "epochs trained"),
+        nullable("best_epoch", INT32, "epoch of the lowest validation loss"),
+        nullable("best_validation_loss", FLOAT, "loss on the validation images at that epoch"),
+        fraction(
+            "best_validation_accuracy",
+            meaning=f"cosine accuracy at {THRESHOLD} at that epoch",
+            nullable=True,
+        ),
+        nullable("best_validation_cosine", FLOAT, "mean cosine similarity at that epoch"),
+        nullable("start_sec", SECONDS, "process free (or created) to first batch", "s"),
+        nullable("reused_process", BOOL, "whether the process had run a trial before"),
+        Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
+        nullable("epoch_sec", SECONDS, "median epoch: training and validation", "s"),
+        nullable("images_per_sec", FLOAT, "median over epochs, training only", "1/s"),
+        nullable(
+            "peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"
+        ),
+        nullable("device", TEXT, "what it trained on"),
+        nullable("precision", TEXT, "float32, tf32 or bfloat16"),
+        nullable("compiled", BOOL, "whether it trained through torch.compile"),
+        nullable("threads", INT32, "CPU threads per worker"),
+        nullable(
+            "perceptual_batch",
+            INT32,
+            "images of one pass through VGG16, halved whenever memory ran out; null without it",
+        ),
+        nullable("host", TEXT, "machine it ran on"),
+        Column(
+            "restarts",
+            INT32,
+            "times it went on from a checkpoint after its process died or a --resume",
+        ),
+        Column("started_at", MOMENT, "first start"),
+        nullable("ended_at", MOMENT, "end"),
+        nullable("checkpoint", TEXT, "directory of its last checkpoint"),
+        nullable(
+            "damaged_checkpoint",
+            TEXT,
+            "directory of the last checkpoint that was found damaged: the one before it was used",
+        ),
+    ),
+    "epochs": (
+        RUN,
+        TRIAL,
+        Column("epoch", INT32, "from 1"),
+        Column("train_loss", FLOAT, "the trial's loss over the epoch"),
+        Column("validation_loss", FLOAT, "the trial's loss after the epoch"),
+        fraction(
+            "validation_accuracy",
+            meaning=f"fraction of the validation images at cosine ≥ {THRESHOLD}",
+        ),
+        Column("validation_cosine", FLOAT, "mean cosine similarity"),
+        Column("train_sec", SECONDS, "training", "s"),
+        Column("validation_sec", SECONDS, "validation", "s"),
+        Column("images_per_sec", FLOAT, "training", "1/s"),
+        Column("reported_at", MOMENT, "when the search heard of it"),
+    ),
+    "accuracy": (
+        RUN,
+        Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
+        Column("kind", TEXT, "trial, floor or ceiling"),
+        nullable("trial", INT32, "for a trial: its number"),
+        nullable("repeat_of", INT32, "for a repeat with another seed: the finalist"),
+        nullable("parameters", INT64, "numbers that were trained"),
+        Column("split", TEXT, "test, or validation"),
+        Column("images", INT64, "how many"),
+        Column("threshold", FLOAT, "cosine similarity to reach"),
+        fraction("share", meaning="fraction of the images that reach it"),
+        Column("trainings", INT32, "for a finalist: it and its repeats; for the rest 1"),
+        fraction("share_mean", meaning="mean of that fraction over those trainings"),
+        fraction("share_std", meaning="their standard deviation (n − 1)", nullable=True),
+        Column("cosine_mean", FLOAT, "mean cosine similarity"),
+        Column("mse", FLOAT, "mean squared error"),
+        Column("psnr_db", FLOAT, "mean over images of the peak signal-to-noise ratio", "dB"),
+        Column("ssim", FLOAT, "mean structural similarity, Wang et al. 2004"),
+    ),
+    "samples": (
+        RUN,
+        Column("subject", TEXT, "`trial 7`"),
+        TRIAL,
+        Column("image", INT32, "index within the test split"),
+        Column("cosine", FLOAT, "cosine similarity of output and truth"),
+        Column("rank", INT32, "place of that among all test images, from 0 for the lowest"),
+        Column("input", PNG, "32 × 32 RGB, as PNG"),
+        Column("truth", PNG, "28 × 28 grey, as PNG"),
+        Column("output", PNG, "28 × 28 grey, clipped to [0, 1], as PNG"),
+    ),
+    "timings": (
+        RUN,
+        Column(
+            "session",
+            INT32,
+            "measurements of one session were made together; only these are compared",
+        ),
+        Column("subject", TEXT, "who was timed, for a finalist `trial 7` and its variants"),
+        Column(
+            "kind",
+            TEXT,
+            "pipeline, matrix, peer, trial, untrained, own; study: quoted from the reference study",
+        ),
+        nullable("model", TEXT, "for a network: its name"),
+        nullable("trial", INT32, "for a finalist: the trial"),
+        Column("engine", TEXT, "who ran it: torchvision, eager, torch.compile, ONNX Runtime, …"),
+        nullable(
+            "precision", TEXT, "number format of the computation: uint8, float32, tf32 or bfloat16"
+        ),
+        nullable("memory_format", TEXT, "contiguous or channels_last"),
+        Column("device", TEXT, "cpu or cuda"),
+        nullable(
+            "batch_size",
+            INT32,
+            "images a call; torchvision gets a single one without a batch dimension",
+        ),
+        nullable(
+            "pass", INT32, "from 1; passes of the same number were measured in the same round"
+        ),
+        Column("images", INT64, "images in a pass: whole batches"),
+        nullable(
+            "device_sec",
+            SECONDS,
+            "a pass over inputs that lie on the device as the subject wants them",
+            "s",
+        ),
+        Column("end_to_end_sec", SECONDS, "a pass from uint8 to float32, both in host memory", "s"),
+        nullable("repeats", INT32, "passes timed as one, so that the clock costs below 0.1 %"),
+        nullable("warm_up_passes", INT32, "untimed passes before the first"),
+        nullable("settled", BOOL, "whether the last three of them agreed within 5 %"),
+        nullable("first_call_sec", SECONDS, "first batch of this size, compilation included", "s"),
+        nullable("limit_sec", SECONDS, "least time for a pass by the rates in this row", "s"),
+        nullable("matrix_gflops", FLOAT, "measured rate of a large matrix product", "GFLOP/s"),
+        nullable("bandwidth_gb_per_sec", FLOAT, "measured rate of copying a large buffer", "GB/s"),
+        nullable(
+            "max_difference",
+            FLOAT,
+            "largest of its outputs for the first 1,000 images from what it should compute",
+        ),
+        nullable(
+            "compared_with", TEXT, "what that is: the pipeline, or the network in eager float32"
+        ),
+        fraction(
+            "share_95",
+            meaning=f"images at cosine ≥ {THRESHOLD} to the pipeline's float32 output",
+            nullable=True,
+        ),
+        fraction("share_99", meaning=f"images at cosine ≥ {STRICT_THRESHOLD} to it", nullable=True),
+        nullable(
+            "verdict", TEXT, "of the series: valid, warning or invalid; null until its last pass"
+        ),
+        nullable("reason", TEXT, "of the verdict, and what to change"),
+        nullable(
+            "other_load", FLOAT, "cores that other work kept busy; counted in 10 ms: take the mean"
+        ),
+        nullable("throttled", BOOL, "whether heat or power lowered a clock during the pass"),
+        nullable("device_gaps", BOOL, "whether `device_sec` contains waiting for the host"),
+        nullable("gpu_processes", INT32, "other processes on the GPU"),
+        nullable("cpu_clock_mhz", FLOAT, "the processor's clock after the pass", "MHz"),
+        nullable("gpu_clock_mhz", FLOAT, "the GPU's clock after the pass", "MHz"),
+        nullable("energy_j", FLOAT, "drawn by the GPU for a pass, measured once over 0.5 s", "J"),
+        nullable("power_w", FLOAT, "that energy by the wall-clock time of its pass", "W"),
+        nullable(
+            "peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"
+        ),
+        nullable("threads", INT32, "CPU threads"),
+        nullable("cores", INT32, "CPU cores that the process could use"),
+        nullable("cpu_model", TEXT, "processor"),
+        nullable("gpu_model", TEXT, "graphics processor"),
+        nullable("driver", TEXT, "its driver's version"),
+        nullable("versions", TEXT, "of Python, torch and the rest, as JSON"),
+        nullable("commit", TEXT, "git commit of the code"),
+        nullable("dirty", BOOL, "whether the code differed from that commit"),
+        nullable("host", TEXT, "machine"),
+        nullable("seed", INT64, "from which the order of the series was drawn"),
+        nullable("measured_at", MOMENT, "end of the pass"),
+    ),
+    "cards": (
+        RUN,
+        Column("subject", TEXT, "a subject of the timings table that has weights"),
+        Column("parameters", INT64, "numbers that training adjusts"),
+        Column(
+            "flops_per_image",
+            INT64,
+            "2 per multiplication and addition in matrix products and convolutions",
+        ),
+        Column("bytes_per_image", INT64, "read as uint8 and written as float32", "B"),
+        Column("weight_bytes", INT64, "all weights", "B"),
+        Column(
+            "receptive_height",
+            INT32,
+            "input rows that the middle output pixel depends on",
+            "pixels",
+        ),
+        Column("receptive_width", INT32, "likewise columns", "pixels"),
+    ),
 }
 
+# The columns that tell a run's rows of a table apart
 KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": (),
     "trials": ("trial",),
@@ -308,7 +312,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "timings": ("session", "subject", "device", "batch_size", "pass"),
     "cards": ("subject",),
 }
-"""The columns that tell a run's rows of a table apart."""
 
 
 @cache

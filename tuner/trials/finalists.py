@@ -7,7 +7,7 @@ from typing import Any
 import ray
 import torch
 
-from analysis.quality.accuracy import Subject, evaluate, sample_rows, with_repeats
+from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
 from trainables.atomic_write import atomic_write
@@ -90,16 +90,16 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     network.load_state_dict(weights)
     device = test.images.device
     run = EndToEnd(network, find(config.model).defaults.slice_size(device)).eval().to(device)
-    subject = Subject(
-        name=f"trial {row['trial']}",
+    measured = Measured(
+        subject=f"trial {row['trial']}",
         kind="trial",
         trial=row["trial"],
         repeat_of=row["repeat_of"],
         parameters=parameter_count(network),
     )
 
-    rows, cosines = evaluate(subject, run, "test", test)
-    return Evaluated(weights, rows, sample_rows(subject, run, test, cosines))
+    rows, cosines = evaluate(measured, run, "test", test)
+    return Evaluated(weights, rows, sample_rows(measured, run, test, cosines))
 
 
 def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> None:
@@ -129,7 +129,7 @@ def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
     rows = []
     for kind, subjects in kinds.items():
         for name, run in subjects.items():
-            rows += evaluate(Subject(name, kind), run, "test", test)[0]
+            rows += evaluate(Measured(name, kind), run, "test", test)[0]
     return rows
 
 

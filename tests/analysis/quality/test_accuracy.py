@@ -15,7 +15,7 @@ from torch import Tensor
 from analysis.quality.accuracy import (
     BATCH,
     SAMPLE_COUNT,
-    Subject,
+    Measured,
     evaluate,
     sample_indices,
     sample_rows,
@@ -25,7 +25,7 @@ from analysis.tables.files import publish, read
 from trainables.data.examples import Examples
 from trainables.thresholds import THRESHOLDS
 
-TRIAL = Subject("trial 7", "trial", trial=7, parameters=42)
+TRIAL = Measured("trial 7", "trial", trial=7, parameters=42)
 
 
 def examples(count: int) -> Examples:
@@ -161,7 +161,7 @@ def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images_f
         return torch.full((len(images), 1, 28, 28), 0.5)
 
     first = sample_rows(TRIAL, bright, data, cosines)
-    second = sample_rows(Subject("trial 8", "trial", trial=8), dim, data, cosines)
+    second = sample_rows(Measured("trial 8", "trial", trial=8), dim, data, cosines)
     for rows in (first, second):
         assert {row["image"] for row in rows} > set(sample_indices(200))
     for row in first:

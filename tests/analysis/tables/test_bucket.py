@@ -12,7 +12,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 from analysis.console import Console
 from analysis.report.__main__ import main as report
 from analysis.tables import bucket as buckets
-from analysis.tables.bucket import Bucket, Sending, TakenError, follow, local_directory
+from analysis.tables.bucket import Bucket, TakenError, follow, local_directory, sending
 from analysis.tables.files import publish, rows_of
 from tests.analysis.collecting import count, epochs, search
 from tests.analysis.conftest import put
@@ -165,7 +165,7 @@ def test_a_bucket_that_is_away_for_a_while_gets_everything_when_it_is_back(
     host, port = server.get_host_and_port()
     address = f"{address.partition('?')[0]}?scheme=http&endpoint_override={host}:{port}"
     here = Bucket(address)
-    with Sending(here, "fc", Console()):
+    with sending(address, "fc", Console()):
         search(here.copy)
         until(lambda: Bucket(address).fetch() == 0)
         server.stop()
@@ -186,7 +186,7 @@ def test_nothing_is_sent_once_another_process_has_the_run(address: str, bucket: 
     def taken() -> None:
         raise TakenError("by another")
 
-    with pytest.raises(TakenError, match="by another"), Sending(here, "fc", Console(), taken):
+    with pytest.raises(TakenError, match="by another"), sending(address, "fc", Console(), taken):
         pass
     assert objects(bucket) == {}
 
@@ -197,13 +197,13 @@ def test_a_bucket_that_stays_away_is_told_with_where_everything_lies(
     monkeypatch.setattr(buckets, "CLOSE_SEC", 0.0)
     here = Bucket(address)
 
-    def refuse(run: str, confirm: Callable[[], None]) -> int:
+    def refuse(self: Bucket, run: str, confirm: Callable[[], None]) -> int:
         raise OSError("503")
 
-    monkeypatch.setattr(here, "send", refuse)
+    monkeypatch.setattr(Bucket, "send", refuse)
     with (
         pytest.raises(OSError, match=rf"takes nothing \(503\); all of it lies in {here.copy}"),
-        Sending(here, "fc", Console()),
+        sending(address, "fc", Console()),
     ):
         pass
 
