@@ -13,14 +13,14 @@ def atomic_write(
 ) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the place of `path` when the block ends.
 
-    Whoever reads `path` meanwhile sees the old file or the new one. When the block raises, `path` is
-    untouched and nothing is left beside it. A process that is killed leaves the file that it was
+    Whoever reads `path` meanwhile sees the old file or the new one. When the block raises, `path`
+    is untouched and nothing is left beside it. A process that is killed leaves the file that it was
     writing; the next writer of `path` writes over that.
 
     Args:
         path: The file to write. Directories above it are made.
-        many_writers: Whether other processes may write the same file now. Each then writes to a file
-            of its own, and the last to finish is read; what a killed one left stays.
+        many_writers: Whether other processes may write the same file now. Each then writes to a
+            file of its own, and the last to finish is read; what a killed one left stays.
         keep_same: Leave `path` as it is, with its time, where the new file has the same bytes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The floors and the ceiling beside every accuracy: what networks should and what they can reach."""
+"""The floors and the ceiling beside every accuracy: what networks should and can reach."""
 
 from collections.abc import Callable
 

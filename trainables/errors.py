@@ -9,8 +9,8 @@ RUNS_LISTED = 10
 class UsageError(ValueError):
     """A person's mistake: one sentence that says what was asked, what there is, and what to type.
 
-    A command prints it after `error: ` and ends with exit status 2. Whatever else is raised is a bug
-    of this project or a fault of the machine, and is never shown as a mistake.
+    A command prints it after `error: ` and ends with exit status 2. Whatever else is raised is a
+    bug of this project or a fault of the machine, and is never shown as a mistake.
     """
 
 

@@ -1,8 +1,8 @@
 """A trained network as one file that runs without this project: ONNX, or a program of torch.export.
 
     python -m trainables.export RUN --to onnx
-    python -m trainables.export results/networks/run=RUN/trial-0003.safetensors --to torch --out net.pt2
-    python -m trainables.export RUN --storage s3://BUCKET/PATH     # RUN.onnx in the current directory
+    python -m trainables.export results/networks/run=RUN/best.safetensors --to torch --out net.pt2
+    python -m trainables.export RUN --storage s3://BUCKET/PATH   # RUN.onnx in this directory
 
 The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28)
 float32 in [0, 1], for any N. It is checked against the network itself before it gets its name. Exit
@@ -49,8 +49,8 @@ def export(network: nn.Module, to: str, path: Path) -> float:
         The largest difference of an output from the network's own.
 
     Raises:
-        UsageError: The packages for it are missing, PyTorch can't trace the network, or the exported
-            network computes something else.
+        UsageError: The packages for it are missing, PyTorch can't trace the network, or the
+            exported network computes something else.
     """
     module = EndToEnd(network.cpu()).eval()
     with atomic_write(path) as aside:
@@ -111,7 +111,7 @@ def _onnx_package(name: str) -> Any:
 
 
 def _loaded(path: Path) -> Exported:
-    """Load the file as a function that raises UsageError in one line, whatever the runtime raises."""
+    """Load the file as a function that raises UsageError, whatever the runtime raises."""
     exported = load_exported(path)
 
     def run(images: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _weights(run: str, storage: str, fetched: Path) -> Path:
-    """Find the weights file that is meant; one in a bucket is brought into the directory `fetched`."""
+    """Find the weights file that is meant; one in a bucket is brought into `fetched`."""
     if run.endswith(WEIGHTS):
         return Path(run)
     if storage.startswith(BUCKET):

@@ -40,7 +40,7 @@ class Hyperparameter:
         return format(value, self.style)
 
     def broken_limit(self, value: float) -> str:
-        """Return the limit that a value breaks, as in `> 0`; an empty string for one that makes sense."""
+        """Return the limit that a value breaks, as in `> 0`; empty where it makes sense."""
         if not (value > self.low or (self.low_included and value == self.low)):
             return f"{'≥' if self.low_included else '>'} {self.low:g}"
         if not (value < self.high or (self.high_included and value == self.high)):

@@ -1,11 +1,11 @@
-"""Where an epoch's time goes, and which share of the machine's matrix rate a network reaches.
+"""Where an epoch's time goes, and how near to the machine's matrix rate a network comes.
 
     python -m trainables.profile --model cnn
     python -m trainables.profile --model cnn --loss perceptual --perceptual-size 64
 
-Images, targets and VGG16's weights are random, since the time does not depend on their values. Epochs are timed in
-pairs, one left alone and one part by part, which shows what the timing itself costs. Exit status: 0, 2 for a mistake on
-the command line, 130 after Ctrl-C.
+Images, targets and VGG16's weights are random, since the time does not depend on their values.
+Epochs are timed in pairs, one left alone and one part by part, which shows what the timing itself
+costs. Exit status: 0, 2 for a mistake on the command line, 130 after Ctrl-C.
 """
 
 import argparse
@@ -17,22 +17,23 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.command_line import prog
-from trainables.losses.loss_settings import LOSSES, Perceptual
+from trainables.command_line import command, prog
+from trainables.data.examples import VALIDATION_PER_TRAIN
+from trainables.errors import UsageError
+from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
 from trainables.networks.registry import find
+from trainables.settings_fields import flag
 from trainables.training import random_inputs
 from trainables.training.epoch_timer import time_epochs
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.matrix_rate import matrix_gflops
 from trainables.training.precision import PRECISIONS, Precision
 
-EPOCH_SEC = 1.5  # of an epoch at the full matrix rate, where --images leaves the choice
+EPOCH_SEC = 1.5
+"""Length of an epoch at the full matrix rate, where --images leaves the choice."""
 FEWEST = 4  # images then: one pass through VGG16 on a CPU
-MOST = {
-    "cpu": 16_384,
-    "cuda": 45_000,
-}  # small networks are far from that rate; on a GPU CIFAR-10's training split
-VALIDATION_PER_TRAIN = 1 / 9  # as in a search
+# Small networks are far from that rate; on a GPU as many as CIFAR-10's training split has
+MOST = {"cpu": 16_384, "cuda": 45_000}
 PARTED, ALONE = "epoch, part by part", "epoch, left alone"
 GPU_NOTE = (
     "Each part was waited for; left alone nothing is, and CUDA graphs are used where they can be."
@@ -42,33 +43,43 @@ COUNTED = 2  # images; batch normalisation does not take one alone
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Of an epoch: training and validation."""
+    """Where the time of an epoch, training and validation, goes.
+
+    Attributes:
+        part_sec: Seconds of the parts of the timed epoch with the median duration: `PARTS` and
+            `REST` of `epoch_timer`, which add up to that epoch.
+        epoch_sec: Median of the epochs left alone.
+        images: How many are trained on.
+        flops: 2 per multiplication and addition of matrix products and convolutions, forward and
+            backward.
+        precision: What most of those are done in.
+        matrix_gflops: What a matrix product in that precision with the same threads reaches at
+            best, in 10⁹ FLOPs a second.
+    """
 
     part_sec: dict[str, float]
-    """Of the timed epoch with the median duration: `clock.PARTS` and `clock.REST`, which add up to that epoch."""
     epoch_sec: float
-    """Median of the epochs left alone."""
     images: int
-    """That are trained on."""
     flops: int
-    """2 per multiplication and addition of matrix products and convolutions, forward and backward."""
     precision: str
-    """In which most of those are done."""
     matrix_gflops: float
-    """What a matrix product in that precision with the same threads reaches at best, in 10⁹ FLOPs a second."""
 
     @property
     def gflops(self) -> float:
-        """What an epoch left alone reaches, in 10⁹ FLOPs a second."""
+        """10⁹ FLOPs a second that an epoch left alone reaches."""
         return self.flops / self.epoch_sec / 1e9
 
 
 def measure(
     config: TrainingConfig, *, images: int | None, epochs: int, device: torch.device
 ) -> Profile:
-    """Profile a training on so many images; None: as many as take a few seconds.
+    """Profile a training; prints a line before what takes long.
 
-    Prints a line before what takes long.
+    Args:
+        config: What is trained, and how.
+        images: How many are trained on; None takes as many as take a few seconds.
+        epochs: How many are timed whole, and as many part by part.
+        device: Where to train.
     """
     vgg = random_inputs.vgg16() if config.loss == "perceptual" else None
     few = random_inputs.examples(COUNTED)
@@ -91,27 +102,28 @@ def measure(
         images=len(train),
         flops=train_flops * len(train) + validation_flops * len(validation),
         precision=precision.name,
-        matrix_gflops=max(
-            rate, matrix_gflops(device, precision.name)
-        ),  # again: the machine may have been busy
+        # Again, since the machine may have been busy before
+        matrix_gflops=max(rate, matrix_gflops(device, precision.name)),
     )
 
 
 def flops_per_image(training: Training) -> tuple[int, int]:
-    """Of training, forward and backward, and of validation; counted over all its images, without an update."""
+    """Count the FLOPs of training, forward and backward, and of validation. Nothing is updated."""
     count = len(training.train)
     training.network.train()
     with FlopCounterMode(display=False) as trained:
         training.gradients.of(training.train, torch.arange(count, device=training.device), count)
     with FlopCounterMode(display=False) as validated:
         training._validate()
-    return trained.get_total_flops() // count, validated.get_total_flops() // len(
-        training.validation
-    )
+    validation_flops = validated.get_total_flops() // len(training.validation)
+    return trained.get_total_flops() // count, validation_flops
 
 
 def fitting_images(image_sec: float, device: torch.device) -> int:
-    """For epochs of about EPOCH_SEC; a power of two, so that a noisy machine mostly gives the same number again."""
+    """Return how many images make epochs of about EPOCH_SEC, where one takes `image_sec`.
+
+    A power of two, so that a noisy machine mostly gives the same number again.
+    """
     most, count = MOST[device.type], int(EPOCH_SEC / image_sec)
     return most if count >= most else max(FEWEST, 1 << count.bit_length() >> 1)
 
@@ -121,7 +133,7 @@ def _of_most_products(training: Training) -> Precision:
 
 
 def lines(profile: Profile, device: torch.device) -> list[str]:
-    """What is printed of it."""
+    """Return what is printed of a profile."""
     parted_sec = sum(profile.part_sec.values())
     rows = {**profile.part_sec, PARTED: parted_sec, ALONE: profile.epoch_sec}
     threads = f" on {torch.get_num_threads()} threads" if device.type == "cpu" else ""
@@ -136,20 +148,14 @@ def lines(profile: Profile, device: torch.device) -> list[str]:
     ]
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`; the exit status."""
+    """Run the command with `arguments`; returns the exit status."""
     options = parser().parse_args(arguments)
-    try:
-        config, device = _config(options), _device(options.device)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config, device = _config(options), _device(options.device)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    try:
-        profile = measure(config, images=options.images, epochs=options.epochs, device=device)
-    except KeyboardInterrupt:
-        return 130
+    profile = measure(config, images=options.images, epochs=options.epochs, device=device)
     print("\n".join(lines(profile, device)))
     return 0
 
@@ -193,18 +199,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> TrainingConfig:
-    """Raises ValueError where an option makes no sense."""
+    """Return the training that is profiled. Raises UsageError where an option makes no sense."""
     for name in ("images", "batch_size", "threads", "epochs"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but is {value}")
+            raise UsageError(f"{flag(name)} must be at least 1, but is {value}")
+    if options.perceptual_size < SMALLEST:
+        raise UsageError(
+            f"--perceptual-size ≥ {SMALLEST} must hold, but got {options.perceptual_size}"
+        )
     defaults = find(options.model).defaults
     return TrainingConfig(
         model=options.model,
         learning_rate=min(defaults.learning_rate),
-        dropout=sum(defaults.dropout) / 2
-        if defaults.dropout
-        else 0.0,  # a search draws zero next to never
+        # Not zero, which a search draws next to never
+        dropout=sum(defaults.dropout) / 2 if defaults.dropout else 0.0,
         max_epochs=1,
         seed=0,
         batch_size=options.batch_size or defaults.batch_size,
@@ -215,10 +224,10 @@ def _config(options: argparse.Namespace) -> TrainingConfig:
 
 
 def _device(name: str) -> torch.device:
-    """Raises ValueError where there is none of that name."""
+    """Return the device of that name. Raises UsageError where there is none."""
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise ValueError(
+        raise UsageError(
             "--device cuda: PyTorch finds no CUDA device here; give --device cpu or leave it out"
         )
     return torch.device(name if name != "auto" else "cuda" if has_gpu else "cpu")

@@ -200,7 +200,7 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
         (["--batch-size", "-1"], "--batch-size must be at least 1, but is -1"),
         (["--threads", "0"], "--threads must be at least 1, but is 0"),
         (["--epochs", "0"], "--epochs must be at least 1, but is 0"),
-        (["--loss", "perceptual", "--perceptual-size", "8"], "size ≥ 32 must hold, but got 8"),
+        (["--perceptual-size", "8"], "--perceptual-size ≥ 32 must hold, but got 8"),
         (["--device", "cuda"], "--device cuda: PyTorch finds no CUDA device here"),
     ],
 )

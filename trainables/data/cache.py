@@ -1,4 +1,4 @@
-"""The cache directory: decoded image sets, written whole or not at all, by one process at a time."""
+"""The cache: downloads and decoded images, written whole or not at all."""
 
 import hashlib
 import shutil
@@ -23,7 +23,7 @@ Decoded = tuple[Tensor, Tensor]
 
 @contextmanager
 def new_directory(target: Path) -> Iterator[Path | None]:
-    """Yield a directory beside `target` to fill; it takes the place of `target` when the block ends.
+    """Yield a directory to fill beside `target`, whose place it takes when the block ends.
 
     Of several processes one does the work: the others wait, and get None.
     """
@@ -42,7 +42,7 @@ def new_directory(target: Path) -> Iterator[Path | None]:
 
 @contextmanager
 def connect_timeout() -> Iterator[None]:
-    """Give up connecting after CONNECT_SEC, or a network that swallows packets holds a search up for minutes."""
+    """Give up connecting after CONNECT_SEC: some networks swallow packets for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SEC)
     try:
@@ -52,7 +52,7 @@ def connect_timeout() -> Iterator[None]:
 
 
 def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:
-    """Return the (train, test) images of a source, decoded on the first call and read back on later ones.
+    """Return the (train, test) images of a source, decoded once and then read back.
 
     A cache that can't be written is no reason to stop: the images are then decoded each time.
 

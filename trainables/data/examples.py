@@ -1,4 +1,4 @@
-"""Images with their targets: the one container in which they go from a source to whatever uses them."""
+"""Images with their targets: the one container in which they go from a source to their users."""
 
 import hashlib
 from dataclasses import dataclass, field, replace

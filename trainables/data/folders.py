@@ -1,4 +1,4 @@
-"""Image sets from a directory: Hugging Face's parquet schema, or image files of any size."""
+"""Images from a directory: parquet files, or image files of any size."""
 
 import hashlib
 import io
@@ -11,22 +11,23 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from trainables.data.cache import decoded_once
+from trainables.data.parquet import encoded_images
 from trainables.errors import UsageError
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-TEST_SHARE = 1 / 6  # as in CIFAR-10
-COLUMNS = ("img", "image")  # the names that Hugging Face's image sets use
+TEST_FRACTION = 1 / 6  # as in CIFAR-10
 
 
 def load(directory: Path) -> tuple[Tensor, Tensor]:
-    """Train and test (N, 3, 32, 32) uint8 from `directory`, decoded once and then read from the cache.
+    """Return training and test images of a directory, each (N, 3, 32, 32) uint8.
 
-    Raises UsageError when it holds neither both parquet files nor two image files.
+    They are decoded once and then read from the cache. Raises UsageError where the directory holds
+    neither both parquet files nor two image files.
     """
-    parquet = [directory / "train.parquet", directory / "test.parquet"]
-    if all(path.is_file() for path in parquet):
-        source = " ".join(_sha256(path) for path in parquet)
-        return decoded_once(source, lambda: (_read_parquet(parquet[0]), _read_parquet(parquet[1])))
+    both = [directory / "train.parquet", directory / "test.parquet"]
+    if all(path.is_file() for path in both):
+        source = " ".join(_sha256(path) for path in both)
+        return decoded_once(source, lambda: (_from_parquet(both[0]), _from_parquet(both[1])))
     train, test = _image_files(directory)
     if not train or not test:
         raise UsageError(
@@ -42,33 +43,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_parquet(path: Path) -> Tensor:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-        column = next((name for name in COLUMNS if name in names), None)
-        if column is None:
-            raise UsageError(
-                f"{path} has the columns {', '.join(names)}: one must be named img or image"
-            )
-        encoded = pq.read_table(path, columns=[column])[column].combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path} can't be read as parquet: {error}") from error
-    if (
-        not pa.types.is_struct(encoded.type)
-        or encoded.type.get_field_index("bytes") < 0
-        or not len(encoded)
-    ):
-        raise UsageError(
-            f"{path}: column {column} must hold a struct with a field `bytes`, one per image"
-        )
-    return _decode(encoded.field("bytes").to_pylist(), where=str(path))
+def _from_parquet(path: Path) -> Tensor:
+    return _decode(encoded_images(path), where=str(path))
 
 
 def _image_files(directory: Path) -> tuple[list[Path], list[Path]]:
-    """The files under train/ and test/ if both are there, else every sixth by the hash of its name."""
+    """List those under train/ and test/ if both are there; else every sixth, by its hash, tests."""
     files = sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES)
     splits = [
         [p for p in files if p.relative_to(directory).parts[0] == part]
@@ -79,7 +59,7 @@ def _image_files(directory: Path) -> tuple[list[Path], list[Path]]:
     by_hash = sorted(
         files, key=lambda p: hashlib.sha256(str(p.relative_to(directory)).encode()).digest()
     )
-    held_out = round(len(files) * TEST_SHARE) or 1
+    held_out = round(len(files) * TEST_FRACTION) or 1
     return by_hash[held_out:], by_hash[:held_out]
 
 
@@ -106,6 +86,6 @@ def _decode_one(source: Path | bytes, row: int, where: str) -> np.ndarray:
             if rgb.size != (32, 32):
                 rgb = ImageOps.fit(rgb, (32, 32), Image.Resampling.LANCZOS)
             return np.asarray(rgb)
-    except (OSError, ValueError, TypeError, AttributeError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         name = f"{where}, row {row}" if where else str(source)
         raise UsageError(f"{name} can't be read as an image: {error}") from error

@@ -11,7 +11,7 @@ from trainables.errors import UsageError, first_line
 from trainables.pipelines.study import reference
 from trainables.pipelines.targets import make_targets
 
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search
 
 
@@ -48,7 +48,7 @@ def hold_out(name: str, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Te
 
     Returns training, validation and test images. Raises UsageError where one would be left without.
     """
-    held_out = max(1, round(len(train) * VALIDATION_SHARE))
+    held_out = max(1, round(len(train) * VALIDATION_FRACTION))
     if len(train) <= held_out:
         raise UsageError(f"{name} has {len(train)} training images: give at least 2")
     generator = torch.Generator().manual_seed(SHUFFLE_SEED)

@@ -1,4 +1,4 @@
-"""What a training may minimise: the mean squared error, or that with a perceptual part. Settings only, no PyTorch."""
+"""What a training may minimise: mean squared error, or that with a perceptual part. No PyTorch."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from trainables.losses.vgg16 import CONVOLUTIONS
 
 LOSSES = ("mse", "perceptual")
-SMALLEST = 32  # pixels: four poolings leave 2 × 2 of them
+SMALLEST = 32  # pixels of a side: four poolings leave 2 × 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class Perceptual:
         known = ", ".join(map(str, CONVOLUTIONS))
         if not self.layers:
             raise ValueError(
-                f"layers must name at least one convolution of VGG16, but got none: choose from {known}"
+                f"layers must name at least one convolution of VGG16, but got none: "
+                f"choose from {known}"
             )
         for layer in self.layers:
             if layer not in CONVOLUTIONS:
@@ -47,7 +48,8 @@ class Perceptual:
     def _check_weights(self) -> None:
         if len(self.layer_weights) != len(self.layers):
             raise ValueError(
-                f"layer_weights must be as many as layers, {len(self.layers)}, but got {len(self.layer_weights)}"
+                f"layer_weights must be as many as layers, {len(self.layers)}, "
+                f"but got {len(self.layer_weights)}"
             )
         for name, weights in (
             ("layer_weights", self.layer_weights),

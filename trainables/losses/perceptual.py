@@ -1,6 +1,7 @@
-"""The losses, computed: the mean squared error, and the distances between VGG16's activations beside it.
+"""The losses, computed: mean squared error, and distances between VGG16's activations beside it.
 
-Each gives the sum over images, so that a worker's share can be divided by the size of the whole batch.
+Each gives the sum over images, so that a worker's shard can be divided by the size of the whole
+batch.
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,21 @@ PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound f
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The sum over images (N, 1, 28, 28) of each one's mean squared error."""
+    """Return the sum over images (N, 1, 28, 28) of each one's mean squared error."""
     return mse_loss(outputs, targets, reduction="sum") / targets[0].numel()
 
 
 class PerceptualLoss:
-    """The sum over images of `mse_weight` × squared error + Σ weight × |activations' difference|² / C·H·W.
+    """Sum over images of `mse_weight` × squared error + Σ weight × |activations apart|² / C·H·W.
 
-    Raises ValueError where the weights end before the last layer that is asked for.
+    Args:
+        settings: Layers, weights and the size to which images are enlarged.
+        vgg: The convolutions' weights.
+        precision: In bfloat16, differences are multiplied in it.
+        device: Where outputs and targets will be.
+
+    Raises:
+        ValueError: The weights end before the last layer that is asked for.
     """
 
     def __init__(
@@ -38,16 +46,16 @@ class PerceptualLoss:
         self.precision = precision
         self.batch = max(1, PASS_PIXELS.get(device.type, PASS_PIXELS["cuda"]) // settings.size**2)
         """Images of one pass through VGG16; halved for good whenever memory runs out."""
-        weights = {
-            layer: w
-            for layer, w in zip(settings.layers, settings.layer_weights, strict=True)
-            if w > 0
-        }
-        self._convolutions = _convolutions(vgg, weights, precision, device)
+        weights = zip(settings.layers, settings.layer_weights, strict=True)
+        positive = {layer: weight for layer, weight in weights if weight > 0}
+        self._convolutions = _convolutions(vgg, positive, precision, device)
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """A number in float32 from (N, 1, 28, 28) float32 each; differentiable once, towards the outputs."""
+        """Return a number in float32 from (N, 1, 28, 28) float32 each.
+
+        It can be differentiated once, towards the outputs.
+        """
         targets = targets.detach()
         loss = self.settings.mse_weight * squared_error(outputs, targets)
         if self._convolutions:
@@ -57,9 +65,10 @@ class PerceptualLoss:
     def in_passes(
         self, outputs: Tensor, targets: Tensor, *, differentiate: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The activations' part of the loss, and its gradient towards the outputs if asked for.
+        """Return the activations' part of the loss, and its gradient if asked for.
 
-        Each pass gives its gradient before the next one starts, so that one pass's activations are in memory.
+        Each pass gives its gradient before the next one starts, so that only one pass's activations
+        are in memory.
         """
         while True:
             try:
@@ -69,12 +78,11 @@ class PerceptualLoss:
             except (RuntimeError, MemoryError) as error:
                 if not is_short_of_memory(error) or min(self.batch, len(outputs)) == 1:
                     raise
-            # here and not above, where the error still holds what the pass had in memory
+            # Here and not above, where the error still holds what the pass had in memory
             self.batch = min(self.batch, len(outputs)) // 2
+        total = torch.stack([value for value, _ in passes]).sum()
         gradients = [gradient for _, gradient in passes if gradient is not None]
-        return torch.stack([value for value, _ in passes]).sum(), torch.cat(
-            gradients
-        ) if gradients else None
+        return total, torch.cat(gradients) if gradients else None
 
     def _one_pass(
         self, outputs: Tensor, targets: Tensor, *, differentiate: bool
@@ -87,12 +95,14 @@ class PerceptualLoss:
         return distance.detach(), gradient
 
     def _distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The targets' activations go through the layers, and beside them the outputs' difference from them.
+        """Sum the weighted distances between the activations of outputs and targets.
 
-        Convolutions are linear: what they make of the outputs is what they make of the targets plus what they make
-        of the difference. So few digits are few of the difference, which is small where a network is good, while
-        the digits of two large activations would cancel in it. The targets are in float32, which a GPU may round to
-        TF32: in bfloat16 neighbours would tie in a pooling, and the difference would pick among them.
+        The targets go through the layers, and beside them the outputs' difference from them.
+        Convolutions are linear: what they make of the outputs is what they make of the targets plus
+        what they make of the difference. So few digits are few of the difference, which is small
+        where a network is good; of two large activations they would cancel. The targets are in
+        float32, which a GPU may round to TF32: in bfloat16 neighbours would tie in a pooling, and
+        the difference would pick among them.
         """
         total = torch.zeros((), device=outputs.device)
         target = self._prepared(targets)
@@ -106,16 +116,17 @@ class PerceptualLoss:
                     difference, convolution.weight / difference[0].numel()
                 )
             output = target + difference
-            if (
-                convolution.pooled
-            ):  # before its ReLU, which gives the same for a quarter of the work
+            if convolution.pooled:  # before its ReLU: the same for a quarter of the work
                 output, target = max_pool2d(output, 2), max_pool2d(target, 2)
             target = target.relu_()
             difference = _RectifiedLess.apply(output, target)
         return total
 
     def _prepared(self, grey: Tensor) -> Tensor:
-        """Enlarged, (N, 2, size, size): the grey channel, centred, and the one that says where the image is."""
+        """Enlarge images (N, 1, 28, 28) to (N, 2, size, size).
+
+        The channels are grey, centred, and ones, which show where padding begins.
+        """
         side = self.settings.size
         enlarged = interpolate(
             grey - self._centre, (side, side), mode="bilinear", align_corners=False
@@ -141,7 +152,7 @@ class _InPasses(torch.autograd.Function):
 
 
 class _SquaredDistance(torch.autograd.Function):
-    """A float32 sum whatever the difference's format; its factor is not rounded to that format either."""
+    """Sum of squares times a factor, both in float32 whatever the difference's format."""
 
     @staticmethod
     def forward(ctx: Any, difference: Tensor, factor: float) -> Tensor:
@@ -157,7 +168,10 @@ class _SquaredDistance(torch.autograd.Function):
 
 
 class _RectifiedLess(torch.autograd.Function):
-    """ReLU of the outputs' activations, in place, less the targets'. It keeps a byte of each; ReLU would keep four."""
+    """ReLU of the outputs' activations, in place, less the targets' own.
+
+    It keeps a byte of each for the gradient, where ReLU would keep four.
+    """
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, rectified_target: Tensor) -> Tensor:
@@ -173,18 +187,24 @@ class _RectifiedLess(torch.autograd.Function):
 
 @dataclass(frozen=True, eq=False)
 class _Convolution:
-    """One layer; frozen, since its tensors ask for no gradients."""
+    """A layer of VGG16, whose tensors ask for no gradients.
 
-    kernel: Tensor  # (out, in, 3, 3), in the format in which differences are multiplied
-    target_kernel: Tensor  # the same in float32
+    Attributes:
+        kernel: (out, in, 3, 3), in the format in which differences are multiplied.
+        target_kernel: The same in float32.
+        bias: (out,).
+        pooled: Whether a pooling follows the layer.
+        weight: How much its distances count in the loss; 0 for not at all.
+    """
+
+    kernel: Tensor
+    target_kernel: Tensor
     bias: Tensor
     pooled: bool
-    """Whether a pooling follows it."""
     weight: float
-    """Of its term in the loss; 0 for none."""
 
     def of_difference(self, difference: Tensor) -> Tensor:
-        """In the kernel's format."""
+        """Convolve a difference, in the kernel's format."""
         return conv2d(difference.to(self.kernel.dtype), self.kernel, padding=1)
 
     def of_target(self, target: Tensor) -> Tensor:
@@ -194,15 +214,15 @@ class _Convolution:
 def _convolutions(
     vgg: Vgg16, weights: dict[int, float], precision: Precision, device: torch.device
 ) -> list[_Convolution]:
-    """The layers up to the last that has a weight."""
+    """Make the layers up to the last that has a weight."""
     dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
     tensors = dict(vgg.tensors)
     layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
     missing = [layer for layer in layers if f"features.{layer}.weight" not in tensors]
     if missing:
         raise ValueError(
-            f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded without layer "
-            f"{missing[0]}: load them with through={layers[-1]}"
+            f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded "
+            f"without layer {missing[0]}: load them with through={layers[-1]}"
         )
     if layers:
         tensors["features.0.weight"] = _for_grey(tensors["features.0.weight"], vgg.normalisation)
@@ -210,7 +230,7 @@ def _convolutions(
     def convolution(layer: int, after: int | None) -> _Convolution:
         kernel = tensors[f"features.{layer}.weight"].to(device, memory_format=torch.channels_last)
         return _Convolution(
-            # the first layer, 0.6 % of the work, in float32: it looks for small differences
+            # The first layer, 0.6 % of the work, in float32: it looks for small differences
             kernel=kernel.to(dtype) if layer else kernel,
             target_kernel=kernel,
             bias=tensors[f"features.{layer}.bias"].to(device),
@@ -222,11 +242,11 @@ def _convolutions(
 
 
 def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:
-    """The first kernel for a grey channel less the mean of `normalisation.mean`, and a channel of ones.
+    """Turn the first kernel into one for a centred grey channel and a channel of ones.
 
-    Copying grey three times and normalising are affine, so they go into the weights. Their constant part is the
-    channel of ones: PyTorch pads both with zeros, which is what a normalised image is padded with.
-    Greys are centred since bfloat16 has few digits.
+    Copying grey three times and normalising are affine, so they go into the weights. Their constant
+    part is the channel of ones: PyTorch pads both channels with zeros, as it pads a normalised
+    image. Greys are centred, by the mean of `normalisation.mean`, since bfloat16 has few digits.
     """
     mean = torch.tensor(normalisation.mean, dtype=torch.float64)
     scaled = kernel.double() / torch.tensor(normalisation.std, dtype=torch.float64).view(3, 1, 1)

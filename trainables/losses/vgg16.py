@@ -28,14 +28,14 @@ CONVOLUTIONS = {
     26: (512, 512),
     28: (512, 512),
 }
-"""Input and output channels of each 3 × 3 convolution, by its index in torchvision's `vgg16().features`."""
+"""Input and output channels of each 3 × 3 convolution, by index in torchvision's `features`."""
 POOLED = (5, 10, 17, 24)
 """Convolutions whose input is what a 2 × 2 maximum pooling gives."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is subtracted from an image's red, green and blue in [0, 1], and what that is divided by."""
+    """What is subtracted from red, green and blue in [0, 1], and what that is divided by."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -45,9 +45,10 @@ NORMALISATIONS = {
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "features": Normalisation((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
+MODELS = "https://download.pytorch.org/models"
 URLS = {
-    "IMAGENET1K_V1": "https://download.pytorch.org/models/vgg16-397923af.pth",
-    "IMAGENET1K_FEATURES": "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+    "IMAGENET1K_V1": f"{MODELS}/vgg16-397923af.pth",
+    "IMAGENET1K_FEATURES": f"{MODELS}/vgg16_features-amdegroot-88682ab5.pth",
 }
 """Files that torchvision publishes; each name ends with the first digits of the file's SHA-256."""
 PUBLISHED = tuple(URLS)
@@ -59,7 +60,7 @@ class Vgg16:
     """The convolutions' weights as plain tensors, and how their input is normalised."""
 
     tensors: dict[str, "Tensor"]
-    """features.N.weight, (out, in, 3, 3), and features.N.bias, (out,), for each convolution N; float32."""
+    """float32: features.N.weight (out, in, 3, 3) and features.N.bias (out,) of convolution N."""
     normalisation: Normalisation
     name: str
     """A published name, or the file that the weights come from."""

@@ -1,4 +1,4 @@
-"""Files with VGG16's weights: read without the classifier; the published ones fetched once into the cache.
+"""Files with VGG16's weights, read without the classifier; the published are fetched once.
 
 The classifier's 500 MB stay on the disk.
 """
@@ -38,7 +38,8 @@ def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
     """Read the convolutions up to the layer `through` as float32 tensors.
 
     Returns them by name, and the normalisation that the file's metadata names, if any. Raises
-    ValueError for what is no such file, missing names, wrong shapes and numbers that are not finite.
+    ValueError for what is no such file, missing names, wrong shapes and numbers that are not
+    finite.
     """
     shapes = _shapes(through)
     try:
@@ -110,12 +111,13 @@ def _read_safetensors(path: Path, names: Iterable[str]) -> tuple[dict[str, Tenso
 
 
 def _read_dict(path: Path) -> Any:
-    """Read a state dict but for its classifier, which is mapped in a zip file and skipped in an older one."""
+    """Read a state dict; its classifier is mapped in a zip file, skipped in an older one."""
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
             return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         file.seek(0)
-        return torch.load(_SkippingLargeReads(file), map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+        small: Any = _SkippingLargeReads(file)
+        return torch.load(small, map_location="cpu", weights_only=True)
 
 
 class _SkippingLargeReads:

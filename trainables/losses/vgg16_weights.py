@@ -1,4 +1,4 @@
-"""`load`: VGG16's convolutions from torchvision's published weights, or from a file of the person's own."""
+"""`load`: VGG16's convolutions from torchvision's published weights, or from a file."""
 
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def _load_published(name: str, asked: str | None, through: int) -> Vgg16:
     except OSError as error:
         raise UsageError(
             f"--vgg-weights {name}: it is not in the cache and could not be fetched "
-            f"({first_line(error)}); download {URLS[name]} where there is a network, bring the file "
-            f"here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
+            f"({first_line(error)}); download {URLS[name]} where there is a network, bring the "
+            f"file here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
         ) from error
     try:
         tensors, _ = read(path, through)
@@ -79,8 +79,8 @@ def _agreed(source: str, named: str | None, asked: str | None) -> str:
     """
     if named is not None and named not in NORMALISATIONS:
         raise UsageError(
-            f"--vgg-weights {source}: its metadata names the normalisation {named!r}, which is none "
-            f"of {', '.join(NORMALISATIONS)}: write one of them there"
+            f"--vgg-weights {source}: its metadata names the normalisation {named!r}, which is "
+            f"none of {', '.join(NORMALISATIONS)}: write one of them there"
         )
     if named and asked and named != asked:
         raise UsageError(
@@ -91,7 +91,7 @@ def _agreed(source: str, named: str | None, asked: str | None) -> str:
         return chosen
     raise UsageError(
         f"--vgg-weights {source}: the file does not say how its input is normalised; "
-        f"give --vgg-normalisation imagenet (mean 0.485, 0.456, 0.406, deviation 0.229, 0.224, 0.225, "
-        f"as IMAGENET1K_V1 has it) or features (mean 0.48235, 0.45882, 0.40784, values up to 255, "
-        f"as IMAGENET1K_FEATURES has it)"
+        f"give --vgg-normalisation imagenet (mean 0.485, 0.456, 0.406, "
+        f"deviation 0.229, 0.224, 0.225, as IMAGENET1K_V1 has it) or features "
+        f"(mean 0.48235, 0.45882, 0.40784, values up to 255, as IMAGENET1K_FEATURES has it)"
     )

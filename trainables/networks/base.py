@@ -28,7 +28,7 @@ class Defaults:
     learning_rate: Range
     """Searched log-uniformly."""
     dropout: Range | None = None
-    """Searched uniformly; None for a network without it, whose constructor then takes no argument."""
+    """Searched uniformly; None for a network without it, whose constructor takes no argument."""
     patience: tuple[int, int] = (2, 10)
     """Early-stopping patience in epochs, searched uniformly, both ends included."""
     batch_size: int = 256
@@ -46,12 +46,12 @@ class Defaults:
     gpu: Budget
 
     def slice_size(self, device: torch.device) -> int | None:
-        """Return how many images go through the network at once on a device; None for whole batches."""
+        """Return how many images go through at once on a device; None for whole batches."""
         return self.cpu_slice if device.type == "cpu" else None
 
 
 class Network(Protocol):
-    """A class of `torch.nn.Module` from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28) float32."""
+    """A class of modules from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28) float32."""
 
     defaults: ClassVar[Defaults]
 

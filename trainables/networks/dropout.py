@@ -10,9 +10,9 @@ STEPS = 2**16  # the fraction of activations that is dropped is rounded to one i
 class Dropout(nn.Dropout):
     """Zeroes a fraction `p` of the activations, anew each time, and scales the rest up.
 
-    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting". On a
-    CPU the fraction is rounded to 1/65,536, at least one of them, and the scale goes by what it then
-    is, so that the mean stays.
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting". On
+    a CPU the fraction is rounded to 1/65,536, at least one of them, and the scale goes by what it
+    then is, so that the mean stays.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -27,8 +27,8 @@ class Dropout(nn.Dropout):
 def _mask(like: Tensor, dropped: int) -> Tensor:
     """Draw a mask in the type and memory layout of `like`.
 
-    `dropped` of STEPS elements are zero, the others what keeps the mean. A draw of 64 bits is enough
-    for four elements.
+    `dropped` of STEPS elements are zero, the others what keeps the mean. A draw of 64 bits is
+    enough for four elements.
     """
     draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     draws16 = draws.view(torch.int16)[: like.numel()].as_strided(like.shape, like.stride())

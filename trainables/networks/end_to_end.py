@@ -9,7 +9,7 @@ from trainables.pixels import as_float
 def as_input(
     images: Tensor, memory_format: torch.memory_format = torch.contiguous_format
 ) -> Tensor:
-    """Return images (N, 3, 32, 32) uint8 as networks take them: float32 in [0, 1], laid out as asked."""
+    """Return uint8 images (N, 3, 32, 32) as networks take them, float32, laid out as asked."""
     return as_float(images).contiguous(memory_format=memory_format)
 
 

@@ -1,4 +1,4 @@
-"""What a network can see: the input pixels that an output pixel depends on, found from gradients."""
+"""What a network sees: the input pixels that an output pixel depends on, found from gradients."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Adam without `torch.optim.Optimizer`, whose first use imports torch._dynamo: 2 s in every process.
+"""Adam without `torch.optim.Optimizer`, whose first use imports torch._dynamo, which takes 2 s.
 
 The update itself is PyTorch's own fused kernel, so the numbers are those of
 `torch.optim.Adam(fused=True)`.

@@ -1,4 +1,4 @@
-"""CUDA graphs: a small network's step is a hundred launches, fewer of which a CPU makes than a GPU could do.
+"""CUDA graphs: a CPU makes a small network's hundred launches more slowly than a GPU does them.
 
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """

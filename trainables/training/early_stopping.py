@@ -1,4 +1,4 @@
-"""The two early-stopping criteria: `best` counts epochs since the best, `window` looks back so many."""
+"""The two early-stopping criteria: `best` counts epochs since the best, `window` looks back."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def best(losses: list[float], patience: int) -> bool:
 
 
 def window(losses: list[float], patience: int) -> bool:
-    """Tell whether the lowest loss since is not MIN_IMPROVEMENT below that `patience` epochs ago."""
+    """Tell whether no loss since is MIN_IMPROVEMENT below that of `patience` epochs ago."""
     if len(losses) <= patience:
         return False
     return losses[-patience - 1] - min(losses[-patience:]) < MIN_IMPROVEMENT

@@ -1,4 +1,4 @@
-"""A training's epochs timed from outside, whole or part by part: nothing in the training knows of it."""
+"""A training's epochs timed from outside, whole or part by part; the training does not know."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,8 @@ REST = "the rest"
 class EpochTimer:
     """A context in which the parts of a training's epochs are timed.
 
-    Methods are replaced on the training's own objects and put back at the end. On a GPU each part is
-    waited for, and no CUDA graph is used, since nothing within one can be timed.
+    Methods are replaced on the training's own objects and put back at the end. On a GPU each part
+    is waited for, and no CUDA graph is used, since nothing within one can be timed.
     """
 
     def __init__(self, training: Training) -> None:

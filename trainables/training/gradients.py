@@ -1,4 +1,4 @@
-"""A batch's loss and gradients: read from the set on the device, and on a CPU in slices that its cache holds."""
+"""A batch's loss and gradients, taken on a CPU in slices that its cache holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Gradients:
     slice: int | None = None
     """Images that go through the network at once; None takes a batch whole."""
     compiled: bool = False
-    """Whether slices (or batches) of the full size go through what torch.compile makes of the network."""
+    """Whether slices (or batches) of the full size go through torch.compile's network."""
     full_size: int = 0
     """Images of those; others would be compiled anew each, for some seconds."""
 

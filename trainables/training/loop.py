@@ -1,7 +1,8 @@
 """The training loop: one record per epoch, and a state that goes on exactly where it was saved.
 
-All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state needs
-no generator's insides, and a resumed training gives the numbers of one that was never interrupted.
+All randomness of an epoch is seeded from the trial's seed and the epoch's number. So the state
+needs no generator's insides, and a resumed training gives the numbers of one that was never
+interrupted.
 """
 
 import math
@@ -77,7 +78,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch gave. Its losses are means over the images of the loss that is trained with."""
+    """What one epoch gave. Its losses are means, over images, of what is trained with."""
 
     epoch: int  # from 1
     train_loss: float
@@ -102,8 +103,8 @@ class Training:
         vgg: What the perceptual loss needs.
 
     Raises:
-        ValueError: The loss is perceptual, and `vgg` is missing or ends before a layer that is asked
-            for.
+        ValueError: The loss is perceptual, and `vgg` is missing or ends before a layer that is
+            asked for.
     """
 
     def __init__(
@@ -161,11 +162,11 @@ class Training:
 
     @property
     def graph_problem(self) -> str:
-        """Why steps could not be recorded as a CUDA graph; empty where they could or none is tried."""
+        """Why steps could not be recorded as a CUDA graph; empty where they were or need not be."""
         return self.graph.problem if self.graph else ""
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train on from where the state is; yields each epoch's record, the last with a stop reason."""
+        """Train on from the state; yields each epoch's record, the last with a stop reason."""
         while not (self.history and self.history[-1].stop_reason):
             yield self._next_epoch()
 

@@ -12,8 +12,8 @@ TRIES = 5
 def matrix_gflops(device: torch.device, precision: str) -> float:
     """Measure a square matrix product: 10⁹ FLOPs a second, 2 for each multiplication and addition.
 
-    Takes about a second. A precision that is neither bfloat16 nor float32 counts as float32, which a
-    GPU multiplies as `Precision.set_products` has left it.
+    Takes about a second. A precision that is neither bfloat16 nor float32 counts as float32, which
+    a GPU multiplies as `Precision.set_products` has left it.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     size = MATRIX_SIZE[device.type]

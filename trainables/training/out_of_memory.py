@@ -1,4 +1,4 @@
-"""How errors for want of memory are known: PyTorch, the system and CUDA's libraries each word theirs."""
+"""How errors for want of memory are known; each library words its own."""
 
 import torch
 

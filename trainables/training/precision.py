@@ -36,7 +36,7 @@ class Precision:
 
     @contextmanager
     def tf32_convolutions(self) -> Iterator[None]:
-        """Let a GPU round what it convolves in float32 to TF32, unless everything is to be float32."""
+        """Let a GPU round what it convolves in float32 to TF32, unless all is to be float32."""
         before = torch.backends.cudnn.allow_tf32
         torch.backends.cudnn.allow_tf32 = self.name != "float32"
         try:

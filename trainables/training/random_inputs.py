@@ -1,4 +1,4 @@
-"""Random images, targets and weights of VGG16: the time that they take depends on none of their values."""
+"""Random images, targets and VGG16 weights: the time they take does not depend on values."""
 
 import torch
 
@@ -16,7 +16,7 @@ def examples(count: int) -> Examples:
 
 
 def vgg16() -> Vgg16:
-    """Make weights under which activations neither grow nor fade from layer to layer (He et al. 2015)."""
+    """Make weights under which activations neither grow nor fade (He et al. 2015)."""
     tensors = {}
     for layer, (into, out) in CONVOLUTIONS.items():
         tensors[f"features.{layer}.weight"] = torch.randn(out, into, 3, 3) * (2 / (9 * into)) ** 0.5

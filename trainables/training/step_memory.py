@@ -21,7 +21,7 @@ class StepMemory:
     """Bytes of a GPU's memory that one training took."""
 
     fraction: float
-    """Share of the GPU with which it ran: as asked, else 1; infinite where a whole GPU was too small."""
+    """Share of the GPU with which it ran: as asked, else 1; infinite where one is too small."""
     allocated_bytes: int
     """The most that tensors took."""
     reserved_bytes: int

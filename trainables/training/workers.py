@@ -17,7 +17,7 @@ class Workers:
     count: int = 1
 
     def shard(self, batch: Tensor) -> Tensor:
-        """Return this worker's part along the first dimension; those of all workers make the whole."""
+        """Return this worker's part along the first dimension; all workers' make the whole."""
         return batch if self.count == 1 else batch[self.rank :: self.count]
 
     def add_up(self, tensors: list[Tensor]) -> list[Tensor]:
