@@ -1,4 +1,4 @@
-"""What may stand on one axis: names of data sets and machines, and a series for each kind that must not be pooled."""
+"""What may stand on one axis: names of data sets and machines, and series that must not be pooled."""
 
 from collections import Counter
 from pathlib import PurePath
@@ -9,112 +9,105 @@ import pandas as pd
 from analysis.tables.ranking import NEVER_BEST
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
+STATES = {**dict.fromkeys(NEVER_BEST, "failed"), "asha": "ASHA"}
+STATES |= {"running": "running", "interrupted": "interrupted"}  # all others have finished
 
 
 def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
-    """A name for the images of a split, by run: the same name exactly where the pixels are the same.
+    """Return a name for the images of a split, by run: the same exactly where the pixels are.
 
-    `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not enough either, with
-    the start of their fingerprint.
+    It is `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not
+    enough either, with the start of their fingerprint.
     """
-    prints = list(
-        zip(runs[f"{split}_fingerprint"].astype(str), runs.pipeline.astype(str), strict=True)
-    )
-    counts = dict(zip(prints, runs[f"{split}_images"], strict=True))
+    fingerprints = runs[f"{split}_fingerprint"].astype(str)
+    pixels = list(zip(fingerprints, runs.pipeline.astype(str), strict=True))
+    counts = dict(zip(pixels, runs[f"{split}_images"], strict=True))
     names: dict[tuple[str, str], str] = {}
-    for pixels, data in zip(prints, runs.data.astype(str), strict=True):
-        names.setdefault(pixels, PurePath(data).name or data)
-    for told in ("{count:,} images", "{fingerprint}, {pipeline}"):
+    for key, data in zip(pixels, runs.data.astype(str), strict=True):
+        names.setdefault(key, PurePath(data).name or data)
+    for more in ("{count:,} images", "{fingerprint}, {pipeline}"):
         sharing = Counter(names.values())
-        for pixels, name in names.items():
+        for key, name in names.items():
             if sharing[name] > 1:
-                fingerprint, pipeline = pixels
-                more = told.format(
-                    count=counts[pixels], fingerprint=fingerprint[:SHORT], pipeline=pipeline
+                fingerprint, pipeline = key[0][:SHORT], key[1]
+                told_apart = more.format(
+                    count=counts[key], fingerprint=fingerprint, pipeline=pipeline
                 )
-                names[pixels] = f"{name}, {more}"
-    return pd.Series(
-        [names[pixels] for pixels in prints], runs.run.astype(str).to_numpy(), dtype=object
-    )
+                names[key] = f"{name}, {told_apart}"
+    return pd.Series([names[key] for key in pixels], runs.run.astype(str), dtype=object)
 
 
 def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The trials of the search, repeats of finalists left out, with columns `data_name`, `series`, `ending`, `state`.
+    """Return the trials of searches, without repeats of finalists, as charts take them.
 
-    Trials of one `series` have the same network, loss, training and validation images, so that their losses compare.
+    Trials of one `series` have the same network, loss, training and validation images, so that
+    their losses compare.
+
+    Returns:
+        The rows with the columns `data_name`, `series`, `ending` and `state` beside their own.
     """
-    shown = trials[trials.repeat_of.isna()].copy()
-    shown["run"] = shown.run.astype(str)
+    shown = trials[trials.repeat_of.isna()].astype({"run": str})
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
-    shown["series"] = _network(shown.model, shown.loss) + _where_several(shown.data_name)
-    training = (
-        shown.run.map(_training_images(runs)).astype(object).fillna("unknown images to train on")
-    )
+    shown["series"] = _network(shown.model, shown.loss)
+    if shown.data_name.nunique() > 1:
+        shown["series"] += " on " + shown.data_name
+    training = shown.run.map(_training_images(runs)).astype(object)
+    training = training.fillna("unknown images to train on")
     ambiguous = training.groupby(shown.series).transform("nunique") > 1
     shown["series"] = shown.series.where(~ambiguous, shown.series + ", " + training)
     shown["ending"] = shown.stop_reason.fillna("running").astype(str)
-    shown["state"] = shown.ending.map({ending: _state(ending) for ending in shown.ending.unique()})
+    shown["state"] = shown.ending.map(lambda ending: STATES.get(ending, "finished"))
     return shown
 
 
 def machines(timings: pd.DataFrame) -> pd.DataFrame:
-    """One row per measurement (run and session), newest first, with its `label`, `hardware` and `measured_at`."""
-    passes = timings[timings["pass"].notna()]
-    passes = passes.assign(run=passes.run.astype(str))
+    """Return one row per measurement (run and session), the newest first.
+
+    Returns:
+        `run`, `session`, `measured_at`, `hardware`, `label` and what they are made of.
+    """
+    passes = timings[timings["pass"].notna()].astype({"run": str})
     found = passes.groupby(["run", "session"], sort=False).agg(
         measured_at=("measured_at", "max"), cpu=("cpu_model", "first"), threads=("threads", "first"),
         gpu=("gpu_model", "first"), host=("host", "first"),
     )  # fmt: skip
-    found = found.reset_index().sort_values(
-        ["measured_at", "run"], ascending=False, ignore_index=True
-    )
-    found["hardware"] = pd.Series(
-        [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()], dtype=str
-    )
+    newest_first = ["measured_at", "run"]
+    found = found.reset_index().sort_values(newest_first, ascending=False, ignore_index=True)
+    hardware = [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()]
+    found["hardware"] = pd.Series(hardware, dtype=str)
     moments = found.measured_at.dt.strftime("%Y-%m-%d %H:%M")
     found["label"] = found.run + " · " + moments + " · " + found.hardware
     twice = found.label.duplicated(keep=False)
-    found["label"] = found.label.where(
-        ~twice, found.label + " · session " + found.session.astype(str)
-    )
+    session = " · session " + found.session.astype(str)
+    found["label"] = found.label.where(~twice, found.label + session)
     return found
 
 
 def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
-    """`cnn`; `cnn, perceptual` for another loss than the mean squared error, and beside that `cnn, mse`.
+    """Name networks: `cnn`, or `cnn, perceptual` for another loss than the mean squared error.
 
-    Of a class path its class if unique.
+    Where a network was trained with both, also `cnn, mse`. A class path is its class if unique.
     """
-    classes = {model: model.rpartition(":")[2] for model in models.astype(str).unique()}
+    models = models.astype(str)
+    classes = {model: model.rpartition(":")[2] for model in models.unique()}
     sharing = Counter(classes.values())
     names = {model: name if sharing[name] == 1 else model for model, name in classes.items()}
-    plain = (losses == "mse") & (losses.groupby(models.astype(str)).transform("nunique") == 1)
-    return models.astype(str).map(names).astype(object) + (", " + losses.astype(object)).where(
-        ~plain, ""
-    )
+    plain = (losses == "mse") & (losses.groupby(models).transform("nunique") == 1)
+    loss = (", " + losses.astype(object)).where(~plain, "")
+    return models.map(names).astype(object) + loss
 
 
 def _training_images(runs: pd.DataFrame) -> dict[str, str]:
-    """By run how many images trained, with the start of their fingerprint where two sets have one size."""
-    prints = dict(zip(runs.train_fingerprint.astype(str), runs.train_images, strict=True))
-    sharing = Counter(prints.values())
-    names = {
-        pixels: f"{count:,} to train on" + (f" ({pixels[:SHORT]})" if sharing[count] > 1 else "")
-        for pixels, count in prints.items()
-    }
-    return dict(
-        zip(runs.run.astype(str), runs.train_fingerprint.astype(str).map(names), strict=True)
-    )
-
-
-def _where_several(names: pd.Series) -> pd.Series | str:
-    return " on " + names if names.nunique() > 1 else ""
-
-
-def _state(ending: str) -> str:
-    if ending in NEVER_BEST:
-        return "failed"
-    return {"asha": "ASHA", "running": ending, "interrupted": ending}.get(ending, "finished")
+    """Say by run how many images trained; sets of one size have the start of their fingerprint."""
+    counts = dict(zip(runs.train_fingerprint.astype(str), runs.train_images, strict=True))
+    sharing = Counter(counts.values())
+    names = {}
+    for run, fingerprint in zip(runs.run.astype(str), runs.train_fingerprint, strict=True):
+        count = counts[str(fingerprint)]
+        names[run] = f"{count:,} to train on"
+        if sharing[count] > 1:
+            names[run] += f" ({str(fingerprint)[:SHORT]})"
+    return names
 
 
 def _hardware(cpu: Any, threads: Any, gpu: Any) -> str:

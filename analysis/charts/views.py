@@ -1,4 +1,4 @@
-"""From tables to what charts take: best so far, learning curves, accuracy beside baselines, image grids, times."""
+"""From tables to what charts take: best so far, accuracy beside baselines, image grids, times."""
 
 import base64
 import io
@@ -15,15 +15,22 @@ CURVES = 100  # trials whose learning curves are drawn
 BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
+SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs"]
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
-    """The lowest loss after each trial of a run: `run`, `series`, `trial`, `best`, up to the run's last trial."""
+    """Return the lowest loss after each trial that improved on it, and after the run's last trial.
+
+    Args:
+        trials: As `labelled` returns them, of any number of runs.
+
+    Returns:
+        `run`, `series`, `trial` and `best`.
+    """
     by = ["run", "series"]
     candidates = ranked_frame(trials).sort_values([*by, "trial"])
-    steps = candidates.assign(best=candidates.groupby(by).best_validation_loss.cummin())[
-        [*by, "trial", "best"]
-    ]
+    lowest = candidates.groupby(by).best_validation_loss.cummin()
+    steps = candidates.assign(best=lowest)[[*by, "trial", "best"]]
     ends = steps.groupby(by, as_index=False).last()
     ends["trial"] = ends.run.map(trials.groupby("run").trial.max())
     changes = steps[steps.best != steps.groupby(by).best.shift()]
@@ -33,7 +40,12 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def bests(trials: pd.DataFrame, among: pd.Series | None = None) -> pd.DataFrame:
-    """The best trial of each series, the best of all first; `among`: where that is true."""
+    """Return the best trial of each series, the best of all first.
+
+    Args:
+        trials: As `labelled` returns them.
+        among: One flag per trial, for those that may be chosen.
+    """
     ranking = ranked_frame(trials)
     if among is not None:
         ranking = ranking[among[ranking.index]]
@@ -41,19 +53,26 @@ def bests(trials: pd.DataFrame, among: pd.Series | None = None) -> pd.DataFrame:
 
 
 def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most `count` trials, or one of each series: the best of every series in turn, those without a loss last."""
+    """Return at most `count` trials, or one of each series.
+
+    They are the best of every series in turn, those without a loss last.
+    """
     if len(trials) <= count:
         return trials
     places = frame_objective(trials).groupby(trials.series).rank(method="first", na_option="bottom")
-    return trials.loc[
-        places.sort_values(kind="stable").index[: max(count, trials.series.nunique())]
-    ]
+    kept = max(count, trials.series.nunique())
+    return trials.loc[places.sort_values(kind="stable").index[:kept]]
 
 
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy of these `best` trials by threshold, with `series`, `low` and `high`."""
-    rows = accuracy[accuracy.split == "test"].assign(run=accuracy.run.astype(str))
-    rows = rows[rows.repeat_of.isna()].merge(best[["run", "trial", "series"]], on=["run", "trial"])
+    """Return the test accuracy of these trials by threshold, with `series`, `low` and `high`.
+
+    Args:
+        accuracy: Rows of the accuracy table.
+        best: `run`, `trial` and `series`.
+    """
+    rows = accuracy[(accuracy.split == "test") & accuracy.repeat_of.isna()]
+    rows = rows.astype({"run": str}).merge(best[["run", "trial", "series"]], on=["run", "trial"])
     deviation = rows.share_std.fillna(0)
     return rows.assign(
         low=(rows.share_mean - deviation).clip(0), high=(rows.share_mean + deviation).clip(upper=1)
@@ -61,7 +80,7 @@ def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 
 
 def baselines_of(accuracy: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Floors and ceiling as one run measured them."""
+    """Return floors and ceiling as one run measured them."""
     return accuracy[
         (accuracy.run == run)
         & accuracy.kind.isin(["floor", "ceiling"])
@@ -72,21 +91,30 @@ def baselines_of(accuracy: pd.DataFrame, run: str) -> pd.DataFrame:
 def image_grid(
     samples: pd.DataFrame, best: pd.DataFrame, order: str, of: str, count: int, difference: bool
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Cells and row names for `charts.quality.images`: input, pipeline, and each of the `best` trials.
+    """Return cells and row names for `charts.quality.images`: input, pipeline, and each network.
 
-    `order`: `spread` over the test split (those that all networks have first), or the `worst`, `median` or `best`
-    images of the series `of`. `difference` adds a row each: red where the network is too bright, blue where too dark.
+    Args:
+        samples: Rows of the samples table.
+        best: `run`, `trial` and `series` of the networks.
+        order: `spread` over the test split, with the images first that all networks have; or the
+            `worst`, `median` or `best` images of one series.
+        of: That series.
+        count: Images, at most.
+        difference: Whether each network gets a row more: red where it is too bright, blue where too
+            dark.
     """
-    own = samples.assign(run=samples.run.astype(str)).merge(
+    every = samples.astype({"run": str}).merge(
         best[["run", "trial", "series"]], on=["run", "trial"]
     )
-    chosen = _chosen(own, order, of, count)
-    first = own.drop_duplicates("image").set_index("image").loc[chosen]
-    cells = [_row("input", first.input, first.index), _row("pipeline", first.truth, first.index)]
+    own = every[every.series == of].drop_duplicates("image")
+    chosen = _spread(every, own, count) if order == "spread" else _by_rank(own, order, count)
+    first = every.drop_duplicates("image").set_index("image").loc[chosen]
+    cells = [_row("input", first.input, chosen), _row("pipeline", first.truth, chosen)]
     rows = ["input", "pipeline"]
-    for series in best.series[best.series.isin(own.series)]:
-        mine = own[own.series == series].drop_duplicates("image").set_index("image").reindex(chosen)
-        notes = mine.cosine.map(lambda cosine: "" if pd.isna(cosine) else f"cos {cosine:.3f}")
+    for series in best.series[best.series.isin(every.series)]:
+        mine = every[every.series == series].drop_duplicates("image").set_index("image")
+        mine = mine.reindex(chosen)
+        notes = mine.cosine.map("cos {:.3f}".format).where(mine.cosine.notna(), "")
         cells.append(_row(series, mine.output, chosen, notes))
         rows.append(series)
         if difference:
@@ -97,104 +125,93 @@ def image_grid(
 
 
 def measured(series: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Rows of `comparison.summary` with `us`, `lower` and `upper` of one measure, `end_to_end` or `device`."""
+    """Return rows of `comparison.summary` with `us`, `lower` and `upper` of one measure.
+
+    Args:
+        series: As `comparison.summary` returns them.
+        measure: `end_to_end` or `device`.
+    """
     names = {f"{measure}_us": "us", f"{measure}_lower_us": "lower", f"{measure}_upper_us": "upper"}
     return series.rename(columns=names).dropna(subset="us")
 
 
 def fronted(series: pd.DataFrame) -> pd.DataFrame:
-    """Each subject of one device at its best batch size, with `us` and `unbeaten`, for the Pareto chart."""
+    """Return each subject of one device at its best batch size, with `us` and `unbeaten`."""
     bests = comparison.best(series)
-    return measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(
-        subset="share_95"
-    )
+    bests = bests.assign(unbeaten=comparison.pareto(bests))
+    return measured(bests, "end_to_end").dropna(subset="share_95")
 
 
 def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:
-    """The study's numbers for one device, in µs an image."""
+    """Return the study's numbers for one device: `subject` and `us`, µs an image."""
     rows = timings[(timings.kind == "study") & (timings.device == device)]
-    return pd.DataFrame(
-        {"subject": rows.subject, "us": 1e6 * rows.end_to_end_sec / rows.images}
-    ).drop_duplicates()
+    us = 1e6 * rows.end_to_end_sec / rows.images
+    return pd.DataFrame({"subject": rows.subject, "us": us}).drop_duplicates()
 
 
 def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
-    """How many times as fast as torchvision each other subject is, at every batch size that both have."""
+    """Return how many times as fast as torchvision each other subject is.
+
+    Args:
+        passes: As `comparison.passes` returns them.
+        series: As `comparison.summary` returns them.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        One row for every batch size that both have, with the columns SPEEDUP.
+    """
     rows = []
-    for _, one in series[
-        (series.device == device) & ~series.subject.isin(list(TORCHVISION))
-    ].iterrows():
-        other = comparison.baseline(series, device, one.batch_size)
-        if other is not None:
-            ratio = comparison.times_faster(passes, one, other)
-            numbers = {
-                "median": ratio.median,
-                "low": ratio.low,
-                "high": ratio.high,
-                "pairs": ratio.pairs,
-            }
-            rows.append({"subject": one.subject, "batch_size": int(one.batch_size), **numbers})
-    return pd.DataFrame(
-        rows, columns=["subject", "batch_size", "median", "low", "high", "pairs"]
-    ).dropna()
-
-
-def _chosen(samples: pd.DataFrame, order: str, of: str, count: int) -> list[int]:
-    own = samples[samples.series == of].drop_duplicates("image")
-    return _spread(samples, own, count) if order == "spread" else _by_rank(own, order, count)
+    others = series[(series.device == device) & ~series.subject.isin([*TORCHVISION])]
+    for _, one in others.iterrows():
+        baseline = comparison.baseline(series, device, one.batch_size)
+        if baseline is not None:
+            ratio = comparison.times_faster(passes, one, baseline)
+            found = (ratio.median, ratio.low, ratio.high, ratio.pairs)
+            rows.append((one.subject, int(one.batch_size), *found))
+    return pd.DataFrame(rows, columns=SPEEDUP).dropna()
 
 
 def _spread(samples: pd.DataFrame, own: pd.DataFrame, count: int) -> list[int]:
-    by_image = samples.groupby("image").series.nunique()
-    shared = sorted(
-        set(own.image) & set(by_image.index[by_image == samples.series.nunique()])
-    ) or sorted(own.image)
-    places = np.linspace(0, len(shared) - 1, min(count, len(shared))).round().astype(int)
-    return [int(shared[place]) for place in places]
+    networks = samples.groupby("image").series.nunique()
+    shared = networks.index[networks == samples.series.nunique()]
+    images = own.image[own.image.isin(shared)]
+    if images.empty:
+        images = own.image
+    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [int(image) for image in images.sort_values().iloc[places]]
 
 
 def _by_rank(own: pd.DataFrame, order: str, count: int) -> list[int]:
-    places = own["rank"]
-    middle = {
-        "worst": places.min(),
-        "best": places.max(),
-        "median": (places.max() + places.min()) / 2,
-    }[order]
-    nearest = (places - middle).abs().sort_values(kind="stable").index[:count]
+    lowest, highest = own["rank"].min(), own["rank"].max()
+    middle = {"worst": lowest, "best": highest, "median": (lowest + highest) / 2}[order]
+    nearest = (own["rank"] - middle).abs().sort_values(kind="stable").index[:count]
     images: list[int] = own.loc[nearest].sort_values("cosine").image.tolist()
     return images
 
 
-def _row(name: str, pictures: object, images: object, notes: object = "") -> pd.DataFrame:
-    cells = pd.DataFrame({"image": list(pictures), "test_image": list(images)})  # type: ignore[call-overload]
+def _row(name: str, pictures: object, images: list[int], notes: object = "") -> pd.DataFrame:
+    cells = pd.DataFrame({"test_image": images})
+    cells["image"] = [data_uri(picture) for picture in pictures]  # type: ignore[attr-defined]
     cells["column"] = range(len(cells))
     cells["row"] = name
     cells["note"] = notes if isinstance(notes, str) else list(notes)  # type: ignore[call-overload]
-    cells["image"] = cells.image.map(data_uri)
     return cells
 
 
 def data_uri(png: object) -> str:
-    """A PNG for the `src` of an image; without one a blank."""
-    return (
-        "data:image/png;base64," + base64.b64encode(png).decode()
-        if isinstance(png, bytes)
-        else BLANK
-    )
+    """Return a PNG for the `src` of an image; without one a blank."""
+    if not isinstance(png, bytes):
+        return BLANK
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _difference(output: object, truth: bytes) -> bytes | None:
     if not isinstance(output, bytes):
         return None
-    first, second = (
-        np.asarray(Image.open(io.BytesIO(png)), dtype=np.int16) for png in (output, truth)
-    )
-    brighter, darker = (first - second).clip(0), (second - first).clip(0)
-    pixels = (
-        np.stack([255 - darker, 255 - brighter - darker, 255 - brighter], axis=-1)
-        .clip(0)
-        .astype(np.uint8)
-    )
+    bright, dark = (np.asarray(Image.open(io.BytesIO(p)), np.int16) for p in (output, truth))
+    brighter, darker = (bright - dark).clip(0), (dark - bright).clip(0)
+    channels = [255 - darker, 255 - brighter - darker, 255 - brighter]
     buffer = io.BytesIO()
+    pixels = np.stack(channels, axis=-1).clip(0).astype(np.uint8)
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
