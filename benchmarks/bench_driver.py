@@ -2,30 +2,63 @@
 
     python -m benchmarks.bench_driver [TRIALS] [EPOCHS]
 
-Simulated: 1,000 trials run at once and report in turn, each EPOCHS times, whatever ASHA says; the recorder, ASHA,
-the proposals and the tables on the disk are the real ones. Ray Tune's own work for a report comes on top.
+Simulated: 1,000 trials run at once and report in turn, each EPOCHS times, whatever ASHA says. The
+recorder, ASHA, the proposals and the tables on the disk are the real ones. Ray Tune's own work for
+a report comes on top.
 """
 
 import math
+import os
 import random
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from types import SimpleNamespace
 from typing import Any
+
+from ray import tune
 
 from analysis.console import Console
 from benchmarks.common import report
-from tuner.cluster.quiet import prepare_environment
+from tests.tuner.simulated_tune import Trial, simulated
+from tuner.progress.recorder import Recorder
+from tuner.progress.tracking import Tracker
+from tuner.settings import SearchConfig
+from tuner.trials.proposals import Proposals
+from tuner.trials.scheduler import Rungs
+from tuner.trials.space import Space
 
 AT_ONCE = 1000
 TENTHS = 10
 
 
-def epoch_result(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
-    """A report as `tuner.trials.trial` sends it."""
+class Undecided(Rungs):
+    """ASHA that decides and is not heard."""
+
+    def on_trial_result(self, *reported: Any) -> str:
+        """Work it out, and go on."""
+        super().on_trial_result(*reported)
+        return str(self.CONTINUE)
+
+
+class Stopwatch:
+    """Seconds from a trial's report until the driver has heard all of it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def __call__(self, what: str, trial: Trial) -> None:
+        now = time.perf_counter()
+        if what == "written":
+            self._start = now
+        else:
+            self.seconds.append(now - self._start)
+
+
+def report_of(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
+    """An epoch as `tuner.trials.trial` reports it."""
     return {
         "epoch": epoch,
         "train_loss": loss * 1.1,
@@ -35,12 +68,15 @@ def epoch_result(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
         "train_sec": 1.0,
         "validation_sec": 0.1,
         "images_per_sec": 45_000.0,
-        "stop_reason": "max_epochs" if epoch == epochs else None,
+        "stop_reason": "max_epochs" if epoch == epochs else "",
         "objective": loss,
         "device": "cpu",
         "precision": "float32",
         "precision_reason": "simulated",
+        "compiled": False,
         "threads": 1,
+        "perceptual_batch": None,
+        "fallback": "",
         "host": "here",
         "start_sec": 0.1,
         "reused_process": True,
@@ -48,67 +84,40 @@ def epoch_result(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
     }
 
 
-class Simulation:
-    """The driver's side of a search whose trials need no time."""
+def search(storage: str, trials: int, epochs: int) -> list[float]:
+    """Run all trials, AT_ONCE of them side by side; seconds of each report."""
+    config = SearchConfig(
+        model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
+    )
 
-    def __init__(self, storage: str, trials: int, epochs: int) -> None:
-        from tuner.progress.recorder import Recorder
-        from tuner.progress.tracking import Tracker
-        from tuner.settings import SearchConfig
-        from tuner.trials.proposals import Proposals
-        from tuner.trials.scheduler import Rungs
-        from tuner.trials.space import Space
+    def trial(proposal: dict[str, Any]) -> None:
+        luck = random.Random(proposal["number"])
+        for epoch in range(1, epochs + 1):
+            tune.report(report_of(epoch, math.exp(luck.gauss(-4, 1)) / epoch, epochs))
 
-        config = SearchConfig(
-            model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
-        )
-        self.proposals = Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials))
-        self.rungs = Rungs(config)
-        self.recorder = Recorder(config, Console(), Tracker())
-        self.random = random.Random(0)
-        self.epochs = epochs
-        self.seconds: list[float] = []
-
-    def start(self, number: int) -> Any:
-        """The next trial."""
-        alive = SimpleNamespace(num_failures=0)
-        config = self.proposals.suggest(str(number))
-        trial = SimpleNamespace(
-            config=config, trial_id=str(number), error_file=None, run_metadata=alive
-        )
-        self.rungs.on_trial_add(None, trial)
-        self.recorder.on_trial_start(0, [], trial)
-        return trial
-
-    def report(self, trial: Any, epoch: int) -> None:
-        """One report, timed."""
-        loss = math.exp(self.random.gauss(-4, 1)) / epoch
-        result = epoch_result(epoch, loss, self.epochs)
-        start = time.perf_counter()
-        self.rungs.on_trial_result(None, trial, result)
-        self.recorder.on_trial_result(0, [], trial, result)
-        self.seconds.append(time.perf_counter() - start)
-
-    def run(self, trials: int) -> None:
-        """All trials, AT_ONCE of them side by side."""
-        for first in range(0, trials, AT_ONCE):
-            running = [self.start(number) for number in range(first, min(first + AT_ONCE, trials))]
-            for epoch in range(1, self.epochs + 1):
-                for trial in running:
-                    self.report(trial, epoch)
-            for trial in running:
-                self.recorder.on_trial_complete(0, [], trial)
-        self.recorder.close()
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(AT_ONCE)
+    recorder = Recorder(config, Console(), Tracker())
+    with simulated(cpus=AT_ONCE) as ray:
+        ray.moment = stopwatch = Stopwatch()
+        tune.Tuner(
+            tune.with_resources(trial, {"CPU": 1}),
+            tune_config=tune.TuneConfig(
+                num_samples=trials,
+                search_alg=Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials)),
+                scheduler=Undecided(config),
+                trial_dirname_creator=lambda trial: str(trial.config["number"]),
+            ),
+            run_config=tune.RunConfig(name="s", storage_path=storage, callbacks=[recorder]),
+        ).fit()
+    recorder.close()
+    return stopwatch.seconds
 
 
 def main(trials: str = "10000", epochs: str = "20") -> None:
-    prepare_environment(verbose=False)
     with tempfile.TemporaryDirectory() as storage:
-        simulation = Simulation(storage, int(trials), int(epochs))
         start = time.perf_counter()
-        simulation.run(int(trials))
+        seconds = search(storage, int(trials), int(epochs))
         whole = time.perf_counter() - start
-    seconds = simulation.seconds
     last = seconds[-len(seconds) // TENTHS :]
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     goal = "below 5"

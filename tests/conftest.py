@@ -10,7 +10,7 @@ import pytest
 from tests.paths import SHARED_DATA
 from trainables.data.cache_dir import CACHE_VARIABLE
 
-# What processes read when they import PyTorch or Ray, this one and all that tests start: nothing above may import either.
+# Read by this process and all that tests start when they import PyTorch or Ray: nothing above may.
 # Threads that wait for each other on a busy machine take several times as long as one
 os.environ["OMP_NUM_THREADS"] = "1"
 # Clusters of a test process have a token of their own, so that none of another one is met

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def until(
-    true: Callable[[], object], otherwise: str = "it did not happen", timeout: float = 180
+    true: Callable[[], object], otherwise: str = "it did not happen", timeout: float = 600
 ) -> None:
     """Wait until it is true. Raises TimeoutError with the sentence when that takes too long."""
     end = time.monotonic() + timeout

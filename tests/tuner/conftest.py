@@ -60,10 +60,10 @@ class Command:
         return process.returncode, output
 
     def call(self, *arguments: str) -> tuple[int, str]:
-        """The command's `main` in this process: its exit status, and what it printed on both streams.
+        """The command's `main` in this process: exit status, and what it printed on both streams.
 
-        In a process of its own it takes four seconds to import everything, and as long again to start Ray. It must
-        leave nothing behind here: no handler of a signal, and no connection to a cluster.
+        A process of its own takes four seconds to import everything, and as long to start Ray.
+        It must leave nothing behind here: no signal's handler, and no connection to a cluster.
         """
         from tuner import run
 
@@ -95,7 +95,7 @@ class Command:
 
 @contextmanager
 def as_a_process(*argv: str) -> Iterator[None]:
-    """With these arguments; environment, warnings, log levels and path of modules are as before then."""
+    """These arguments; environment, warnings, log levels and paths do not outlast it."""
     loggers = {name: logging.getLogger(name) for name in logging.Logger.manager.loggerDict}
     levels = {name: logger.level for name, logger in loggers.items()}
     environment = dict(os.environ)
@@ -130,7 +130,7 @@ def command(tmp_path: Path) -> Iterator[Command]:
     for process in command.started:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.communicate()
+            process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -141,8 +141,22 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
+def both_losses(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Flags for a search over both losses, with the first layers of a VGG16 that is made up."""
+    from safetensors.torch import save_file
+
+    from tests.trainables.made_up import vgg16
+
+    weights = tmp_path_factory.mktemp("vgg") / "made-up.safetensors"
+    save_file(vgg16(through=2).tensors, weights, {"normalisation": "imagenet"})
+    layers = ("--perceptual-layers", "0", "2", "--perceptual-weights", "1", "0.5")
+    size = ("--perceptual-size", "32", "--vgg-weights", str(weights))
+    return ("--loss", "mse,perceptual", *layers, *size)
+
+
+@pytest.fixture(scope="session")
 def ray_head() -> Iterator[str]:
-    """The address of a cluster of one core, the one that in-process calls of this test process join."""
+    """The address of a cluster of one core, which in-process calls of this test process join."""
     from tests.tuner.nodes import free_port, head
 
     with head("--num-cpus=1", port=free_port()) as address:

@@ -66,6 +66,7 @@ class Gated(Separable):
             gate = Path(os.environ["GATE"])
             with (gate / "steps").open("ab") as steps:
                 steps.write(b".")
+                steps.flush()
                 number = steps.tell()
             while number > int((gate / "allowed").read_text()):
                 time.sleep(0.02)

@@ -3,8 +3,9 @@
     with simulated() as ray:
         status, output = command.call("--model", "separable", …)
 
-The command's own code runs as always, trials included: each in a thread that goes on when it is its turn. Only Ray is
-another one. What it does, and in which order, is that of Ray's `TuneController`; `test_simulated_tune.py` compares.
+The command's own code runs as always, trials included: each in a thread that goes on when it is
+its turn. Only Ray is another one. It does what Ray's `TuneController` does, in the same order;
+`test_simulated_tune.py` compares the two.
 """
 
 import itertools
@@ -66,7 +67,7 @@ class Trial:
 
 
 class Process:
-    """A trial's function in a thread, which runs only while the driver waits for what it says next."""
+    """A trial's function in a thread that runs while the driver waits for what it says next."""
 
     here = threading.local()
 
@@ -135,6 +136,9 @@ class SimulatedTuner:
         self._pending: list[Trial] = []
         self._running: list[Trial] = []
         self._iteration = 0
+        manager = SimpleNamespace(_try_start_actors=None)
+        within = SimpleNamespace(_pending_trials=self._pending, _actor_manager=manager)
+        self._seen = SimpleNamespace(_tune_controller=within)  # what a scheduler sees of Ray's
 
     def fit(self) -> None:
         """Until every trial has ended, a stopper says so, or Ctrl-C."""
@@ -161,16 +165,6 @@ class SimulatedTuner:
                 trial.process.end(SystemExit())
             self._running.clear()
         self._iteration += 1
-
-    @property
-    def _seen(self) -> Any:
-        """What a scheduler sees of Ray's controller, and of the one within it."""
-        manager = SimpleNamespace(_try_start_actors=None)
-        return SimpleNamespace(
-            _tune_controller=SimpleNamespace(
-                _pending_trials=set(self._pending), _actor_manager=manager
-            )
-        )
 
     def _propose(self) -> None:
         while not self._search_is_over and len(self._pending) < self._most_pending:
@@ -287,9 +281,9 @@ class SimulatedRay:
         self.luck = random.Random(luck)
         """Which of the running trials reports next."""
         self.moment: Callable[[str, Trial], None] = lambda what, trial: None
-        """Called when a checkpoint is `written` and when the driver has heard what is `reported`."""
+        """Called when a checkpoint is `written`, and when the driver has heard it `reported`."""
         self.doomed: set[Trial] = set()
-        """Trials whose process dies at the end of this moment; what is `written` only is then never heard of."""
+        """Trials whose process dies after this moment; what is only `written` is never heard of."""
         self.skipped_sec = 0.0
         """By how much the clock of a search's deadline goes before that of the machine."""
         self.number_of_fits = 0

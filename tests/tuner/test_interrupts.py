@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ray.tune.tune import _setup_signal_catching
 
-from tests.tuner.conftest import TINY, Command
+from tests.tuner.conftest import Command
+from tests.tuner.simulated_tune import simulated
 from tuner import interrupts
 
 
@@ -70,9 +71,13 @@ def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(
     assert "pressed" in sys.modules
 
 
-def test_a_ctrl_c_that_is_dropped_while_the_search_starts_still_ends_it(command: Command) -> None:
-    code, output = command.run("--name", "run", "--model", "deaf_network:Deaf", *TINY)
-    assert code == 130, output
+def test_a_ctrl_c_that_is_dropped_while_the_search_starts_still_ends_it(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    with simulated():
+        status, output = command.call("--name", "run", "--model", "deaf_network:Deaf", *few_images)
+    assert "deaf_network" in sys.modules
+    assert status == 130, output
     assert not (command.storage / "tables" / "trials").exists()
 
 

@@ -1,8 +1,11 @@
+"""The command: a real search with everything in it, the same simulated, and what goes wrong."""
+
 import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -10,58 +13,147 @@ import pytest
 import torch
 
 from analysis.tables.schema import TABLES, arrow_schema
-from tests.tuner.conftest import ROOT, TINY, Command
-from trainables.data import photos
+from tests.paths import ROOT
+from tests.tuner.conftest import Command
+from tests.tuner.simulated_tune import ProcessDied, Trial, simulated
+from trainables.data import loading
+from trainables.losses.loss_settings import LOSSES
+from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network, read_header
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 from trainables.thresholds import THRESHOLDS
+from tuner.storage.experiment import STATE_FILE, Experiment
+
+TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at"]
+OF_THIS_MACHINE = ["train_sec", "epoch_sec", "images_per_sec", "start_sec", "reused_process",
+                   "peak_mib", "started_at", "ended_at", "checkpoint"]  # fmt: skip
+
+
+class Finished(NamedTuple):
+    command: Command
+    output: str
+    flags: tuple[str, ...]
+
+    def table(self, name: str) -> pd.DataFrame:
+        return self.command.table(name, "run")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, str]:
-    """A search that ASHA thins out, with confirmed finalists and W&B offline."""
-    command = Command(tmp_path_factory.mktemp("finished") / "our results")
-    search = ("--model", "separable", "--samples", "6", "--max-epochs", "4", "--finalists", "2")
-    code, output = command.run(
-        "--name", "run", *search, "--confirm-seeds", "1", *TINY[:4], "--wandb", "offline"
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    ray_head: str,
+    few_images: tuple[str, ...],
+    both_losses: tuple[str, ...],
+) -> Finished:
+    """A search over both losses that ASHA thins out, with confirmed finalists and W&B offline."""
+    directory = tmp_path_factory.mktemp("finished")
+    budget = ("--images", "64", "--samples", "6", "--max-epochs", "4", "--finalists", "1")
+    flags = (
+        "--model",
+        "separable",
+        *budget,
+        "--confirm-seeds",
+        "1",
+        *both_losses,
+        *few_images[:-1],
     )
-    assert code == 0, output
-    return command, output
+    command = Command(directory / "our results")
+    status, output = command.call("--name", "run", "--address", ray_head, *flags, "offline")
+    assert status == 0, output
+    return Finished(command, output, flags)
 
 
-def test_every_table_has_its_schema(finished: tuple[Command, str]) -> None:
+def test_every_table_has_its_schema(finished: Finished) -> None:
     for table in TABLES:
-        path = finished[0].storage / "tables" / table / "run=run" / f"{table}.parquet"
+        path = finished.command.storage / "tables" / table / "run=run" / f"{table}.parquet"
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 
 
-def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(
-    finished: tuple[Command, str],
-) -> None:
-    trials = finished[0].table("trials", "run").query("repeat_of.isna()").set_index("trial")
+def test_asha_stops_a_trial_and_the_next_one_starts_on_its_process(finished: Finished) -> None:
+    trials = finished.table("trials").query("repeat_of.isna()").set_index("trial")
     assert len(trials) == 6
     stopped = trials[trials.stop_reason == "asha"]
     assert len(stopped) > 0
     assert (stopped.epochs < 4).all()
-    assert trials.reused_process.sum() >= 4
+    assert trials.reused_process.sum() == 5
     assert trials.start_sec.gt(0).all()
 
 
-def test_there_is_one_row_per_epoch_and_the_trials_sum_them_up(
-    finished: tuple[Command, str],
-) -> None:
-    epochs, trials = (finished[0].table(name, "run") for name in ("epochs", "trials"))
+def test_there_is_one_row_per_epoch_and_the_trials_sum_them_up(finished: Finished) -> None:
+    epochs, trials = finished.table("epochs"), finished.table("trials")
     assert not epochs.duplicated(["trial", "epoch"]).any()
     for trial in trials.itertuples():
-        own = epochs[epochs.trial == trial.trial]
-        assert sorted(own.epoch) == list(range(1, trial.epochs + 1))
-        assert own.validation_loss.min() == trial.best_validation_loss
+        own = epochs[epochs.trial == trial.trial].set_index("epoch")
+        assert sorted(own.index) == list(range(1, trial.epochs + 1))
+        assert own.validation_loss[trial.best_epoch] == trial.best_validation_loss
 
 
-def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(
-    finished: tuple[Command, str],
+def test_the_same_search_simulated_has_the_same_tables(finished: Finished, tmp_path: Path) -> None:
+    command = Command(tmp_path / "simulated")
+    with simulated():
+        status, output = command.call("--name", "run", *finished.flags, "disabled")
+    assert status == 0, output
+    for table, sort, differs in (
+        ("epochs", ["trial", "epoch"], TIMES),
+        ("trials", ["trial"], OF_THIS_MACHINE),
+        ("accuracy", ["subject", "threshold", "repeat_of"], []),
+    ):
+        simulated_rows, real_rows = (
+            one.table(table, "run").drop(columns=differs).sort_values(sort).reset_index(drop=True)
+            for one in (command, finished.command)
+        )
+        pd.testing.assert_frame_equal(simulated_rows, real_rows)
+
+
+def test_both_losses_are_searched_and_the_best_trial_has_the_highest_cosine_accuracy(
+    finished: Finished,
 ) -> None:
-    accuracy = finished[0].table("accuracy", "run")
+    output = finished.output
+    weights = finished.flags[finished.flags.index("--vgg-weights") + 1]
+    assert f"layers 0, 2 of VGG16 ({weights}, 32 × 32 pixels) weighted 1, 0.5" in output
+    assert "the best trial is the one with the highest validation cosine accuracy at 0.95" in output
+    assert "trial   3  starts    perceptual loss, lr" in output
+    searched = finished.table("trials").query("repeat_of.isna()")
+    assert searched.sort_values("trial").loss.tolist() == ["mse", "perceptual"] * 3
+    by = ["best_validation_accuracy", "best_validation_cosine"]
+    best = searched.sort_values(by).iloc[-1]
+    assert f"Best: trial {best.trial} ({best.loss} loss, " in output
+    assert f"trial {best.trial} ({best.loss}) " in output
+    network = finished.command.storage / "networks" / "run=run" / "best.safetensors"
+    facts = read_header(network).facts
+    assert (facts["trial"], facts["loss"]) == (best.trial, best.loss)
+
+
+def test_the_best_of_each_loss_is_measured_pictured_and_trained_again_where_one_is_asked_for(
+    finished: Finished,
+) -> None:
+    trials = finished.table("trials").set_index("trial")
+    repeats = trials[trials.repeat_of.notna()]
+    assert len(repeats) == 2
+    assert set(repeats.loss) == set(LOSSES)
+    assert set(trials.loss[finished.table("samples").trial]) == set(LOSSES)
+    for repeat in repeats.itertuples():
+        finalist = trials.loc[int(repeat.repeat_of)]
+        assert (repeat.loss, repeat.learning_rate) == (finalist.loss, finalist.learning_rate)
+        assert repeat.seed != finalist.seed
+    accuracy = finished.table("accuracy").query("kind == 'trial' and repeat_of.isna()")
+    assert (accuracy.trainings == 2).all()
+    assert accuracy.share_std.notna().all()
+
+
+def test_activations_weigh_tens_of_times_what_pixels_do_and_are_in_no_checkpoint(
+    finished: Finished,
+) -> None:
+    trials, epochs = finished.table("trials").set_index("trial"), finished.table("epochs")
+    lowest = epochs.train_loss.groupby(trials.loss[epochs.trial].values).min()
+    assert lowest["perceptual"] > 2 * lowest["mse"]
+    checkpoint = Experiment.of(str(finished.command.storage), "run").checkpoints(3)[0]
+    second_layer_bytes = 64 * 64 * 9 * 4
+    assert (Path(checkpoint) / STATE_FILE).stat().st_size < second_layer_bytes
+
+
+def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(finished: Finished) -> None:
+    accuracy = finished.table("accuracy")
     assert set(accuracy.kind) == {"trial", "floor", "ceiling"}
     assert set(accuracy.threshold) == set(THRESHOLDS)
     shares = accuracy[accuracy.threshold == 0.999].set_index("subject").share
@@ -69,112 +161,80 @@ def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(
     assert shares["flat image"] < 0.5
 
 
-def test_finalists_are_trained_again_with_other_seeds(finished: tuple[Command, str]) -> None:
-    trials = finished[0].table("trials", "run").set_index("trial")
-    repeats = trials[trials.repeat_of.notna()]
-    assert len(repeats) == 2
-    for repeat in repeats.itertuples():
-        finalist = trials.loc[int(repeat.repeat_of)]
-        assert repeat.learning_rate == finalist.learning_rate
-        assert repeat.seed != finalist.seed
-    accuracy = finished[0].table("accuracy", "run").query("kind == 'trial' and repeat_of.isna()")
-    assert (accuracy.trainings == 2).all()
-    assert accuracy.share_std.notna().all()
-
-
-def test_the_saved_network_gives_what_the_table_says(finished: tuple[Command, str]) -> None:
-    command, _ = finished
-    network = load_network(command.storage / "networks" / "run=run" / "best.safetensors")
-    trial = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts[
-        "trial"
-    ]
-    _, _, test = photos.load()
-    samples = command.table("samples", "run").query(f"trial == {trial}")
+def test_the_saved_network_gives_what_the_table_says(finished: Finished) -> None:
+    path = finished.command.storage / "networks" / "run=run" / "best.safetensors"
+    trial = read_header(path).facts["trial"]
+    test = loading.load(finished.flags[finished.flags.index("--data") + 1]).test.images
+    samples = finished.table("samples").query(f"trial == {trial}")
     with torch.inference_mode():
-        outputs = network(as_float(test[samples.image.tolist()]))
+        outputs = load_network(path)(as_float(test[samples.image.tolist()]))
     assert outputs.shape == (len(samples), 1, 28, 28)
-    trials = command.table("trials", "run").query("repeat_of.isna()")
-    assert trials.set_index("trial").best_validation_loss.idxmin() == trial
 
 
-def test_the_runs_table_says_where_the_results_come_from(finished: tuple[Command, str]) -> None:
-    row = finished[0].table("runs", "run").iloc[0]
+def test_the_runs_table_says_where_the_results_come_from(finished: Finished) -> None:
+    row = finished.table("runs").iloc[0]
     assert row.status == "finished"
-    assert row.train_images == 2000
+    assert row.train_images == 64
     assert len(row.train_fingerprint) == 64
     assert json.loads(row.versions)["torch"] == torch.__version__.split("+")[0]
     assert row.ended_at > row.started_at
     typed = shlex.split(row.command)
-    assert typed[:5] == ["python", "-m", "tuner.run", "--storage", str(finished[0].storage)]
+    assert typed[:5] == ["python", "-m", "tuner.run", "--storage", str(finished.command.storage)]
 
 
-def test_the_console_tells_the_answer_and_nothing_of_ray(finished: tuple[Command, str]) -> None:
-    command, output = finished
+def test_the_console_tells_the_answer_and_nothing_of_ray(finished: Finished) -> None:
+    output = finished.output
     assert "flat image (floor)" in output
     assert "pipeline's own matrix (ceiling)" in output
-    assert str(command.storage / "networks" / "run=run" / "best.safetensors") in output
-    assert (
-        "No GPU: that is a small search. The full one: --samples 64 --max-epochs 50 --images 30000"
-        in output
-    )
+    assert str(finished.command.storage / "networks" / "run=run" / "best.safetensors") in output
+    full = "--samples 64 --max-epochs 50 --images 216"
+    assert f"No GPU: that is a small search. The full one: {full}" in output
     for chatter in ("Warning", "WARNING", "(raylet)", "INFO", "Traceback", "Trial status"):
         assert chatter not in output
 
 
-def test_wandb_has_one_offline_run_per_trial(finished: tuple[Command, str]) -> None:
-    command, _ = finished
-    runs = [
-        path.name for path in (command.storage / "wandb").rglob("offline-run-*") if path.is_dir()
-    ]
-    assert len(runs) == len(command.table("trials", "run"))
+def test_wandb_has_one_offline_run_per_trial(finished: Finished) -> None:
+    wandb = finished.command.storage / "wandb"
+    runs = [path.name for path in wandb.rglob("offline-run-*") if path.is_dir()]
+    assert len(runs) == len(finished.table("trials"))
 
 
-def test_a_gpu_that_is_not_there_is_said_in_seconds(command: Command) -> None:
-    code, output = command.run("--gpus-per-trial", "1", *TINY, timeout=60)
-    assert code == 2
-    assert (
-        output
-        == "error: --gpus-per-trial 1: there are no GPUs in the cluster; leave --gpus-per-trial out\n"
-    )
+def test_with_one_loss_the_best_trial_has_the_lowest_validation_loss(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    search = ("--model", "separable", "--samples", "6", "--max-epochs", "3", *few_images)
+    with simulated():
+        status, output = command.call("--name", "run", *search)
+    assert status == 0, output
+    trials = command.table("trials", "run").set_index("trial")
+    best = trials.best_validation_loss.idxmin()
+    assert f"Best: trial {best} (lr " in output
+    facts = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts
+    assert facts["trial"] == best
 
 
-def test_a_learning_rate_that_diverges_is_recorded_and_never_best(command: Command) -> None:
-    space = (
-        "--model",
-        "separable",
-        "--learning-rate",
-        "1e-3",
-        "1e30",
-        "--samples",
-        "4",
-        "--max-epochs",
-        "2",
-    )
-    code, output = command.run("--name", "run", *space, *TINY)
-    assert code == 0, output
+def test_a_learning_rate_that_diverges_is_recorded_and_never_best(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    rates = ("--learning-rate", "1e-3", "1e30", "--samples", "4", "--max-epochs", "2")
+    with simulated():
+        status, output = command.call("--name", "run", "--model", "separable", *rates, *few_images)
+    assert status == 0, output
     trials = command.table("trials", "run").set_index("trial")
     diverged = trials[trials.stop_reason == "diverged"]
     assert 0 < len(diverged) < 4
-    best = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts["trial"]
-    assert best not in diverged.index
+    facts = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts
+    assert facts["trial"] not in diverged.index
 
 
-def test_a_trial_that_raises_leaves_the_others_alone(command: Command) -> None:
-    model = (
-        "--model",
-        "own_networks:Picky",
-        "--samples",
-        "4",
-        "--dropout",
-        "0",
-        "0.4",
-        "--max-epochs",
-        "1",
-        "--search",
-        "tpe",
-    )
-    code, output = command.run("--name", "run", *model, *TINY)
-    assert code == 0, output
+def test_a_trial_that_raises_leaves_the_others_alone(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    model = ("--model", "own_networks:Picky", "--dropout", "0", "0.4", "--search", "tpe")
+    with simulated():
+        search = (*model, "--samples", "4", "--max-epochs", "1", *few_images)
+        status, output = command.call("--name", "run", *search)
+    assert status == 0, output
     trials = command.table("trials", "run")
     failed = trials[trials.dropout > 0.25]
     assert 0 < len(failed) < 4
@@ -184,63 +244,123 @@ def test_a_trial_that_raises_leaves_the_others_alone(command: Command) -> None:
     assert "trials failed" in output
 
 
-def test_a_trial_whose_process_dies_again_and_again_is_given_up(command: Command) -> None:
-    deadly = ("--model", "own_networks:Deadly", "--samples", "1", "--max-epochs", "1")
-    code, output = command.run("--name", "run", *deadly, *TINY)
-    assert code == 1
+def test_a_trial_whose_process_dies_again_and_again_is_given_up(
+    command: Command, few_images: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise ProcessDied("killed")
+
+    monkeypatch.setattr(Separable, "forward", die)
+    with simulated():
+        search = ("--model", "separable", "--samples", "1", "--max-epochs", "1", *few_images)
+        status, output = command.call("--name", "run", *search)
+    assert status == 1
     assert "error     its process died 6 times in a row, without getting through an epoch" in output
     trials = command.table("trials", "run")
     assert trials.stop_reason.tolist() == ["error"]
     assert trials.restarts.tolist() == [5]
 
 
-def test_two_workers_train_as_one_does_with_the_same_batches(command: Command) -> None:
-    fixed = (
-        "--model",
-        "own_networks:Mine",
-        "--samples",
-        "1",
-        "--max-epochs",
-        "2",
-        "--finalists",
-        "1",
-        *TINY,
-    )
-    for workers in ("1", "2"):
-        code, output = command.run("--name", f"w{workers}", *fixed, "--workers-per-trial", workers)
-        assert code == 0, output
-    one, two = (command.table("epochs", f"w{workers}") for workers in ("1", "2"))
-    pd.testing.assert_series_equal(one.validation_loss, two.validation_loss, rtol=1e-3)
+def test_a_trial_whose_process_dies_once_an_epoch_is_not_given_up(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    epochs = ("--max-epochs", "9", "--patience", "9", "9", "--samples", "1")
+
+    told: set[int] = set()
+
+    def die(what: str, trial: Trial) -> None:
+        if what == "reported" and trial.last_result["epoch"] not in told:
+            told.add(trial.last_result["epoch"])
+            ray.doomed.add(trial)
+
+    with simulated() as ray:
+        ray.moment = die
+        search = ("--model", "separable", *epochs, *few_images)
+        status, output = command.call("--name", "run", *search)
+    assert status == 0, output
+    trials = command.table("trials", "run")
+    assert (trials.stop_reason.tolist(), trials.restarts.tolist()) == (["max_epochs"], [8])
 
 
-def test_a_timeout_ends_the_search_with_what_it_has(command: Command) -> None:
-    search = ("--model", "separable", "--samples", "500", "--max-epochs", "20", "--timeout", "50")
-    code, output = command.run("--name", "run", *search, *TINY)
-    assert code == 0, output
-    assert "--timeout 50 ended the search" in output
+def test_a_timeout_ends_the_search_with_what_it_has(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    def wait(what: str, trial: Trial) -> None:
+        ray.skipped_sec += 1000
+
+    epochs = ("--max-epochs", "20", "--grace-epochs", "20", "--patience", "20", "20")
+    search = ("--model", "separable", "--samples", "500", *epochs, *few_images)
+    with simulated() as ray:
+        ray.moment = wait
+        status, output = command.call("--name", "run", *search, "--timeout", "50000")
+    assert status == 0, output
+    assert "--timeout 50000 ended the search with 1 of 500 trials finished" in output
+    assert "go on with: python -m tuner.run --resume run --storage " in output
     assert (command.storage / "networks" / "run=run" / "best.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("--model", "resnet"), "there is no network 'resnet': choose one of fc, cnn, separable"),
-        (("--data", "/no/such/place"), "--data /no/such/place: there is no such directory"),
-        (("--resume", "nothing"), "--resume nothing: there is no such run"),
-        (("--name", "../escape"), "a run's name is made of letters"),
-        (("--model", "separable", "--dropout", "0", "0.1"), "--dropout: separable has no dropout"),
-        (("--cpus-per-trial", "512"), "--cpus-per-trial 512: no node has more than"),
-        (("--images", "999999"), "999,999 images were asked for"),
-    ],
-)
-def test_a_mistake_ends_with_one_sentence_and_status_2(
-    command: Command, arguments: tuple[str, ...], sentence: str
+def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(
+    command: Command, few_images: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults = () if "--data" in arguments else ("--data", "photos")
-    code, output = command.run(*defaults, *arguments)
-    assert code == 2
+    compiled: list[object] = []
+
+    def compile_nothing(function: object, **_: object) -> object:
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    asked = ("--model", "separable", "--samples", "2", "--max-epochs", "2", "--finalists", "1")
+    with simulated():
+        status, output = command.call("--name", "run", *asked, "--compile", "on", *few_images)
+    assert status == 0, output
+    assert compiled
+    line = next(line for line in output.splitlines() if line.startswith("training in "))
+    assert line.endswith("thread a worker, through torch.compile")
+    assert command.table("trials", "run").compiled.all()
+    assert json.loads(command.table("runs", "run").config[0])["compile"] == "on"
+
+
+MISTAKES = [
+    (("--model", "resnet"), "there is no network 'resnet': choose one of fc, cnn, separable"),
+    (("--data", "/no/such/place"), "--data /no/such/place: there is no such directory"),
+    (("--resume", "nothing"), "--resume nothing: there is no such run"),
+    (("--name", "../escape"), "a run's name is made of letters"),
+    (("--model", "separable", "--dropout", "0", "0.1"), "--dropout: separable has no dropout"),
+    (("--cpus-per-trial", "512"), "--cpus-per-trial 512: no node has more than"),
+    (
+        ("--loss", "perceptual", "--vgg-weights", "/no/such/file"),
+        "--vgg-weights /no/such/file: there is no such file",
+    ),
+    (
+        ("--loss", "perceptual", "--vgg-weights", "IMAGENET1K_V9"),
+        "--vgg-weights IMAGENET1K_V9: there is no such file",
+    ),
+    (("--images", "999999"), "999,999 images were asked for"),
+    (
+        ("--gpus-per-trial", "1"),
+        "--gpus-per-trial 1: there are no GPUs in the cluster; leave --gpus-per-trial out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES)
+def test_a_mistake_ends_with_one_sentence_and_status_2(
+    command: Command, few_images: tuple[str, ...], arguments: tuple[str, ...], sentence: str
+) -> None:
+    with simulated():
+        status, output = command.call(*few_images, *arguments)
+    assert status == 2
     assert output.startswith("error: ")
     assert sentence in output
+    assert output.count("\n") == 1
+
+
+def test_a_mistake_that_ray_finds_has_that_form_in_a_process_too(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    status, output = command.run(*few_images, "--cpus-per-trial", "512")
+    assert status == 2
+    assert output.startswith("error: --cpus-per-trial 512: no node has more than ")
     assert output.count("\n") == 1
 
 
@@ -251,7 +371,10 @@ def test_a_mistake_ends_with_one_sentence_and_status_2(
 def test_a_source_that_is_not_there_is_told_before_anything_is_started_or_written(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    code = "import sys; from tuner.run import main; print(main(sys.argv[1:]), {'torch', 'ray.tune'} & set(sys.modules))"
+    code = (
+        "import sys; from tuner.run import main\n"
+        "print(main(sys.argv[1:]), {'torch', 'ray.tune'} & set(sys.modules))"
+    )
     storage = tmp_path / "results"
     command = [sys.executable, "-c", code, "--storage", str(storage), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -260,9 +383,11 @@ def test_a_source_that_is_not_there_is_told_before_anything_is_started_or_writte
     assert not storage.exists()
 
 
-def test_storage_that_is_a_file_is_refused(command: Command, tmp_path: Path) -> None:
+def test_storage_that_is_a_file_is_refused(
+    command: Command, few_images: tuple[str, ...], tmp_path: Path
+) -> None:
     command.storage = tmp_path / "file"
     command.storage.write_text("")
-    code, output = command.run(*TINY)
-    assert code == 2
+    status, output = command.call(*few_images)
+    assert status == 2
     assert "can't be written" in output

@@ -134,7 +134,7 @@ class EndOfAll(tune.Stopper):
 
 
 def trainable(die: Callable[[], None]) -> Any:
-    """A trial that reports each epoch with a checkpoint; a closure, so that it travels by itself."""
+    """A trial that reports each epoch with a checkpoint; a closure, which travels by itself."""
 
     def train(config: dict[str, Any]) -> None:
         import tempfile
