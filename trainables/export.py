@@ -33,6 +33,7 @@ ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 WEIGHTS = ".safetensors"
 TOLERANCE = 1e-4  # of outputs in [0, 1]: three orders above what reordered float32 sums differ by
 CHECKED_COUNTS = (1, 2, 61)
+ONNX_PACKAGES = ("onnxscript", "onnxruntime")
 
 Exported = Callable[[Tensor], Tensor]
 
@@ -83,7 +84,8 @@ def _write(module: nn.Module, to: str, path: Path) -> None:
     images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("N", min=1)}}
     if to == "onnx":
-        _onnx_package("onnxscript")
+        for name in ONNX_PACKAGES:
+            _onnx_package(name)
     try:
         if to == "onnx":
             names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"]}

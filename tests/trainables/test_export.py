@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from tests.paths import ROOT
 from trainables.data.examples import Examples
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
 from trainables.networks.base import Budget, Defaults
@@ -168,28 +167,13 @@ def test_an_export_runs_where_this_project_is_not_installed(
 
 
 def test_the_command_takes_a_run_by_its_name_and_says_what_it_wrote(
-    storage: Path, photographs: Examples
+    storage: Path, photographs: Examples, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "trainables.export",
-            "second",
-            "--to",
-            "torch",
-            "--storage",
-            str(storage),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert main(["second", "--to", "torch", "--storage", str(storage)]) == 0
+    printed = capsys.readouterr().out
     path = storage / "networks" / "run=second" / "best.pt2"
     size = f"{path.stat().st_size:,} bytes"
-    assert done.stdout.splitlines()[-1].startswith(
+    assert printed.splitlines()[-1].startswith(
         f"{path}  {size}; differs from best.safetensors by at most "
     )
     network = load_network(path.with_suffix(".safetensors"))

@@ -1,11 +1,10 @@
 import math
-import subprocess
+import runpy
 import sys
 
 import pytest
 import torch
 
-from tests.paths import ROOT
 from trainables import profile
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.vgg16 import CONVOLUTIONS, POOLED
@@ -219,8 +218,12 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
     assert len(captured.err.splitlines()) == 1
 
 
-def test_a_mistake_ends_the_process_with_status_2() -> None:
-    command = [sys.executable, "-m", "trainables.profile", "--model", "mlp"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: there is no network 'mlp'")
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_as_a_module_it_ends_with_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["profile", "--model", "mlp"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("trainables.profile", run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: there is no network 'mlp'")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from trainables.data import cifar10
+from trainables.data import cifar10, photos
 from trainables.data.cache_dir import CACHE_VARIABLE
 from trainables.data.loading import load
 
@@ -182,7 +182,11 @@ def test_a_server_that_speaks_no_http_is_an_error_like_any_other(
     assert kept(cache) == []
 
 
-def test_without_a_server_auto_falls_back_to_photos_and_says_why(no_server: None) -> None:
+def test_without_a_server_auto_falls_back_to_photos_and_says_why(
+    cache: Path, no_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 10, "test": 20})
+    monkeypatch.setattr(photos, "SCALES", (4.0,))
     splits = load("auto")
     assert {splits.train.source, splits.validation.source, splits.test.source} == {"photos"}
     assert splits.note.startswith("CIFAR-10 is not in the cache and could not be fetched (")

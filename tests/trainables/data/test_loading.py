@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.trainables import made_up
+from trainables.data import photos
 from trainables.data.loading import hold_out, load
 from trainables.errors import UsageError
 from trainables.pipelines.study import reference
@@ -70,12 +70,15 @@ def test_a_single_training_image_cannot_be_split() -> None:
         hold_out("mine", numbered(1), numbered(1))
 
 
-def test_photos_are_loaded_by_name() -> None:
+def test_photos_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = numbered(9).split([4, 3, 2])
+    monkeypatch.setattr(photos, "load", lambda: given)
     splits = load("photos")
-    assert (splits.test.source, splits.note) == ("photos", "")
-    first = splits.test.first(64)
-    assert first.fingerprint == made_up.photographs(64).fingerprint
-    assert torch.equal(first.targets, reference(first.images))
+    parts = (splits.train, splits.validation, splits.test)
+    assert {part.source for part in parts} == {"photos"}
+    assert [part.split for part in parts] == ["train", "validation", "test"]
+    for part, images in zip(parts, given, strict=True):
+        assert torch.equal(part.images, images)
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:

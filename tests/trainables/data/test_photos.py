@@ -76,6 +76,7 @@ def test_the_crops_are_the_same_in_every_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 10, "test": 20})
+    monkeypatch.setattr(photos, "SCALES", (4.0, 8.0))
     loaded = []
     for name in ("first", "second"):
         monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / name))
