@@ -61,7 +61,10 @@ def _device(
     name = views.DEVICES[device]
     st.header(name, anchor=False)
     measured = views.measured(series, measure)
-    _verdicts(series)
+    remark(
+        f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is drawn, "
+        "but no result; the table says why."
+    )
     count = f"{series.passes.max():,} passes"
     note = (
         f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
@@ -93,19 +96,10 @@ def _device(
           column_order=COLUMNS, column_config=CONFIG)  # fmt: skip
 
 
-def _verdicts(series: pd.DataFrame) -> None:
-    counts = series.verdict.value_counts()
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    remark(
-        f"Verdicts of {len(series)} series: {told}. What is invalid is drawn, but no result; the table says why."
-    )
-
-
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     lines = [
-        f"{subject}: {comparison.crossover_told(passes, series, subject, place)}"
-        for subject, place in comparison.networks(series)
-        if place == device
+        f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"
+        for subject in comparison.networks(series, device)
     ]
     with st.expander("Crossover: at which batch sizes it is faster than torchvision"):
         st.text("\n".join(lines))

@@ -60,8 +60,8 @@ def _speed(tables: Tables, trial: int) -> str:
 
 def _on(tables: Tables, trial: int, device: str) -> str:
     """How fast the network itself is, in eager float32 as its accuracy was measured; variants stand in the table."""
-    standings = comparison.standings(tables.passes, tables.series, device)
-    one = next((one for one in standings if one.series.subject == f"trial {trial}"), None)
+    found = comparison.best_series(tables.passes, tables.series, device)
+    one = next((one for one in found if one.series.subject == f"trial {trial}"), None)
     if one is None:
         return ""
     batched, single = (

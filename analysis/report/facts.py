@@ -177,7 +177,7 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
             _ratio(one.times_batched),
             str(one.series.verdict or "none"),
         ]
-        for one in comparison.standings(passes, series, device)
+        for one in comparison.best_series(passes, series, device)
     ]
     first = series[series.device == device].iloc[0]
     remarks = [

@@ -16,7 +16,13 @@ PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
 def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
-    """Print everything about a session's rows and its subjects' cards, one JSON line last; False without any."""
+    """Print everything about a session, one JSON line last; return False where nothing was measured.
+
+    Args:
+        console: Where it is printed.
+        rows: The session's rows of the table `timings`.
+        cards: The rows of the table `cards` for its subjects.
+    """
     timings = pd.DataFrame(rows)
     passes = comparison.passes(timings)
     if passes.empty:
@@ -35,7 +41,7 @@ def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bo
 
 
 def print_speeds(console: Console, rows: Sequence[Row]) -> None:
-    """The table of speeds alone, and its caveats."""
+    """Print the tables of speeds alone, and their caveats."""
     passes = comparison.passes(pd.DataFrame(rows))
     if passes.empty:
         return
@@ -46,29 +52,25 @@ def print_speeds(console: Console, rows: Sequence[Row]) -> None:
 
 
 def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
-    """Every series' medians and every network's crossover, for programs."""
+    """Return every series' medians and every network's crossover, for programs."""
     columns = [*comparison.SERIES, "passes", "images", "device_us", "end_to_end_us", "limit_share"]
     columns += ["max_difference", *comparison.QUALITY, "verdict"]
-    records = json.loads(series[columns].to_json(orient="records"))
-    found = {
-        f"{subject} on {device}": comparison.crossover(
-            comparison.faster_sizes(passes, series, subject, device)
-        )
-        for subject, device in comparison.networks(series)
+    faster = {
+        f"{subject} on {device}": comparison.faster_sizes(passes, series, subject, device)
+        for device in sorted(set(series.device))
+        for subject in comparison.networks(series, device)
     }
     return {
         "session": int(passes.session.iloc[0]),
-        "series": records,
-        "crossover_batch_size": found,
+        "series": json.loads(series[columns].to_json(orient="records")),
+        "crossover_batch_size": {
+            name: comparison.crossover(sizes) for name, sizes in sorted(faster.items())
+        },
     }
 
 
 def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     here = series[series.device == device]
-    single = comparison.baseline(
-        series, "cpu", 1
-    )  # what the pipeline is today: image by image, on a CPU
-    batched = comparison.baseline(series, device)
     table = [
         [
             one.series.subject,
@@ -81,38 +83,30 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
             f"{one.series.limit_share:.1%}",
             MARKS[one.series.verdict],
         ]
-        for one in comparison.standings(passes, series, device)
-    ]
-    columns = [
-        "single",
-        "batched",
-        "size",
-        "device",
-        "× singly [95 %]",
-        "× batched",
-        "of limit",
-        "",
+        for one in comparison.best_series(passes, series, device)
     ]
     console.line()
     console.table(
         f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
         f"{here.passes.max():.0f} passes, end to end unless it says device",
-        ["", *columns],
+        ["", "single", "batched", "size", "device", "× singly [95 %]", "× batched", "of limit", ""],
         table,
     )
+    single = _denominator(comparison.baseline(series, "cpu", 1))
+    batched = _denominator(comparison.baseline(series, device))
     console.line(
-        f"single, batched: at batch size 1, and at the best one (size). × singly: times as fast as torchvision image "
-        f"by image on a CPU{_standing(single)}. × batched: as torchvision's best batch here{_standing(batched)}. "
-        f"of limit: of what bandwidth and matrix rate allow at best."
+        "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
+        f"torchvision image by image on a CPU {single}. × batched: as torchvision's best batch "
+        f"here {batched}. of limit: of what bandwidth and matrix rate allow at best."
     )
 
 
-def _standing(baseline: pd.Series | None) -> str:
-    """What a ratio's denominator is, with its verdict where that is not plain valid."""
+def _denominator(baseline: pd.Series | None) -> str:
+    """Say what a ratio compares with, with its verdict where that is not plain valid."""
     if baseline is None:
-        return " (not measured)"
+        return "(not measured)"
     mark = MARKS[baseline.verdict]
-    return f" ({baseline.subject}, batch {baseline.batch_size:,}{', ' if mark else ''}{mark})"
+    return f"({baseline.subject}, batch {baseline.batch_size:,}{', ' if mark else ''}{mark})"
 
 
 def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
@@ -131,10 +125,9 @@ def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
     ]
     if table:
         console.line()
-        columns = ["", f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "differs by", "µs an image", ""]
         console.table(
             f"Quality and speed on {PLACES[device]}; unbeaten: no other is better at both",
-            columns,
+            ["", f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "differs by", "µs an image", ""],
             table,
         )
 
@@ -143,19 +136,17 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
     if comparison.baseline(series, device) is None:
         return
     console.line()
-    for subject, place in comparison.networks(series):
-        if place != device:
-            continue
-        when = comparison.crossover_told(passes, series, subject, device)
+    for subject in comparison.networks(series, device):
+        when = comparison.crossover_text(passes, series, subject, device)
         console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
 
 
 def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
-    """What each network is, whoever runs it, and the least time that this machine would need for an image."""
-    plain = passes[
-        passes.engine.isin(["eager", "factors", "dense matrix"]) & (passes.precision == "float32")
-    ]
-    limits = (1e6 * plain.limit_sec / plain.images).groupby([plain.subject, plain.device]).min()
+    """Print what each network is, and the least time that this machine would need for an image."""
+    plain = passes.engine.isin(["eager", "factors", "dense matrix"])
+    plain &= passes.precision == "float32"
+    limit_us = 1e6 * passes.limit_sec[plain] / passes.images[plain]
+    limits = limit_us.groupby([passes.subject, passes.device]).min()
     table = [
         [
             card["subject"],
@@ -163,39 +154,31 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
             f"{card['flops_per_image'] / 1e6:.3g}",
             f"{card['weight_bytes'] / 2**10:,.0f}",
             f"{card['receptive_height']} × {card['receptive_width']}",
-            ", ".join(
-                f"{microseconds(limit)} ({device})"
-                for device, limit in limits[card["subject"]].items()
-            ),
+            ", ".join(f"{microseconds(us)} ({on})" for on, us in limits[card["subject"]].items()),
         ]
         for card in cards
         if card["subject"] in limits.index
     ]
     if table:
-        console.line()
-        columns = [
-            "",
-            "parameters",
-            "MFLOP an image",
-            "weights KiB",
-            "sees pixels",
-            "limit µs an image",
-        ]
+        heads = ["parameters", "MFLOP an image", "weights KiB", "sees pixels", "limit µs an image"]
         moved = f"{cards[0]['bytes_per_image']:,} bytes an image, read and written"
+        console.line()
         console.table(
-            f"Networks without running them; beside the weights each moves {moved}", columns, table
+            f"Networks without running them; beside the weights each moves {moved}",
+            ["", *heads],
+            table,
         )
 
 
 def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> None:
-    """The reference study's numbers for 10,000 images, with ours at their best batch."""
+    """Print the reference study's numbers for 10,000 images, with ours at their best batch."""
     table = []
     for _, row in timings[timings.kind == "study"].iterrows():
         ours = comparison.like_the_study(row, series)
-        measured = (
-            f"{ours.end_to_end_us * row.images / 1e6:.3f} s" if ours is not None else "not measured"
-        )
-        table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", measured])
+        here = "not measured"
+        if ours is not None:
+            here = f"{ours.end_to_end_us * row.images / 1e6:.3f} s"
+        table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", here])
     console.line()
     console.table(
         "10,000 images: the study, and the same here", ["", "device", "study", "here"], table
@@ -206,18 +189,16 @@ def _caveats(console: Console, series: pd.DataFrame) -> None:
     cut = series[series.images + series.batch_size <= series.images.max()]
     if len(cut):
         console.line(
-            f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to exceed --series-sec: "
-            f"the column `images` says how many"
+            f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to "
+            "exceed --series-sec: the column `images` says how many"
         )
-    counts = series.verdict.value_counts()
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     console.line(
-        f"Verdicts: {told}; a warning is spread over more "
-        f"than 10 % of its median; what is invalid is no result (the column `reason` says why)",
-        style="" if set(counts.index) == {VALID} else "yellow",
+        f"Verdicts: {comparison.verdicts(series)}; a warning is spread over more than 10 % of its "
+        "median; what is invalid is no result (the column `reason` says why)",
+        style="" if set(series.verdict) == {VALID} else "yellow",
     )
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
-        names = "; ".join(
-            f"{row.subject} at {row.batch_size:,} on {row.device}" for _, row in rows.iterrows()
-        )
-        console.line(f"  {names}: {reason}", style="yellow")
+        names = [
+            f"{row.subject} at {row.batch_size:,} on {row.device}" for row in rows.itertuples()
+        ]
+        console.line(f"  {'; '.join(names)}: {reason}", style="yellow")

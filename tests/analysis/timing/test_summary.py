@@ -49,7 +49,7 @@ def card(subject: str, **more: Any) -> Row:
 def told(
     rows: Sequence[Row], capsys: pytest.CaptureFixture[str], cards: Sequence[Row] = ()
 ) -> list[str]:
-    summary.tell(Console(), rows, cards)
+    summary.print_all(Console(), rows, cards)
     return capsys.readouterr().out.splitlines()
 
 
@@ -273,7 +273,7 @@ def test_the_short_form_is_the_table_of_speeds_and_its_caveats(
         *session(),
         *series_rows("cnn", 1, [9.0], device="cuda", verdict="invalid", reason="hot"),
     ]
-    summary.tell_short(Console(), rows)
+    summary.print_speeds(Console(), rows)
     lines = capsys.readouterr().out.splitlines()
     assert list(section(lines, "Speed on this CPU")) == [
         "fc",
@@ -288,7 +288,7 @@ def test_the_short_form_is_the_table_of_speeds_and_its_caveats(
 
 
 def test_the_short_form_of_nothing_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.tell_short(Console(), quoted())
+    summary.print_speeds(Console(), quoted())
     assert capsys.readouterr().out == ""
 
 
