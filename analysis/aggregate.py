@@ -1,12 +1,13 @@
 """The command: collect the tables of many runs, from here and from buckets, into one data set.
 
     python -m analysis.aggregate results s3://bucket/results --out all
-    python -m analysis.aggregate results --out all --csv      # also all/csv/TABLE.csv, without images
+    python -m analysis.aggregate results --out all --csv   # also all/csv/TABLE.csv, without images
 
-Every file is checked; one with a problem is left out and told. Doing it again changes only what is new.
+Every file is checked; one with a problem is left out, and its problem is printed. Doing it again
+changes only what is new.
 
-Exit status: 0, 1 when there were problems or OUT did not take a file, 2 for a mistake on the command line,
-130 after Ctrl-C (files that were collected up to then are whole).
+Exit status: 0, 1 when there were problems or OUT did not take a file, 2 for a mistake on the
+command line, 130 after Ctrl-C (files that were collected up to then are whole).
 """
 
 import argparse
@@ -33,7 +34,7 @@ THREADS = 8  # more than cores: most of the time goes into waiting for the disk 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run."""
+    """What became of one run: how many of its files, and what is wrong with others."""
 
     collected: int = 0
     unchanged: int = 0
@@ -45,7 +46,7 @@ class Outcome:
     "The same command goes on from here."
 )
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`; the exit status."""
+    """Run the command with `arguments`; returns the exit status."""
     options = parser().parse_args(arguments)
     console = Console()
     try:
@@ -53,17 +54,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = _prepared(options.out, sources)
         with console, FileLock(out / ".lock", timeout=0):
             outcomes = list(_collect_all(sources, open_collection(out), console))
-            broken = write_csv_files(out / "tables", out / "csv", console) if options.csv else []
+            problems = [problem for outcome in outcomes for problem in outcome.problems]
+            if options.csv:
+                problems += write_csv_files(out / "tables", out / "csv", console)
     except Timeout as error:
         raise UsageError(
             f"another process is collecting into {options.out}: wait for it to end"
         ) from error
     except OSError as error:
         complain(
-            f"{options.out} did not take everything ({error}): mend that and type the same command again"
+            f"{options.out} did not take everything ({error}): "
+            "mend that and type the same command again"
         )
         return 1
-    return _tell(console, options, outcomes, broken)
+    for problem in problems:
+        complain(problem)
+    collected = [outcome.collected for outcome in outcomes if outcome.collected]
+    console.line(
+        f"Runs: {len(outcomes):,}, with something new: {len(collected):,}. "
+        f"Files collected: {sum(collected):,}, "
+        f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. "
+        f"Problems: {len(problems):,}."
+    )
+    look = command_text("analysis.dashboard", options.out)
+    console.line(f"They lie in {options.out}. To look at them: {look}")
+    return 1 if problems else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,11 +87,12 @@ def parser() -> argparse.ArgumentParser:
         prog=prog("analysis.aggregate"),
         description="Collect the tables of many runs into one data set.",
     )
-    bucket = (
-        "s3://BUCKET/PATH, with ?scheme=http&endpoint_override=HOST:PORT for a service of your own"
-    )
     parser.add_argument(
-        "sources", metavar="SOURCE", nargs="+", help=f"storage directories, or {bucket}"
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="storage directories, or s3://BUCKET/PATH, with "
+        "?scheme=http&endpoint_override=HOST:PORT for a service of your own",
     )
     parser.add_argument(
         "--out",
@@ -91,15 +107,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _prepared(out: str, sources: Sequence[TableSource]) -> Path:
-    """The directory OUT, made where there is none. Raises UsageError when it can't be one."""
+    """Make the directory OUT. Raises UsageError when it can't be one."""
     directory = Path(out)
     if "://" in out:
         raise UsageError(f"--out is {out}, should be a directory on this machine")
     for source in sources:
-        if (
-            not source.name.startswith(BUCKET)
-            and (directory / "tables").resolve() == Path(source.root).resolve()
-        ):
+        is_local = not source.name.startswith(BUCKET)
+        if is_local and (directory / "tables").resolve() == Path(source.root).resolve():
             raise UsageError(f"--out is the source {source.name}: type another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -116,9 +130,8 @@ def _collect_all(
     runs = sorted({run for source in sources for run in source.runs})
     pool = ThreadPoolExecutor(THREADS)
     try:
-        for done, outcome in enumerate(
-            pool.map(lambda run: _collect(run, sources, out), runs), start=1
-        ):
+        outcomes = pool.map(lambda run: _collect(run, sources, out), runs)
+        for done, outcome in enumerate(outcomes, start=1):
             console.progress(f"collected {done:,} of {len(runs):,} runs")
             yield outcome
     finally:
@@ -126,7 +139,7 @@ def _collect_all(
 
 
 def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outcome:
-    """Bring OUT's copy of one run to the furthest state that there is of it."""
+    """Bring OUT's copy of one run to the most complete state that there is of it."""
     copies: list[Copy] = []
     for source in sources:
         if run in source.runs:
@@ -137,50 +150,21 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
         best = most_complete([*copies, kept] if kept.files else copies)
     except UsageError as error:
         return Outcome(problems=(*problems, str(error)))
-    problems += [
-        _nameless(copy, best)
-        for copy in copies
-        if copy is not best and best.identity and not copy.identity
-    ]
-    wanted = {table: file.data for table, file in best.files.items() if not file.problems}
-    problems += kept.problems(but=wanted)
-    new = {
-        table: data
-        for table, data in wanted.items()
-        if table not in kept.files or kept.files[table].data != data
-    }
-    for table, data in new.items():
-        with atomic_write(table_path(Path(out.root), table, run)) as aside:
-            aside.write_bytes(data)
-    return Outcome(len(new), len(wanted) - len(new), tuple(problems))
-
-
-def _nameless(copy: Copy, best: Copy) -> str:
-    return (
-        f"the run {copy.run} in {copy.source.name} has no readable row that tells whether it is the one {best}, "
-        "and nothing of it was collected: mend its table runs"
-    )
-
-
-def _tell(
-    console: Console,
-    options: argparse.Namespace,
-    outcomes: Sequence[Outcome],
-    broken: Sequence[str],
-) -> int:
-    problems = [*(problem for outcome in outcomes for problem in outcome.problems), *broken]
-    for problem in problems:
-        complain(problem)
-    collected = [outcome.collected for outcome in outcomes if outcome.collected]
-    console.line(
-        f"Runs: {len(outcomes):,}, with something new: {len(collected):,}. Files collected: {sum(collected):,}, "
-        f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. Problems: {len(problems):,}."
-    )
-    console.line(
-        f"They lie in {options.out}. To look at them: "
-        + command_text("analysis.dashboard", options.out)
-    )
-    return 1 if problems else 0
+    for copy in copies:
+        if copy is not best and best.identity and not copy.identity:
+            problems.append(
+                f"the run {run} in {copy.source.name} has no readable row that tells whether it is "
+                f"the one {best}, and nothing of it was collected: mend its table runs"
+            )
+    sound = {table: file.data for table, file in best.files.items() if not file.problems}
+    problems += kept.problems(but=sound)
+    collected = 0
+    for table, data in sound.items():
+        if table not in kept.files or kept.files[table].data != data:
+            with atomic_write(table_path(Path(out.root), table, run)) as aside:
+                aside.write_bytes(data)
+            collected += 1
+    return Outcome(collected, len(sound) - collected, tuple(problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a person sees: lines that stay, a progress line while the search runs, and the closing table."""
+"""What a person sees: lines that stay, a progress line while something runs, and tables."""
 
 import time
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ class Console:
 
     @property
     def progress_is_due(self) -> bool:
-        """Whether a progress line is worth making, for callers to which it is work."""
+        """Whether to make a progress line now, for callers to which that is work."""
         return time.monotonic() >= self._next_progress
 
     def progress(self, text: str) -> None:
@@ -85,7 +85,7 @@ def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:
 
 
 def perceptual(config: dict[str, Any]) -> str:
-    """A run's perceptual loss, from its configuration."""
+    """Return a run's perceptual loss in words, from the settings that it keeps."""
     layers = ", ".join(str(layer) for layer in config["perceptual_layers"])
     weights = ", ".join(f"{weight:g}" for weight in config["perceptual_weights"])
     size = config["perceptual_size"]
@@ -96,17 +96,17 @@ def perceptual(config: dict[str, Any]) -> str:
 
 
 def duration(sec: float) -> str:
-    """90 → 1:30, 3700 → 1:01:40."""
+    """Return seconds as people read them: 90 is 1:30, and 3700 is 1:01:40."""
     minutes, seconds = divmod(round(sec), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def percent(share: float) -> str:
-    """0.99871 → 99.87 %. Cut, not rounded, so that only all images are 100 %."""
-    return f"{int(share * 10_000 + 1e-9) / 100:.2f} %"
+def percent(fraction: float) -> str:
+    """Return 0.99871 as 99.87 %: cut, not rounded, so that only all images are 100 %."""
+    return f"{int(fraction * 10_000 + 1e-9) / 100:.2f} %"
 
 
 def microseconds(value: float) -> str:
-    """Three digits, whole numbers from 100 on: 3.54, 1,340."""
+    """Return a time with three digits, and from 100 on as a whole number: 3.54, 1,340."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,1 +1,1 @@
-"""Tables in, Altair charts out: one function a figure, shared by the dashboard, the report and a paper."""
+"""Tables in, Altair charts out: one function a figure, for the dashboard, the report and papers."""

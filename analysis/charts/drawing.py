@@ -1,4 +1,7 @@
-"""Draw a Vega-Lite figure without a browser. Without Altair and pandas, so that a process for it starts quickly."""
+"""Draw a Vega-Lite figure without a browser.
+
+Without Altair and pandas, so that a process for it starts quickly.
+"""
 
 from typing import Any
 
@@ -8,22 +11,21 @@ SMALLEST: dict[str, Any] = {"mark": "point", "data": {"values": []}}  # of all f
 
 
 def drawn(specified: dict[str, Any]) -> str:
-    """The figure as SVG."""
+    """Return the figure as SVG."""
     svg: str = vl_convert.vegalite_to_svg(specified)
     return svg
 
 
 def converted(svg: str, kind: str) -> bytes:
-    """A drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
+    """Return a drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
     if kind == "svg":
         return svg.encode()
-    made: bytes = (
-        vl_convert.svg_to_png(svg, scale=2) if kind == "png" else vl_convert.svg_to_pdf(svg)
-    )
+    convert = {"png": vl_convert.svg_to_png, "pdf": vl_convert.svg_to_pdf}[kind]
+    made: bytes = convert(svg, scale=2 if kind == "png" else 1)
     return made
 
 
 def for_paper(specified: dict[str, Any]) -> dict[str, bytes]:
-    """The figure as `svg` and `pdf`, drawn once."""
+    """Return the figure as `svg` and `pdf`, drawn once."""
     svg = drawn(specified)
     return {kind: converted(svg, kind) for kind in ("svg", "pdf")}

@@ -1,4 +1,4 @@
-"""How much each hyperparameter explains of the loss: functional ANOVA over the trials of a series."""
+"""How much of the loss each hyperparameter explains: functional ANOVA over a series' trials."""
 
 from typing import Any
 
@@ -27,8 +27,8 @@ def importances(trials: pd.DataFrame) -> pd.DataFrame:
         trials: As `labelled` returns them.
 
     Returns:
-        One row per series and hyperparameter: `series`, `parameter`, `importance` (a fraction of the
-        variance) and `trials`, how many were looked at.
+        One row per series and hyperparameter: `series`, `parameter`, `importance` (a fraction of
+        the variance) and `trials`, how many were looked at.
     """
     rows = []
     for series, group in ranked_frame(trials).groupby("series"):

@@ -1,4 +1,4 @@
-"""What may stand on one axis: names of data sets and machines, and series that must not be pooled."""
+"""What may stand on one axis: names of data sets and machines, and series never to be pooled."""
 
 from collections import Counter
 from pathlib import PurePath
@@ -68,9 +68,12 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
     """
     passes = timings[timings["pass"].notna()].astype({"run": str})
     found = passes.groupby(["run", "session"], sort=False).agg(
-        measured_at=("measured_at", "max"), cpu=("cpu_model", "first"), threads=("threads", "first"),
-        gpu=("gpu_model", "first"), host=("host", "first"),
-    )  # fmt: skip
+        measured_at=("measured_at", "max"),
+        cpu=("cpu_model", "first"),
+        threads=("threads", "first"),
+        gpu=("gpu_model", "first"),
+        host=("host", "first"),
+    )
     newest_first = ["measured_at", "run"]
     found = found.reset_index().sort_values(newest_first, ascending=False, ignore_index=True)
     hardware = [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()]

@@ -1,4 +1,4 @@
-"""Charts of a search: its history, its runs side by side, and what each hyperparameter does to the loss."""
+"""Charts of a search: history, runs side by side, and what each hyperparameter does to the loss."""
 
 import altair as alt
 import numpy as np

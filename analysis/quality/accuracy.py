@@ -1,4 +1,4 @@
-"""A network, floor or ceiling against a split: rows of the accuracy table and of the samples table."""
+"""A network, floor or ceiling against a split: rows of the tables `accuracy` and `samples`."""
 
 import io
 import statistics

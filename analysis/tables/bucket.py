@@ -1,4 +1,4 @@
-"""A storage in a bucket (s3://…): every command works on its copy here, which is kept in step with it."""
+"""A storage in a bucket (s3://…): commands work on its copy here, which is kept in step with it."""
 
 import hashlib
 import json
@@ -151,7 +151,7 @@ class Bucket:
         return known != [info.mtime_ns, info.size]
 
     def _bring(self, changed: tuple[str, FileInfo]) -> tuple[str, list[int] | None]:
-        """Fetch an object; returns its path, and its time and size, or None where it keeps changing.
+        """Fetch an object; returns its path, and its time and size or None if it keeps changing.
 
         A bucket gives the length before the bytes: of an object that is replaced in between the end
         would be missing.
@@ -176,7 +176,7 @@ class Bucket:
 
     @contextmanager
     def _synced(self) -> Iterator[Synced]:
-        """Yield what both sides had last, to one process at a time; kept even if the work breaks off."""
+        """Yield what both sides had last, to one process at a time; kept even if work breaks off."""
         path = self.copy / ".synced.json"
         with FileLock(self.copy / ".lock"):
             synced: Synced = {}

@@ -1,4 +1,4 @@
-"""A file's content against the schema: what is wrong with it, in sentences that name column and row."""
+"""A file's content against the schema: what is wrong, in sentences that name column and row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

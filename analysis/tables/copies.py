@@ -1,4 +1,4 @@
-"""Copies of one run in several places: are they the same run, and which of them is most complete."""
+"""Copies of one run in several places: are they one run, and which is the most complete."""
 
 import os
 from collections.abc import Collection, Sequence

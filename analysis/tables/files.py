@@ -66,7 +66,7 @@ def read_file(path: Path, table: str) -> pa.Table:
         UsageError: It can't be read, or has other columns than the table.
     """
     try:
-        # Through one open handle: given a path, pyarrow opens it twice, and a rename may fall between
+        # Read once: given a path, pyarrow opens it twice, and a rename may fall between
         content = parsed(path.read_bytes())
         problems = schema_problems(content.schema, table)
     except (OSError, ValueError) as error:
@@ -101,7 +101,7 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
 class GrowingTable:
     """A run's table while it is written: a later row replaces an earlier one of the same key.
 
-    `publish_if_due` writes often while that is cheap and seldom when it is not, so that writing stays
+    `publish_if_due` writes often while that is cheap, seldom when it is not, so that writing stays
     below WRITING_FRACTION of the run's time however many rows there are.
     """
 

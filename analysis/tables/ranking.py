@@ -1,4 +1,4 @@
-"""Which epoch and which trial is best: the one definition that everything calls, for rows and for data frames."""
+"""Which epoch and which trial is best: the one definition, for rows and for data frames."""
 
 import math
 from collections.abc import Iterable

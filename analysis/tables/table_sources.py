@@ -33,8 +33,8 @@ class TableSource:
     def read(self, table: str, run: str) -> bytes:
         """Return the file's bytes, all of one version while a writer replaces it. Raises OSError.
 
-        A bucket gives the length before the bytes, and a writer may come in between: then the end is
-        missing, and the file is read again.
+        A bucket gives the length before the bytes, and a writer may come in between: then the end
+        is missing, and the file is read again.
         """
         path, data = str(_path(self.root, table, run)), b""
         for _ in range(READINGS):

@@ -72,4 +72,5 @@ def spoil(storage: Path, run: str = "fc") -> str:
     """Give a run's epochs a value that can't be; the sentence that tells it."""
     publish(storage / "tables", "epochs", run, epochs(2, run, validation_accuracy=1.3))
     path = file_of(storage, "epochs", run)
-    return f"{path}: column validation_accuracy, row 1: is 1.3, should lie between 0 and 1; so is 1 more row"
+    problem = "is 1.3, should lie between 0 and 1; so is 1 more row"
+    return f"{path}: column validation_accuracy, row 1: {problem}"

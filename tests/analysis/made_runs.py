@@ -1,4 +1,4 @@
-"""Runs as a search leaves them, made up: every table of the real schema, any number of trials, in milliseconds."""
+"""Runs as a search leaves them, made up in milliseconds, with any number of trials."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def make_run(
     tested: bool = True,
     **facts: Any,
 ) -> None:
-    """Publish all tables of a run; `facts` are columns of its row in `runs`, and `loss` and `day`."""
+    """Publish all tables of a run; `facts` are columns of its row in `runs`, `loss` and `day`."""
     loss, day = facts.pop("loss", "mse"), facts.pop("day", 0)
     run = run_row(name, day) | facts
     tables = storage / "tables"
@@ -49,7 +49,7 @@ def make_run(
 
 
 def make_run_of_two_losses(storage: Path, name: str = "r") -> None:
-    """Four trials: 0 is the most accurate of `mse`, 3 of `perceptual`, and neither has the lowest loss."""
+    """Four trials: 0 is the most accurate of `mse`, 3 of `perceptual`; others have lower losses."""
     make_run(storage, name, trials=4, epochs=2)
     run = run_row(name)
     trials = trial_frame(run, 4, 2).assign(
@@ -92,7 +92,7 @@ def run_row(name: str, day: int = 0) -> dict[str, Any]:
 
 
 def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse") -> pd.DataFrame:
-    """The rows of `trials`: the loss falls with the distance of the learning rate from 1e-3, and with dropout."""
+    """Rows of `trials`: the loss grows with the rate's distance from 1e-3, and with dropout."""
     luck = np.random.default_rng(run["seed"])
     number = np.arange(trials, dtype=np.int32)
     rate, dropout = 10 ** luck.uniform(-5, -1, trials), luck.uniform(0, 0.5, trials)
@@ -104,17 +104,35 @@ def trial_frame(run: dict[str, Any], trials: int, epochs: int, loss: str = "mse"
     return filled(
         "trials",
         {
-            "run": run["run"], "trial": number, "model": run["model"], "loss": loss, "learning_rate": rate,
-            "dropout": dropout, "patience": luck.integers(2, 11, trials), "seed": luck.integers(0, 2**31, trials),
-            "stop_reason": ending, "epochs": np.where(ending == "asha", max(epochs // 2, 1), epochs), "best_epoch": 1,
-            "best_validation_loss": best, "best_validation_accuracy": np.clip(1 - 8 * best, 0, 1),
-            "best_validation_cosine": np.clip(1 - best, 0, 1), "train_sec": 60.0,
-            "epoch_sec": 60.0 / epochs, "images_per_sec": 20_000.0, "peak_mib": 400.0, "device": "cpu",
-            "precision": "float32", "compiled": False, "threads": 1, "host": "node", "restarts": 0,
-            "started_at": starts, "ended_at": starts + timedelta(seconds=60),
+            "run": run["run"],
+            "trial": number,
+            "model": run["model"],
+            "loss": loss,
+            "learning_rate": rate,
+            "dropout": dropout,
+            "patience": luck.integers(2, 11, trials),
+            "seed": luck.integers(0, 2**31, trials),
+            "stop_reason": ending,
+            "epochs": np.where(ending == "asha", max(epochs // 2, 1), epochs),
+            "best_epoch": 1,
+            "best_validation_loss": best,
+            "best_validation_accuracy": np.clip(1 - 8 * best, 0, 1),
+            "best_validation_cosine": np.clip(1 - best, 0, 1),
+            "train_sec": 60.0,
+            "epoch_sec": 60.0 / epochs,
+            "images_per_sec": 20_000.0,
+            "peak_mib": 400.0,
+            "device": "cpu",
+            "precision": "float32",
+            "compiled": False,
+            "threads": 1,
+            "host": "node",
+            "restarts": 0,
+            "started_at": starts,
+            "ended_at": starts + timedelta(seconds=60),
             "checkpoint": "/storage/checkpoint_000001",
         },
-    )  # fmt: skip
+    )
 
 
 def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
@@ -130,11 +148,19 @@ def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
     return filled(
         "epochs",
         {
-            "run": trials.run.iloc[0] if len(trials) else "", "trial": trial, "epoch": epoch, "train_loss": 1.2 * loss,
-            "validation_loss": loss, "validation_accuracy": np.clip(1 - 8 * loss, 0, 1), "validation_cosine": 0.99,
-            "train_sec": 1.0, "validation_sec": 0.1, "images_per_sec": 20_000.0, "reported_at": pd.Timestamp(START),
+            "run": trials.run.iloc[0] if len(trials) else "",
+            "trial": trial,
+            "epoch": epoch,
+            "train_loss": 1.2 * loss,
+            "validation_loss": loss,
+            "validation_accuracy": np.clip(1 - 8 * loss, 0, 1),
+            "validation_cosine": 0.99,
+            "train_sec": 1.0,
+            "validation_sec": 0.1,
+            "images_per_sec": 20_000.0,
+            "reported_at": pd.Timestamp(START),
         },
-    )  # fmt: skip
+    )
 
 
 def accuracy_rows(
@@ -189,7 +215,7 @@ def sample_rows(
 
 
 def timing_rows(name: str, session: int = 1, **facts: Any) -> list[dict[str, Any]]:
-    """One measurement on a CPU: torchvision, a finalist and separable at three batch sizes, and the study's numbers."""
+    """One measurement on a CPU: torchvision, a finalist and separable, and the study's numbers."""
     luck = np.random.default_rng(session)
     about = {
         "run": name,
@@ -238,7 +264,7 @@ def png(side: int, brightness: int) -> bytes:
 def searched(
     losses: Sequence[float | None], run: str = "fc-1", model: str = "fc", **columns: Any
 ) -> pd.DataFrame:
-    """Trials with these losses as the pages have them: of one run, labelled; `columns` replace whole columns."""
+    """Trials of one run with these losses, labelled; `columns` replace whole columns."""
     facts = run_row(run) | {"model": model}
     frame = trial_frame(facts, len(losses), 3).assign(best_validation_loss=list(losses), **columns)
     return labelled(as_read("trials", frame), as_read("runs", [facts]))

@@ -26,8 +26,8 @@ from trainables.hyperparameters import HYPERPARAMETERS
 
 Charts = dict[str, alt.Chart | alt.LayerChart]
 NOW = pd.Timestamp(START) + pd.Timedelta(hours=2)
-EARLY = {"history", "compare", "parallel", "slice learning_rate", "slice dropout", "slice patience", "curves",
-         "training", "timeline"}  # fmt: skip
+SLICES = {f"slice {name}" for name in HYPERPARAMETERS}
+EARLY = {"history", "compare", "parallel", "curves", "training", "timeline", *SLICES}
 SPEED = {"times end_to_end", "times device", "speedup", "pareto", "measurements"}
 ALL = EARLY | SPEED | {"importance", "thresholds", "images"}
 NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
@@ -36,7 +36,7 @@ ENDS = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF"}
 
 
 def charts_of(storage: Path) -> Charts:
-    """Every chart that there is something for, of all runs, from the tables as the pages read them."""
+    """Return every chart that there is something for, from the tables as the pages read them."""
     store = Store(storage)
     store.version()
     trials = labelled(store.frame("trials"), store.frame("runs"))
@@ -131,8 +131,14 @@ def one_trial_with_one_epoch_that_runs_on(storage: Path) -> None:
 def trials_before_their_first_epoch_beside_one_that_has_one(storage: Path) -> None:
     make_run(storage, trials=3, epochs=1, tested=False)
     missing = [0.01, None, None]
-    change(storage, "trials", best_validation_loss=missing, best_epoch=[1, None, None], epochs=[1, 0, 0],
-           stop_reason=["asha", None, "error"])  # fmt: skip
+    change(
+        storage,
+        "trials",
+        best_validation_loss=missing,
+        best_epoch=[1, None, None],
+        epochs=[1, 0, 0],
+        stop_reason=["asha", None, "error"],
+    )
 
 
 def nothing_but_trials_before_their_first_epoch(storage: Path) -> None:
@@ -388,7 +394,8 @@ def test_small_images_are_enlarged_without_a_blur(svg_of: Callable[[str], str]) 
 
 def test_images_stand_in_named_rows_with_notes(svg_of: Callable[[str], str]) -> None:
     svg = svg_of("images")
-    assert [text for text in texts(svg) if text in ("input", "pipeline", "fc", "fc − pipeline")] == [
+    rows = ("input", "pipeline", "fc", "fc − pipeline")
+    assert [text for text in texts(svg) if text in rows] == [
         "input", "pipeline", "fc", "fc − pipeline"
     ]  # fmt: skip
     assert "cos 0.900" in texts(svg)

@@ -160,7 +160,7 @@ RANKS = {30: 0, 10: 1, 50: 2, 31: 48, 11: 49, 51: 50, 12: 51, 52: 97, 32: 98, 33
 
 
 def samples(ranks: dict[int, int], run: str = "fc-1") -> list[dict[str, Any]]:
-    """Images of trial 0 with these ranks, their brightness of input, truth and output 1, 2 and 3 × 5."""
+    """Images of trial 0 with these ranks, input, truth and output 5, 10 and 15 bright."""
     pictures = {"input": png(32, 1), "truth": png(28, 2), "output": png(28, 3)}
     return [
         {"run": run, "subject": "trial 0", "trial": 0, "image": image, "rank": rank, **pictures}

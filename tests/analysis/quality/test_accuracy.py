@@ -36,7 +36,7 @@ def examples(count: int) -> Examples:
 
 
 def outputs_at(cosine: float) -> Tensor:
-    """(1, 28, 28) at this cosine to the ones: a constant plus an alternating part of the right length."""
+    """(1, 28, 28) at this cosine to the ones: a constant plus an alternating part."""
     sign = torch.ones(784)
     sign[::2] = -1
     return (cosine + math.sqrt(1 - cosine**2) * sign).reshape(1, 28, 28)
@@ -148,9 +148,7 @@ def decoded(png: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images_for_every_network() -> (
-    None
-):
+def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images() -> None:
     data = examples(200)
     cosines = torch.linspace(0, 1, 200)
 

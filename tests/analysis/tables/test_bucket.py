@@ -1,4 +1,4 @@
-"""A bucket and its copy here are kept in step, whichever side changes, and through a bucket's absence."""
+"""A bucket and its copy here are kept in step, whichever changes, also through its absence."""
 
 import itertools
 import threading

@@ -121,7 +121,8 @@ def test_keys_with_nulls_are_keys_too() -> None:
     quoted = row("timings", batch_size=None) | {"pass": None}
     assert checked([quoted, quoted | {"subject": "other"}], "timings").problems == ()
     assert checked([quoted, row("timings"), quoted], "timings").problems == (
-        "row 3: has the key of an earlier row (session 1, subject text, device text, batch_size None, pass None)",
+        "row 3: has the key of an earlier row "
+        "(session 1, subject text, device text, batch_size None, pass None)",
     )
 
 
@@ -162,8 +163,8 @@ def test_a_table_without_rows_is_sound() -> None:
         (
             lambda _: with_metadata(schema_version=str(VERSION + 1)),
             [
-                f"it has schema version {VERSION + 1}, and this transform-tuner reads {VERSION} only: "
-                "take the one that wrote it, or make the run again"
+                f"it has schema version {VERSION + 1}, and this transform-tuner reads "
+                f"{VERSION} only: take the one that wrote it, or make the run again"
             ],
         ),
     ],

@@ -1,4 +1,4 @@
-"""Of several copies of a run the furthest is collected; two runs of one name are told and never mixed."""
+"""The most complete copy of a run is collected; two runs of one name are never mixed."""
 
 import shutil
 from datetime import timedelta
@@ -20,7 +20,7 @@ FURTHER = [
 @pytest.mark.parametrize(("facts", "epoch_count"), FURTHER, ids=["sessions", "rows"])
 @pytest.mark.parametrize("out_has", ["nothing", "older", "further"])
 @pytest.mark.parametrize("order", ["ab", "ba"])
-def test_the_furthest_state_of_a_run_wins_wherever_it_lies(
+def test_the_most_complete_state_of_a_run_wins_wherever_it_lies(
     tmp_path: Path, facts: dict[str, Any], epoch_count: int, out_has: str, order: str
 ) -> None:
     a, b, out = (tmp_path / name for name in ("a", "b", "out"))

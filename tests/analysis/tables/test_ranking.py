@@ -113,9 +113,7 @@ def test_a_trial_that_failed_still_makes_its_run_one_of_several_losses() -> None
     assert numbers([*mse, row(9, None, loss="perceptual", stop_reason="error")]) == [0, 3]
 
 
-def test_one_image_more_outweighs_any_cosine_and_a_millionth_of_a_cosine_tells_equal_accuracies_apart() -> (
-    None
-):
+def test_one_image_outweighs_any_cosine_and_a_millionth_of_one_decides_between_equals() -> None:
     for images in (1_000, 4_000_000):
         less, more = (
             reached(0, "mse", count / images, cosine) for count, cosine in ((700, 1.0), (701, -1.0))
