@@ -333,7 +333,7 @@ class SearchConfig:
         return tuple(self.loss.split(","))
 
     @property
-    def several_losses(self) -> bool:
+    def mixed_losses(self) -> bool:
         """Whether trials are compared by what `analysis.tables.ranking` has for mixed losses."""
         return len(self.losses) > 1
 
