@@ -22,11 +22,9 @@ from ray import tune
 from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
-from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder
-from tuner.progress.rows import RunRows
 from tuner.progress.tracking import Tracker
-from tuner.storage.run_storage import RunStorage
+from tuner.settings import SearchConfig
 from tuner.trials.proposals import Proposals
 from tuner.trials.scheduler import Rungs
 from tuner.trials.space import Space
@@ -60,7 +58,7 @@ class Stopwatch:
 
 
 def report_of(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
-    """An epoch as `tuner.trials.reporter` reports it."""
+    """An epoch as `tuner.trials.trial` reports it."""
     return {
         "epoch": epoch,
         "train_loss": loss * 1.1,
@@ -88,6 +86,9 @@ def report_of(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
 
 def search(storage: str, trials: int, epochs: int) -> list[float]:
     """Run all trials, AT_ONCE of them side by side; seconds of each report."""
+    config = SearchConfig(
+        model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
+    )
 
     def trial(proposal: dict[str, Any]) -> None:
         luck = random.Random(proposal["number"])
@@ -95,10 +96,7 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.report(report_of(epoch, math.exp(luck.gauss(-4, 1)) / epoch, epochs))
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(AT_ONCE)
-    rows = RunRows(RunStorage(storage, "simulated"), "fc")
-    lines = TrialLines(Console(), samples=trials, mixed_losses=False)
-    recorder = Recorder(rows, lines, Tracker())
-    asha = Undecided(max_epochs=epochs, grace_epochs=1, reduction_factor=3.0, mixed_losses=False)
+    recorder = Recorder(config, Console(), Tracker())
     with simulated(cpus=AT_ONCE) as ray:
         ray.moment = stopwatch = Stopwatch()
         tune.Tuner(
@@ -106,7 +104,7 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune_config=tune.TuneConfig(
                 num_samples=trials,
                 search_alg=Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials)),
-                scheduler=asha,
+                scheduler=Undecided(config),
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
             ),
             run_config=tune.RunConfig(name="s", storage_path=storage, callbacks=[recorder]),

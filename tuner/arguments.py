@@ -1,4 +1,4 @@
-"""The command line of `python -m tuner.run`, and how it meets the settings of a run that goes on."""
+"""The command line of `python -m tuner.run`, and how it meets a run that goes on."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser. Flags that are not given leave no trace, so `--resume` knows which were."""
+    """Return the parser. A flag that is not given leaves no trace, for `--resume`."""
     parser = argparse.ArgumentParser(
         prog=prog("tuner.run"),
         description="Search the hyperparameters with which a small network replaces the pipeline.",

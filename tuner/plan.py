@@ -32,12 +32,13 @@ WANDB_HOST = "api.wandb.ai"
 DASHBOARD_SEC = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A search that can work.
 
     Attributes:
         config: The settings, complete.
+        space: What trials are drawn from.
         data: The images that are used, with their targets.
         resources: What each worker of a trial gets.
         slots: How many trials run at once.
@@ -49,6 +50,7 @@ class Plan:
     """
 
     config: SearchConfig
+    space: Space
     data: "Splits"
     resources: WorkerResources
     slots: int
@@ -143,12 +145,9 @@ def make_plan(
         check_shared(config.storage, able)
     if config.workers_per_trial > 1 and config.address is not None:
         _check_groups(config.workers_per_trial, up)
+    space = Space.of(config.model, config.ranges, config.losses)
     memory = gpu_memory.check(
-        gpu_memory.largest(
-            Space.of(config.model, config.ranges, config.losses),
-            training_settings(complete),
-            workers=config.workers_per_trial,
-        ),
+        gpu_memory.largest(space, training_settings(complete), workers=config.workers_per_trial),
         resources,
         able,
         workers=config.workers_per_trial,
@@ -156,7 +155,18 @@ def make_plan(
         validation_images=len(used.validation),
         vgg=vgg,
     )
-    return Plan(complete, used, resources, slots, nodes, earlier, vgg, memory, len(data.train))
+    return Plan(
+        config=complete,
+        space=space,
+        data=used,
+        resources=resources,
+        slots=slots,
+        nodes=nodes,
+        earlier=earlier,
+        vgg=vgg,
+        gpu_memory=memory,
+        available_images=len(data.train),
+    )
 
 
 def training_settings(config: SearchConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every setting of a search, declared once: flag, help, default, check, JSON and the table of flags."""
+"""Every setting of a search, declared once: flag, help, default, check, JSON and documentation."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def _ranges() -> dict[str, Setting]:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """Every setting of `python -m tuner.run`. None stands for what suits the network or the machine.
+    """Every setting of `python -m tuner.run`. None stands for what suits network or machine.
 
     Raises UsageError with one sentence for the first setting that makes no sense.
     """
@@ -352,7 +352,7 @@ class SearchConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build the settings of `flat` again. Names that this version does not know are an error."""
+        """Build settings from what `flat` returned. Raises UsageError for names that are none."""
         unknown = sorted(set(values) - set(SETTINGS))
         if unknown:
             raise UsageError(
@@ -371,7 +371,7 @@ class SearchConfig:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the settings of an earlier session. Raises UsageError for those of another version."""
+        """Read an earlier session's settings. Raises UsageError for those of another version."""
         return cls.from_flat(json.loads(text))
 
     @cached_property

@@ -81,7 +81,8 @@ def test_help_and_documentation_say_of_every_setting_what_it_does_and_its_defaul
 def test_values_arrive_with_their_types() -> None:
     config = from_command_line(
         split(
-            "--learning-rate 1e-3 1e-2 --dropout 0 0.2 --patience 2 4 --timeout 60 --gpus-per-trial 0.5 --name x -v"
+            "--learning-rate 1e-3 1e-2 --dropout 0 0.2 --patience 2 4 --timeout 60 "
+            "--gpus-per-trial 0.5 --name x -v"
         )
     )
     assert config == SearchConfig(
@@ -130,7 +131,8 @@ def test_an_unknown_run_is_told_with_the_latest_runs_there_are(storage: Path) ->
         store(storage, replace(STORED, name=f"run-{number}"))
     with pytest.raises(
         UsageError,
-        match=r"--resume nope: there is no such run in .*; give one of first, run-0, .*, run-5, or leave",
+        match=r"--resume nope: there is no such run in .*; "
+        r"give one of first, run-0, .*, run-5, or leave",
     ):
         from_command_line(["--storage", str(storage), "--resume", "nope"])
 
@@ -211,7 +213,8 @@ def test_a_storage_that_was_moved_is_the_one_in_which_the_run_was_found(
 def test_values_of_the_loss_arrive_with_their_types() -> None:
     config = from_command_line(
         split(
-            "--loss mse,perceptual --perceptual-layers 2 7 --perceptual-weights 1 .5 --mse-weight 2 "
+            "--loss mse,perceptual --perceptual-layers 2 7 --perceptual-weights 1 .5 "
+            "--mse-weight 2 "
             "--perceptual-size 64 --vgg-weights file --vgg-normalisation features --name x"
         )
     )
@@ -263,7 +266,8 @@ def test_a_flag_of_the_loss_that_makes_no_sense_is_told(arguments: str, told: st
 def test_flags_of_the_loss_are_checked_without_pytorch() -> None:
     code = (
         "import sys\nfrom tuner.arguments import from_command_line\n"
-        "from_command_line(['--loss', 'mse,perceptual', '--perceptual-size', '64', '--vgg-weights', 'x'])\n"
+        "loss = ['--loss', 'mse,perceptual', '--perceptual-size', '64', '--vgg-weights', 'x']\n"
+        "from_command_line(loss)\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

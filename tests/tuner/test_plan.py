@@ -208,9 +208,7 @@ def test_dropout_for_a_network_without_it_is_refused() -> None:
         )
 
 
-def test_a_completed_search_has_the_defaults_of_its_loss_and_one_of_the_mean_squared_error_has_none() -> (
-    None
-):
+def test_a_completed_search_has_the_defaults_of_its_loss_and_mse_alone_has_none() -> None:
     more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
     config = completed(SearchConfig(loss="perceptual", perceptual_size=64), **more)
     assert config.perceptual == replace(Perceptual(), size=64)

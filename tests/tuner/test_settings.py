@@ -1,4 +1,4 @@
-"""Each setting that makes no sense gets its sentence; what is left open is filled in by the machine."""
+"""Each setting that makes no sense gets its sentence, and settings come back from JSON."""
 
 import json
 import math

@@ -1,8 +1,14 @@
 """Ray started on this machine, or a cluster joined; and left again."""
 
 import os
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Timer
 from typing import Any
+
+import psutil
 
 from analysis.console import Console
 from trainables.errors import UsageError, first_line, last_line
@@ -10,14 +16,32 @@ from tuner.cluster.quiet import quieten_loggers
 from tuner.cluster.reachable import ALONE, head_of
 from tuner.cluster.runtime_env import runtime_environment
 
+START_SEC = 300.0  # for Ray's own processes, of which it gives the last one 30 s by itself
+MINUTES = f"{START_SEC / 60:g} minutes"
+SLOW_SEC = 20.0  # until a line says that it takes long
+POLL_SEC = 0.5
+# The same for those whose limit Ray reads from the environment
+PATIENCE = {
+    "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers
+    "RAY_agent_register_timeout_ms": f"{START_SEC * 1000:.0f}",
+    "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
+}
+
 
 class RayStartError(Exception):
     """Ray does not start on this machine: one sentence."""
 
 
 def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
-    """Start Ray on this machine."""
+    """Start Ray on this machine; a line says so where that takes long.
+
+    Raises RayStartError when it has not come within START_SEC, or one of its processes died.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     import ray
+    from ray._common.utils import get_default_ray_temp_dir
 
     # With the dashboard, since only worker groups need both
     environment = (
@@ -25,8 +49,66 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
         if dashboard
         else {}
     )
-    ray.init(
-        address="local", include_dashboard=dashboard, runtime_env=environment, **_output(verbose)
+    output = _output(verbose)
+    slow = f"Ray is slow to start on this machine; waiting up to {MINUTES} for it"
+    timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
+    timer.start()
+    try:
+        with _patient():
+            ray.init(
+                address="local", include_dashboard=dashboard, runtime_env=environment, **output
+            )
+    except Exception as error:
+        raise RayStartError(
+            f"Ray does not start on this machine ({first_line(error).rstrip('.')}); "
+            f"its logs are in {Path(get_default_ray_temp_dir(), 'session_latest', 'logs')}; "
+            f"type the command again when there is memory, and less runs here"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Let Ray wait START_SEC for its own processes, as long as they live.
+
+    Its limit for a raylet to be known is 30 s, and is written into `Node` itself.
+    """
+    import ray._private.node
+    from ray._private import services
+
+    node: Any = ray._private.node
+    until = time.monotonic() + START_SEC
+    get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
+    services.get_node = _patiently(get_node, "raylet", until)
+    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until)
+    try:
+        yield
+    finally:
+        services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
+
+
+def _patiently(ask: Callable[..., Any], process: str, until: float) -> Callable[..., Any]:
+    """Return `ask`, called again while it raises RuntimeError and that process of ours lives."""
+
+    def patient(*args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return ask(*args, **options)
+            except RuntimeError as error:
+                if not _lives(process):
+                    raise RayStartError(f"its process {process} has ended") from error
+                if time.monotonic() > until:
+                    raise RayStartError(f"{process} has not answered in {MINUTES}") from error
+            time.sleep(POLL_SEC)
+
+    return patient
+
+
+def _lives(name: str) -> bool:
+    return any(
+        child.name() == name and child.status() != psutil.STATUS_ZOMBIE
+        for child in psutil.Process().children()
     )
 
 
@@ -60,7 +142,7 @@ def join(address: str, *, model: str, verbose: bool) -> None:
 
 
 def stop() -> None:
-    """Leave the cluster, or end the one that `start` made. A second Ctrl-C does not break it off."""
+    """Leave the cluster, or end the one that `start` made; a second Ctrl-C does not stop that."""
     import ray
 
     with suppress(KeyboardInterrupt):
@@ -80,7 +162,7 @@ def _not_sent(model: str, error: Exception) -> str:
 
     reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
     return (
-        f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages below "
-        f"{GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the package, "
+        f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages "
+        f"below {GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the package, "
         f"or into a directory `data` in it, which stays here"
     )

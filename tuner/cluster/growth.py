@@ -48,7 +48,7 @@ class Growth:
 
 
 def growth() -> Growth:
-    """Return how far the cluster may grow: what its autoscaler reads, where `ray up` gave it a file.
+    """Return how far the cluster may grow, from the file that `ray up` gave its autoscaler, if any.
 
     Ray itself does not report node types: its cluster configuration stays empty. Raises UsageError
     when the head does not answer.
@@ -130,7 +130,7 @@ def _able_now(worker_on: Callable[[Sequence[Node]], WorkerResources], growth: Gr
 
 
 def _request(worker: WorkerResources, count: int) -> None:
-    """Have the autoscaler start nodes for so many workers at once, until another number is asked."""
+    """Have the autoscaler keep nodes for so many workers at once, until it is asked for others."""
     from ray.autoscaler.sdk import request_resources
 
     request_resources(bundles=[worker.named] * count)

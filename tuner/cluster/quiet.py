@@ -1,4 +1,4 @@
-"""Ray without its chatter: what it reads from the environment, and which of its loggers are heard."""
+"""Ray without its chatter: what it reads from the environment, and its loggers."""
 
 import logging
 import os

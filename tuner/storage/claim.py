@@ -1,4 +1,4 @@
-"""The right to write a run: its storage takes files, its name is free, and nobody else searches it."""
+"""The right to write a run: its storage takes files, its name is free, nobody else searches it."""
 
 import tempfile
 from collections.abc import Callable

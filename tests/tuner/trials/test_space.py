@@ -71,9 +71,7 @@ def test_losses_take_turns_and_change_nothing_else_of_a_draw() -> None:
     assert replace(WIDE, losses=("perceptual",)).draw(0, 0)["loss"] == "perceptual"
 
 
-def test_draws_and_seeds_of_the_mean_squared_error_are_those_from_before_there_was_another_loss() -> (
-    None
-):
+def test_draws_and_seeds_of_mse_are_those_from_before_there_was_another_loss() -> None:
     drawn = WIDE.draw(0, 0)
     rates = (0.008144886973076106, 0.1809360141291611)
     assert (drawn["learning_rate"], drawn["dropout"], drawn["patience"]) == (
