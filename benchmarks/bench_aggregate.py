@@ -1,9 +1,10 @@
-"""Collecting 1,000 runs of 100 trials × 50 epochs, seven tables each: ours, ours again, and pandas without checks.
+"""Collecting 1,000 runs of 100 trials × 50 epochs: ours, ours again, and pandas without checks.
 
     python -m benchmarks.bench_aggregate [RUNS] [ROUNDS]
 
-Whole processes, from the command line to the exit, in turn. The runs are copies of one made-up run under
-different names. Ours checks every file and flushes each to the disk; pandas joins each table and writes it.
+Whole processes, from the command line to the exit, in turn. The runs are copies of one made-up run
+under different names. Ours checks every file and flushes each to the disk; pandas joins each table
+and writes it.
 """
 
 import json
@@ -86,7 +87,7 @@ def make(storage: Path, runs: int) -> None:
 
 
 def cost(*arguments: str) -> tuple[float, float]:
-    """Run a process to its end: the most memory that it was seen to hold in MiB, and its processor seconds."""
+    """Run a process to its end; returns the most memory seen, in MiB, and its processor seconds."""
     peak, before = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL
@@ -111,7 +112,8 @@ def main(runs: str = "1000", rounds: str = "3") -> None:
         costs: dict[str, list[tuple[float, float]]] = {"ours": [], "ours again": [], "pandas": []}
 
         def out(side: str) -> str:
-            return f"{directory}/out-{len(costs[side])}"  # each round into a new one, then once more into that
+            # Each round into a new one, then once more into that
+            return f"{directory}/out-{len(costs[side])}"
 
         def ours(side: str = "ours") -> None:
             costs[side].append(cost("-m", "analysis.aggregate", str(storage), "--out", out(side)))

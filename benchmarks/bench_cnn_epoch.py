@@ -1,9 +1,9 @@
-"""A CNN epoch against its convolutions alone, at the shapes, in the layout and the precision that it trains with.
+"""A CNN epoch against its convolutions alone, in the shapes, layout and precision of training.
 
     python -m benchmarks.bench_cnn_epoch [ROUNDS]
 
-Alone: forward, and the gradients towards weights and, but in the first layer, inputs, a slice at a time; the inputs are
-the same for each slice.
+Alone: forward, and the gradients towards weights and, but in the first layer, inputs, a slice at a
+time; the inputs are the same for each slice.
 """
 
 import sys
@@ -25,7 +25,7 @@ backward = torch.ops.aten.convolution_backward
 
 
 def convolutions(dtype: torch.dtype) -> Callable[[], None]:
-    """Those of one slice."""
+    """Make a function that computes those of one slice."""
     layers, images = [], torch.rand(SLICE, 3, 32, 32)
     for layer in CNN().layers:
         if isinstance(layer, nn.Conv2d):

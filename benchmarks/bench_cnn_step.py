@@ -1,4 +1,4 @@
-"""A CNN training step, batch 256, in the precision that is chosen here against plain float32, contiguous.
+"""A CNN training step, batch 256, in the precision chosen here against plain float32.
 
 python -m benchmarks.bench_cnn_step
 """
@@ -14,7 +14,7 @@ BATCH, ROUNDS = 256, 5
 
 
 def training(precision: str, examples: Examples) -> Training:
-    """One batch is one epoch."""
+    """Start a training whose epoch is one batch."""
     config = TrainingConfig(
         model="cnn",
         learning_rate=1e-3,
@@ -36,7 +36,8 @@ def main() -> None:
     unit = bfloat16_unit(torch.device("cpu"))
     if unit is None:
         print(
-            "CNN step: not measured, since this CPU has no bfloat16 unit: both sides would be the same float32"
+            "CNN step: not measured, since this CPU has no bfloat16 unit: "
+            "both sides would be the same float32"
         )
         return
     images = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Two fc trials at once, a process with one thread each, against one after the other with two threads; no Ray.
+"""Two fc trials at once, with one thread each, against one after the other with two; no Ray.
 
     python -m benchmarks.bench_concurrent [ROUNDS]
 
@@ -35,7 +35,7 @@ def train(training: Training) -> None:
 
 
 def work(start: Barrier, end: Barrier, rounds: int) -> None:
-    """A process of its own."""
+    """Train when told to, in a process of its own."""
     torch.set_num_threads(1)
     training = trial()
     for _ in range(rounds):

@@ -1,13 +1,14 @@
-"""How long the dashboard takes to its first page, and how soon it shows a change: 10 and 1,000 runs.
+"""How soon the dashboard shows its first page, and a change: 10 and 1,000 runs.
 
 Every run has 100 trials of 50 epochs.
 
     python -m benchmarks.bench_dashboard [RUNS …]
 
-Measured in headless Chromium, from the navigation until every chart of the page is drawn and the page rests.
-*Cold*: the first visitor of a server that has just been started and has read nothing, in a browser that has fetched
-nothing. *Warm*: later visits with the same browser, which keeps Streamlit's scripts as anybody's does.
-*Change*: from the publication of a trial until the page shows the new number of trials. Needs chromium.
+Measured in headless Chromium, from the navigation until every chart of the page is drawn and the
+page rests. *Cold*: the first visitor of a server that has just been started and has read nothing,
+in a browser that has fetched nothing. *Warm*: later visits with the same browser, which keeps
+Streamlit's scripts as anybody's does. *Change*: from the publication of a trial until the page
+shows the new number of trials. Needs chromium.
 """
 
 import shutil
@@ -37,7 +38,10 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-RESTS = "[data-testid='stApp'][data-test-connection-state='CONNECTED'][data-test-script-state='notRunning']"
+RESTS = (
+    "[data-testid='stApp'][data-test-connection-state='CONNECTED']"
+    "[data-test-script-state='notRunning']"
+)
 DRAWN = "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"
 CHARTS = 6  # history, parallel coordinates, importance, three slices
 

@@ -1,4 +1,4 @@
-"""An FC epoch over 45,000 images against its matrix products alone, on random data that is already float.
+"""An FC epoch over 45,000 images against its matrix products alone, on data that is float already.
 
 python -m benchmarks.bench_epoch
 """

@@ -1,10 +1,10 @@
-"""A search of 16 trials of one thread each on one node and on two; every node is a host limited to one core.
+"""A search of 16 trials of one thread each, on one node and on two of one core each.
 
     python -m benchmarks.bench_nodes [ROUNDS]
 
-Whole processes, from the command line to the exit, in turn. The hosts are those of the cluster's tests (root, Debian's
-iproute2 and openssh-server): a head that trains nothing and two workers on a core of their own, which the head and the
-driver share with them.
+Whole processes, from the command line to the exit, in turn. The hosts are those of the cluster's
+tests (root, Debian's iproute2 and openssh-server): a head that trains nothing and two workers on a
+core of their own, which the head and the driver share with them.
 """
 
 import os
@@ -28,7 +28,10 @@ def ray(host: Host, command: str) -> str:
 
 
 def search(head: Host) -> None:
-    fixed = f"--grace-epochs {EPOCHS} --patience {EPOCHS} {EPOCHS} --finalists 1 --timing none --wandb disabled"
+    fixed = (
+        f"--grace-epochs {EPOCHS} --patience {EPOCHS} {EPOCHS} "
+        f"--finalists 1 --timing none --wandb disabled"
+    )
     budget = f"--model fc --data photos --images {IMAGES} --samples {TRIALS} --max-epochs {EPOCHS}"
     ray(head, f"python -m tuner.run --address auto --storage {SHARED} {budget} {fixed}")
 

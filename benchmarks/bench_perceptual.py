@@ -1,10 +1,10 @@
-"""The perceptual loss and its gradient, batch 16 at 224 pixels, against the formula written plainly in float32.
+"""The perceptual loss and its gradient, batch 16 at 224 pixels, against the formula in float32.
 
     python -m benchmarks.bench_perceptual [ROUNDS]
 
-Plainly: torchvision's whole VGG16 as it comes, both branches with gradients, the whole batch at once. Times are taken
-in turn in one process; memory is the peak of a process of its own for each side, with all that it has loaded.
-The weights are random, which costs as much as trained ones.
+Plainly: torchvision's whole VGG16 as it comes, both branches with gradients, the whole batch at
+once. Times are taken in turn in one process; memory is the peak of a process of its own for each
+side, with all that it has loaded. The weights are random, which costs as much as trained ones.
 """
 
 import subprocess
@@ -39,7 +39,7 @@ def pictures() -> tuple[Tensor, Tensor]:
 
 
 def weights() -> dict[str, Tensor]:
-    """The same for both sides."""
+    """Make weights, the same for both sides."""
     torch.manual_seed(0)
     return random_inputs.vgg16().tensors
 
@@ -91,7 +91,7 @@ def ours() -> Step:
 
 
 def peak_mib(side: str) -> float:
-    """Of a process that takes one step."""
+    """Return the peak memory of a process that takes one step."""
     code = f"from benchmarks import bench_perceptual as b; b.one_step({side!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
@@ -100,17 +100,15 @@ def peak_mib(side: str) -> float:
 def one_step(side: str) -> None:
     step = ours() if side == OURS else plain()
     step()
-    status = Path(
-        "/proc/self/status"
-    ).read_text()  # what getrusage says includes the process that started this one
+    # What getrusage says includes the process that started this one
+    status = Path("/proc/self/status").read_text()
     print(float(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
 def main(rounds: str = str(ROUNDS)) -> None:
     unit = bfloat16_unit(CPU)
-    print(
-        f"{'with' if unit else 'without'} bfloat16 ({unit or 'this CPU has no unit for it: float32 on both sides'})"
-    )
+    without = "this CPU has no unit for it: float32 on both sides"
+    print(f"{'with' if unit else 'without'} bfloat16 ({unit or without})")
     sides = {PLAIN: plain(), OURS: ours()}
     (value, gradient), (expected, exact) = sides[OURS](), sides[PLAIN]()  # also the warm-up
     print(

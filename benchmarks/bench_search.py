@@ -1,9 +1,10 @@
-"""A search of 16 FC trials × 5 epochs on 8,192 images: ours, Ray's tutorial way, and one plain loop.
+"""A search of 16 FC trials × 5 epochs on 8,192 images: ours, Ray's tutorial's, and a plain loop.
 
     python -m benchmarks.bench_search [DATA] [ROUNDS]
 
-Whole processes, from the command line to the exit, in turn. Nothing is stopped early on any side. Ours
-also writes checkpoints and tables and evaluates finalists; the plain loop does nothing but train.
+Whole processes, from the command line to the exit, in turn. Nothing is stopped early on any side.
+Ours also writes checkpoints and tables and evaluates finalists; the plain loop does nothing but
+train.
 """
 
 import statistics

@@ -1,9 +1,10 @@
-"""A search of 8 FC trials × 6 epochs with its storage in a bucket, and in a directory on this machine.
+"""A search of 8 FC trials × 6 epochs with its storage in a bucket, and in a directory.
 
     python -m benchmarks.bench_storage [DATA] [ROUNDS]
 
-Whole processes, from the command line to the exit, in turn. The bucket is moto's, a process of its own on the
-loopback: the CPU seconds that it takes are told too, since they are taken from the search on a machine with few cores.
+Whole processes, from the command line to the exit, in turn. The bucket is moto's, a process of its
+own on the loopback: the CPU seconds that it takes are told too, since they are taken from the
+search on a machine with few cores.
 """
 
 import os

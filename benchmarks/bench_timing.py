@@ -1,6 +1,6 @@
-"""The networks against torchvision by the project's own timing protocol, each series measured twice in one run.
+"""The networks against torchvision by the project's own timing protocol, each series twice.
 
-python -m benchmarks.bench_timing ../shared/data/cifar10        # about 8 minutes; without a directory: photos
+python -m benchmarks.bench_timing [DIRECTORY]       # about 8 minutes; photos without one
 """
 
 import sys
@@ -82,14 +82,14 @@ def tell(rows: pd.DataFrame) -> None:
 
 
 def bandwidth_share(rows: pd.DataFrame, one: pd.Series) -> float:
-    """The least time for reading uint8 and writing float32 at the measured bandwidth, by the time it took."""
+    """Return the least time for reading uint8 and writing float32, by the time it took."""
     passes = rows[(rows.subject == one.subject) & (rows.batch_size == one.batch_size)]
     least_sec = passes.images * IMAGE_BYTES / (passes.bandwidth_gb_per_sec * 1e9)
     return float((least_sec / passes.end_to_end_sec).median())
 
 
 def repeated(series: pd.DataFrame, verdicts: tuple[str, ...]) -> tuple[pd.Series, int]:
-    """How far apart the medians of both measurements are, where both have such a verdict; and the number of pairs."""
+    """Return how far apart both medians are, where both have such a verdict; and how many pairs."""
     again = series.subject.str.endswith(AGAIN)
     second = series[again].assign(subject=series.subject[again].str.removesuffix(AGAIN))
     pairs = series[~again].merge(second, on=comparison.SERIES)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: alternating rounds, medians, a table for people, one JSON line last."""
+"""What benchmarks share: alternating rounds, medians, a table for people, one JSON line last."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ from analysis.tables.provenance import code_version, cpu_model, versions
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run the sides in turn, A B A B …, so that a noisy machine hits them alike: seconds per round."""
+    """Run the sides in turn, so that a noisy machine hits them alike; returns seconds per round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
@@ -47,5 +47,5 @@ def report(
 
 
 def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
-    """The median over rounds of one side's seconds by the other's, paired within a round."""
+    """Return the median over rounds of one side's seconds by the other's, paired within a round."""
     return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))

@@ -1,4 +1,4 @@
-"""The search of bench_search as Ray's tutorials write one: function trainable, DataLoader, defaults.
+"""The search of bench_search as Ray's tutorials write one: function, DataLoader, defaults.
 
 The transforms run per image in the data set, as torchvision's own data sets do it.
 """

@@ -10,9 +10,9 @@ import torch
 class PeakMemory:
     """The most memory that this process held for itself since `reset`.
 
-    On a GPU it is CUDA's peak of allocated memory. On a CPU it is the peak of the process's resident
-    memory without what it shares with others, such as libraries and images in an object store.
-    Where the system does not tell that (macOS), it is the peak since the process began.
+    On a GPU it is CUDA's peak of allocated memory. On a CPU it is the peak of the process's
+    resident memory without what it shares with others, such as libraries and images in an object
+    store. Where the system does not tell that (macOS), it is the peak since the process began.
     """
 
     def __init__(self, device: torch.device) -> None:

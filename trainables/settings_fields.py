@@ -34,7 +34,8 @@ class Setting:
         above: It must be greater than this.
         below: It must be less than this.
         may_change: Whether `--resume` takes another value than the run began with.
-        type: Of one value, which is bool for a flag that takes none. `declared` reads it off the field.
+        type: Of one value, which is bool for a flag that takes none. `declared` reads it off the
+            field.
         nargs: How many values the flag takes, as argparse has it; None for one.
         repeated: Whether the flag takes one value and may be given several times.
         metavar: How `--help` calls the values.

@@ -1,4 +1,4 @@
-"""What tests are made of: VGG16 with seeded random weights, and a few photographs with their targets."""
+"""What tests are made of: VGG16 with seeded random weights, a few photographs with targets."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Exports are run as their users run them: in processes that know neither this project nor each other's format."""
+"""Exports are run as users run them: by processes that know nothing of this project."""
 
 import subprocess
 import sys

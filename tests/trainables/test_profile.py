@@ -41,15 +41,11 @@ def counted(settings: TrainingConfig) -> tuple[int, int]:
     return flops_per_image(Training(settings, few, few, device=CPU, vgg=vgg))
 
 
-def test_the_flops_of_fc_are_both_products_both_weight_gradients_and_the_gradient_between_the_layers() -> (
-    None
-):
+def test_the_flops_of_fc_are_its_products_weight_gradients_and_the_gradient_between() -> None:
     assert counted(config("fc")) == (2 * (2 * FIRST + 3 * SECOND), 2 * (FIRST + SECOND))
 
 
-def test_the_flops_of_the_cnn_are_three_times_those_of_going_forward_but_for_the_gradient_towards_the_images() -> (
-    None
-):
+def test_the_flops_of_the_cnn_are_three_times_forward_but_for_the_images_gradient() -> None:
     assert counted(config("cnn")) == (3 * CNN_FORWARD - 2 * 16 * 31**2 * 3 * 64, CNN_FORWARD)
 
 
@@ -143,8 +139,8 @@ def test_what_is_printed_has_every_part_its_share_and_the_share_of_the_matrix_ra
     }
     assert said[10:] == [
         "50.0 training images/s, validation included",
-        "320.0 GFLOP an epoch, 40.0 GFLOP/s: 50% of the 80.0 GFLOP/s that a matrix product in float32 reaches "
-        "on 1 threads",
+        "320.0 GFLOP an epoch, 40.0 GFLOP/s: 50% of the 80.0 GFLOP/s that a matrix product "
+        "in float32 reaches on 1 threads",
     ]
 
 

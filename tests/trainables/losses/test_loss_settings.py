@@ -10,7 +10,8 @@ from trainables.losses.loss_settings import LOSSES, Perceptual
 
 
 def test_the_names_and_settings_of_losses_and_weights_are_there_without_pytorch() -> None:
-    code = "import sys, trainables.losses.loss_settings, trainables.losses.vgg16; print('torch' in sys.modules)"
+    modules = "trainables.losses.loss_settings, trainables.losses.vgg16"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

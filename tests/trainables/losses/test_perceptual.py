@@ -1,4 +1,4 @@
-"""Against the formula in float64, with torchvision's own layers."""
+"""The contract of every registered loss, and the perceptual one against the formula in float64."""
 
 import weakref
 from pathlib import Path
@@ -11,10 +11,13 @@ from torch.nn.functional import conv2d, interpolate, mse_loss
 from torchvision.models.vgg import cfgs, make_layers
 
 from tests.trainables import made_up
-from trainables.losses.loss_settings import Perceptual
+from trainables.data.examples import Examples
+from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16 import Vgg16
 from trainables.losses.vgg16_weights import load
+from trainables.training.gradients import Loss
+from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
 CPU = torch.device("cpu")
@@ -78,7 +81,7 @@ class Formula:
 
 
 def assert_is_the_formula(settings: Perceptual, vgg: Vgg16) -> None:
-    """The value, and most images' gradients: where two pixels of a pooling nearly tie, rounding makes it jump."""
+    """Compare values and most images' gradients: of pixels that tie in a pooling, one is chance."""
     count = 5
     outputs, targets = pictures(count)
     value, gradient = value_and_gradient(built(settings, vgg), outputs, targets)
@@ -144,7 +147,7 @@ def what_is_learnt_from(
 def test_bfloat16_teaches_a_network_what_the_formula_does(
     weights: str, wrong: float, request: pytest.FixtureRequest
 ) -> None:
-    """However near the outputs are to the targets, whose large activations must not cancel in few digits."""
+    """However near outputs are to targets: large activations must not cancel in few digits."""
     vgg = request.getfixturevalue(weights)
     network, settings = Network(wrong), Perceptual(size=32)
     targets = made_up.photographs(8).targets
@@ -154,22 +157,52 @@ def test_bfloat16_teaches_a_network_what_the_formula_does(
     assert (gradient / len(targets) - exact_gradient).norm() <= 5e-3 * exact_gradient.norm()
 
 
-def test_outputs_that_are_the_targets_cost_nothing_and_leave_nothing_to_gain(whole: Vgg16) -> None:
+@pytest.fixture(params=LOSSES)
+def loss(request: pytest.FixtureRequest, train: Examples, whole: Vgg16) -> Loss:
+    """Each loss that is registered, as a training makes it."""
+    config = TrainingConfig(
+        model="separable",
+        learning_rate=1e-2,
+        max_epochs=1,
+        seed=0,
+        loss=request.param,
+        perceptual=SMALL,
+    )
+    return Training(config, train.first(1), train.first(1), device=CPU, vgg=whole).loss
+
+
+def test_a_loss_is_a_number_above_zero_in_float32(loss: Loss) -> None:
+    value = loss(*pictures(2))
+    assert (value.shape, value.dtype) == ((), torch.float32)
+    assert value > 0
+
+
+def test_outputs_that_are_the_targets_cost_nothing_and_leave_nothing_to_gain(loss: Loss) -> None:
     outputs, _ = pictures(2)
-    value, gradient = value_and_gradient(built(Perceptual(size=32), whole), outputs, outputs)
+    value, gradient = value_and_gradient(loss, outputs, outputs)
     assert value.item() == 0
     assert not gradient.any()
 
 
-def test_the_losses_of_shares_add_up_to_that_of_the_batch(whole: Vgg16) -> None:
-    loss = built(SMALL, whole)
+def test_the_losses_of_shards_add_up_to_that_of_the_batch(loss: Loss) -> None:
     outputs, targets = pictures(7)
     value, gradient = value_and_gradient(loss, outputs, targets)
     parts = [value_and_gradient(loss, outputs[rank::3], targets[rank::3]) for rank in range(3)]
     assert sum(part.item() for part, _ in parts) == pytest.approx(value.item(), rel=1e-5)
     torch.testing.assert_close(parts[1][1], gradient[1::3], rtol=1e-3, atol=1e-7)
-    squares = sum(squared_error(outputs[rank::3], targets[rank::3]).item() for rank in range(3))
-    assert squares == pytest.approx(7 * mse_loss(outputs, targets).item(), rel=1e-5)
+
+
+def test_a_step_against_the_gradient_lowers_a_loss(loss: Loss) -> None:
+    outputs, targets = pictures(4)
+    value, gradient = value_and_gradient(loss, outputs, targets)
+    nearer = outputs - 0.01 * gradient / gradient.abs().max()
+    assert loss(nearer, targets) < value
+
+
+def test_the_mse_loss_is_the_mean_squared_error_of_each_image_summed() -> None:
+    outputs, targets = pictures(7)
+    expected = 7 * mse_loss(outputs, targets).item()
+    assert squared_error(outputs, targets).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

@@ -127,7 +127,7 @@ def test_only_layers_that_are_asked_for_are_needed_and_loaded(tmp_path: Path) ->
 
 
 def test_the_shared_weights_are_the_published_ones(shared_data: Path) -> None:
-    """The first numbers of block1_conv1, as many pages print them from Keras, which has them for blue first."""
+    """The first numbers of block1_conv1, as many pages print them from Keras, blue first."""
     vgg = load(str(shared_data / "vgg16" / "vgg16_features.safetensors"), normalisation="features")
     red, green, blue = vgg.tensors["features.0.weight"][0, :, 0, 0].tolist()
     assert [blue, green, red] == pytest.approx(
@@ -163,7 +163,8 @@ def test_the_metadata_names_the_normalisation(tmp_path: Path, name: str) -> None
         (
             None,
             None,
-            r"does not say how its input is normalised; give --vgg-normalisation imagenet .* or features",
+            r"does not say how its input is normalised; "
+            r"give --vgg-normalisation imagenet .* or features",
         ),
         (
             "imagenet",

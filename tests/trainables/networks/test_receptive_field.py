@@ -37,7 +37,7 @@ def test_an_output_pixel_of_the_cnn_depends_on_its_neighbours_and_nothing_else()
 
 
 def thin_cnn() -> nn.Module:
-    """The CNN's four convolutions with one channel each: it sees as far, in a hundredth of the time."""
+    """The CNN's convolutions with one channel each: it sees as far, in a hundredth of the time."""
     return nn.Sequential(
         nn.Conv2d(3, 1, 4, padding=1), *(nn.Conv2d(1, 1, 4, padding=1) for _ in range(3))
     )

@@ -1,4 +1,4 @@
-"""The contract that every registered network keeps; a new one is held to it as soon as it has its line."""
+"""The contract that every registered network keeps; a new one is held to it once registered."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,8 @@ class Tiny(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 784), nn.Unflatten(1, (1, 28, 28)))
+        layers = nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 784), nn.Unflatten(1, (1, 28, 28))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, images):
         return self.layers(images)
@@ -152,7 +153,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     [
         (
             "resnet",
-            "there is no network 'resnet': choose one of fc, cnn, separable, or name a class of your own",
+            "there is no network 'resnet': choose one of fc, cnn, separable, or name a class",
         ),
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),

@@ -76,12 +76,12 @@ def test_a_run_in_a_bucket_is_exported_to_where_out_says(
         (
             "other",
             ("", ""),
-            "s3://searches/team/results has no finished run 'other': give one of sep, or give a file",
+            "team/results has no finished run 'other': give one of sep, or give a file",
         ),
         (
             "sep",
             ("team", "nobody"),
-            "s3://searches/nobody/results has no finished run 'sep': there is none yet: give a file",
+            "nobody/results has no finished run 'sep': there is none yet: give a file",
         ),
         ("sep", ("searches", "no-such-bucket"), "no-such-bucket"),
         ("sep", ("s3://searches/team/results", "s3://"), "--storage s3://"),
@@ -109,7 +109,8 @@ def test_an_address_with_keys_in_it_is_refused_and_not_told_back(
 ) -> None:
     assert main(["sep", "--storage", storage.replace("s3://", "s3://key:secret@")]) == 2
     assert capsys.readouterr().err == (
-        "error: --storage: a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not its address\n"
+        "error: --storage: a bucket's keys belong into AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, not its address\n"
     )
 
 

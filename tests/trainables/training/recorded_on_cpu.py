@@ -1,6 +1,7 @@
-"""CUDA graphs without a GPU: operations on a CPU are recorded as a graph records kernels, and replayed likewise.
+"""CUDA graphs without a GPU: operations on a CPU are recorded as a graph records kernels.
 
-As with a graph, recording changes nothing, and replaying reads and writes the very tensors of the recording.
+As with a graph, recording changes nothing, and replaying reads and writes the very tensors of the
+recording.
 """
 
 from collections.abc import Iterator

@@ -84,7 +84,8 @@ from trainables.training.loop import Training, TrainingConfig
 examples = Examples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, 1, 28, 28))
 config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
 assert len(list(Training(config, examples, examples, device=torch.device("cpu")).epochs())) == 1
-print([name for name in ("torch._dynamo", "torchvision", "ray", "wandb", "skimage", "sklearn") if name in sys.modules])
+slow = ("torch._dynamo", "torchvision", "ray", "wandb", "skimage", "sklearn")
+print([name for name in slow if name in sys.modules])
 """
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

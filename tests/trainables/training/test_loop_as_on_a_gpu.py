@@ -1,6 +1,7 @@
-"""Epochs on the meta device stand for those on a GPU: what lies on the wrong device and what waits shows without one.
+"""Epochs on the meta device stand for a GPU's: what waits, or lies on the wrong device, shows.
 
-Not on PyTorch's fake CUDA tensors: autograd asks CUDA itself for their stream, and ends the process.
+Not on PyTorch's fake CUDA tensors: autograd asks CUDA itself for their stream, and ends the
+process.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -27,7 +28,8 @@ SMALL = Perceptual(layers=(2, 7), layer_weights=(1.0, 0.5), size=32)
 class AsOnOneGpu(TorchDispatchMode):
     """Refuses tensors of two devices, as a GPU does.
 
-    Numbers that are read from the meta device are zeros, and are counted, as are tensors that are brought there.
+    Numbers that are read from the meta device are zeros, and are counted, as are tensors that are
+    brought there.
     """
 
     def __init__(self) -> None:
