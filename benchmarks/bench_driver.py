@@ -22,9 +22,11 @@ from ray import tune
 from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
+from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder
+from tuner.progress.rows import RunRows
 from tuner.progress.tracking import Tracker
-from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 from tuner.trials.proposals import Proposals
 from tuner.trials.scheduler import Rungs
 from tuner.trials.space import Space
@@ -58,7 +60,7 @@ class Stopwatch:
 
 
 def report_of(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
-    """An epoch as `tuner.trials.trial` reports it."""
+    """An epoch as `tuner.trials.reporter` reports it."""
     return {
         "epoch": epoch,
         "train_loss": loss * 1.1,
@@ -86,9 +88,6 @@ def report_of(epoch: int, loss: float, epochs: int) -> dict[str, Any]:
 
 def search(storage: str, trials: int, epochs: int) -> list[float]:
     """Run all trials, AT_ONCE of them side by side; seconds of each report."""
-    config = SearchConfig(
-        model="fc", name="simulated", storage=storage, samples=trials, max_epochs=epochs
-    )
 
     def trial(proposal: dict[str, Any]) -> None:
         luck = random.Random(proposal["number"])
@@ -96,7 +95,10 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.report(report_of(epoch, math.exp(luck.gauss(-4, 1)) / epoch, epochs))
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(AT_ONCE)
-    recorder = Recorder(config, Console(), Tracker())
+    rows = RunRows(RunStorage(storage, "simulated"), "fc")
+    lines = TrialLines(Console(), samples=trials, mixed_losses=False)
+    recorder = Recorder(rows, lines, Tracker())
+    asha = Undecided(max_epochs=epochs, grace_epochs=1, reduction_factor=3.0, mixed_losses=False)
     with simulated(cpus=AT_ONCE) as ray:
         ray.moment = stopwatch = Stopwatch()
         tune.Tuner(
@@ -104,7 +106,7 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune_config=tune.TuneConfig(
                 num_samples=trials,
                 search_alg=Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials)),
-                scheduler=Undecided(config),
+                scheduler=asha,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
             ),
             run_config=tune.RunConfig(name="s", storage_path=storage, callbacks=[recorder]),

@@ -76,15 +76,16 @@ def test_a_search_ends_with_a_sentence_and_goes_on_when_the_storage_is_mended(
 def test_a_trial_that_starts_on_a_storage_that_has_turned_read_only_blames_the_storage(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tuner.storage import shared_storage
     from tuner.trials import trial
 
     experiment = Experiment(LocalFileSystem(), str(disk.storage / "experiments" / "run"))
-    experiment.mark("session-001")
+    shared_storage.leave_mark(experiment.files, f"{experiment.root}/session-001")
     disk.protect()
-    monkeypatch.setattr(trial.cluster, "this_node", lambda: "a-node")
-    shared: Any = SimpleNamespace(experiment=experiment, session="session-001")
+    monkeypatch.setattr(shared_storage, "this_node", lambda: "a-node")
+    setup: Any = SimpleNamespace(experiment=experiment, session="session-001")
     with pytest.raises(trial.StorageGoneError) as raised:
-        trial._prove_storage(shared)
+        trial._check_storage(setup)
     assert raised.value.args[0] == errno.EROFS
 
 

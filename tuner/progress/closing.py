@@ -9,12 +9,12 @@ from trainables.networks.receptive_field import fraction_in_sight, receptive_fie
 from trainables.networks.registry import build
 from trainables.pipelines.study import reference
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
-from tuner.progress.recorder import FINISHED
+from tuner.progress.rows import FINISHED
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import BEST_FILE
 
 
-def tell(
+def report(
     console: Console,
     config: SearchConfig,
     trials: list[Row],

@@ -15,20 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from analysis.tables.files import Row
+from tuner.progress.rows import CHOSEN
 
 CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
 BEST = ("best_epoch", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
 LOGGED_AT_END = ("stop_reason", "epochs", *BEST)
-LOGGED_AT_START = (
-    "trial",
-    "repeat_of",
-    "model",
-    "loss",
-    "learning_rate",
-    "dropout",
-    "patience",
-    "seed",
-)
+LOGGED_AT_START = ("trial", "repeat_of", "model", *CHOSEN)
 
 
 class Tracker:

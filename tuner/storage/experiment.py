@@ -16,7 +16,6 @@ from trainables.errors import UsageError
 
 STATE_FILE = "state.pt"
 SESSION = "session-"
-MARKER = ".shared"
 STATE = re.compile(rf"/checkpoint_[^/]+/{re.escape(STATE_FILE)}")
 NUMBER = re.compile(r"(\d+)")
 UNWRITABLE = frozenset(
@@ -78,27 +77,6 @@ class Experiment:
     def next_session(self) -> str:
         """A name for one more."""
         return f"{SESSION}{len(self.sessions()) + 1:03d}"
-
-    def mark(self, session: str) -> None:
-        """Leave in a session's directory what a node that shares the storage finds there. Raises OSError."""
-
-        def attempt() -> None:
-            self.files.create_dir(f"{self.root}/{session}")
-            with self.files.open_output_stream(f"{self.root}/{session}/{MARKER}") as file:
-                file.write(session.encode())
-
-        self.patiently(attempt)
-
-    def prove(self, session: str, node: str) -> None:
-        """On a node: read what was left there, and leave something too. Raises OSError where that can't be done."""
-        directory = f"{self.root}/{session}"
-
-        def attempt() -> None:
-            self.files.open_input_file(f"{directory}/{MARKER}").close()
-            with self.files.open_output_stream(f"{directory}/{MARKER}-{node}") as file:
-                file.write(b"")
-
-        self.patiently(attempt)
 
     def checkpoints(self, number: int) -> list[str]:
         """Paths of a trial's checkpoints over all sessions, newest first."""

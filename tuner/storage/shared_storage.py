@@ -1,35 +1,56 @@
-"""Whether every node shares the storage: each reads what others write there."""
+"""The proof that a node shares the storage: it finds a mark there, and leaves its answer.
+
+Tables, checkpoints and networks go that way; images do not, Ray's object store brings them to each node.
+All nodes that are up are asked before the search starts, and each again by its first trial, since it
+may have joined later.
+"""
 
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from pyarrow.fs import FileSystem
+from pyarrow.fs import FileSystem, FileType
 
 from analysis.tables.table_sources import BUCKET, resolved
-from trainables.errors import UsageError, last_line
+from trainables.errors import UsageError, first_line, last_line
 from tuner.cluster.nodes import Node, on_each, this_node
 
-DRIVER = "driver"  # whose marker that is
+MARK = ".shared"
+
+
+def leave_mark(files: FileSystem, directory: str) -> None:
+    """Leave what a node that shares the storage finds in a directory. Raises OSError."""
+    files.create_dir(directory)
+    with files.open_output_stream(f"{directory}/{MARK}") as file:
+        file.write(b"")
+
+
+def answer_mark(files: FileSystem, directory: str) -> None:
+    """On a node: find the mark, and leave an answer beside it. Raises OSError where it can't."""
+    files.open_input_file(f"{directory}/{MARK}").close()
+    with files.open_output_stream(f"{directory}/{MARK}-{this_node()}") as file:
+        file.write(b"")
 
 
 def check_shared(storage: str, nodes: Sequence[Node]) -> None:
-    """Every one of `nodes` reads what this process writes to the storage, and this process what they write.
+    """Have every one of these nodes answer a mark in the storage.
 
-    Tables, checkpoints and networks go that way. Images do not: Ray's object store brings them to each node.
-    Raises UsageError with the name of a node that does not share the storage.
+    Raises:
+        UsageError: A node does not share the storage.
     """
     _, files, path = resolved(storage)
     within = path if storage.startswith(BUCKET) else Path(storage).absolute()
-    directory = f"{within}/.shared-{uuid.uuid4().hex}"
+    directory = f"{within}/{MARK}-{uuid.uuid4().hex}"
     try:
-        files.create_dir(directory)
-        _write(files, f"{directory}/{DRIVER}", directory)
-        answers = on_each(nodes, _answer_marker, files, directory)
+        leave_mark(files, directory)
+        answers = on_each(nodes, _answer, files, directory)
         for node, answer in zip(nodes, answers, strict=True):
-            problem = _problem(answer) or _unread(files, f"{directory}/{node.id}", directory)
+            problem = answer
+            if isinstance(answer, Exception):
+                problem = f"it does not answer: {last_line(answer)}"
+            elif not answer and not _is_there(files, f"{directory}/{MARK}-{node.id}"):
+                problem = "what it writes there does not arrive here"
             if problem:
                 raise UsageError(
                     f"--storage {storage}: the node {node.name} does not share it ({problem}); "
@@ -40,32 +61,17 @@ def check_shared(storage: str, nodes: Sequence[Node]) -> None:
             files.delete_dir(directory)
 
 
-def _problem(answer: Any) -> str | None:
-    return f"it does not answer: {last_line(answer)}" if isinstance(answer, Exception) else answer
-
-
-def _answer_marker(files: FileSystem, directory: str) -> str | None:
-    """On a node: read the driver's marker, then write one; what went wrong, if anything."""
+def _answer(files: FileSystem, directory: str) -> str:
+    """On a node: what went wrong, if anything."""
     try:
-        _write(files, f"{directory}/{this_node()}", _read(files, f"{directory}/{DRIVER}"))
+        answer_mark(files, directory)
     except OSError as error:
-        return str(error).partition("\n")[0]
-    return None
+        return first_line(error)
+    return ""
 
 
-def _unread(files: FileSystem, marker: str, text: str) -> str | None:
-    try:
-        return None if _read(files, marker) == text else f"{marker} was altered"
-    except OSError:
-        return "what it writes there does not arrive here"
-
-
-def _write(files: FileSystem, path: str, text: str) -> None:
-    with files.open_output_stream(path) as file:
-        file.write(text.encode())
-
-
-def _read(files: FileSystem, path: str) -> str:
-    with files.open_input_file(path) as file:
-        text: str = file.read().decode()
-    return text
+def _is_there(files: FileSystem, path: str) -> bool:
+    with suppress(OSError):
+        (info,) = files.get_file_info([path])
+        return bool(info.type == FileType.File)
+    return False

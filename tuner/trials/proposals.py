@@ -10,7 +10,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from trainables.training.seeds import derive_seed
 from tuner.trials.space import Hyperparameters, Space, trial_seed
-from tuner.trials.trial import OBJECTIVE, Proposal
+from tuner.trials.trial_setup import OBJECTIVE, Proposal
 
 
 def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:

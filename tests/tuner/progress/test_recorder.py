@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from analysis.console import Console
+from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder
+from tuner.progress.rows import RunRows
 from tuner.progress.tracking import tracker
-from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 PROPOSAL = {
     "repeat_of": None,
@@ -29,8 +31,9 @@ EPOCH = {
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    config = SearchConfig(model="separable", name="run", storage=str(tmp_path), samples=3)
-    return Recorder(config, Console(), tracker("disabled", "run", tmp_path))
+    rows = RunRows(RunStorage(str(tmp_path), "run"), "separable")
+    lines = TrialLines(Console(), samples=3, mixed_losses=False)
+    return Recorder(rows, lines, tracker("disabled", "run", tmp_path))
 
 
 def report(recorder: Recorder, number: int, epoch: int, **more: Any) -> None:
@@ -45,7 +48,7 @@ def report(recorder: Recorder, number: int, epoch: int, **more: Any) -> None:
 def test_the_images_of_a_pass_through_vgg16_are_those_of_the_last_epoch(recorder: Recorder) -> None:
     report(recorder, 0, 1)
     report(recorder, 0, 2, perceptual_batch=2)
-    assert [row["perceptual_batch"] for row in recorder.trials] == [2]
+    assert [row["perceptual_batch"] for row in recorder.rows.trials] == [2]
 
 
 def test_what_trials_had_to_do_without_is_told_once_whenever_it_turns_out(

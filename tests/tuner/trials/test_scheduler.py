@@ -1,28 +1,32 @@
-"""ASHA's rungs, alive and rebuilt; what a resumed search has still to do."""
+"""ASHA's rungs, alive and rebuilt."""
 
 import math
 import random
-import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from ray.tune.schedulers import ASHAScheduler
 
 from trainables.training.loop import EpochRecord
 from tuner.settings import SearchConfig
-from tuner.storage.experiment import STATE_FILE, trial_directory
-from tuner.trials.proposals import Proposals
-from tuner.trials.scheduler import Deadline, Rungs, searched_trials
-from tuner.trials.space import Space
-from tuner.trials.trial import OBJECTIVE, reached
+from tuner.trials.reporter import reached
+from tuner.trials.scheduler import Rungs
+from tuner.trials.trial_setup import OBJECTIVE
 
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9, grace_epochs=1, reduction_factor=3.0)
 BOTH = replace(CONFIG, loss="mse,perceptual")
 STOP, CONTINUE = "STOP", "CONTINUE"
+
+
+def rungs_for(config: SearchConfig) -> Rungs:
+    return Rungs(
+        max_epochs=config.max_epochs or 1,
+        grace_epochs=config.grace_epochs,
+        reduction_factor=config.reduction_factor,
+        mixed_losses=config.mixed_losses,
+    )
 
 
 def trial(number: int) -> Any:
@@ -113,7 +117,7 @@ CONFIGS = pytest.mark.parametrize("config", [CONFIG, BOTH], ids=["one loss", "tw
 
 @pytest.fixture(params=range(3))
 def finished(request: pytest.FixtureRequest, config: SearchConfig) -> Alive:
-    whole = alive(config, Rungs(config), [], set())
+    whole = alive(config, rungs_for(config), [], set())
     whole.run(request.param)
     return whole
 
@@ -147,7 +151,7 @@ def test_decisions_are_those_of_rays_own_asha(finished: Alive, config: SearchCon
 
 
 def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
-    rungs = Rungs(CONFIG)
+    rungs = rungs_for(CONFIG)
     decisions = []
     for number, loss in enumerate([0.4, 0.5, 0.3, 0.38, 0.2]):
         rungs.on_trial_add(None, trial(number))
@@ -158,7 +162,7 @@ def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
 
 
 def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stopped() -> None:
-    rungs = Rungs(BOTH)
+    rungs = rungs_for(BOTH)
     decisions = []
     for number, accuracy in enumerate([0.6, 0.5, 0.7, 0.62, 0.8]):
         rungs.on_trial_add(None, trial(number))
@@ -174,7 +178,7 @@ def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stoppe
 def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(
     finished: Alive, config: SearchConfig
 ) -> None:
-    rebuilt = Rungs(config)
+    rebuilt = rungs_for(config)
     assert rebuilt.replay(finished.rows) == finished.stopped
     assert rungs_of(rebuilt) == rungs_of(finished.scheduler)
     assert finished.stopped
@@ -186,9 +190,9 @@ def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(
 def test_a_search_that_was_cut_goes_on_with_the_same_decisions(
     reports: int, config: SearchConfig
 ) -> None:
-    whole = alive(config, Rungs(config), [], set())
+    whole = alive(config, rungs_for(config), [], set())
     whole.run(luck=5)
-    rungs = Rungs(config)
+    rungs = rungs_for(config)
     known = whole.rows[:reports]
     resumed = alive(config, rungs, known, rungs.replay(known))
     for row in whole.rows[reports:]:
@@ -199,7 +203,7 @@ def test_a_search_that_was_cut_goes_on_with_the_same_decisions(
 
 
 def test_nan_never_enters_a_rung_and_never_stops_a_trial() -> None:
-    rungs = Rungs(CONFIG)
+    rungs = rungs_for(CONFIG)
     for number in range(3):
         rungs.on_trial_add(None, trial(number))
         assert (
@@ -214,7 +218,7 @@ def test_nan_never_enters_a_rung_and_never_stops_a_trial() -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_row_that_diverged_stays_out_of_rebuilt_rungs(loss: float) -> None:
-    rungs = Rungs(CONFIG)
+    rungs = rungs_for(CONFIG)
     rows = [
         {"trial": 0, "epoch": epoch, "train_loss": 0.1, "validation_loss": loss} for epoch in (1, 3)
     ]
@@ -223,128 +227,6 @@ def test_a_row_that_diverged_stays_out_of_rebuilt_rungs(loss: float) -> None:
 
 
 def test_a_row_whose_training_loss_diverged_stays_out_of_rebuilt_rungs() -> None:
-    rungs = Rungs(CONFIG)
+    rungs = rungs_for(CONFIG)
     rungs.replay([{"trial": 0, "epoch": 1, "train_loss": math.inf, "validation_loss": 0.5}])
     assert not any(recorded for _, recorded in rungs_of(rungs))
-
-
-def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
-    drawn = Space.of(CONFIG.model, CONFIG.ranges).draw(0, number)
-    loss = {"best_validation_loss": 0.1 * (number + 1), "epochs": 4}
-    return {
-        "trial": number,
-        "stop_reason": reason,
-        "repeat_of": None,
-        "seed": number,
-        **drawn,
-        **loss,
-        **more,
-    }
-
-
-def ask(searcher: Proposals, most: int = 100) -> list[Any]:
-    asked = [searcher.suggest(str(index)) for index in range(most)]
-    return [config for config in asked if config not in (None, Proposals.FINISHED)]
-
-
-def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_path: Path) -> None:
-    config = SearchConfig(name="r", storage=str(tmp_path), samples=9, max_epochs=9)
-    checkpoint = (
-        Path(config.run_storage.experiment.root)
-        / "session-001"
-        / trial_directory(2)
-        / "checkpoint_000003"
-    )
-    checkpoint.mkdir(parents=True)
-    torch.save({}, checkpoint / STATE_FILE)
-    ends = ["max_epochs", "asha", "interrupted", None, "diverged", "error", "early_stopping"]
-    earlier = [row(number, reason) for number, reason in enumerate(ends)] + [
-        row(20, None, repeat_of=0)
-    ]
-    configs = ask(searched_trials(config, earlier, {3}, fits=4))
-    assert [c["number"] for c in configs] == [2, 5, 7, 8]
-    assert configs[0] == {
-        **{
-            name: earlier[2][name]
-            for name in ("learning_rate", "dropout", "patience", "loss", "seed", "repeat_of")
-        },
-        **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
-    }
-    fresh = ask(searched_trials(config, [], set(), fits=4))
-    assert configs[2:] == fresh[7:]
-
-
-def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost() -> None:
-    config = SearchConfig(name="r", samples=4, max_epochs=9)
-    configs = ask(searched_trials(config, [row(1, None), row(2, "max_epochs")], set(), fits=4))
-    assert [c["number"] for c in configs] == [1, 0, 3]
-    fresh = ask(searched_trials(config, [], set(), fits=4))
-    assert configs[1:] == [fresh[0], fresh[3]]
-
-
-@pytest.mark.parametrize(
-    ("search", "concurrency", "live"),
-    [
-        ("random", None, 20),
-        ("random", 4, 20),
-        ("random", 2, 2),
-        ("tpe", None, 5),
-        ("tpe", 4, 5),
-        ("tpe", 2, 2),
-    ],
-)
-def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
-    search: str, concurrency: int | None, live: int
-) -> None:
-    config = SearchConfig(search=search, concurrency=concurrency, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, [], set(), fits=4))) == live
-
-
-def test_no_more_worker_groups_are_driven_than_fit() -> None:
-    config = SearchConfig(workers_per_trial=2, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, [], set(), fits=4))) == 4
-
-
-def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
-    config = SearchConfig(search="tpe", samples=40, max_epochs=3)
-    fresh = ask(searched_trials(config, [], set(), fits=20))
-    earlier = [row(number, "max_epochs") for number in range(3)] + [
-        row(3, "diverged", best_validation_loss=None)
-    ]
-    resumed = ask(searched_trials(config, earlier, set(), fits=20))
-    assert resumed[0]["number"] == 4
-    assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
-
-
-def test_a_resumed_trial_keeps_its_loss() -> None:
-    configs = ask(searched_trials(BOTH, [row(0, "interrupted", loss="perceptual")], set(), fits=4))
-    assert [c["loss"] for c in configs[:4]] == ["perceptual", "perceptual", "mse", "perceptual"]
-
-
-def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> None:
-    config = replace(BOTH, search="tpe", samples=60)
-    shares = {"perceptual": 0.9, "mse": 0.1}
-    earlier = [
-        row(
-            n,
-            "max_epochs",
-            loss=loss,
-            best_validation_accuracy=shares[loss],
-            best_validation_cosine=0.9,
-        )
-        for n in range(40)
-        for loss in [("mse", "perceptual")[n % 2]]
-    ]
-    configs = ask(searched_trials(config, earlier, set(), fits=20))
-    assert sum(c["loss"] == "perceptual" for c in configs) > len(configs) * 0.7
-
-
-def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:
-    now = time.monotonic()
-    assert not Deadline(None, now).stop_all()
-    assert not Deadline(3600, now).stop_all()
-    late = Deadline(10, now - 20)
-    assert not late.passed
-    assert late("id", {}) is False
-    assert late.stop_all()
-    assert late.passed

@@ -7,7 +7,8 @@ from ray import tune
 
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage.experiment import Experiment
-from tuner.trials.trial import Session, Shared
+from tuner.trials.reporter import TrialReporter
+from tuner.trials.trial_setup import TrialSetup
 
 
 @pytest.mark.parametrize("gpus", [0.25, 1.0, 2.0])
@@ -21,16 +22,16 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["0"])
     monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
     nothing = cast(Any, None)
-    shared = Shared(
-        examples=(),
+    setup = TrialSetup(
+        images=None,
         training={},
         workers=1,
         resources=WorkerResources(torch.get_num_threads(), gpus, 0.0),
         experiment=cast(Experiment, nothing),
         session="s",
-        several_losses=False,
+        mixed_losses=False,
         vgg=None,
     )
-    assert Session(shared).prepare_device() == torch.device("cuda:0")
+    assert TrialReporter(setup).prepare_device() == torch.device("cuda:0")
     assert calls[:2] == ["init", "reset_peak_memory_stats"]
     assert ("set_per_process_memory_fraction" in calls) is (gpus < 1)
