@@ -118,9 +118,9 @@ def networks_on_different_data(storage: Path) -> None:
     photos = {"data": "photos", "validation_fingerprint": "other"}
     make_run(storage, "fc-1")
     make_run(storage, "fc-2", day=1, seed=1, loss="perceptual")
-    make_run(storage, "cnn-1", day=2, model="cnn", seed=2, **photos)
-    make_run(storage, "separable-1", day=3, model="separable", seed=3)
-    make_run(storage, "own-1", day=4, model="my.networks:Small", seed=4, **photos)
+    make_run(storage, "cnn-1", day=2, model="cnn", seed=2, trials=4, **photos)
+    make_run(storage, "separable-1", day=3, model="separable", seed=3, trials=4)
+    make_run(storage, "own-1", day=4, model="my.networks:Small", seed=4, trials=4, **photos)
 
 
 def one_trial_with_one_epoch_that_runs_on(storage: Path) -> None:

@@ -28,6 +28,7 @@ def address(bucket: Remote, endpoint: str, tmp_path: Path, monkeypatch: pytest.M
     """A storage in a bucket, with an empty cache here."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(buckets, "YOUNG_SEC", 0.0)  # objects of these tests differ in size
+    monkeypatch.setattr(buckets, "SEND_SEC", 0.05)
     return f"s3://{bucket[1]}/team/results?{endpoint}"
 
 
@@ -226,7 +227,7 @@ def test_an_object_that_is_replaced_while_it_is_fetched_arrives_whole(
     thread.start()
     try:
         until(lambda: reader.fetch() > 0)
-        for _ in range(100):
+        for _ in range(40):
             reader.fetch()
             assert kept(reader.copy)["networks/run=fc/best.safetensors"] in versions
     finally:
