@@ -56,7 +56,7 @@ def export(network: nn.Module, to: str, path: Path) -> float:
     module = EndToEnd(network.cpu()).eval()
     with atomic_write(path) as aside:
         _write(module, to, aside)
-        difference = _largest_difference(module, _loaded(aside))
+        difference = _largest_difference(module, load_exported(aside))
         if not difference <= TOLERANCE:
             raise UsageError(
                 f"the exported network differs from the network itself by {difference:.1e}: "
@@ -112,30 +112,24 @@ def _onnx_package(name: str) -> Any:
         ) from error
 
 
-def _loaded(path: Path) -> Exported:
-    """Load the file as a function that raises UsageError, whatever the runtime raises."""
-    exported = load_exported(path)
+@torch.inference_mode()
+def _largest_difference(module: nn.Module, exported: Exported) -> float:
+    """Compare outputs for several numbers of images.
 
-    def run(images: Tensor) -> Tensor:
+    Raises UsageError where the exported network does not take one of them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for count in CHECKED_COUNTS:
+        shape = (count, *IMAGE_SHAPE)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         try:
-            return exported(images)
+            outputs = exported(images)
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
             raise UsageError(
                 f"the exported network does not work for any number of images: {first_line(error)}"
             ) from error
-
-    return run
-
-
-@torch.inference_mode()
-def _largest_difference(module: nn.Module, exported: Exported) -> float:
-    generator = torch.Generator().manual_seed(0)
-    differences = []
-    for count in CHECKED_COUNTS:
-        images = torch.randint(
-            0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator
-        )
-        differences.append((exported(images) - module(images)).abs().max())
+        differences.append((outputs - module(images)).abs().max())
     return float(torch.stack(differences).max())
 
 

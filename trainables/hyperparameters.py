@@ -10,30 +10,37 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameter:
-    """A number of a trial that a search draws from a range."""
+    """A number of a trial that a search draws from a range.
+
+    Attributes:
+        name: As settings, tables and TrainingConfig call it.
+        label: As charts and tables on a page call it.
+        short: As lines call it.
+        meaning: What the column of the trials table says.
+        unit: Of its values, if any.
+        kind: The type of its values.
+        optional: Whether some networks have none, so that its column may be null.
+        log: Whether it is drawn, and drawn in charts, on a logarithmic scale.
+        low: The lowest value that makes sense, or what values must be above.
+        low_included: Whether `low` itself makes sense.
+        high: The highest value that makes sense, or what values must be below.
+        high_included: Whether `high` itself makes sense.
+        style: How it is printed, as `format` takes it.
+    """
 
     name: str
-    """As settings, tables and TrainingConfig call it."""
     label: str
-    """As charts and tables on a page call it."""
     short: str
-    """As lines call it."""
     meaning: str
-    """What the column of the trials table says."""
     unit: str = ""
     kind: type[int] | type[float] = float
     optional: bool = False
-    """Whether some networks have none, so that its column may be null."""
     log: bool = False
-    """Whether it is drawn, and drawn in charts, on a logarithmic scale."""
     low: float
-    """The lowest value that makes sense."""
     low_included: bool = True
     high: float
-    """The highest value that makes sense."""
     high_included: bool = True
     style: str = ""
-    """How it is printed, as `format` takes it."""
 
     def text(self, value: Any) -> str:
         """Return a value as it is printed everywhere: `1.88e-03` for a learning rate."""

@@ -20,14 +20,10 @@ class Examples:
     Raises ValueError for tensors of other shapes, and for images of another type.
     """
 
-    images: Tensor
-    """(N, 3, 32, 32) uint8."""
-    targets: Tensor
-    """What the pipeline makes of the images: (N, 1, 28, 28) float32."""
-    source: str = field(default="", kw_only=True)
-    """Where the images come from: cifar10, photos, or a directory."""
-    split: str = field(default="", kw_only=True)
-    """train, validation or test."""
+    images: Tensor  # (N, 3, 32, 32) uint8
+    targets: Tensor  # (N, 1, 28, 28) float32: what the pipeline makes of the images
+    source: str = field(default="", kw_only=True)  # cifar10, photos, or a directory
+    split: str = field(default="", kw_only=True)  # train, validation or test
 
     def __post_init__(self) -> None:
         wanted = (torch.uint8, IMAGE_SHAPE, (len(self.images), *TARGET_SHAPE))

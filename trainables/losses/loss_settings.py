@@ -43,7 +43,8 @@ class Perceptual:
                     f"layers must be convolutions of VGG16, but got {layer}: choose from {known}"
                 )
         if list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(f"layers must ascend, each named once, but got {_joined(self.layers)}")
+            given = ", ".join(map(str, self.layers))
+            raise ValueError(f"layers must ascend, each named once, but got {given}")
 
     def _check_weights(self) -> None:
         if len(self.layer_weights) != len(self.layers):
@@ -62,7 +63,3 @@ class Perceptual:
             raise ValueError(
                 "layer_weights or mse_weight must hold a number above 0, but got only zeros"
             )
-
-
-def _joined(numbers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, numbers))

@@ -107,16 +107,15 @@ class PerceptualLoss:
         total = torch.zeros((), device=outputs.device)
         target = self._prepared(targets)
         difference = self._prepared(outputs) - target
-        for convolution in self._convolutions:
-            difference = convolution.of_difference(difference)
+        for layer in self._convolutions:
+            difference = conv2d(difference.to(layer.kernel.dtype), layer.kernel, padding=1)
             with torch.no_grad():
-                target = convolution.of_target(target)
-            if convolution.weight:
-                total = total + _SquaredDistance.apply(
-                    difference, convolution.weight / difference[0].numel()
-                )
+                target = conv2d(target, layer.target_kernel, layer.bias, padding=1)
+            if layer.weight:
+                factor = layer.weight / difference[0].numel()
+                total = total + _SquaredDistance.apply(difference, factor)
             output = target + difference
-            if convolution.pooled:  # before its ReLU: the same for a quarter of the work
+            if layer.pooled:  # before its ReLU: the same for a quarter of the work
                 output, target = max_pool2d(output, 2), max_pool2d(target, 2)
             target = target.relu_()
             difference = _RectifiedLess.apply(output, target)
@@ -202,13 +201,6 @@ class _Convolution:
     bias: Tensor
     pooled: bool
     weight: float
-
-    def of_difference(self, difference: Tensor) -> Tensor:
-        """Convolve a difference, in the kernel's format."""
-        return conv2d(difference.to(self.kernel.dtype), self.kernel, padding=1)
-
-    def of_target(self, target: Tensor) -> Tensor:
-        return conv2d(target, self.target_kernel, self.bias, padding=1)
 
 
 def _convolutions(

@@ -37,39 +37,28 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
             f"give {' or '.join(NORMALISATIONS)}"
         )
     check(source)
+    path, cure = Path(source), "give a safetensors file or a state dict of torchvision's vgg16"
     if source in PUBLISHED:
-        return _load_published(source, normalisation, through)
-    return _load_file(source, normalisation, through)
-
-
-def _load_published(name: str, asked: str | None, through: int) -> Vgg16:
-    normalisation = _agreed(name, PUBLISHED_NORMALISATIONS[name], asked)
+        normalisation = _agreed(source, PUBLISHED_NORMALISATIONS[source], normalisation)
+        path = _published(source, normalisation)
+        cure = f"delete {path.parent} to fetch it again"
     try:
-        path = fetched(name, URLS[name], normalisation=normalisation)
+        tensors, named = read(path, through)
+    except ValueError as error:
+        raise UsageError(f"--vgg-weights {source}: {error}; {cure}") from error
+    return Vgg16(tensors, NORMALISATIONS[_agreed(source, named, normalisation)], source)
+
+
+def _published(name: str, normalisation: str) -> Path:
+    """Return the file with published weights. Raises UsageError where they can't be had."""
+    try:
+        return fetched(name, URLS[name], normalisation=normalisation)
     except OSError as error:
         raise UsageError(
             f"--vgg-weights {name}: it is not in the cache and could not be fetched "
             f"({first_line(error)}); download {URLS[name]} where there is a network, bring the "
             f"file here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
         ) from error
-    try:
-        tensors, _ = read(path, through)
-    except ValueError as error:
-        raise UsageError(
-            f"--vgg-weights {name}: {error}; delete {path.parent} to fetch it again"
-        ) from error
-    return Vgg16(tensors, NORMALISATIONS[normalisation], name)
-
-
-def _load_file(source: str, asked: str | None, through: int) -> Vgg16:
-    try:
-        tensors, named = read(Path(source), through)
-    except ValueError as error:
-        raise UsageError(
-            f"--vgg-weights {source}: {error}; "
-            f"give a safetensors file or a state dict of torchvision's vgg16"
-        ) from error
-    return Vgg16(tensors, NORMALISATIONS[_agreed(source, named, asked)], source)
 
 
 def _agreed(source: str, named: str | None, asked: str | None) -> str:

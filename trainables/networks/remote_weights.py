@@ -3,7 +3,6 @@
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, first_line, known_runs
 
 BUCKET = "s3://"
@@ -34,7 +33,9 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
         weights = f"{root}/networks/run={run}/{BEST}"
         (info,) = files.get_file_info([weights])
         if info.type == FileType.File:
-            return _copied(files, weights, directory / BEST)
+            with files.open_input_stream(weights, compression=None) as file:
+                (directory / BEST).write_bytes(file.read())
+            return directory / BEST
         known = known_runs(_folders(files, f"{root}/networks"), "give a file")
     except (ArrowException, OSError, ValueError) as error:
         raise UsageError(
@@ -42,12 +43,6 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
             f"check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
         ) from error
     raise UsageError(f"{BUCKET}{root} has no finished run {run!r}: {known}")
-
-
-def _copied(files: Any, source: str, path: Path) -> Path:
-    with files.open_input_stream(source, compression=None) as file, atomic_write(path) as aside:
-        aside.write_bytes(file.read())
-    return path
 
 
 def _folders(files: Any, networks: str) -> list[PurePath]:

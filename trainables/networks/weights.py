@@ -21,11 +21,9 @@ HEADER = "transform_tuner"
 class SavedNetwork:
     """What a weights file says of itself."""
 
-    model: str
-    """A name in the registry, or package.module:Class."""
+    model: str  # a name in the registry, or package.module:Class
     dropout: float
-    facts: dict[str, Any]
-    """Run, trial, epoch, validation loss: where the weights come from."""
+    facts: dict[str, Any]  # where the weights come from: run, trial, epoch, validation loss
 
 
 def save_network(path: Path, weights: dict[str, Tensor], saved: SavedNetwork) -> None:

@@ -67,13 +67,10 @@ class TrainingConfig:
         for name, limit in limits.items():
             if limit:
                 raise ValueError(f"{name} {limit} must hold, but got {getattr(self, name)}")
-        if self.early_stopping not in early_stopping.CRITERIA:
-            names = ", ".join(early_stopping.CRITERIA)
-            raise ValueError(
-                f"early_stopping must be one of {names}, but got {self.early_stopping!r}"
-            )
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, but got {self.loss!r}")
+        for name, known in (("early_stopping", early_stopping.CRITERIA), ("loss", LOSSES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, but got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
