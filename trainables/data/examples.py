@@ -61,13 +61,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Splits:
-    """What trials train on, what they are stopped and ranked by, and what only finalists see."""
+    """What trials train on, what they are stopped and ranked by, and what only finalists see.
+
+    Attributes:
+        note: Why this source was taken, where the person left the choice open.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
     note: str = ""
-    """Why this source was taken, where the person left the choice open."""
 
     def cut(self, train_images: int) -> "Splits":
         """Keep only so many training images, and validation images in proportion.

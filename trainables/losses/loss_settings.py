@@ -14,15 +14,17 @@ class Perceptual:
     """The perceptual loss: mean squared error plus weighted distances between VGG16's activations.
 
     Raises ValueError where a setting makes no sense.
+
+    Attributes:
+        layers: Convolutions of `torchvision.models.vgg16().features`, each taken before its ReLU.
+        layer_weights: One for each layer.
+        size: Pixels of a side to which outputs and targets are enlarged.
     """
 
     layers: tuple[int, ...] = (2, 7, 14, 21, 28)
-    """Convolutions of `torchvision.models.vgg16().features`, each taken before its ReLU."""
     layer_weights: tuple[float, ...] = (1.0,) * 5
-    """One for each layer."""
     mse_weight: float = 1.0
     size: int = 224
-    """Pixels of a side to which outputs and targets are enlarged."""
 
     def __post_init__(self) -> None:
         self._check_layers()

@@ -57,13 +57,17 @@ PUBLISHED_NORMALISATIONS = {"IMAGENET1K_V1": "imagenet", "IMAGENET1K_FEATURES": 
 
 @dataclass(frozen=True, eq=False)
 class Vgg16:
-    """The convolutions' weights as plain tensors, and how their input is normalised."""
+    """The convolutions' weights as plain tensors, and how their input is normalised.
+
+    Attributes:
+        tensors: float32: features.N.weight (out, in, 3, 3) and features.N.bias (out,) of
+            convolution N.
+        name: A published name, or the file that the weights come from.
+    """
 
     tensors: dict[str, "Tensor"]
-    """float32: features.N.weight (out, in, 3, 3) and features.N.bias (out,) of convolution N."""
     normalisation: Normalisation
     name: str
-    """A published name, or the file that the weights come from."""
 
 
 def check(source: str) -> None:

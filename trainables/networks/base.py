@@ -11,38 +11,47 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much a search does unless the command line says otherwise."""
+    """How much a search does unless the command line says otherwise.
+
+    Attributes:
+        samples: Trials.
+        max_epochs: Epochs of a trial that ASHA never stops.
+        images: Training images; None takes all.
+    """
 
     samples: int
-    """Trials."""
     max_epochs: int
-    """Epochs of a trial that ASHA never stops."""
     images: int | None = None
-    """Training images; None takes all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """A network's own settings; the command line overrides each."""
+    """A network's own settings; the command line overrides each.
+
+    Attributes:
+        learning_rate: Searched log-uniformly.
+        dropout: Searched uniformly; None for a network without it, whose constructor takes no
+            argument.
+        patience: Early-stopping patience in epochs, searched uniformly, both ends included.
+        reduced_precision: Whether bfloat16 and channels_last pay where the hardware has them: true
+            for convolutions.
+        cpu_slice: Images that go through it at once on a CPU, laid out channels_last, so that its
+            cache holds what is kept for the gradients. None takes whole batches; so must a network
+            whose output for one image depends on others (batch norm).
+        cuda_graph: Whether a GPU may record a training step once and replay it: true where
+            `forward` does the same operations each time, whatever Python's own state; PyTorch's
+            dropout may be among them.
+        cpu: For 2 CPU cores: a real but small search that a person will wait for.
+    """
 
     learning_rate: Range
-    """Searched log-uniformly."""
     dropout: Range | None = None
-    """Searched uniformly; None for a network without it, whose constructor takes no argument."""
     patience: tuple[int, int] = (2, 10)
-    """Early-stopping patience in epochs, searched uniformly, both ends included."""
     batch_size: int = 256
     reduced_precision: bool = False
-    """Whether bfloat16 and channels_last pay where the hardware has them: true for convolutions."""
     cpu_slice: int | None = None
-    """Images that go through it at once on a CPU, laid out channels_last, so that its cache holds
-    what is kept for the gradients. None takes whole batches; so must a network whose output for one
-    image depends on others (batch norm)."""
     cuda_graph: bool = False
-    """Whether a GPU may record a training step once and replay it: true where `forward` does the
-    same operations each time, whatever Python's own state; PyTorch's dropout may be among them."""
     cpu: Budget
-    """For 2 CPU cores: a real but small search that a person will wait for."""
     gpu: Budget
 
     def slice_size(self, device: torch.device) -> int | None:

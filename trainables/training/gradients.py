@@ -16,7 +16,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(eq=False)
 class Gradients:
-    """One network's on one device."""
+    """One network's on one device.
+
+    Attributes:
+        slice: Images that go through the network at once; None takes a batch whole.
+        compiled: Whether slices (or batches) of the full size go through torch.compile's network.
+        full_size: Images of those; others would be compiled anew each, for some seconds.
+    """
 
     network: nn.Module
     loss: Loss
@@ -24,11 +30,8 @@ class Gradients:
     device: torch.device
     memory_format: torch.memory_format
     slice: int | None = None
-    """Images that go through the network at once; None takes a batch whole."""
     compiled: bool = False
-    """Whether slices (or batches) of the full size go through torch.compile's network."""
     full_size: int = 0
-    """Images of those; others would be compiled anew each, for some seconds."""
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]

@@ -35,28 +35,31 @@ VALIDATION_BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One trial's settings. Raises ValueError where a setting makes no sense."""
+    """One trial's settings. Raises ValueError where a setting makes no sense.
+
+    Attributes:
+        model: A name in the registry, or package.module:Class.
+        patience: Epochs without improvement before early stopping.
+        early_stopping: A key of `early_stopping.CRITERIA`.
+        batch_size: Images per update, over all workers together.
+        precision: As `precision.choose` takes it.
+        loss: One of `loss_settings.LOSSES`.
+        perceptual: What the perceptual loss is made of, where that is the loss.
+        compiled: Whether the network trains through torch.compile.
+    """
 
     model: str
-    """A name in the registry, or package.module:Class."""
     learning_rate: float
     max_epochs: int
     seed: int
     dropout: float = 0.0
     patience: int = 10
-    """Epochs without improvement before early stopping."""
     early_stopping: str = "best"
-    """A key of `early_stopping.CRITERIA`."""
     batch_size: int = 256
-    """Images per update, over all workers together."""
     precision: str = "auto"
-    """As `precision.choose` takes it."""
     loss: str = "mse"
-    """One of `loss_settings.LOSSES`."""
     perceptual: Perceptual = field(default_factory=Perceptual)
-    """What the perceptual loss is made of, where that is the loss."""
     compiled: bool = False
-    """Whether the network trains through torch.compile."""
 
     def __post_init__(self) -> None:
         limits = {

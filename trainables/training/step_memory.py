@@ -18,18 +18,23 @@ WHOLE_BATCHES = WARM_UP_CALLS + 2  # a CUDA graph is recorded after the first, a
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Bytes of a GPU's memory that one training took."""
+    """Bytes of a GPU's memory that one training took.
+
+    Attributes:
+        fraction: Share of the GPU with which it ran: as asked, else 1; infinite where one is too
+            small.
+        allocated_bytes: The most that tensors took.
+        reserved_bytes: The most that CUDA's allocator held for them, which is what a share caps.
+        context_bytes: What the process took beside that, for CUDA itself; 0 where NVML does not
+            say.
+        gpu_bytes: All that the GPU has.
+    """
 
     fraction: float
-    """Share of the GPU with which it ran: as asked, else 1; infinite where one is too small."""
     allocated_bytes: int
-    """The most that tensors took."""
     reserved_bytes: int
-    """The most that CUDA's allocator held for them, which is what a share caps."""
     context_bytes: int
-    """What the process took beside that, for CUDA itself; 0 where NVML does not say."""
     gpu_bytes: int
-    """All that the GPU has."""
 
 
 def measure(
