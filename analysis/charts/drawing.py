@@ -12,17 +12,16 @@ SMALLEST: dict[str, Any] = {"mark": "point", "data": {"values": []}}  # of all f
 
 def drawn(specified: dict[str, Any]) -> str:
     """Return the figure as SVG."""
-    svg: str = vl_convert.vegalite_to_svg(specified)
-    return svg
+    return vl_convert.vegalite_to_svg(specified)
 
 
 def converted(svg: str, kind: str) -> bytes:
     """Return a drawn figure as `svg`, `png` or `pdf`: a tenth of the time that drawing takes."""
     if kind == "svg":
         return svg.encode()
-    convert = {"png": vl_convert.svg_to_png, "pdf": vl_convert.svg_to_pdf}[kind]
-    made: bytes = convert(svg, scale=2 if kind == "png" else 1)
-    return made
+    if kind == "png":
+        return vl_convert.svg_to_png(svg, scale=2)
+    return vl_convert.svg_to_pdf(svg)
 
 
 def for_paper(specified: dict[str, Any]) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ MOST_TRIALS = 250
 TREES = (
     16  # Optuna has 64; the time grows with the square of the trials: 0.3 s for 100, 2 s for 400
 )
-COLUMNS = ["series", "parameter", "importance", "trials"]
 
 
 def importances(trials: pd.DataFrame) -> pd.DataFrame:
@@ -35,9 +34,8 @@ def importances(trials: pd.DataFrame) -> pd.DataFrame:
         usable = group[group.best_validation_loss > 0]
         if len(usable) >= FEWEST_TRIALS:
             chosen = usable.sample(min(len(usable), MOST_TRIALS), random_state=0)
-            for parameter, fraction in _fractions(chosen).items():
-                rows.append((series, parameter, fraction, len(chosen)))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            rows += [(series, *found, len(chosen)) for found in _fractions(chosen).items()]
+    return pd.DataFrame(rows, columns=["series", "parameter", "importance", "trials"])
 
 
 def _fractions(trials: pd.DataFrame) -> dict[str, float]:
@@ -45,10 +43,11 @@ def _fractions(trials: pd.DataFrame) -> dict[str, float]:
     from optuna.importance import FanovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {}
-    for name in HYPERPARAMETERS:
-        if trials[name].notna().all() and trials[name].nunique() > 1:
-            space[name] = _distribution(name, trials[name])
+    space = {
+        name: _distribution(name, trials[name])
+        for name in HYPERPARAMETERS
+        if trials[name].notna().all() and trials[name].nunique() > 1
+    }
     losses = np.log(trials.best_validation_loss)
     if not space or losses.nunique() < 2:
         return {}
@@ -63,7 +62,7 @@ def _fractions(trials: pd.DataFrame) -> dict[str, float]:
 def _distribution(name: str, values: pd.Series) -> Any:
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    parameter, low, high = HYPERPARAMETERS[name], values.min(), values.max()
-    if parameter.kind is int:
-        return IntDistribution(int(low), int(high))
-    return FloatDistribution(float(low), float(high), log=parameter.log)
+    if HYPERPARAMETERS[name].kind is int:
+        return IntDistribution(int(values.min()), int(values.max()))
+    log = HYPERPARAMETERS[name].log
+    return FloatDistribution(float(values.min()), float(values.max()), log=log)

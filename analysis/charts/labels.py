@@ -9,8 +9,10 @@ import pandas as pd
 from analysis.tables.ranking import NEVER_BEST
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
-STATES = {**dict.fromkeys(NEVER_BEST, "failed"), "asha": "ASHA"}
-STATES |= {"running": "running", "interrupted": "interrupted"}  # all others have finished
+STATES = {
+    **dict.fromkeys(NEVER_BEST, "failed"),
+    **{"asha": "ASHA", "running": "running", "interrupted": "interrupted"},
+}
 
 
 def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
@@ -29,11 +31,8 @@ def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
         sharing = Counter(names.values())
         for key, name in names.items():
             if sharing[name] > 1:
-                fingerprint, pipeline = key[0][:SHORT], key[1]
-                told_apart = more.format(
-                    count=counts[key], fingerprint=fingerprint, pipeline=pipeline
-                )
-                names[key] = f"{name}, {told_apart}"
+                apart = more.format(count=counts[key], fingerprint=key[0][:SHORT], pipeline=key[1])
+                names[key] = f"{name}, {apart}"
     return pd.Series([names[key] for key in pixels], runs.run.astype(str), dtype=object)
 
 
@@ -74,15 +73,18 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
         gpu=("gpu_model", "first"),
         host=("host", "first"),
     )
-    newest_first = ["measured_at", "run"]
-    found = found.reset_index().sort_values(newest_first, ascending=False, ignore_index=True)
-    hardware = [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()]
-    found["hardware"] = pd.Series(hardware, dtype=str)
+    found = found.reset_index().sort_values(
+        ["measured_at", "run"], ascending=False, ignore_index=True
+    )
+    found["hardware"] = pd.Series(
+        [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()], dtype=str
+    )
     moments = found.measured_at.dt.strftime("%Y-%m-%d %H:%M")
     found["label"] = found.run + " · " + moments + " · " + found.hardware
     twice = found.label.duplicated(keep=False)
-    session = " · session " + found.session.astype(str)
-    found["label"] = found.label.where(~twice, found.label + session)
+    found["label"] = found.label.where(
+        ~twice, found.label + " · session " + found.session.astype(str)
+    )
     return found
 
 
@@ -96,8 +98,7 @@ def _network(models: pd.Series, losses: pd.Series) -> pd.Series:
     sharing = Counter(classes.values())
     names = {model: name if sharing[name] == 1 else model for model, name in classes.items()}
     plain = (losses == "mse") & (losses.groupby(models).transform("nunique") == 1)
-    loss = (", " + losses.astype(object)).where(~plain, "")
-    return models.map(names).astype(object) + loss
+    return models.map(names).astype(object) + (", " + losses.astype(object)).where(~plain, "")
 
 
 def _training_images(runs: pd.DataFrame) -> dict[str, str]:

@@ -19,8 +19,10 @@ from trainables.thresholds import THRESHOLD
 TILE = 72  # pixels of an image on the page
 CAPTION = 18  # pixels below it
 BASELINE = ["subject", "kind", "threshold", "share", "images"]
-NETWORK = ["run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high"]
-NETWORK += ["trainings", "images"]
+NETWORK = [
+    *("run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high"),
+    *("trainings", "images"),
+]
 
 
 def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
@@ -31,10 +33,15 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
             repeats with other seeds), `trainings` and `images`.
         baselines: The floors and the ceiling: `subject`, `kind`, `threshold`, `share` and `images`.
     """
-    flat = alt.Axis(labelAngle=0, grid=False)
-    x = alt.X("threshold:O", title="Cosine similarity reached", axis=flat)
-    per_cent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
-    y = alt.Y("share:Q", title="Share of the test images", axis=per_cent, scale=scale)
+    x = alt.X(
+        "threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False)
+    )
+    y = alt.Y(
+        "share:Q",
+        title="Share of the test images",
+        axis=alt.Axis(format="%"),
+        scale=alt.Scale(domain=[0, 1]),
+    )
     compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
     dash = alt.StrokeDash(
         "name:N",
@@ -64,12 +71,13 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         .mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5)
         .encode(x, y, series, detail=per("run", "subject"), tooltip=tooltip)
     )
-    spread = alt.Chart(shown).mark_area(opacity=0.2)
+    spread = (
+        alt.Chart(shown).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
+    )
     headline = alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]})).mark_rule(
         strokeDash=[4, 4], color="#b0b6c0"
     )
-    between = spread.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
-    return headline.encode(x) + grey + between + lines
+    return headline.encode(x) + grey + spread + lines
 
 
 def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
@@ -81,10 +89,14 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
         rows: Values of `row` from top to bottom.
     """
     width = max(cells.column.nunique(), 1) * (TILE + 8)
-    names = alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)
     base = alt.Chart(cells, width=width, height=len(rows) * (TILE + CAPTION + 8)).encode(
         alt.X("column:O", axis=None),
-        alt.Y("row:N", sort=rows, title=None, axis=names),
+        alt.Y(
+            "row:N",
+            sort=rows,
+            title=None,
+            axis=alt.Axis(domain=False, ticks=False, labelPadding=8, labelLimit=300),
+        ),
         tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
     pictures = base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))

@@ -29,9 +29,11 @@ STATES = alt.Scale(
     domain=["finished", "ASHA", "failed", "interrupted", "running"],
     range=["circle", "cross", "triangle-down", "square", "diamond"],
 )
-STATE_LEGEND = alt.Legend(orient="top", columns=3)
-COLUMNS = ["run", "trial", "series", "state", "ending", "epochs", "best_validation_accuracy"]
-COLUMNS += [LOSS, *HYPERPARAMETERS]
+STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))
+COLUMNS = [
+    *("run", "trial", "series", "state", "ending", "epochs", "best_validation_accuracy"),
+    *(LOSS, *HYPERPARAMETERS),
+]
 TOOLTIP = [
     *words("run", "trial", "series", "ending"),
     *counts("epochs"),
@@ -51,11 +53,10 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     series = colour(shown.series, "Network")
     x = alt.X("trial:Q", axis=whole("Trial"))
     y = alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS]))
-    shape = alt.Shape("state:N", scale=STATES, title=None, legend=STATE_LEGEND)
     points = (
         alt.Chart(shown, height=height_with(shown.series, HEIGHT + 50))
         .mark_point(filled=True, size=46, opacity=0.55)
-        .encode(x, y, series, shape, tooltip=TOOLTIP)
+        .encode(x, y, series, STATE, tooltip=TOOLTIP)
     )
     steps = alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5)
     return points + steps.encode(x, alt.Y("best:Q"), series, detail=per("run", "series"))
@@ -67,36 +68,44 @@ def compare(best: pd.DataFrame) -> alt.Chart:
     Args:
         best: As `best_so_far` returns it, with a `label` for each run.
     """
-    title = "Best validation loss so far"
-    lines = alt.Chart(best, height=height_with(best.label)).mark_line(
-        interpolate="step-after", strokeWidth=2.5
-    )
-    return lines.encode(
-        alt.X("trial:Q", axis=whole("Trial")),
-        alt.Y("best:Q", scale=log_scale(), title=title, axis=log_axis(best.best)),
-        colour(best.label, "Run", "label"),
-        detail=per("run", "series"),
-        tooltip=[*words("label", "series"), *counts("trial"), *numbers("best")],
+    return (
+        alt.Chart(best, height=height_with(best.label))
+        .mark_line(interpolate="step-after", strokeWidth=2.5)
+        .encode(
+            alt.X("trial:Q", axis=whole("Trial")),
+            alt.Y(
+                "best:Q",
+                scale=log_scale(),
+                title="Best validation loss so far",
+                axis=log_axis(best.best),
+            ),
+            colour(best.label, "Run", "label"),
+            detail=per("run", "series"),
+            tooltip=[*words("label", "series"), *counts("trial"), *numbers("best")],
+        )
     )
 
 
 def slices(trials: pd.DataFrame, name: str) -> alt.Chart:
     """Draw every trial's lowest loss against the hyperparameter `name`."""
     shown = trials.loc[(trials[LOSS] > 0) & trials[name].notna(), COLUMNS]
-    label, is_whole = LABELS[name], HYPERPARAMETERS[name].kind is int
-    scale, axis = alt.Scale(zero=False, padding=8), whole(label)
+    scale, axis = alt.Scale(zero=False, padding=8), whole(LABELS[name])
     if name in LOGARITHMIC:
         scale, axis = log_scale(), log_axis(shown[name])
-    elif not is_whole:
+    elif HYPERPARAMETERS[name].kind is float:
         axis = alt.Axis(grid=False, format=".2~f", tickCount=5)
-    y_axis = log_axis(shown[LOSS])
-    points = alt.Chart(shown, height=240).mark_point(filled=True, size=36, opacity=0.6)
-    return points.encode(
-        alt.X(f"{name}:Q", scale=scale, axis=axis, title=label),
-        alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=y_axis),
-        alt.Color("series:N", scale=colours(shown.series), legend=None),
-        alt.Shape("state:N", scale=STATES, legend=None),
-        tooltip=TOOLTIP,
+    return (
+        alt.Chart(shown, height=240)
+        .mark_point(filled=True, size=36, opacity=0.6)
+        .encode(
+            alt.X(f"{name}:Q", scale=scale, axis=axis, title=LABELS[name]),
+            alt.Y(
+                f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])
+            ),
+            alt.Color("series:N", scale=colours(shown.series), legend=None),
+            alt.Shape("state:N", scale=STATES, legend=None),
+            tooltip=TOOLTIP,
+        )
     )
 
 
@@ -107,16 +116,21 @@ def importance(found: pd.DataFrame) -> alt.Chart:
         found: As `importances` returns it.
     """
     named = found.assign(name=found.parameter.map(LABELS))
-    bars = alt.Chart(named, height=height_with(found.series)).mark_bar(
-        cornerRadiusEnd=3, height={"band": 0.7}
-    )
-    per_cent, unit_scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
-    return bars.encode(
-        alt.X("importance:Q", title="Share of the variance", axis=per_cent, scale=unit_scale),
-        alt.Y("name:N", sort=list(LABELS.values()), title=None),
-        colour(found.series, None),
-        yOffset=alt.YOffset("series:N"),
-        tooltip=[*words("series", "name"), *fractions("importance"), *counts("trials")],
+    return (
+        alt.Chart(named, height=height_with(found.series))
+        .mark_bar(cornerRadiusEnd=3, height={"band": 0.7})
+        .encode(
+            alt.X(
+                "importance:Q",
+                title="Share of the variance",
+                axis=alt.Axis(format="%"),
+                scale=alt.Scale(domain=[0, 1]),
+            ),
+            alt.Y("name:N", sort=list(LABELS.values()), title=None),
+            colour(found.series, None),
+            yOffset=alt.YOffset("series:N"),
+            tooltip=[*words("series", "name"), *fractions("importance"), *counts("trials")],
+        )
     )
 
 
@@ -162,8 +176,11 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
         )
         .add_params(hover)
     )
-    ends = (alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
-    bars = alt.Chart(rows).mark_rule(color=RULE).encode(x, *ends)
+    bars = (
+        alt.Chart(rows)
+        .mark_rule(color=RULE)
+        .encode(x, alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
+    )
     halo = (
         alt.Chart(ticks)
         .mark_text(align="right", dx=-6, fontSize=11, stroke="white", strokeWidth=4)
@@ -187,8 +204,8 @@ def _axes(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         marks = round_marks(low, high, log) if name != "network" else dict(enumerate(names))
         scaled = np.log10 if log else np.asarray
         start, span = scaled(low), (scaled(high) - scaled(low)) or 1.0
-        places = (scaled(values) - start) / span
-        rows.append(trials.assign(axis=title, place=places).dropna(subset="place"))
-        for mark, label in marks.items():
-            ticks.append({"axis": title, "place": (scaled(mark) - start) / span, "label": label})
-    return pd.concat(rows), pd.DataFrame(ticks)
+        rows.append(
+            trials.assign(axis=title, place=(scaled(values) - start) / span).dropna(subset="place")
+        )
+        ticks += [(title, (scaled(mark) - start) / span, label) for mark, label in marks.items()]
+    return pd.concat(rows), pd.DataFrame(ticks, columns=["axis", "place", "label"])

@@ -44,8 +44,8 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     every = pd.concat([series.lower, series.upper, study.us])
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
-    height = height_with(series.subject, HEIGHT + 60)
-    base = alt.Chart(series[[*DRAWN, *MORE]], height=height).encode(
+    shown = series[[*DRAWN, *MORE]]
+    base = alt.Chart(shown, height=height_with(series.subject, HEIGHT + 60)).encode(
         _batch_size(),
         colour(series.subject, None, "subject"),
         tooltip=[
@@ -56,12 +56,13 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     )
     rules = alt.Chart(study).encode(alt.Y("us:Q", scale=scale))
     names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY)
-    lower, upper = alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
     return (
         rules.mark_rule(strokeDash=[5, 4], color=STUDY)
         + names.encode(text=alt.Text("subject:N"))
         + base.mark_line(strokeWidth=1, opacity=0.5).encode(y)
-        + base.mark_rule(strokeWidth=1.5).encode(lower, upper)
+        + base.mark_rule(strokeWidth=1.5).encode(
+            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
+        )
         + base.mark_point(filled=True, size=60, opacity=1).encode(y, VERDICT)
     )
 
@@ -86,10 +87,11 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
         ],
     )
     even = alt.Chart(pd.DataFrame({"median": [1.0]})).mark_rule(color=RULE, strokeDash=[4, 4])
-    low, high = alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q")
     return (
         even.encode(alt.Y("median:Q", scale=scale))
-        + base.mark_rule(strokeWidth=2).encode(low, high)
+        + base.mark_rule(strokeWidth=2).encode(
+            alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q")
+        )
         + base.mark_line(strokeWidth=1.5).encode(y)
         + base.mark_point(filled=True, size=45, opacity=1).encode(y)
     )
@@ -105,8 +107,12 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
     """
     scale = alt.Scale(type="log", nice=False, padding=24)
     x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
-    title, axis = f"Images at cosine ≥ {THRESHOLD}", alt.Axis(labelExpr=UP_TO_ONE)
-    y = alt.Y("share_95:Q", title=title, axis=axis, scale=alt.Scale(zero=False, padding=14))
+    y = alt.Y(
+        "share_95:Q",
+        title=f"Images at cosine ≥ {THRESHOLD}",
+        axis=alt.Axis(labelExpr=UP_TO_ONE),
+        scale=alt.Scale(zero=False, padding=14),
+    )
     tooltip = [
         *words("subject", "verdict"),
         *counts("batch_size"),
@@ -134,9 +140,13 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(type="log", nice=False, padding=10)
     x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
     height = max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())
-    names, fastest_first = alt.Axis(labelLimit=220), alt.EncodingSortField("us", op="min")
     base = alt.Chart(bests[[*DRAWN, "measurement"]], height=height).encode(
-        alt.Y("subject:N", title=None, sort=fastest_first, axis=names),
+        alt.Y(
+            "subject:N",
+            title=None,
+            sort=alt.EncodingSortField("us", op="min"),
+            axis=alt.Axis(labelLimit=220),
+        ),
         colour(bests.measurement, None, "measurement"),
         yOffset=alt.YOffset("measurement:N"),
         tooltip=[

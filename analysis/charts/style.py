@@ -130,8 +130,13 @@ def for_page(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
 @alt.theme.register("paper", enable=False)
 def paper() -> alt.theme.ThemeConfig:
     """Return the theme of saved figures: small type, black on white."""
-    font = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 10, "titleFontSize": 10}
-    font["titleFontWeight"] = "normal"
+    font = {
+        "labelFont": FONT,
+        "titleFont": FONT,
+        "labelFontSize": 10,
+        "titleFontSize": 10,
+        "titleFontWeight": "normal",
+    }
     lines = {"domainColor": "#333", "tickColor": "#333", "gridColor": "#e5e7eb"}
     config: dict[str, Any] = {
         "background": "white",
@@ -148,5 +153,4 @@ def specification(chart: alt.TopLevelMixin, width: int = 520) -> dict[str, Any]:
     with alt.theme.enable("paper"), alt.data_transformers.enable("default", max_rows=None):
         if getattr(chart, "width", alt.Undefined) is alt.Undefined:
             chart = chart.properties(width=width)
-        spec: dict[str, Any] = chart.to_dict()
-    return spec
+        return chart.to_dict()

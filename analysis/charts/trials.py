@@ -65,8 +65,7 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     )
     best_epochs = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     lines = _by_split(best_epochs).mark_line(strokeWidth=2.5)
-    loss = alt.Y("loss:Q")
-    return every + lines.encode(x, loss, series, dash, detail=detail, tooltip=tooltip)
+    return every + lines.encode(x, alt.Y("loss:Q"), series, dash, detail=detail, tooltip=tooltip)
 
 
 def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -60,8 +61,9 @@ def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     if len(trials) <= count:
         return trials
     places = frame_objective(trials).groupby(trials.series).rank(method="first", na_option="bottom")
-    kept = max(count, trials.series.nunique())
-    return trials.loc[places.sort_values(kind="stable").index[:kept]]
+    return trials.loc[
+        places.sort_values(kind="stable").index[: max(count, trials.series.nunique())]
+    ]
 
 
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -138,15 +140,17 @@ def measured(series: pd.DataFrame, measure: str) -> pd.DataFrame:
 def fronted(series: pd.DataFrame) -> pd.DataFrame:
     """Return each subject of one device at its best batch size, with `us` and `unbeaten`."""
     bests = comparison.best(series)
-    bests = bests.assign(unbeaten=comparison.pareto(bests))
-    return measured(bests, "end_to_end").dropna(subset="share_95")
+    return measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end").dropna(
+        subset="share_95"
+    )
 
 
 def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:
     """Return the study's numbers for one device: `subject` and `us`, µs an image."""
     rows = timings[(timings.kind == "study") & (timings.device == device)]
-    us = 1e6 * rows.end_to_end_sec / rows.images
-    return pd.DataFrame({"subject": rows.subject, "us": us}).drop_duplicates()
+    return pd.DataFrame(
+        {"subject": rows.subject, "us": 1e6 * rows.end_to_end_sec / rows.images}
+    ).drop_duplicates()
 
 
 def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
@@ -166,36 +170,39 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
         baseline = comparison.baseline(series, device, one.batch_size)
         if baseline is not None:
             ratio = comparison.times_faster(passes, one, baseline)
-            found = (ratio.median, ratio.low, ratio.high, ratio.pairs)
-            rows.append((one.subject, int(one.batch_size), *found))
+            rows.append(
+                (one.subject, int(one.batch_size), ratio.median, ratio.low, ratio.high, ratio.pairs)
+            )
     return pd.DataFrame(rows, columns=SPEEDUP).dropna()
 
 
 def _spread(samples: pd.DataFrame, own: pd.DataFrame, count: int) -> list[int]:
     networks = samples.groupby("image").series.nunique()
-    shared = networks.index[networks == samples.series.nunique()]
-    images = own.image[own.image.isin(shared)]
-    if images.empty:
-        images = own.image
+    shared = set(networks.index[networks == samples.series.nunique()])
+    images = sorted(shared & set(own.image)) or sorted(own.image)
     places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return [int(image) for image in images.sort_values().iloc[places]]
+    return [int(images[place]) for place in places]
 
 
 def _by_rank(own: pd.DataFrame, order: str, count: int) -> list[int]:
     lowest, highest = own["rank"].min(), own["rank"].max()
     middle = {"worst": lowest, "best": highest, "median": (lowest + highest) / 2}[order]
     nearest = (own["rank"] - middle).abs().sort_values(kind="stable").index[:count]
-    images: list[int] = own.loc[nearest].sort_values("cosine").image.tolist()
-    return images
+    return own.loc[nearest].sort_values("cosine").image.tolist()
 
 
-def _row(name: str, pictures: object, images: list[int], notes: object = "") -> pd.DataFrame:
-    cells = pd.DataFrame({"test_image": images})
-    cells["image"] = [data_uri(picture) for picture in pictures]  # type: ignore[attr-defined]
-    cells["column"] = range(len(cells))
-    cells["row"] = name
-    cells["note"] = notes if isinstance(notes, str) else list(notes)  # type: ignore[call-overload]
-    return cells
+def _row(
+    name: str, pictures: Iterable[object], images: list[int], notes: str | Iterable[str] = ""
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "test_image": images,
+            "image": [data_uri(picture) for picture in pictures],
+            "column": range(len(images)),
+            "row": name,
+            "note": notes if isinstance(notes, str) else list(notes),
+        }
+    )
 
 
 def data_uri(png: object) -> str:

@@ -17,6 +17,7 @@ from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
 from trainables.thresholds import THRESHOLDS
 
 BATCH = 1000
+MEANS = ("cosine_mean", "mse", "psnr_db", "ssim")
 SAMPLE_COUNT = 64
 EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the best
 
@@ -47,23 +48,25 @@ def evaluate(
     Returns:
         Rows of the accuracy table, one per threshold, and the images' cosines (N,) on the CPU.
     """
-    batches = zip(examples.images.split(BATCH), examples.targets.split(BATCH), strict=True)
-    measured = []
-    for images, targets in batches:
+    parts = []
+    for images, targets in zip(
+        examples.images.split(BATCH), examples.targets.split(BATCH), strict=True
+    ):
         outputs = run(images).float()
         errors = (outputs - targets).square().flatten(1).mean(dim=1)
         cosines = cosine_similarity(outputs, targets)
-        per_image = [cosines, errors, psnr_db(outputs, targets), ssim(outputs, targets)]
-        measured.append(torch.stack(per_image))
-    values = torch.cat(measured, dim=1).cpu()
-    names = ("cosine_mean", "mse", "psnr_db", "ssim")
-    means = dict(zip(names, values.double().mean(dim=1).tolist(), strict=True))
-    rows = []
-    for threshold in THRESHOLDS:
-        fraction = cosine_accuracy(values[0], threshold)
-        row = {**vars(what), **means, "split": split, "images": len(examples), "trainings": 1}
-        row |= {"threshold": threshold, "share": fraction, "share_mean": fraction}
-        rows.append(row | {"share_std": None})
+        parts.append(
+            torch.stack([cosines, errors, psnr_db(outputs, targets), ssim(outputs, targets)])
+        )
+    values = torch.cat(parts, dim=1).cpu()
+    means = dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True))
+    common = {**vars(what), **means, "split": split, "images": len(examples)}
+    common |= {"trainings": 1, "share_std": None}
+    fractions = {threshold: cosine_accuracy(values[0], threshold) for threshold in THRESHOLDS}
+    rows = [
+        {**common, "threshold": threshold, "share": fraction, "share_mean": fraction}
+        for threshold, fraction in fractions.items()
+    ]
     return rows, values[0]
 
 

@@ -89,19 +89,20 @@ def _repeated(content: pa.Table, key: tuple[str, ...]) -> Flags:
     """Flag the rows of which an earlier one has the key; NONE where no row is."""
     if not key:
         return np.arange(len(content)) > 0
-    lists = []
-    for name in key:
-        column = content.column(name)
-        lists.append(column.to_pylist() if column.null_count else column.to_numpy().tolist())
-    rows = list(zip(*lists, strict=True))
+    columns = [content.column(name) for name in key]
+    rows = list(
+        zip(
+            *(
+                column.to_pylist() if column.null_count else column.to_numpy().tolist()
+                for column in columns
+            ),
+            strict=True,
+        )
+    )
     if len(set(rows)) == len(rows):
         return NONE
-    seen: set[tuple[object, ...]] = set()
-    repeated = []
-    for row in rows:
-        repeated.append(row in seen)
-        seen.add(row)
-    return np.array(repeated)
+    first = {row: number for number, row in reversed(list(enumerate(rows)))}
+    return np.array([first[row] < number for number, row in enumerate(rows)])
 
 
 def _more(wrong: Flags) -> str:

@@ -11,7 +11,6 @@ from analysis.tables.files import Row
 from analysis.tables.table_sources import TableSource
 from trainables.errors import UsageError, first_line
 
-TIMING_TABLES = {"timings", "cards"}  # all that a timing without a search has
 # More threads than cores wait for files well, but fight for Python's lock
 CHECKING = Semaphore(os.cpu_count() or 1)
 
@@ -51,11 +50,9 @@ class Copy:
     @cached_property
     def identity(self) -> tuple[object, ...] | None:
         """Start, machine and seed, which no two runs share; None where no row says them."""
-        if set(self.files) <= TIMING_TABLES:
-            table, start = "timings", "measured_at"
-        else:
-            table, start = "runs", "started_at"
-        row = self._first(table, start)
+        timed_only = set(self.files) <= {"timings", "cards"}  # as a timing without a search leaves
+        start = "measured_at" if timed_only else "started_at"
+        row = self._first("timings" if timed_only else "runs", start)
         return (row[start], row["host"], row["seed"]) if row else None
 
     def completeness(self, tables: set[str]) -> tuple[int, bool, int]:
@@ -64,11 +61,12 @@ class Copy:
         These are its sessions, whether it has ended, and how many values in `tables` are not null.
         """
         row = self._first("runs", "sessions") or {"sessions": 0, "ended_at": None}
-        known = 0
-        for table, file in self.files.items():
-            if table in tables and file.content is not None:
-                columns = file.content.columns
-                known += sum(len(column) - column.null_count for column in columns)
+        known = sum(
+            len(column) - column.null_count
+            for table, file in self.files.items()
+            if table in tables and file.content is not None
+            for column in file.content.columns
+        )
         return row["sessions"], row["ended_at"] is not None, known
 
     def __str__(self) -> str:
@@ -83,8 +81,8 @@ class Copy:
         content = self.files[table].content if table in self.files else None
         if content is None:
             return None
-        rows: list[Row] = content.filter(content.column(column).is_valid()).slice(0, 1).to_pylist()
-        return rows[0] if rows else None
+        rows = content.filter(content.column(column).is_valid()).slice(0, 1).to_pylist()
+        return next(iter(rows), None)
 
 
 def checked_file(
@@ -95,11 +93,9 @@ def checked_file(
         data = source.read(table, run)
     except OSError as error:
         return Checked(b"", (f"can't be read: {first_line(error)}",))
-    for file in known:
-        if file.data == data:
-            return file
+    same = next((file for file in known if file.data == data), None)
     with CHECKING:
-        return check(data, table, run)
+        return same or check(data, table, run)
 
 
 def most_complete(copies: Sequence[Copy]) -> Copy:

@@ -76,11 +76,10 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
         and row["best_validation_loss"] is not None
         and math.isfinite(row["best_validation_loss"])
     ]
-
-    def place(row: Row) -> tuple[float, int]:
-        return objective(row, mixed_losses=mixed_losses, of="best_"), row["trial"]
-
-    return sorted(candidates, key=place)
+    return sorted(
+        candidates,
+        key=lambda row: (objective(row, mixed_losses=mixed_losses, of="best_"), row["trial"]),
+    )
 
 
 def finalists(trials: Iterable[Row], count: int) -> list[Row]:
