@@ -1,4 +1,4 @@
-"""Who gets in: requests that name an allowed host, from the page itself, and with a token only who knows it."""
+"""Who gets in: requests that name an allowed host, from the page itself, and who has the token."""
 
 import hashlib
 import hmac
@@ -17,16 +17,34 @@ from trainables.errors import UsageError
 
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
 CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
-FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>transform-tuner</title><style>body{font:18px/1.6 system-ui,sans-serif;max-width:28rem;margin:18vh auto;
-padding:0 1rem}input,button{font:inherit;padding:.3rem .6rem;width:100%;box-sizing:border-box;margin:.3rem 0}</style>
-<main><h1>transform-tuner</h1><form><label>Token<input name="token" type="password" autofocus required
-autocomplete="current-password"></label><button>Open</button></form>
-<p>MESSAGE</p></main></html>"""
+FORM = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>transform-tuner</title>
+<style>
+body { font: 18px/1.6 system-ui, sans-serif; max-width: 28rem; margin: 18vh auto; padding: 0 1rem }
+input, button {
+  font: inherit; padding: .3rem .6rem; width: 100%; box-sizing: border-box; margin: .3rem 0
+}
+</style>
+<main>
+<h1>transform-tuner</h1>
+<form>
+<label>Token
+<input name="token" type="password" autofocus required autocomplete="current-password"></label>
+<button>Open</button>
+</form>
+<p>MESSAGE</p>
+</main>
+</html>"""
 
 
 class OriginMiddleware:
-    """Refuses a websocket that another site's page opens: browsers let every page do that, and say which it was."""
+    """Refuses a websocket that another site's page opens.
+
+    Browsers let every page do that, and say which it was.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -37,14 +55,16 @@ class OriginMiddleware:
         if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
             await send({"type": "websocket.close", "code": CLOSE_POLICY})
         else:
-            with suppress(
-                WebSocketDisconnected
-            ):  # Streamlit closes a socket twice whose browser leaves as it ends
+            # Streamlit closes a socket twice whose browser leaves as it ends
+            with suppress(WebSocketDisconnected):
                 await self.app(scope, receive, send)
 
 
 class TokenMiddleware:
-    """Lets in who brings the token in the address (once; then a cookie has it), and asks all others for it."""
+    """Lets in who brings the token in the address, and asks all others for it.
+
+    That is needed once; then a cookie stands for it.
+    """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
@@ -88,16 +108,22 @@ class TokenMiddleware:
 
 
 def cookie(token: str) -> tuple[str, str]:
-    """Name and value of the cookie that stands for a token.
+    """Return name and value of the cookie that stands for a token.
 
-    Not the token itself: any text is one, and browsers send a host's cookies to all of its ports. Hence also the name.
+    It is not the token itself: any text is one, and browsers send a host's cookies to all of its
+    ports. Hence also the name.
     """
     digest = hashlib.sha256(token.encode()).hexdigest()
     return f"transform_tuner_{digest[:8]}", digest
 
 
 def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
-    """What stands before the page: only these hosts (against DNS rebinding), and the token if there is one."""
+    """Return what stands before the page.
+
+    Args:
+        hosts: Only these may be asked for, against DNS rebinding.
+        token: What a visitor must know; None for nothing.
+    """
     checks = [
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         Middleware(OriginMiddleware),
@@ -106,7 +132,9 @@ def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
 
 
 def allowed_hosts(address: str, named: list[str]) -> list[str]:
-    """Hosts that a browser may ask for: the loopback's names, the address itself, and those `named`.
+    """Return the hosts that a browser may ask for.
+
+    They are the loopback's names, the address itself, and those `named`.
 
     Raises UsageError for a name that holds a port or path, or a wildcard other than `*.` in front.
     """
@@ -117,7 +145,8 @@ def allowed_hosts(address: str, named: list[str]) -> list[str]:
             or (":" in name and not (name.startswith("[") and name.endswith("]")))
         ):
             raise UsageError(
-                f"--allow-host {name}: give a host's name without port or path, such as gpu1.example.org"
+                f"--allow-host {name}: give a host's name without port or path, "
+                "such as gpu1.example.org"
             )
     own = [] if _is_any(address) else [address, f"[{address}]"] if ":" in address else [address]
     return sorted({*LOOPBACK, *own, *named})

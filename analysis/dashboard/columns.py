@@ -5,13 +5,8 @@ import streamlit as st
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import THRESHOLD
 
-COLUMNS = [
-    "run", "trial", "series", "ending", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine",
-    "best_epoch", *HYPERPARAMETERS, "epochs", "train_sec", "images_per_sec", "peak_mib",
-    "started_at",
-]  # fmt: skip
 NUMBER = st.column_config.NumberColumn
-CONFIG = {
+COLUMNS = {
     "run": "Run",
     "trial": "Trial",
     "series": "Network",

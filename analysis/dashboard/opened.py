@@ -1,4 +1,4 @@
-"""One trial, opened: hyperparameters, curves, images, what went wrong, and how to load its network."""
+"""One trial, opened: hyperparameters, curves, images, its error, how to load its network."""
 
 from pathlib import Path
 
@@ -32,19 +32,18 @@ def show_trial(selection: Selection, trial: pd.Series) -> None:
 
 
 def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
-    known = pd.notna(trial.best_epoch)
-    found = []
-    for name, parameter in HYPERPARAMETERS.items():
-        if pd.notna(trial[name]):
-            found.append((parameter.label, parameter.text(trial[name]), parameter.unit))
+    found = [
+        (parameter.label, parameter.text(trial[name]), parameter.unit)
+        for name, parameter in HYPERPARAMETERS.items()
+        if pd.notna(trial[name])
+    ]
     found.append(("Seed", f"{trial.seed}", ""))
-    if known:
-        found.append(
-            ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}")
-        )
-        found.append(
-            (f"Cosine ≥ {THRESHOLD}", percent(trial.best_validation_accuracy), "validation")
-        )
+    if pd.notna(trial.best_epoch):
+        accuracy = percent(trial.best_validation_accuracy)
+        found += [
+            ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}"),
+            (f"Cosine ≥ {THRESHOLD}", accuracy, "validation"),
+        ]
     return found
 
 

@@ -1,8 +1,9 @@
-"""The script that Streamlit runs for every visitor and every change: frame, filters, and the chosen page."""
+"""The script that Streamlit runs for every visitor and every change: frame, filters, page."""
 
 import os
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from analysis.commands import command_text
@@ -18,9 +19,16 @@ MARK = (
 )
 ICON = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>{MARK}</svg>"
 LOGO = (
-    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 196 32'>{MARK}<text x='40' y='22' font-size='18' "
-    "font-family='Source Sans, sans-serif' font-weight='600' fill='#2f2d2b'>transform-tuner</text></svg>"
+    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 196 32'>{MARK}"
+    "<text x='40' y='22' font-size='18' font-family='Source Sans, sans-serif' font-weight='600' "
+    "fill='#2f2d2b'>transform-tuner</text></svg>"
 )
+PAGES = {  # name, what draws it, its icon
+    "Search": (search.show, ":material/query_stats:"),
+    "Trials": (trials.show, ":material/show_chart:"),
+    "Quality": (quality.show, ":material/image:"),
+    "Speed": (speed.show, ":material/timer:"),
+}
 
 
 def main(storage: Path) -> None:
@@ -28,37 +36,18 @@ def main(storage: Path) -> None:
     st.set_page_config("transform-tuner", ICON, "wide")
     st.logo(LOGO, size="large")
     store = opened_store(storage)
-    version = store.version()
-    _watch(store, version)
-    page = st.navigation(
-        [
-            st.Page(
-                lambda: search.show(selection),
-                title="Search",
-                icon=":material/query_stats:",
-                url_path="search",
-                default=True,
-            ),
-            st.Page(
-                lambda: trials.show(selection),
-                title="Trials",
-                icon=":material/show_chart:",
-                url_path="trials",
-            ),
-            st.Page(
-                lambda: quality.show(selection),
-                title="Quality",
-                icon=":material/image:",
-                url_path="quality",
-            ),
-            st.Page(
-                lambda: speed.show(selection),
-                title="Speed",
-                icon=":material/timer:",
-                url_path="speed",
-            ),
-        ]
-    )
+    _watch(store, store.version())
+    pages = [
+        st.Page(
+            lambda show=show: show(selection),  # type: ignore[has-type, misc]  # chosen below
+            title=title,
+            icon=icon,
+            url_path=title.lower(),
+            default=title == "Search",
+        )
+        for title, (show, icon) in PAGES.items()
+    ]
+    page = st.navigation(pages)
     if not store.runs() and not store.runs("timings"):
         st.title("No runs yet", anchor=False)
         hint(
@@ -83,13 +72,12 @@ def _watch(store: Store, version: int) -> None:
         st.rerun()
 
 
-def _state(trials) -> None:  # type: ignore[no-untyped-def]
+def _state(trials: pd.DataFrame) -> None:
     running = int((trials.state == "running").sum())
-    with st.sidebar:
-        if running:
-            st.badge(f"{running} running", icon=":material/sync:", color="green")
-        else:
-            st.badge("No trial running", icon=":material/check:", color="gray")
+    if running:
+        st.sidebar.badge(f"{running} running", icon=":material/sync:", color="green")
+    else:
+        st.sidebar.badge("No trial running", icon=":material/check:", color="gray")
 
 
 def _problems(store: Store) -> None:

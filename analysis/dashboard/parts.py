@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -16,21 +16,45 @@ KeyFigure = tuple[str, str, str]  # label, value, note
 
 
 def card(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:
-    """The chart of what is `given`, under its title; `note` says what is drawn, for screen readers too."""
+    """Draw the chart of what is `given` under its title, with buttons that save it.
+
+    Args:
+        title: What it is.
+        note: What is drawn, for screen readers too.
+        name: The key of the widget, and the name of the saved file.
+        chart: Makes the chart.
+        given: Its arguments.
+    """
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")})
         _chart(name, f"{title}. {note}", given, chart)
 
 
 def picture(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:
-    """Images under their title, drawn here and shrunk by the browser to the width that there is."""
+    """Draw images as `card` draws a chart, shrunk by the browser to the width that there is."""
     with st.container(border=True):
         _heading(title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")})
         st.image(drawn(specification(chart(*given))), width="content", alt=f"{title}. {note}")
 
 
-def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object) -> object:
-    """A sortable table under its title; what is saved are all columns of `frame`."""
+def table(
+    title: str,
+    note: str,
+    frame: pd.DataFrame,
+    name: str,
+    columns: Mapping[str, object],
+    **shown: object,
+) -> None:
+    """Draw a sortable table under its title, with buttons that save all columns of `frame`.
+
+    Args:
+        title: What it is.
+        note: What the reader has to know, for screen readers too.
+        frame: The rows.
+        name: The key of the widget, and the name of the saved file.
+        columns: The columns that are shown, in order, with Streamlit's configuration of each.
+        shown: What else `st.dataframe` takes.
+    """
     with st.container(border=True):
         _heading(
             title,
@@ -38,45 +62,52 @@ def table(title: str, note: str, frame: pd.DataFrame, name: str, **shown: object
             name,
             {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": lambda: _parquet(frame)},
         )
-        return st.dataframe(frame, hide_index=True, alt=f"{title}. {note}", key=name, **shown)  # type: ignore[call-overload]
+        st.dataframe(  # type: ignore[call-overload]
+            frame,
+            hide_index=True,
+            alt=f"{title}. {note}",
+            key=name,
+            column_order=list(columns),
+            column_config=columns,
+            **shown,
+        )
 
 
-def key_figures(figures: Iterable[KeyFigure]) -> None:
-    """Large numbers in a row, each with a note below."""
-    figures = list(figures)
+def key_figures(figures: Sequence[KeyFigure]) -> None:
+    """Draw large numbers in a row, each with a note below."""
     for column, (label, value, note) in zip(st.columns(len(figures)), figures, strict=True):
         column.metric(label, value, note or None, delta_color="off", delta_arrow="off", border=True)
 
 
 def remark(text: str) -> None:
-    """A sentence between the cards."""
+    """Draw a sentence between the cards."""
     st.markdown(plain(text))
 
 
 def hint(text: str) -> None:
-    """Why there is nothing here yet, and what brings it."""
+    """Say why there is nothing here yet, and what brings it."""
     st.info(plain(text), icon=":material/info:")
 
 
 def plain(text: object) -> str:
-    """Text from a table within Markdown: no character of it means anything."""
+    """Return text for Markdown in which no character means anything."""
     return "".join(
         f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in str(text)
     )
 
 
-def _heading(title: str, note: str, name: str, files) -> None:  # type: ignore[no-untyped-def]  # file ending → its bytes
+def _heading(title: str, note: str, name: str, files: Mapping[str, Callable[[], bytes]]) -> None:
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         st.markdown(f"**{plain(title)}**  \n{plain(note)}", width="stretch")
         save = st.popover("Save", type="tertiary", key=f"save {name}", on_change="rerun")
-        # Made when the menu opens: Streamlit soon forgets a file that it would have to make when it is asked for
+        # Made when the menu opens: Streamlit soon forgets a file that it makes only when asked
         for kind, make in files.items() if save.open else ():
             save.download_button(
                 kind.upper(), make(), f"{name}.{kind}", key=f"{name}.{kind}", on_click="ignore"
             )
 
 
-# Altair takes 0.1 s for a chart, and most reruns have the same data; `name` tells which function draws it
+# Altair takes 0.1 s for a chart, and most reruns have the same data; `name` says what draws it
 @st.cache_data(max_entries=100, show_spinner=False, hash_funcs={pd.DataFrame: pickle.dumps})
 def _chart(
     name: str, alt_text: str, given: tuple[object, ...], _chart: Callable[..., Chart]
@@ -85,7 +116,7 @@ def _chart(
 
 
 def _figure(kind: str, chart: Callable[..., Chart], given: tuple[object, ...]):  # type: ignore[no-untyped-def]
-    return lambda: converted(drawn(specification(chart(*given))), kind)  # only when it is asked for
+    return lambda: converted(drawn(specification(chart(*given))), kind)  # only when asked for
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

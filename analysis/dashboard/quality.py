@@ -1,4 +1,4 @@
-"""The page Quality: accuracy by threshold beside floors and ceiling, and images, per set of test images."""
+"""The page Quality: accuracy by threshold, and images, for each set of test images."""
 
 import pandas as pd
 import streamlit as st
@@ -12,16 +12,22 @@ from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
 from trainables.thresholds import THRESHOLD
 
 SHOWN = 8
-COLUMNS = ["series", "run", "subject", "kind", "share_mean", "share_std", "trainings", "images", "cosine_mean", "mse",
-           "psnr_db", "ssim", "parameters"]  # fmt: skip
-
 NUMBER = st.column_config.NumberColumn
-HEADS = {
-    "series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind", "trainings": "Trainings",
+COLUMNS = {
+    "series": "Network",
+    "run": "Run",
+    "subject": "Subject",
+    "kind": "Kind",
+    "share_mean": NUMBER(f"≥ {THRESHOLD}, mean", format="percent"),
+    "share_std": NUMBER("± deviation", format="percent"),
+    "trainings": "Trainings",
     "images": "Images",
-    "cosine_mean": NUMBER("Mean cosine", format="%.4f"), "mse": NUMBER("MSE", format="%.2e"),
-    "psnr_db": NUMBER("PSNR, dB", format="%.1f"), "ssim": NUMBER("SSIM", format="%.4f"), "parameters": "Parameters",
-}  # fmt: skip
+    "cosine_mean": NUMBER("Mean cosine", format="%.4f"),
+    "mse": NUMBER("MSE", format="%.2e"),
+    "psnr_db": NUMBER("PSNR, dB", format="%.1f"),
+    "ssim": NUMBER("SSIM", format="%.4f"),
+    "parameters": "Parameters",
+}
 
 
 def show(selection: Selection) -> None:
@@ -36,7 +42,8 @@ def show(selection: Selection) -> None:
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
         remark(
-            f"These runs were tested on {len(groups)} different sets of images: each has its own section."
+            f"These runs were tested on {len(groups)} different sets of images: each has its own "
+            "section."
         )
     for number, name in enumerate(groups):
         if len(groups) > 1:
@@ -55,18 +62,14 @@ def _section(
         return
     newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
     baselines = views.baselines_of(accuracy, newest)
-    images = networks.images.max()
-    note = f"Share of {images:,.0f} test images, best trial of each network; floors and ceiling as {newest} measured them."
+    note = (
+        f"Share of {networks.images.max():,.0f} test images, best trial of each network; floors "
+        f"and ceiling as {newest} measured them."
+    )
     if frame_has_mixed_losses(trials):
         note += f" Best: {ranking_rule(mixed_losses=True)}."
-    card(
-        "Accuracy by threshold",
-        note,
-        f"thresholds {number}",
-        charts.thresholds,
-        networks,
-        baselines,
-    )
+    title, name = "Accuracy by threshold", f"thresholds {number}"
+    card(title, note, name, charts.thresholds, networks, baselines)
     _images(samples, best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
 
@@ -78,13 +81,21 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
         return
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     order = left.segmented_control(
-        "Images", views.ORDERS, default="spread", required=True, key=f"images{number or ''}", bind="query-params",
+        "Images",
+        views.ORDERS,
+        default="spread",
+        required=True,
+        key=f"images{number or ''}",
+        bind="query-params",
         help="Evenly spread over the test images, or where a network is worst, middling and best",
-    )  # fmt: skip
+    )
     of = middle.selectbox("of", kept.series.tolist(), key=f"of{number or ''}", bind="query-params")
     difference = right.toggle("Difference", key=f"difference{number or ''}", bind="query-params")
     cells, rows = views.image_grid(samples, kept, order or "spread", of, SHOWN, difference)
-    note = "Input, what the pipeline makes of it, and each network's best trial with its cosine similarity."
+    note = (
+        "Input, what the pipeline makes of it, and each network's best trial with its cosine "
+        "similarity."
+    )
     if difference:
         note += " Difference: red where it is too bright, blue where too dark."
     picture("Images", note, f"images {number}", charts.images, cells, rows)
@@ -97,19 +108,17 @@ def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
         & accuracy.repeat_of.isna()
     ]
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
-    shares = {
-        name: st.column_config.NumberColumn(label, format="percent")
-        for name, label in (("share_mean", f"≥ {THRESHOLD}, mean"), ("share_std", "± deviation"))
-    }
     table(
-        f"At cosine ≥ {THRESHOLD}", "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
-        rows.sort_values("share_mean", ascending=False), f"accuracy {number}", column_order=COLUMNS,
-        column_config=shares | HEADS,
-    )  # fmt: skip
+        f"At cosine ≥ {THRESHOLD}",
+        "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
+        rows.sort_values("share_mean", ascending=False),
+        f"accuracy {number}",
+        COLUMNS,
+    )
 
 
 def _measured(trials: pd.DataFrame, accuracy: pd.DataFrame) -> pd.Series:
-    """Which of the trials have test accuracy."""
+    """Say which of the trials have test accuracy."""
     measured = set(zip(accuracy.run, accuracy.trial, strict=True))
     return pd.Series(
         [pair in measured for pair in zip(trials.run, trials.trial, strict=True)],

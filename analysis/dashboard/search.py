@@ -7,7 +7,7 @@ from analysis.charts import search as charts
 from analysis.charts import views
 from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.console import percent
-from analysis.dashboard.columns import COLUMNS, CONFIG
+from analysis.dashboard.columns import COLUMNS
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
@@ -33,23 +33,25 @@ def show(selection: Selection) -> None:
     best = views.best_so_far(trials)
     if trials.series.nunique() > 1:
         remark(
-            f"There are {trials.series.nunique()} series: networks, losses, training or validation images differ. "
-            "Losses compare within a series; across them only where the loss and the validation images are the same."
+            f"There are {trials.series.nunique()} series: networks, losses, training or "
+            "validation images differ. Losses compare within a series; across them only where "
+            "the loss and the validation images are the same."
         )
     if len(best_trials) > 1:
         note = f"By {ranking_rule(frame_has_mixed_losses(trials))}."
-        table("Best trial of each network", note, best_trials, "best",
-              column_order=[name for name in COLUMNS if name != "ending"], column_config=CONFIG)  # fmt: skip
+        columns = {name: column for name, column in COLUMNS.items() if name != "ending"}
+        table("Best trial of each network", note, best_trials, "best", columns)
     if trials.run.nunique() > 1:
         _runs(best, trials)
     drawn = views.foremost(trials, DRAWN)
-    card("Search history", f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far.",
-         "history", charts.history, drawn, best[best.run.isin(drawn.run)])  # fmt: skip
+    note = f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far."
+    steps = best[best.run.isin(drawn.run)]
+    card("Search history", note, "history", charts.history, drawn, steps)
     _hyperparameters(drawn, trials)
 
 
 def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
-    """Counts; and the best trial where there is one series, since losses of several are not one number."""
+    """Count trials and epochs; add the best trial where there is one series, and so one loss."""
     states = trials.state.value_counts()
     figures = [
         ("Trials", f"{len(trials):,}", f"{states.get('running', 0)} running"),
@@ -90,48 +92,40 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     shown = shown.assign(label=shown.run + " · " + shown.series)
     total = trials.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
-    card(
-        "Runs side by side",
-        f"{which} lowest validation loss after each trial.",
-        "runs",
-        charts.compare,
-        shown,
-    )
+    note = f"{which} lowest validation loss after each trial."
+    card("Runs side by side", note, "runs", charts.compare, shown)
 
 
 def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     one = trials.series.nunique() == 1
     left, right = st.columns([2, 1]) if one else (st.container(), st.container())
     with left:
-        note = f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within its series."
+        note = (
+            f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within "
+            "its series."
+        )
         card("Parallel coordinates", note, "parallel", charts.parallel, drawn)
     searched = [name for name in HYPERPARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
-            card(
-                HYPERPARAMETERS[name].label,
-                "Each trial's lowest loss.",
-                f"slice {name}",
-                charts.slices,
-                drawn,
-                name,
-            )
+            label = HYPERPARAMETERS[name].label
+            note = "Each trial's lowest loss."
+            card(label, note, f"slice {name}", charts.slices, drawn, name)
     with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
             hint(
-                f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a finished epoch."
+                f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a "
+                "finished epoch."
             )
         else:
-            note = _over(shares)
+            counts = shares.groupby("series").trials.max()
+            fitted = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+            note = (
+                "fANOVA: share of the variance of a forest fitted to log loss that each explains "
+                f"alone; {fitted}."
+            )
             card("Hyperparameter importance", note, "importance", charts.importance, shares)
-
-
-def _over(shares: pd.DataFrame) -> str:
-    told = ", ".join(
-        f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items()
-    )
-    return f"fANOVA: share of the variance of a forest fitted to log loss that each explains alone; {told}."
 
 
 def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:

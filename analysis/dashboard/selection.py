@@ -1,4 +1,4 @@
-"""What is shown: the filters in the sidebar, which live in the address, and the tables that they leave."""
+"""What is shown: the filters in the sidebar, which live in the address, and what they leave."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,8 @@ class Selection:
     """Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes them."""
 
     def table(self, table: str) -> pd.DataFrame:
-        """A table's rows of the chosen runs."""
+        """Return a table's rows of the chosen runs."""
         return self.store.frame(table, self.names)
-
-    @property
-    def data(self) -> list[str]:
-        """Names of the different sets of validation images behind the trials."""
-        return sorted(self.trials.data_name.unique())
 
 
 def choose(store: Store) -> Selection:
@@ -50,9 +45,10 @@ def choose(store: Store) -> Selection:
 
 
 def _begin_with_newest(options: list[str]) -> None:
-    """Choose the newest run at the first visit, and where a filter leaves none of those that were chosen.
+    """Choose the newest run at the first visit, and where a filter leaves none of the chosen ones.
 
-    As a choice and not as a default: the address has only what was chosen, and tomorrow another run is the newest.
+    It is a choice and not a default: the address has only what was chosen, and tomorrow another run
+    is the newest.
     """
     if "runs" in st.session_state:
         chosen = st.session_state["runs"]
@@ -80,5 +76,5 @@ def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _timings_alone(store: Store, runs: pd.DataFrame) -> list[str]:
-    """Runs of `analysis.timing` without a search; newest first by their names, which are times."""
+    """Name the timings without a search, newest first by their names, which are times."""
     return sorted(set(store.runs("timings")) - set(runs.run), reverse=True)

@@ -1,7 +1,6 @@
-"""The tables of a storage as they are now: each file is read once, and again when it has changed."""
+"""The tables of a storage as they are now: a file is read once, and again when it changed."""
 
 import os
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -12,11 +11,12 @@ import pyarrow as pa
 
 from analysis.tables.files import read_file, table_path
 from analysis.tables.schema import TABLES, arrow_schema
+from trainables.errors import UsageError
 
-STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"  # how the command tells the script, which Streamlit runs, where tables lie
-KEPT = frozenset(
-    {"runs", "trials"}
-)  # small, and of every run: kept; the others are read for the runs that are shown
+STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"
+"""How the command tells the script, which Streamlit runs, where the tables lie."""
+KEPT = frozenset({"runs", "trials"})
+"""Small, and of every run: kept. The others are read for the runs that are shown."""
 READERS = 4
 
 Stamp = tuple[int, int, int]
@@ -28,38 +28,33 @@ class Store:
     def __init__(self, storage: Path) -> None:
         self.tables = storage / "tables"
         self.networks = storage / "networks"
-        self._lock = threading.Lock()
         self._files: dict[str, dict[str, Stamp]] = {}
         self._kept: dict[tuple[str, str], tuple[Stamp, pa.Table]] = {}
         self._problems: dict[tuple[str, str], tuple[Stamp, str]] = {}
         self._frame = lru_cache(maxsize=24)(self._read)
 
     def version(self) -> int:
-        """Changes whenever any table does."""
-        found = {table: _stamps(self.tables / table, table) for table in TABLES}
-        with self._lock:
-            self._files = found
-        return hash(
-            tuple(
-                (table, run, stamp) for table, runs in found.items() for run, stamp in runs.items()
-            )
-        )
+        """Look at the files; return a number that changes whenever any table does."""
+        self._files = {table: _stamps(self.tables / table, table) for table in TABLES}
+        files = self._files.items()
+        return hash(tuple((table, *run) for table, runs in files for run in runs.items()))
 
     def runs(self, table: str = "runs") -> list[str]:
-        """Names of the runs that have this table."""
+        """Name the runs that have this table."""
         return sorted(self._files.get(table, {}))
 
     def frame(self, table: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
-        """The table's rows of these runs, of all without any; as of the last call of `version`.
+        """Return the table's rows of these runs, or of all, as of the last call of `version`.
 
-        A file that can't be read is left out, and `problems` says so. Not a copy: don't change it.
+        A file that can't be read is left out, and `problems` says so. It is no copy: leave it as it
+        is.
         """
         files = self._files.get(table, {})
         chosen = sorted(files) if runs is None else sorted(set(runs) & set(files))
         return self._frame(table, tuple((run, files[run]) for run in chosen))
 
     def problems(self) -> list[str]:
-        """A sentence for each file that could not be read as it is now."""
+        """Say which files could not be read as they are now, a sentence each."""
         current = self._files
         return [
             text
@@ -81,7 +76,7 @@ class Store:
             return known[1]
         try:
             content = read_file(table_path(self.tables, table, run), table)
-        except ValueError as error:
+        except UsageError as error:
             self._problems[table, run] = (stamp, str(error))
             return None
         if table in KEPT:
@@ -91,12 +86,12 @@ class Store:
 
 @cache
 def opened_store(storage: Path) -> Store:
-    """The one store of a storage, for every session of the page."""
+    """Return the one store of a storage, for every session of the page."""
     return Store(storage)
 
 
 def _stamps(directory: Path, table: str) -> dict[str, Stamp]:
-    """The state of each run's file, as far as the file system tells it."""
+    """Return the state of each run's file: when it changed, its size, its number."""
     found = {}
     try:
         entries = sorted(os.listdir(directory))

@@ -1,4 +1,4 @@
-"""The page Speed: times by batch size, times as fast as the pipeline, quality beside speed, per measurement."""
+"""The page Speed: times by batch size, ratios to the pipeline, quality beside speed."""
 
 import pandas as pd
 import streamlit as st
@@ -13,17 +13,24 @@ from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
 MEASUREMENTS = 6  # side by side
-COLUMNS = ["subject", "batch_size", "us", "lower", "upper", "passes", "images", "verdict", "reason", "limit_share",
-           "peak_mib", "max_difference", "share_95", "share_99", "first_call_sec"]  # fmt: skip
 NUMBER = st.column_config.NumberColumn
-CONFIG = {
-    "subject": "Subject", "batch_size": "Batch", "us": NUMBER("µs", format="%.3g"), "passes": "Passes",
-    "lower": NUMBER("Lower quartile", format="%.3g"), "upper": NUMBER("Upper quartile", format="%.3g"),
-    "images": "Images", "verdict": "Verdict", "reason": "Why", "limit_share": NUMBER("Of limit", format="percent"),
-    "peak_mib": NUMBER("Peak MiB", format="%.0f"), "max_difference": NUMBER("Differs by", format="%.1e"),
-    "share_95": NUMBER(f"≥ {THRESHOLD}", format="percent"), "share_99": NUMBER(f"≥ {STRICT_THRESHOLD}", format="percent"),
+COLUMNS = {
+    "subject": "Subject",
+    "batch_size": "Batch",
+    "us": NUMBER("µs", format="%.3g"),
+    "lower": NUMBER("Lower quartile", format="%.3g"),
+    "upper": NUMBER("Upper quartile", format="%.3g"),
+    "passes": "Passes",
+    "images": "Images",
+    "verdict": "Verdict",
+    "reason": "Why",
+    "limit_share": NUMBER("Of limit", format="percent"),
+    "peak_mib": NUMBER("Peak MiB", format="%.0f"),
+    "max_difference": NUMBER("Differs by", format="%.1e"),
+    "share_95": NUMBER(f"≥ {THRESHOLD}", format="percent"),
+    "share_99": NUMBER(f"≥ {STRICT_THRESHOLD}", format="percent"),
     "first_call_sec": NUMBER("First call, s", format="%.3g"),
-}  # fmt: skip
+}
 
 
 def show(selection: Selection) -> None:
@@ -32,26 +39,35 @@ def show(selection: Selection) -> None:
     found = machines(timings)
     if found.empty:
         hint(
-            "No timings yet: they are measured when a search ends, or by: python -m analysis.timing --run NAME"
+            "No timings yet: they are measured when a search ends, or by: "
+            "python -m analysis.timing --run NAME"
         )
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     label = left.selectbox(
-        "Measurement", found.label.tolist(), key="measurement", bind="query-params",
+        "Measurement",
+        found.label.tolist(),
+        key="measurement",
+        bind="query-params",
         help="Times compare only within one measurement: same machine, same moment, series in turn",
-    )  # fmt: skip
+    )
     measure = right.segmented_control(
-        "Time", list(MEASURES), default="end to end", required=True, key="time", bind="query-params",
-        help="End to end: uint8 in host memory to float32 in host memory. Device: input already there.",
-    )  # fmt: skip
+        "Time",
+        list(MEASURES),
+        default="end to end",
+        required=True,
+        key="time",
+        bind="query-params",
+        help="End to end: uint8 in host memory to float32 in host memory. "
+        "Device: input already there.",
+    )
     one = found[found.label == label].iloc[0]
     rows = timings[timings.run == one.run]
     passes = comparison.passes(rows, one.session)
     series = comparison.summary(passes)
+    measured = MEASURES[measure or "end to end"]
     for device in dict.fromkeys(series.device):
-        _device(
-            rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"]
-        )
+        _device(rows, passes, series[series.device == device], device, measured)
     _side_by_side(timings, found)
 
 
@@ -59,41 +75,41 @@ def _device(
     rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
 ) -> None:
     name = views.DEVICES[device]
-    st.header(name, anchor=False)
-    measured = views.measured(series, measure)
-    remark(
-        f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is drawn, "
-        "but no result; the table says why."
-    )
     count = f"{series.passes.max():,} passes"
+    st.header(name, anchor=False)
+    remark(
+        f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
+        "drawn, but no result; the table says why."
+    )
+    measured = views.measured(series, measure)
+    study = views.study_marks(rows, device)
     note = (
         f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
     )
-    card(
-        f"Time an image, {name}",
-        note,
-        f"times {device}",
-        charts.times,
-        measured,
-        views.study_marks(rows, device),
-    )
+    card(f"Time an image, {name}", note, f"times {device}", charts.times, measured, study)
     ratios = views.speedups(passes, series, device)
     left, right = st.columns(2)
     with left:
         if ratios.empty:
             hint("No torchvision series in this measurement, so nothing to compare with.")
         else:
-            card("Times as fast as torchvision", f"At the same batch size, by pairs of {count}, 95 % interval.",
-                 f"speedup {device}", charts.speedup, ratios)  # fmt: skip
+            note = f"At the same batch size, by pairs of {count}, 95 % interval."
+            title = "Times as fast as torchvision"
+            card(title, note, f"speedup {device}", charts.speedup, ratios)
             _crossovers(passes, series, device)
     with right:
         bests = views.fronted(series)
         if not bests.empty:
             beaten_at = f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time"
-            card("Quality and speed", f"At its best batch size; on the line: not beaten at {beaten_at}.",
-                 f"pareto {device}", charts.pareto, bests)  # fmt: skip
-    table(f"Every series, {name}", "µs an image: median and quartiles.", measured.sort_values("us"), f"series {device}",
-          column_order=COLUMNS, column_config=CONFIG)  # fmt: skip
+            note = f"At its best batch size; on the line: not beaten at {beaten_at}."
+            card("Quality and speed", note, f"pareto {device}", charts.pareto, bests)
+    table(
+        f"Every series, {name}",
+        "µs an image: median and quartiles.",
+        measured.sort_values("us"),
+        f"series {device}",
+        COLUMNS,
+    )
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
@@ -112,19 +128,18 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     drawn = []
     for _, one in shown.iterrows():
         series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
-        bests = views.measured(comparison.best(series), "end_to_end").assign(measurement=one.label)
+        bests = views.measured(comparison.best(series), "end_to_end")
         # Trial 0 of one run is another network than trial 0 of the next
-        own = bests.kind == "trial"
-        drawn.append(
-            bests.assign(subject=bests.subject.where(~own, one.run + ", " + bests.subject))
-        )
-    which = (
-        f"the newest {len(shown)} of {len(found)}" if len(found) > len(shown) else str(len(found))
-    )
-    machines_ = len(set(zip(shown.host, shown.hardware, strict=True)))
-    on = f"on {machines_} different machines or settings" if machines_ > 1 else "on one machine"
+        trials = bests.kind == "trial"
+        subject = bests.subject.where(~trials, one.run + ", " + bests.subject)
+        drawn.append(bests.assign(subject=subject, measurement=one.label))
+    which = str(len(found))
+    if len(found) > len(shown):
+        which = f"the newest {len(shown)} of {len(found)}"
+    places = len(set(zip(shown.host, shown.hardware, strict=True)))
+    on = f"on {places} different machines or settings" if places > 1 else "on one machine"
+    note = f"{which} measurements, {on}; separate series, never pooled."
     st.header("Measurements side by side", anchor=False)
     for device, bests in pd.concat(drawn).groupby("device", sort=False):
-        name = views.DEVICES[str(device)]
-        card(f"Best time of each subject, {name}", f"{which} measurements, {on}; separate series, never pooled.",
-             f"measurements {device}", charts.measurements, bests)  # fmt: skip
+        title = f"Best time of each subject, {views.DEVICES[str(device)]}"
+        card(title, note, f"measurements {device}", charts.measurements, bests)

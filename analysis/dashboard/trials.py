@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.charts import trials as charts
 from analysis.charts import views
-from analysis.dashboard.columns import COLUMNS, CONFIG
+from analysis.dashboard.columns import COLUMNS
 from analysis.dashboard.opened import show_trial
 from analysis.dashboard.parts import card, hint, table
 from analysis.dashboard.selection import Selection
@@ -37,10 +37,15 @@ def show(selection: Selection) -> None:
     _curves(selection, trials)
     _timeline(trials)
     table(
-        "All trials", "Click a column's head to sort, the box before a row to open that trial.", trials, "trials",
-        column_order=COLUMNS, column_config=CONFIG, height=380, selection_mode="single-row",
+        "All trials",
+        "Click a column's head to sort, the box before a row to open that trial.",
+        trials,
+        "trials",
+        COLUMNS,
+        height=380,
+        selection_mode="single-row",
         on_select=lambda: _open(names),
-    )  # fmt: skip
+    )
 
 
 def _open(names: list[str]) -> None:
@@ -57,12 +62,13 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
     rows = epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
     if rows.empty:
         return
-    count = (
-        f"the {len(drawn)} best of {len(trials):,} trials"
-        if len(drawn) < len(trials)
-        else f"{len(drawn)} trials"
+    count = f"{len(drawn)} trials"
+    if len(drawn) < len(trials):
+        count = f"the {len(drawn)} best of {len(trials):,} trials"
+    note = (
+        f"Validation loss of {count} by epoch; the best trial of each network stands out, its "
+        "training loss dashed."
     )
-    note = f"Validation loss of {count} by epoch; the best trial of each network stands out, its training loss dashed."
     card("Learning curves", note, "curves", charts.curves, rows, views.bests(drawn))
 
 

@@ -16,28 +16,42 @@ from trainables.thresholds import THRESHOLD
 
 
 def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
-    """What the run found, in two sentences, with n, interval, floor and ceiling."""
+    """Say in two sentences what the run found, with n, interval, floor and ceiling.
+
+    Args:
+        run: Its row of `runs`.
+        accuracy: Its rows of `accuracy`.
+        tables: Its tables as data frames.
+        best: Its rows of `trials` from best to worst.
+    """
     if not best:
         return "No trial of this run has finished an epoch, so there is nothing to report yet."
-    at = [row for row in accuracy if row["threshold"] == THRESHOLD]
-    mine = next(
-        (row for row in at if row["kind"] == "trial" and row["trial"] == best[0]["trial"]), None
-    )
-    if mine is None:
-        return f"The search is {run['status']}; its best trial has not been measured on the test images yet."
-    floor = max((row["share"] for row in at if row["kind"] == "floor"), default=0.0)
-    ceiling = max((row["share"] for row in at if row["kind"] == "ceiling"), default=1.0)
+    trial = best[0]["trial"]
+    rows = [row for row in accuracy if row["threshold"] == THRESHOLD]
+    shares = {
+        kind: [row["share"] for row in rows if row["kind"] == kind] for kind in ("floor", "ceiling")
+    }
+    mine = [row for row in rows if row["kind"] == "trial" and row["trial"] == trial]
+    if not mine:
+        return (
+            f"The search is {run['status']}; its best trial has not been measured on the test "
+            "images yet."
+        )
+    share, images = mine[0]["share"], mine[0]["images"]
+    floor = max(shares["floor"], default=0.0)
+    ceiling = max(shares["ceiling"], default=1.0)
     text = (
-        f"{with_interval(mine['share'], mine['images'])} of {mine['images']:,} test images reach a cosine similarity "
-        f"of {THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: {percent(ceiling)}."
+        f"{with_interval(share, images)} of {images:,} test images reach a cosine similarity of "
+        f"{THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: "
+        f"{percent(ceiling)}."
     )
-    if mine["share"] <= floor:
+    if share <= floor:
         text += " The network is no better than an output that costs nothing."
-    return f"{text} {_speed(tables, best[0]['trial'])}"
+    return f"{text} {_speed(tables, trial)}"
 
 
 def commands(run: Row, storage: str, out: Path) -> str:
-    """What to type to get the run, its timings and this report again."""
+    """Return what to type to get the run, its timings and this report again."""
     checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
     name = run["run"]
     return "\n".join(
@@ -54,33 +68,31 @@ def commands(run: Row, storage: str, out: Path) -> str:
 def _speed(tables: Tables, trial: int) -> str:
     if tables.series.empty:
         return "Its speed has not been measured."
-    told = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
-    return " ".join(filter(None, told)) or "Its speed was not compared with torchvision's."
+    found = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
+    return " ".join(filter(None, found)) or "Its speed was not compared with torchvision's."
 
 
 def _on(tables: Tables, trial: int, device: str) -> str:
-    """How fast the network itself is, in eager float32 as its accuracy was measured; variants stand in the table."""
+    """Say how fast the network is in eager float32, as its accuracy was measured."""
     found = comparison.best_series(tables.passes, tables.series, device)
-    one = next((one for one in found if one.series.subject == f"trial {trial}"), None)
-    if one is None:
+    for one in found:
+        if one.series.subject == f"trial {trial}":
+            break
+    else:
         return ""
-    batched, single = (
-        comparison.baseline(tables.series, device),
-        comparison.baseline(tables.series, "cpu", 1),
+    compared = (
+        (one.times_batched, device, None, "torchvision's best batch"),
+        (one.times_single, "cpu", 1, "torchvision image by image on a CPU"),
     )
     parts = []
-    if batched is not None and one.times_batched is not None:
-        parts.append(
-            f"{one.times_batched} times as fast as torchvision's best batch{_doubt(batched)}"
-        )
-    if single is not None and one.times_single is not None:
-        parts.append(
-            f"{one.times_single} times as fast as torchvision image by image on a CPU{_doubt(single)}"
-        )
+    for ratio, where, size, what in compared:
+        other = comparison.baseline(tables.series, where, size)
+        if other is not None:
+            parts.append(f"{ratio} times as fast as {what}{_doubt(other)}")
     if not parts:
         return ""
-    place, batch = DEVICES[device], f"{one.series.batch_size:,}{_doubt(one.series)}"
-    return f"On the {place}, at batch {batch}, it is {' and '.join(parts)}."
+    batch = f"{one.series.batch_size:,}{_doubt(one.series)}"
+    return f"On the {DEVICES[device]}, at batch {batch}, it is {' and '.join(parts)}."
 
 
 def _doubt(series: pd.Series) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,30 +29,20 @@ class Grid:
 
 
 def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
-    """What was asked, on what data."""
+    """Say what was asked, on what data."""
     config = json.loads(run["config"])
     searched = [row for row in trials if row["repeat_of"] is None]
-    endings = pd.Series(
-        [row["stop_reason"] or "unfinished" for row in searched], dtype=object
-    ).value_counts()
+    endings = Counter(row["stop_reason"] or "unfinished" for row in searched).most_common()
+    ended = ", ".join(f"{count} {ending}" for ending, count in endings)
+    train_sec = sum(row["train_sec"] for row in trials)
     ranges = [f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name)]
     over = ", ".join(ranges) or "the network's own ranges"
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
         ("Loss", _losses(config, sorted({row["loss"] for row in searched}))),
-        (
-            "Search",
-            f"{config.get('search', 'random')} over {over}, seed {run['seed']}",
-        ),
-        (
-            "Trials",
-            f"{len(searched)}: "
-            + ", ".join(f"{count} {ending}" for ending, count in endings.items()),
-        ),
-        (
-            "Training",
-            f"{sum(row['epochs'] for row in trials):,} epochs, {_hours(sum(row['train_sec'] for row in trials))}",
-        ),
+        ("Search", f"{config.get('search', 'random')} over {over}, seed {run['seed']}"),
+        ("Trials", f"{len(searched)}: {ended}"),
+        ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {_hours(train_sec)}"),
         ("Data", str(run["data"])),
         *[
             (
@@ -64,31 +55,30 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
 
 
 def where(run: Row) -> list[tuple[str, str]]:
-    """On what machine, with what software, when."""
-    took = (
-        f", {duration((run['ended_at'] - run['started_at']).total_seconds())} in all"
-        if run["ended_at"]
-        else ""
-    )
+    """Say on what machine, with what software, and when."""
+    took = ""
+    if run["ended_at"]:
+        took = f", {duration((run['ended_at'] - run['started_at']).total_seconds())} in all"
     gpus = f"{run['gpu_count']} × {run['gpu_model']}" if run["gpu_count"] else "none"
     versions = ", ".join(
         f"{name} {version}" for name, version in json.loads(run["versions"]).items()
     )
     commit = "not run from a checkout" if run["commit"] is None else run["commit"][:12]
-    machine = f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, {run['memory_gib']:.0f} GiB"
+    machine = (
+        f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, "
+        f"{run['memory_gib']:.0f} GiB"
+    )
+    started = f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}"
     return [
         ("Machine", f"{machine}; GPU: {gpus}"),
-        (
-            "Started",
-            f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}; {run['sessions']} session(s), now {run['status']}",
-        ),
+        ("Started", f"{started}; {run['sessions']} session(s), now {run['status']}"),
         ("Code", commit + (" with changes that are in no commit" if run["dirty"] else "")),
         ("Versions", versions or "unknown"),
     ]
 
 
 def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tuple[str, str]]:
-    """The best of a run's trials."""
+    """Say which trial is the best of a run, and how it came about."""
     accuracy = (
         f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images "
         f"at cosine ≥ {THRESHOLD}"
@@ -97,6 +87,7 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
     if mixed_losses:
         accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
     count = sum(row["repeat_of"] is None for row in trials)
+    trained_on = f"{best['device']}, {best['precision']}, {best['threads']}"
     return [
         (
             "Trial",
@@ -111,23 +102,20 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
             "Validation accuracy",
             f"{accuracy}; these images chose the trial, the test images below did not",
         ),
-        (
-            "Trained on",
-            f"{best['device']}, {best['precision']}, {best['threads']} thread(s), seed {best['seed']}",
-        ),
+        ("Trained on", f"{trained_on} thread(s), seed {best['seed']}"),
     ]
 
 
 def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
-    """Networks against floors and ceiling on the test images, with 95 % intervals."""
+    """Compare networks with floors and ceiling on the test images, with 95 % intervals."""
     mixed_losses = has_mixed_losses(trials)
     losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
+    kinds = {kind: f" ({kind})" for kind in ("floor", "ceiling")}
     shares = {(row["subject"], row["threshold"]): row for row in rows}
     head = [row for row in rows if row["threshold"] == THRESHOLD and row["repeat_of"] is None]
     grid = [
         [
-            row["subject"]
-            + (losses.get(row["trial"], "") if row["kind"] == "trial" else f" ({row['kind']})"),
+            row["subject"] + (losses.get(row["trial"]) or kinds.get(row["kind"], "")),
             with_interval(row["share"], row["images"]),
             _trainings(row),
             percent(shares[row["subject"], STRICT_THRESHOLD]["share"]),
@@ -142,12 +130,18 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     count = f"{head[0]['images']:,}" if head else "0"
     repeats = max((row["trainings"] for row in head), default=1)
     of_each = "; the best of each loss is among them" if mixed_losses else ""
+    trainings = "Mean ± standard deviation (n − 1) over trainings with different seeds."
+    if repeats == 1:
+        trainings = (
+            "One training each: how much another seed would change is not known "
+            "(--confirm-seeds measures it)."
+        )
     remarks = [
-        f"n = {count} test images; in brackets the 95 % interval that the choice of these images leaves (Wilson 1927).",
-        "One training each: how much another seed would change is not known (--confirm-seeds measures it)."
-        if repeats == 1
-        else "Mean ± standard deviation (n − 1) over trainings with different seeds.",
-        f"{THRESHOLD} is lenient: the floors cost nothing, and an accuracy says something only above them.",
+        f"n = {count} test images; in brackets the 95 % interval that the choice of these images "
+        "leaves (Wilson 1927).",
+        trainings,
+        f"{THRESHOLD} is lenient: the floors cost nothing, and an accuracy says something only "
+        "above them.",
         f"Finalists were chosen by {ranking_rule(mixed_losses)}{of_each}. "
         "No test image had a part in that.",
     ]
@@ -166,7 +160,7 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
 
 
 def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
-    """Every subject at its best batch size, with quartiles, intervals and verdicts."""
+    """Compare every subject of a device at its best batch size."""
     rows = [
         [
             one.series.subject,
@@ -181,16 +175,18 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     ]
     first = series[series.device == device].iloc[0]
     remarks = [
-        f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end (uint8 to float32, "
-        "both in host memory); in brackets the quartiles.",
-        "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order statistics; "
-        "× singly: against torchvision image by image on a CPU, × batched: against its best batch here.",
+        f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end "
+        "(uint8 to float32, both in host memory); in brackets the quartiles.",
+        "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order "
+        "statistics; × singly: against torchvision image by image on a CPU, × batched: against its "
+        "best batch here.",
         f"{first.threads:.0f} threads; every subject alone in a process of its own, in turn.",
     ]
     doubtful = [row[0] for row in rows if row[-1] != VALID]
     if doubtful:
         remarks.append(
-            f"Not plainly valid on this machine: {', '.join(doubtful)}. What is invalid is no result."
+            f"Not plainly valid on this machine: {', '.join(doubtful)}. "
+            "What is invalid is no result."
         )
     return Grid(
         ["", "µs an image", "at batch", "singly, µs", "× singly", "× batched", "verdict"],
@@ -200,31 +196,34 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
 
 
 def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
-    """The reference study's times for 10,000 images beside the same here."""
+    """Set the reference study's times for 10,000 images beside the same here."""
+    quoted = timings[timings.kind == "study"].drop_duplicates(["subject", "device"])
     rows = []
-    for _, row in (
-        timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows()
-    ):
+    for _, row in quoted.iterrows():
         ours = comparison.like_the_study(row, series)
         here = "not measured"
         if ours is not None:
-            here = f"{ours.end_to_end_us * row.images / 1e6:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
-        rows.append(
-            [row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here]
-        )
-    remark = "Of the study's times neither hardware nor batch sizes nor what they include is known in detail: no ratio."
+            sec = ours.end_to_end_us * row.images / 1e6
+            here = f"{sec:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
+        name = row.subject.removeprefix("study: ")
+        rows.append([name, row.device, f"{row.end_to_end_sec:.3f} s", here])
+    remark = (
+        "Of the study's times neither hardware nor batch sizes nor what they include is known in "
+        "detail: no ratio."
+    )
     return Grid(["", "device", "study", "here"], rows, [remark])
 
 
 def with_interval(share: float, count: int) -> str:
-    """`99.83 % [99.73, 99.89]`: a share of `count` images with its 95 % interval, after Wilson (1927)."""
-    middle = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
-    half = (
-        Z95
-        / (1 + Z95**2 / count)
-        * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
-    )
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    """Return a fraction of `count` images with its 95 % interval: `99.83 % [99.73, 99.89]`.
+
+    The interval is Wilson's (1927).
+    """
+    shrunk = 1 + Z95**2 / count
+    middle = (share + Z95**2 / (2 * count)) / shrunk
+    deviation = math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    low = max(0.0, middle - Z95 / shrunk * deviation)
+    high = min(1.0, middle + Z95 / shrunk * deviation)
     return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
 
 

@@ -28,20 +28,29 @@ PAGE = "report.html"
 def write(
     storage: str, tables: Path, run: Row, out: Path, pool: Executor, console: Console
 ) -> Path:
-    """Write the page and its figures to `out`, each file whole or not at all; returns the page's path.
+    """Write the page and its figures, each file whole or not at all; return the page's path.
 
-    The processes of `pool` draw the figures and compute the importances, whose packages take long to import.
-    Raises ValueError when a table can't be read, OSError when `out` does not take a file.
+    Args:
+        storage: The storage as it was typed, for the commands on the page.
+        tables: The directory of its tables.
+        run: The run's row of `runs`.
+        out: The directory to write to.
+        pool: Draws the figures and computes the importances, whose packages take long to import.
+        console: For progress.
+
+    Raises:
+        UsageError: A table can't be read.
+        OSError: `out` does not take a file.
     """
     content = _read(tables, run)
-    shares = (
-        pool.submit(importances, content.trials) if len(content.trials) >= FEWEST_TRIALS else None
-    )
+    shares = None
+    if len(content.trials) >= FEWEST_TRIALS:
+        shares = pool.submit(importances, content.trials)
     drawn, pending = {}, {}
-    for name, figure in figures(run["run"], content, shares):
-        drawn[name] = {"title": figure.title, "caption": figure.caption}
-        pending[name] = pool.submit(for_paper, specification(figure.chart))
-    told = _told(storage, tables, run, content, out)
+    for figure in figures(run["run"], content, shares):
+        drawn[figure.name] = {"title": figure.title, "caption": figure.caption}
+        pending[figure.name] = pool.submit(for_paper, specification(figure.chart))
+    values = _values(storage, tables, run, content, out)
     for name, future in pending.items():
         console.progress(f"drawing {name}")
         made = future.result()
@@ -53,7 +62,7 @@ def write(
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     path = out / PAGE
     with atomic_write(path) as aside:
-        aside.write_text(template.render(drawn=drawn, **told))
+        aside.write_text(template.render(drawn=drawn, **values))
     return path
 
 
@@ -71,12 +80,10 @@ def _read(tables: Path, run: Row) -> Tables:
     )
 
 
-def _told(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
-    """What the page says, by the names that the template has for it."""
-    trials, accuracy = (
-        rows_of(tables, "trials", run["run"]),
-        rows_of(tables, "accuracy", run["run"]),
-    )
+def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
+    """Return what the page says, by the names that the template has for it."""
+    trials = rows_of(tables, "trials", run["run"])
+    accuracy = rows_of(tables, "accuracy", run["run"])
     best = ranked(trials)
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     return {
@@ -97,7 +104,7 @@ def _told(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> d
 
 
 def _measurement(content: Tables) -> str:
-    """On what and when the times were measured, and that there are others."""
+    """Say on what and when the times were measured, and that there are others."""
     (one,) = machines(content.passes).itertuples()
     count = content.timings.session.nunique()
     return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"

@@ -1,1 +1,1 @@
-"""The timing protocol: networks against the pipeline they replace, so that a sceptic accepts the numbers."""
+"""The timing protocol: networks against the pipeline they replace, as a sceptic would."""

@@ -1,4 +1,4 @@
-"""Answers from the timings table: medians, paired ratios with intervals, crossover, Pareto front."""
+"""Answers from the timings table: medians, ratios with intervals, crossover, Pareto front."""
 
 import math
 from collections.abc import Sequence
@@ -109,9 +109,9 @@ def quickest(series: pd.DataFrame) -> pd.Series | None:
 
 
 def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
-    """Divide the time an image of `slow` by that of `fast`, end to end, in passes of the same rounds.
+    """Divide the time an image of `slow` by that of `fast`, end to end, pass by pass.
 
-    NaN where there is no such pair.
+    Passes of the same round are paired. NaN where there is no such pair.
     """
     ratios = (_by_pass(rows, slow) / _by_pass(rows, fast)).dropna().to_numpy()
     if not len(ratios):
@@ -157,7 +157,7 @@ def best_series(rows: pd.DataFrame, series: pd.DataFrame, device: str) -> list[B
 
 
 def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
-    """Return the series that measures what a row of the study's states; None where there is none."""
+    """Return the series that measures what a row of the study's states, or None."""
     if pd.isna(row.model):
         return baseline(series, row.device, 1)
     same = (series.model == row.model) & (series.device == row.device)
@@ -201,7 +201,7 @@ def networks(series: pd.DataFrame, device: str) -> list[str]:
 
 
 def crossover_text(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:
-    """Say at which batch sizes a subject is faster than torchvision, and whether that is in doubt."""
+    """Say at which batch sizes a subject is faster than torchvision, and if that is in doubt."""
     both = series[series.subject.isin([subject, *TORCHVISION]) & (series.device == device)]
     doubt = " (invalid series among them)" if (both.verdict == INVALID).any() else ""
     return _when(faster_sizes(rows, series, subject, device)) + doubt

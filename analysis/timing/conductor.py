@@ -1,4 +1,4 @@
-"""One session of measurements: prepare every subject, warm up, then rounds of A B C … in an order by the seed."""
+"""One session of measurements: prepare every subject, warm up, then rounds of A B C …"""
 
 import random
 import signal
@@ -96,7 +96,8 @@ class TimingSession:
             except SubjectError as error:
                 return subject, error
 
-        # Processes start with the signal mask of the thread that starts them: Ctrl-C is for this process alone
+        # Processes start with the signal mask of the thread that starts them: Ctrl-C is for this
+        # process alone
         pool = ThreadPoolExecutor(
             machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS
         )
@@ -134,7 +135,10 @@ class TimingSession:
                     self._too_slow(subject, size, plan.batch_sec)
 
     def measure(self) -> None:
-        """Rounds over all series in one order, so that whatever drifts hits all alike; then the verdicts."""
+        """Time one pass of every series, again and again; then give the verdicts.
+
+        The order is drawn once by the seed: whatever drifts hits all alike.
+        """
         order = random.Random(self.settings.seed).sample(self.series, len(self.series))
         for row in study_rows():
             self.table.put({"session": self.number, **row})
@@ -196,7 +200,7 @@ class TimingSession:
         )
 
     def _leave_out(self, subject: Subject, error: SubjectError, where: str = "") -> None:
-        """A person's own function is a mistake to mend; the rest can be measured without this one."""
+        """Go on without a subject; a person's own function is a mistake to mend."""
         if subject.kind == "own":
             raise UsageError(f"--subject {subject.name} can't be timed{where}: {error}")
         self._warn(f"{subject.name} on {subject.device} is left out{where}: {error}")

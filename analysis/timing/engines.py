@@ -130,7 +130,10 @@ def _onnx_runtime(subject: Subject) -> Runner:
 
 
 def _own(subject: Subject) -> Runner:
-    """`package.module:function` from (N, 3, 32, 32) uint8 on the device to (N, 1, 28, 28) float32."""
+    """Import `package.module:function`.
+
+    It takes (N, 3, 32, 32) uint8 on the device and returns (N, 1, 28, 28) float32.
+    """
     module, _, name = subject.name.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)

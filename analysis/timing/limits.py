@@ -1,7 +1,8 @@
-"""What the hardware would allow at best, and a network's static card: parameters, FLOPs, bytes, field of view.
+"""What the hardware would allow at best, and what a network is: parameters, FLOPs, bytes.
 
 The limit is the roofline of Williams, Waterman and Patterson 2009, "Roofline: an insightful visual
-performance model for multicore architectures": the longer of moving the bytes and doing the arithmetic.
+performance model for multicore architectures": the longer of moving the bytes and doing the
+arithmetic.
 """
 
 import copy
@@ -17,9 +18,8 @@ from trainables.networks.receptive_field import receptive_field
 from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
 from trainables.training.matrix_rate import matrix_gflops, shortest_sec
 
-IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(
-    TARGET_SHAPE
-)  # read as uint8, written as float32
+# Read as uint8, written as float32
+IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)
 BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
 
 
@@ -37,7 +37,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device reaches in practice, the best of `rates.TRIES`."""
+    """What a device reaches in practice, the best of `matrix_rate.TRIES`."""
 
     matrix_gflops: float
     """A square matrix product in the subject's precision."""
@@ -46,7 +46,7 @@ class Rates:
 
 
 def card(network: nn.Module) -> Card:
-    """Counted on the meta device, where nothing is computed."""
+    """Count them on the meta device, where nothing is computed."""
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
@@ -58,9 +58,10 @@ def card(network: nn.Module) -> Card:
 
 
 def limit_sec(card: Card | None, rates: Rates, images: int) -> float:
-    """The least time for `images` at these rates; without a card, of moving the images alone.
+    """Return the least seconds for so many images; without a card, of moving them alone.
 
-    Every image is read and written once, and the weights are read once: between batches a cache may keep them.
+    Every image is read and written once, and the weights are read once: between batches a cache may
+    keep them.
     """
     moved = images * IMAGE_BYTES + (card.weight_bytes if card else 0)
     flops = images * card.flops_per_image if card else 0
@@ -68,7 +69,7 @@ def limit_sec(card: Card | None, rates: Rates, images: int) -> float:
 
 
 def measure(device: torch.device, precision: str) -> Rates:
-    """The device's rates; takes about a second."""
+    """Measure the device's rates; takes about a second."""
     product_gflops = matrix_gflops(device, precision)
     source = torch.rand(BUFFER_MIB[device.type] * 2**18, device=device)
     target = torch.empty_like(source)

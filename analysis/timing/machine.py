@@ -15,17 +15,18 @@ THROTTLE_COUNTERS = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
 @dataclass(frozen=True)
 class Reading:
-    """Counters of one moment; two of them tell what happened in between."""
+    """Counters of one moment; two of them show what happened in between."""
 
     at: float
     busy_sec: float
-    """Of all cores that this process may use, work for other virtual machines included where the host tells."""
+    """Of all cores that this process may use, with work for other virtual machines where the host
+    says so."""
     own_sec: float
     throttles: int
 
 
 def read() -> Reading:
-    """This moment's counters."""
+    """Return this moment's counters."""
     everywhere = psutil.cpu_times(percpu=True)
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(everywhere))
     times = [core._asdict() for number, core in enumerate(everywhere) if number in mine]
@@ -39,20 +40,21 @@ def read() -> Reading:
 
 
 def other_busy_sec(before: Reading, after: Reading) -> float:
-    """Seconds of cores that other processes took between two readings.
+    """Return the core-seconds that other processes took between two readings.
 
-    The system counts in ticks of 10 ms, so that a short span may come out below zero: add spans up first.
+    The system counts in ticks of 10 ms, so that a short span may come out below zero: add spans up
+    first.
     """
     return (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def clock_mhz() -> float | None:
-    """The processor's clock now, where the system tells."""
+    """Return the processor's clock now, or None where the system keeps it to itself."""
     try:
         frequency = psutil.cpu_freq()
     except (OSError, NotImplementedError):  # macOS and containers
@@ -61,7 +63,7 @@ def clock_mhz() -> float | None:
 
 
 class Gpu:
-    """What NVML tells of the GPU that PyTorch uses; every answer is None where NVML is not there."""
+    """What NVML says of the GPU that PyTorch uses; None where NVML is not there."""
 
     def __init__(self) -> None:
         try:
@@ -77,12 +79,12 @@ class Gpu:
             self._nvml = None
 
     def energy_j(self) -> float | None:
-        """Since the driver was loaded."""
+        """Energy drawn since the driver was loaded."""
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1e3
 
     def clock_mhz(self) -> float | None:
-        """Of the multiprocessors."""
+        """Clock of the multiprocessors."""
         clock = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
         return None if clock is None else float(clock)
 
@@ -94,14 +96,20 @@ class Gpu:
         return version
 
     def throttled(self) -> bool:
-        """Whether heat or a power brake lowers the clock now; a power cap alone is how the card works."""
+        """Say whether heat or a power brake lowers the clock now.
+
+        A power cap alone is how the card works.
+        """
         reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons") or 0
         return bool(
             reasons & (0x8 | 0x20 | 0x40 | 0x80)
         )  # hardware, software heat, hardware heat, power brake
 
     def processes(self) -> int:
-        """How many processes compute on it. Counted, since inside a container the numbers are another's."""
+        """Count the processes that compute on it.
+
+        Only counted, since inside a container their numbers are another's.
+        """
         return len(self._ask("nvmlDeviceGetComputeRunningProcesses") or [])
 
     def _ask(self, function: str, *arguments: object) -> Any:

@@ -1,7 +1,7 @@
 """The reference pipeline's four steps in OpenCV, Pillow and Kornia (the extra `peers`).
 
-None computes exactly the same: OpenCV and Kornia sample differently, Pillow rounds to bytes. How far each is
-from the reference is measured before it is timed.
+None computes exactly the same: OpenCV and Kornia sample differently, Pillow rounds to bytes. How
+far each is from the reference is measured before it is timed.
 """
 
 from collections.abc import Callable

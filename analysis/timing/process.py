@@ -42,7 +42,7 @@ class SubjectProcess:
 
 
 def close_all(processes: Iterable[SubjectProcess]) -> None:
-    """End processes, together: idle ones by themselves, those that still work after GRACE_SEC by force."""
+    """End processes together: those that still work after GRACE_SEC, by force."""
     pools = [process._pool for process in processes]
     running = [child for pool in pools for child in (pool._processes or {}).values()]
     for pool in pools:

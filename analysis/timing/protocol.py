@@ -1,4 +1,4 @@
-"""The rules of a series: how long to warm up, how many images a pass takes, when a result is valid."""
+"""The rules of a series: how long to warm up, images per pass, when a result is valid."""
 
 import statistics
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""From a measurement to rows of the tables `timings` and `cards`, and the study's five numbers beside them."""
+"""Rows of the tables `timings` and `cards`, and the study's five numbers beside them."""
 
 import json
 import platform
@@ -14,7 +14,7 @@ from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
 
 STUDY_IMAGES = 10_000
 SUBJECT_COLUMNS = ("kind", "model", "trial", "engine", "precision", "device")
-STUDY_SEC = {  # by the reference study: subject, its model here, device, seconds for its 10,000 test images
+STUDY_SEC = {  # by the reference study: subject, its model here, device → seconds for all images
     ("study: transforms image by image", None, "cpu"): 0.754,
     ("study: fc", "fc", "cuda"): 0.140,
     ("study: fc", "fc", "cpu"): 0.131,

@@ -1,4 +1,4 @@
-"""How a subject is called: what it wants as input, the call that is timed, how its output is read."""
+"""How a subject is called: its input, the call that is timed, how its output is read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ def _as_it_is(images: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """A subject that can be called. Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32."""
+    """A subject that can be called.
+
+    Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32.
+    """
 
     run: Callable[[Any], Any]
     """What is timed alone: the subject's own input to its own output."""

@@ -50,7 +50,7 @@ class HostStopwatch:
         return (self._clock() - start) / repeats
 
     def repeats(self, pass_sec: float) -> int:
-        """How many passes to time as one: reading the clock then costs below TIMER_FRACTION of them."""
+        """Return how many passes to time as one: the clock then costs below TIMER_FRACTION."""
         work_sec = max(pass_sec - self.reading_sec, self.reading_sec)
         return max(1, math.ceil(self.reading_sec / (TIMER_FRACTION * work_sec)))
 

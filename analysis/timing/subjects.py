@@ -1,4 +1,4 @@
-"""Who is timed: the pipeline in its forms, its peers, networks trained and untrained, a person's own function."""
+"""Who is timed: the pipeline in its forms, its peers, networks, a person's own function."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FACTORS = "matrix, factors"
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One subject on one device, as plain values: the process that times it builds it from these."""
+    """One subject on one device: plain values, from which its own process builds it."""
 
     name: str
     kind: str
@@ -125,7 +125,8 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
 
 
 def _variants(name: str, device: str, **settings: object) -> list[Subject]:
-    import torch  # here, since the dashboard reads this file's names and has no use for PyTorch's 2 s
+    # Here, since the dashboard reads this file's names and has no use for PyTorch's 2 s
+    import torch
 
     from trainables.training.precision import bfloat16_unit
 

@@ -1,4 +1,4 @@
-"""What a person reads at the end: speed, quality beside speed, crossovers, the study's numbers, caveats."""
+"""What a person reads at the end: speed, quality, crossovers, the study's numbers, caveats."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
 def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
-    """Print everything about a session, one JSON line last; return False where nothing was measured.
+    """Print everything about a session, one JSON line last; False where nothing was measured.
 
     Args:
         console: Where it is printed.

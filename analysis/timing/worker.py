@@ -47,10 +47,10 @@ class SubjectCheck:
 
     max_difference: float
     share_95: float | None
-    """The fraction of images with cosine similarity ≥ THRESHOLD; None where only speed is of interest."""
+    """Fraction of images with cosine similarity ≥ THRESHOLD; None where only speed counts."""
     share_99: float | None
     differs: str
-    """Why it is another computation; empty when it is the same, or where differing is its nature."""
+    """Why it is another computation; empty if it is the same, or where differing is its nature."""
     memory_format: str
     card: limits.Card | None
     gpu_model: str | None
@@ -217,7 +217,7 @@ class Timed:
             self._end_to_end(placed)
 
     def _compare_with_check(self, batch_size: int) -> None:
-        """Compare the first batch of a size, just computed, with what `check` found at its own size.
+        """Compare the first batch of a size, just computed, with what `check` found at its own.
 
         Raises UsageError when they differ, since then it was something else that was checked.
         """

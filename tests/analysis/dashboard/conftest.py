@@ -24,13 +24,13 @@ from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 ARTIFACTS_VARIABLE = "TRANSFORM_TUNER_ARTIFACTS"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
-WAIT_SEC = 60
+WAIT_SEC = 180  # only a busy machine needs more than a few
 READY = "[data-testid='stApp'][data-test-connection-state='CONNECTED'][data-test-script-state='notRunning']"
 PLOTS = "[data-testid='stVegaLiteChart'] :is(canvas, svg.marks)"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -173,37 +173,38 @@ class Visit:
 
 
 class Visitor:
-    """Opens pages, and keeps a picture of each when it leaves."""
+    """Opens pages, and keeps a picture of each when it leaves.
 
-    def __init__(self, browser: "Browser", pictures: Path) -> None:
+    They share one context, so that Streamlit's scripts are fetched and compiled once. A page begins
+    without cookies.
+    """
+
+    def __init__(self, browser: "BrowserContext", pictures: Path) -> None:
         self._browser = browser
         self._pictures = pictures
-        self._contexts: list[BrowserContext] = []
 
     def __call__(
         self, address: str, size: dict[str, int] = DESKTOP, charts: int = 0, ready: bool = True
     ) -> Visit:
         """A page at this address with no cookies; `ready` unless it is no page of Streamlit's."""
-        context = self._browser.new_context(viewport=size)  # type: ignore[arg-type]
-        context.set_default_timeout(WAIT_SEC * 1000)
-        self._contexts.append(context)
-        visit = Visit(context.new_page(), "{0.scheme}://{0.netloc}".format(urlsplit(address)))
+        self._browser.clear_cookies()
+        page = self._browser.new_page()
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        visit = Visit(page, "{0.scheme}://{0.netloc}".format(urlsplit(address)))
         visit.listen()
         visit.page.goto(address)
         return visit.wait(charts) if ready else visit
 
     def leave(self) -> None:
-        """Close everything."""
-        for number, context in enumerate(self._contexts):
-            for page in context.pages:
-                page.screenshot(
-                    path=self._pictures.with_name(f"{self._pictures.name}-{number}.png")
-                )
-            context.close()
+        """Close all pages."""
+        for number, page in enumerate(self._browser.pages):
+            page.screenshot(path=self._pictures.with_name(f"{self._pictures.name}-{number}.png"))
+            page.close()
 
 
 @pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
+def browser() -> "Iterator[BrowserContext]":
+    """One browser for all pages of this test process."""
     path = shutil.which(CHROMIUM) or shutil.which("chromium")
     if path is None:
         pytest.skip("needs a browser: apt-get install chromium")
@@ -211,7 +212,9 @@ def browser() -> "Iterator[Browser]":
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
+        context = browser.new_context()
+        context.set_default_timeout(WAIT_SEC * 1000)
+        yield context
         browser.close()
 
 
@@ -225,7 +228,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visit(browser: "Browser", artifacts: Path, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+def visit(
+    browser: "BrowserContext", artifacts: Path, request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
     visitor = Visitor(browser, artifacts / re.sub(r"\W+", "-", request.node.name).strip("-"))
     yield visitor
     visitor.leave()

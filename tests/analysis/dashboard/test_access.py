@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
+from socket import socket
 from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
@@ -14,6 +15,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
+from analysis.dashboard import __main__ as dashboard_command
 from analysis.dashboard.access import OriginMiddleware, allowed_hosts, cookie
 from tests.analysis.dashboard.conftest import Dashboard, Visitor, dashboard
 
@@ -182,29 +184,50 @@ def test_the_printed_address_has_the_token(guarded: Dashboard) -> None:
     assert parse_qs(urlsplit(guarded.address).query) == {"token": [TOKEN]}
 
 
-def test_a_token_is_made_up_that_opens_the_page_once_entered(storage: Path, visit: Visitor) -> None:
-    with dashboard(storage, "--token", TRANSFORM_TUNER_TOKEN="") as running:
-        (token,) = parse_qs(urlsplit(running.address).query)["token"]
-        assert len(token) >= 32
-        opened = visit(running.address)
-        opened.page.get_by_role("heading", name="Search").wait_for()
-        assert "token" not in opened.page.url
-        kept = {one["name"]: one["value"] for one in opened.page.context.cookies()}
-        name, value = cookie(token)
-        assert kept[name] == value != token
+def test_the_token_opens_the_page_in_the_address_or_once_entered(
+    guarded: Dashboard, visit: Visitor
+) -> None:
+    opened = visit(guarded.address)
+    opened.page.get_by_role("heading", name="Search").wait_for()
+    assert "token" not in opened.page.url
+    kept = {one["name"]: one["value"] for one in opened.page.context.cookies()}
+    name, value = cookie(TOKEN)
+    assert kept[name] == value != TOKEN
 
-        address = running.address.partition("?")[0]
-        stranger = visit(f"{address}trials?runs=fc-1", ready=False)
-        field = stranger.page.get_by_label("Token")
-        field.fill("no idea")
-        stranger.page.get_by_role("button", name="Open").click()
-        stranger.text("That is not the token.")
-        assert stranger.page.get_by_test_id("stApp").count() == 0
-        field.fill(token)
-        field.press("Enter")
-        stranger.wait().page.get_by_role("heading", name="Trials").wait_for()
-        assert not stranger.foreign
-        assert opened.errors == []
+    address = guarded.address.partition("?")[0]
+    stranger = visit(f"{address}trials?runs=fc-1", ready=False)
+    field = stranger.page.get_by_label("Token")
+    field.fill("no idea")
+    stranger.page.get_by_role("button", name="Open").click()
+    stranger.text("That is not the token.")
+    assert stranger.page.get_by_test_id("stApp").count() == 0
+    field.fill(TOKEN)
+    field.press("Enter")
+    stranger.wait().page.get_by_role("heading", name="Trials").wait_for()
+    assert not stranger.foreign
+    assert opened.errors == []
+
+
+def test_without_one_in_the_environment_a_token_is_made_up_and_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[str, list[str]]] = []
+
+    def serve(
+        storage: Path, listening: socket, hosts: object, token: str, lines: list[str]
+    ) -> None:
+        listening.close()
+        served.append((token, lines))
+
+    monkeypatch.setattr(dashboard_command, "_serve", serve)
+    monkeypatch.setenv(dashboard_command.TOKEN_VARIABLE, "")
+    for _ in range(2):
+        assert dashboard_command.main([str(tmp_path), "--port", "0", "--token"]) == 0
+    for token, lines in served:
+        assert len(token) >= 32
+        (address,) = [line.split()[1] for line in lines if line.startswith("Address")]
+        assert parse_qs(urlsplit(address).query) == {"token": [token]}
+    assert len({token for token, _ in served}) == 2, "another each time"
 
 
 def test_a_socket_that_is_closed_twice_makes_no_traceback() -> None:

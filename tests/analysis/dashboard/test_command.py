@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis.dashboard.__main__ import main
-from tests.analysis.dashboard.conftest import ROOT, WAIT_SEC, dashboard
+from tests.analysis.dashboard.conftest import ROOT, WAIT_SEC
 
 SENTENCE = re.compile(r"error: [^\n]+\n")
 
@@ -64,13 +64,16 @@ def test_the_command_ends_with_that_status(tmp_path: Path) -> None:
     assert SENTENCE.fullmatch(done.stderr)
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run(str(tmp_path), "--port", str(port))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert SENTENCE.fullmatch(done.stderr)
-    assert f"--port {port}: Address already in use; give another --port" in done.stderr
+        assert main([str(tmp_path), "--port", str(port)]) == 1
+    printed, complaint = capsys.readouterr()
+    assert printed == ""
+    assert SENTENCE.fullmatch(complaint)
+    assert f"--port {port}: Address already in use; give another --port" in complaint
 
 
 def test_help_says_what_every_argument_is_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,27 +87,25 @@ def test_help_says_what_every_argument_is_for(capsys: pytest.CaptureFixture[str]
         assert f"default: {default}" in " ".join(text.split())
 
 
-def test_it_says_where_it_is_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    with dashboard(tmp_path, "--address", "0.0.0.0") as running:  # its end is looked at there
-        assert f"Tables   {tmp_path}/tables\n" in running.printed
-        assert re.search(r"^Address  http://0\.0\.0\.0:\d+/\n", running.printed, re.MULTILINE)
-        assert running.process.stdout is not None
-        assert "--token" in running.process.stdout.readline(), (
-            "everybody can reach it, and it says so"
-        )
-        assert (
-            f"ssh -L {running.port}:localhost:{running.port}" in running.process.stdout.readline()
-        )
-
-
-def test_ctrl_c_right_after_the_start_is_taken_as_well(tmp_path: Path) -> None:
+def test_it_says_where_it_is_and_takes_ctrl_c_from_then_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "analysis.dashboard", str(tmp_path), "--port", "0"]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--address", "0.0.0.0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
-        while not process.stdout.readline().startswith("Address"):
-            pass
+        printed = [process.stdout.readline()]
+        while not printed[-1].startswith("From elsewhere"):
+            printed.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=WAIT_SEC)
-    assert (process.returncode, told) == (0, "")
+        _, complaint = process.communicate(timeout=WAIT_SEC)
+    assert (process.returncode, complaint) == (0, "")
+    tables, address, everybody, elsewhere = printed
+    assert tables == f"Tables   {tmp_path}/tables\n"
+    found = re.fullmatch(r"Address  http://0\.0\.0\.0:(\d+)/\n", address)
+    assert found
+    assert "--token" in everybody, "everybody can reach it, and it says so"
+    assert f"ssh -L {found[1]}:localhost:{found[1]}" in elsewhere

@@ -1,7 +1,6 @@
 """The four pages in a browser, on a desk and on a phone: drawn, readable for everybody, and kept in the address."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -24,7 +23,7 @@ from tests.analysis.dashboard.conftest import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Locator
 
 CHARTS = {"search": 7, "trials": 2, "quality": 2, "speed": 4}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -37,53 +36,24 @@ def path_of(name: str) -> str:
     return "" if name == "search" else name
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(name, size) for name in CHARTS for size in ("desktop", "phone")],
-    ids="-".join,
-)
-def seen(
-    request: pytest.FixtureRequest, browser: "Browser", artifacts: Path, server: Dashboard
-) -> Iterator[tuple[str, str, Visit]]:
-    """Each page at each size, opened once, with all runs; its picture is of the whole page."""
-    name, size = request.param
-    visitor = Visitor(browser, artifacts / f"{name}-{size}")
-    visit = visitor(
-        f"{server.address}{path_of(name)}?{ALL}",
-        {"desktop": DESKTOP, "phone": PHONE}[size],
-        CHARTS[name],
-    )
-    yield name, size, visit
-    visit.whole()
-    visit.wait(CHARTS[name])
-    visitor.leave()
-
-
-def test_everything_is_drawn(seen: tuple[str, str, Visit]) -> None:
-    name, _, visit = seen
-    visit.page.get_by_role("heading", name=name.title(), exact=True).wait_for()
-    assert visit.page.get_by_test_id("stVegaLiteChart").count() == CHARTS[name]
-    assert visit.page.get_by_test_id("stException").count() == 0
-    assert visit.errors == []
-
-
-def test_nothing_is_asked_of_any_other_host(seen: tuple[str, str, Visit]) -> None:
-    _, _, visit = seen
-    assert visit.requests > 10
-    assert visit.foreign == []
-
-
-def test_nothing_is_wider_than_the_window(seen: tuple[str, str, Visit]) -> None:
-    _, _, visit = seen
+@pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.parametrize("size", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.long)])
+def test_a_page_is_drawn_whole_for_everybody_and_asks_no_other_host(
+    name: str, size: dict[str, int], server: Dashboard, visit: Visitor
+) -> None:
+    seen = visit(f"{server.address}{path_of(name)}?{ALL}", size, CHARTS[name])
+    seen.page.get_by_role("heading", name=name.title(), exact=True).wait_for()
+    assert seen.page.get_by_test_id("stVegaLiteChart").count() == CHARTS[name]
+    assert seen.page.get_by_test_id("stException").count() == 0
     wide = "[document.documentElement, document.querySelector('[data-testid=stMain]')]"
-    assert visit.page.evaluate(f"{wide}.map(one => one.scrollWidth - one.clientWidth)") == [0, 0]
-
-
-def test_axe_finds_nothing_that_keeps_anybody_out(seen: tuple[str, str, Visit]) -> None:
-    _, _, visit = seen
-    found = Axe().run(visit.page, options={"runOnly": RULES}).response
+    assert seen.page.evaluate(f"{wide}.map(one => one.scrollWidth - one.clientWidth)") == [0, 0]
+    found = Axe().run(seen.page, options={"runOnly": RULES}).response
     assert len(found["passes"]) > 10, "it looked"
     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    assert seen.requests > 5
+    assert (seen.foreign, seen.errors) == ([], [])
+    seen.whole()
+    seen.wait(CHARTS[name])
 
 
 def test_chosen_networks_and_runs_are_in_the_address(server: Dashboard, visit: Visitor) -> None:
@@ -153,20 +123,19 @@ def test_the_order_of_images_is_in_the_address(server: Dashboard, visit: Visitor
 
 
 def test_saved_figures_and_tables_are_whole(storage: Path, visit: Visitor) -> None:
-    with dashboard(
-        storage
-    ) as alone:  # with more pages open Streamlit may drop a file before it is fetched
+    # While it remembers other pages Streamlit may drop a file before it is fetched
+    with dashboard(storage) as alone:
         opened = visit(f"{alone.address}trials?{ALL}", charts=2)
         for kind, magic in KINDS.items():
             assert saved(opened, "curves", kind).startswith(magic)
         csv = pd.read_csv(io.BytesIO(saved(opened, "trials", "csv")))
         parquet = pd.read_parquet(io.BytesIO(saved(opened, "trials", "parquet")))
-        for frame in (csv, parquet):
-            assert len(frame) == 24 * len(RUNS)
-            assert set(zip(frame.run, frame.trial, strict=True)) == {
-                (run, trial) for run in RUNS for trial in range(24)
-            }
-        assert list(csv.columns) == list(parquet.columns)
+    for frame in (csv, parquet):
+        assert len(frame) == 24 * len(RUNS)
+        assert set(zip(frame.run, frame.trial, strict=True)) == {
+            (run, trial) for run in RUNS for trial in range(24)
+        }
+    assert list(csv.columns) == list(parquet.columns)
 
 
 def test_pages_are_opened_with_the_keyboard(server: Dashboard, visit: Visitor) -> None:
