@@ -19,8 +19,11 @@ def first_line(error: BaseException) -> str:
     return _lines(error)[0]
 
 
-def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text: the cause, where a library's stack comes first."""
+def last_line(error: BaseException | str) -> str:
+    """Return the last line of an error's text, or of a traceback that was kept.
+
+    It is the cause, where a library puts its own stack first.
+    """
     return _lines(error)[-1]
 
 
@@ -40,5 +43,5 @@ def known_runs(folders: Iterable[PurePath], otherwise: str) -> str:
     return f"give one of {', '.join(names)}, or {otherwise}"
 
 
-def _lines(error: BaseException) -> list[str]:
+def _lines(error: BaseException | str) -> list[str]:
     return (str(error).strip() or type(error).__name__).splitlines()

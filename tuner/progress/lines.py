@@ -6,6 +6,8 @@ from typing import Any
 from analysis.console import Console, duration, hyperparameters, percent
 from analysis.tables.files import Row
 from analysis.tables.ranking import ranked
+from trainables.errors import last_line
+from trainables.thresholds import THRESHOLD
 from tuner.progress.rows import RunRows
 
 WARNING, ERROR = "yellow", "red"
@@ -95,12 +97,12 @@ class TrialLines:
 def _ending(row: Row) -> str:
     reason = row["stop_reason"]
     if row["error"] is not None:
-        return f"{reason:<9} {row['error'].strip().splitlines()[-1]}"
+        return f"{reason:<9} {last_line(row['error'])}"
     if row["best_epoch"] is None:
         return f"{reason:<9} before its first epoch was done"
     accuracy = percent(row["best_validation_accuracy"])
     return (
         f"{reason:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
         f"loss {row['best_validation_loss']:.2e}, {accuracy} "
-        f"at cosine ≥ 0.95 in epoch {row['best_epoch']}"
+        f"at cosine ≥ {THRESHOLD} in epoch {row['best_epoch']}"
     )

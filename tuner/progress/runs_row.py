@@ -2,10 +2,10 @@
 
 import json
 import platform
-import shlex
 import sys
 from datetime import UTC, datetime
 
+from analysis.commands import command_text
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
 from trainables.data.examples import Splits
@@ -22,7 +22,7 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         "status": "running",
         "model": config.model,
         "pipeline": "reference",
-        "command": shlex.join(["python", "-m", "tuner.run", *sys.argv[1:]]),
+        "command": command_text("tuner.run", *sys.argv[1:]),
         "config": config.to_json(),
         "seed": config.seed,
         "started_at": datetime.now(UTC),

@@ -19,7 +19,7 @@ from pyarrow import ArrowException
 from analysis.console import Console, duration
 from analysis.tables.bucket import TakenError
 from analysis.tables.table_sources import BUCKET, READINGS
-from trainables.errors import UsageError
+from trainables.errors import UsageError, first_line
 from tuner.storage.run_storage import RunStorage
 
 LEASE_FILE = "lease.json"
@@ -66,9 +66,9 @@ class Lease:
         try:
             self._take()
         except OSError as error:
-            reason = str(error).partition("\n")[0]
             raise UsageError(
-                f"--storage {self._storage} can't be used ({reason}): try again, or another one"
+                f"--storage {self._storage} can't be used ({first_line(error)}): "
+                "try again, or another one"
             ) from error
         return self
 

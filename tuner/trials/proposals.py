@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.training.seeds import derive_seed
 from tuner.trials.space import Hyperparameters, Space, trial_seed
 from tuner.trials.trial_setup import OBJECTIVE, Proposal
@@ -73,7 +74,7 @@ class Proposals(Searcher):
         else:
             self._of_tpe.add(trial_id)
             suggested = self._tpe.suggest(trial_id) or {}
-            drawn = {name: suggested.get(name) for name in ("learning_rate", "dropout", "patience")}
+            drawn = {name: suggested.get(name) for name in HYPERPARAMETERS}
             drawn["loss"] = suggested.get("loss", self._space.losses[0])
         return proposal(number, drawn, trial_seed(self._seed, drawn))
 
