@@ -142,7 +142,7 @@ def what_is_learnt_from(
     return value.item(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
-@pytest.mark.parametrize("wrong", [0.1, 0.01, 0.001], ids=["early", "late", "nearly right"])
+@pytest.mark.parametrize("wrong", [0.1, 0.001], ids=["early", "nearly right"])
 @pytest.mark.parametrize("weights", ["whole", "trained"])
 def test_bfloat16_teaches_a_network_what_the_formula_does(
     weights: str, wrong: float, request: pytest.FixtureRequest
@@ -150,7 +150,7 @@ def test_bfloat16_teaches_a_network_what_the_formula_does(
     """However near outputs are to targets: large activations must not cancel in few digits."""
     vgg = request.getfixturevalue(weights)
     network, settings = Network(wrong), Perceptual(size=32)
-    targets = made_up.photographs(8).targets
+    targets = made_up.photographs(4).targets
     value, gradient = what_is_learnt_from(built(settings, vgg, "bfloat16"), network, targets)
     exact, exact_gradient = what_is_learnt_from(Formula(settings, vgg), network, targets)
     assert value / len(targets) == pytest.approx(exact, rel=3e-3)

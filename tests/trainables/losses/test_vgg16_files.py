@@ -24,11 +24,11 @@ print(peak_mib() - before)
 
 
 def test_the_classifier_is_never_in_memory(tmp_path: Path) -> None:
-    tensors = made_up.vgg16(2).tensors | {"classifier.0.weight": torch.ones(100 * 2**18)}
+    tensors = made_up.vgg16(2).tensors | {"classifier.0.weight": torch.ones(60 * 2**18)}
     paths = {tmp_path / "mapped.pth": True, tmp_path / "skipped.pth": False}
     for path, zipped in paths.items():
         torch.save(tensors, path, _use_new_zipfile_serialization=zipped)
-        assert path.stat().st_size > 100 * 2**20
+        assert path.stat().st_size > 60 * 2**20
     command = [sys.executable, "-c", PEAK, *map(str, paths)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 50
+    assert float(done.stdout) < 30
