@@ -305,10 +305,10 @@ def test_real_kills_of_a_trial_and_of_the_driver_and_a_real_sigterm_change_nothi
     trial_processes(driver)[0].kill()
     allow(gate, 6)  # the fourth was lost, and epochs 3 and 4 follow
     wait_for_step(gate, 7)
-    of_the_driver = psutil.Process(driver.pid).children(recursive=True)
+    of_the_trial = trial_processes(driver)
     driver.kill()
     first, _ = driver.communicate()
-    psutil.wait_procs(of_the_driver)
+    psutil.wait_procs(of_the_trial)  # it dies with the Ray of its driver
     assert "trial   0  was killed after epoch 3" in first
     assert f"trial   0  passes over {damaged[0]}: it is damaged; goes on with epoch 2" in first
     assert "trial   1" not in first, "whoever was killed goes on before others begin"
@@ -324,6 +324,7 @@ def test_real_kills_of_a_trial_and_of_the_driver_and_a_real_sigterm_change_nothi
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     wait_for_step(gate, 13)
     driver.send_signal(signal.SIGTERM)
+    allow(gate, 13)  # a trial that hangs is waited for
     second, _ = driver.communicate()
     assert driver.returncode == 130, second
     assert f"trial   0  passes over {damaged[1]}: it is damaged; goes on with epoch " in second
