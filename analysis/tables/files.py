@@ -105,14 +105,12 @@ class GrowingTable:
     below WRITING_FRACTION of the run's time however many rows there are.
     """
 
-    def __init__(self, tables: Path, table: str, run: str, rows: Iterable[Row] = ()):
-        self._tables = tables
-        self._table = table
-        self._run = run
-        self._key = KEYS[table]
+    def __init__(self, tables: Path, table: str, run: str, rows: Iterable[Row] = ()) -> None:
+        """Begin with `rows`; nothing is written yet. For the arguments see `publish`."""
+        self.rows: list[Row] = []  # in the order in which their keys first came
+        self._tables, self._table, self._run = tables, table, run
+        self._places: dict[tuple[Any, ...], int] = {}  # by key, in `rows`
         self._written = arrow_schema(table).empty_table()  # what the rows were already converted to
-        self._index: dict[tuple[Any, ...], int] = {}
-        self._rows: list[Row] = []
         self._due = 0.0
         for row in rows:
             self.put(row)
@@ -121,18 +119,11 @@ class GrowingTable:
         """Add a row, or replace the one with its key. Columns that are left out become null."""
         filled = {column.name: row.get(column.name) for column in TABLES[self._table]}
         filled["run"] = self._run
-        key = tuple(filled[name] for name in self._key)
-        position = self._index.setdefault(key, len(self._rows))
-        if position == len(self._rows):
-            self._rows.append(filled)
-        else:
-            self._rows[position] = filled
-            self._written = self._written.slice(0, min(position, len(self._written)))
-
-    @property
-    def rows(self) -> list[Row]:
-        """Rows in the order in which their keys first came."""
-        return self._rows
+        key = tuple(filled[name] for name in KEYS[self._table])
+        place = self._places.setdefault(key, len(self.rows))
+        self.rows[place : place + 1] = [filled]
+        if place < len(self._written):
+            self._written = self._written.slice(0, place)
 
     def publish_if_due(self) -> None:
         """Write the table unless its last writing was a short while ago."""
@@ -142,8 +133,8 @@ class GrowingTable:
     def publish(self) -> None:
         """Write the table now. Raises OSError when the disk does not take it."""
         start = time.monotonic()
-        fresh = pa.Table.from_pylist(self._rows[len(self._written) :], self._written.schema)
+        fresh = pa.Table.from_pylist(self.rows[len(self._written) :], self._written.schema)
         self._written = pa.concat_tables([self._written, fresh]).combine_chunks()
         publish(self._tables, self._table, self._run, self._written)
-        end = time.monotonic()
-        self._due = end + (end - start) / WRITING_FRACTION
+        now = time.monotonic()
+        self._due = now + (now - start) / WRITING_FRACTION
