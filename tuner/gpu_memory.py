@@ -15,7 +15,6 @@ from tuner.cluster.object_store import StoredVgg16
 from tuner.trials.space import Space
 
 SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, of which one is proposed
-GROUP_SHARES = (1.0,)  # two workers of a trial can't share a GPU
 STEP_SEC = 180.0  # for a GPU to be free, a process to start, and the step
 
 
@@ -82,7 +81,7 @@ def check(
                 f"What a trial needs of the memory of {node.name}'s GPU is unknown: {reason}"
             )
         else:
-            lines.append(line(found, resources, node, workers=workers))
+            lines.append(describe(found, resources, node, workers=workers))
     return lines
 
 
@@ -112,53 +111,45 @@ def _measure(
     )
 
 
-def line(found: StepMemory, resources: WorkerResources, node: Node, *, workers: int) -> str:
+def describe(found: StepMemory, resources: WorkerResources, node: Node, *, workers: int) -> str:
     """Return what a trial needs, and how many fit on a GPU of that node.
 
     Raises:
-        UsageError: The step ran out of memory within its share.
+        UsageError: The step ran out of memory within the trial's share of the GPU.
     """
-    fraction = min(resources.gpus, 1.0)
-    asked = f"--gpus-per-trial {resources.gpus:g}"
+    asked, fraction = f"--gpus-per-trial {resources.gpus:g}", min(resources.gpus, 1.0)
     gpu = f"{node.gpu_model or 'GPU'} of {size(found.gpu_bytes)}"
     if found.fraction > 1:
         raise UsageError(
             f"{asked}: a training step runs out of memory on {node.name}'s {gpu}, even with all "
             f"of it; give a smaller --batch-size or fewer --images"
         )
-    shares = SHARES if workers == 1 else GROUP_SHARES
-    proposed = next((other for other in shares if _has_room(found, other)), 1.0)
+    # Two workers of one trial can't share a GPU
+    best = max(SHARES if workers == 1 else (1.0,), key=lambda share: _slots(found, share))
     reserved = size(found.reserved_bytes)
     if found.fraction > fraction:
         raise UsageError(
             f"{asked}: a training step runs out of memory within that share of {node.name}'s "
-            f"{gpu}, and takes {reserved} with all of it; give --gpus-per-trial {proposed:g}"
+            f"{gpu}, and takes {reserved} with all of it; give --gpus-per-trial {best:g}"
         )
     trial = "A trial" if workers == 1 else "Each worker of a trial"
     needs = (
         f"{trial} needs {reserved} of GPU memory and {size(found.context_bytes)} for CUDA itself"
     )
-    slots, by_memory = _slots(fraction), _room(found, fraction)
-    if by_memory < min(slots, resources.slots(node)):
-        return f"{needs}: only {by_memory} of {slots} at {asked} fit on the {gpu}; give --gpus-per-trial {proposed:g}"
-    more = f", {_slots(proposed)} would at {proposed:g}" if proposed < fraction else ""
-    return f"{needs}: {slots} fit on the {gpu} at {asked}{more}"
+    started = int(1 / fraction + 1e-9)  # by Ray, if there are cores for them
+    room = int(found.gpu_bytes // (found.context_bytes + found.reserved_bytes))
+    if room < min(started, resources.slots(node)):
+        return f"{needs}: only {room} of {started} at {asked} fit on the {gpu}; give {best:g}"
+    more = f", {_slots(found, best)} would at {best:g}" if best < fraction else ""
+    return f"{needs}: {started} fit on the {gpu} at {asked}{more}"
 
 
-def _slots(fraction: float) -> int:
-    """Trials that Ray starts on a GPU, if there are cores for them."""
-    return int(1 / fraction + 1e-9)
-
-
-def _room(found: StepMemory, fraction: float) -> int:
-    """Trials that a GPU has memory for. Their share caps what tensors take, and not CUDA itself."""
-    each = found.context_bytes + min(found.reserved_bytes, fraction * found.gpu_bytes)
-    return int(found.gpu_bytes // each)
-
-
-def _has_room(found: StepMemory, fraction: float) -> bool:
-    within_share = found.reserved_bytes <= fraction * found.gpu_bytes
-    return within_share and _slots(fraction) <= _room(found, fraction)
+def _slots(found: StepMemory, fraction: float) -> int:
+    """Return how many trials with that share run on a GPU; 0 where they lack memory."""
+    slots = int(1 / fraction + 1e-9)
+    all_bytes = slots * (found.context_bytes + found.reserved_bytes)
+    too_short = found.reserved_bytes > fraction * found.gpu_bytes or all_bytes > found.gpu_bytes
+    return 0 if too_short else slots
 
 
 def size(count: float) -> str:

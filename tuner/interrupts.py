@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM, none of which is lost.
 
-A KeyboardInterrupt that Python raises while it imports something, or while logging is held for a fork, may leave that
-locked for good, so that the next one waits for ever: it is raised once that is over, unless there is a second Ctrl-C.
-One that is raised in a callback is dropped, and Ray Tune drops one as it ends: it is noted, and asked for later.
+A KeyboardInterrupt that Python raises while it imports something, or while logging is held for a
+fork, may leave that locked for good, so that the next one waits for ever. It is raised once that is
+over, unless there is a second Ctrl-C. One that is raised in a callback is dropped, and Ray Tune
+drops one as it ends: it is noted, and asked for later.
 """
 
 import logging
@@ -15,7 +16,6 @@ from types import FrameType
 
 AGAIN_SEC = 0.05  # until it is looked again whether that is over
 HOLDING_LOCKS = ("<frozen importlib._bootstrap>", logging.__file__)
-
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 _asked = threading.Event()
@@ -23,7 +23,10 @@ _asked = threading.Event()
 
 @contextmanager
 def noted() -> Iterator[None]:
-    """Note every Ctrl-C until the end, unless the command was started to ignore it, as behind `&` in a script."""
+    """Note every Ctrl-C until the end.
+
+    A command that was started to ignore it, as behind `&` in a script, goes on ignoring it.
+    """
     _asked.clear()
     before = {number: signal.getsignal(number) for number in HANDLED}
     if before[signal.SIGINT] is not signal.SIG_IGN:
@@ -32,27 +35,29 @@ def noted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(
-            signal.ITIMER_REAL, 0
-        )  # or it would go off where nobody handles it, which ends the process
+        # Or it would go off where nobody handles it, which ends the process
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def take_sigterm() -> None:
-    """Let SIGTERM end the search as Ctrl-C does. Ray sets its own handler, and Tune saves its state on SIGINT only."""
+    """Let SIGTERM end the search as Ctrl-C does. Ray sets a handler of its own for it."""
     signal.signal(signal.SIGTERM, _as_interrupt)
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt when somebody has asked for the end."""
+    """Raise KeyboardInterrupt when somebody has asked for the end."""
     if _asked.is_set():
         raise KeyboardInterrupt
 
 
 @contextmanager
 def left_to_tune() -> Iterator[None]:
-    """While Tune runs, which takes Ctrl-C for itself and keeps it, unless there was one."""
+    """Note a Ctrl-C while Tune runs, which takes it for itself.
+
+    Tune gives the handler back only where there was none.
+    """
     ours = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -68,9 +73,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if first and _holds_locks(frame):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SEC)
         return
-    signal.setitimer(
-        signal.ITIMER_REAL, 0
-    )  # whoever cleans up now must not be interrupted once more
+    # Whoever cleans up now must not be interrupted once more
+    signal.setitimer(signal.ITIMER_REAL, 0)
     raise KeyboardInterrupt
 
 
@@ -86,7 +90,6 @@ def _as_interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         _asked.set()
         raise KeyboardInterrupt
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGINT}
-    )  # Ray blocks it in what it starts, its jobs too
+    # Ray blocks it in what it starts, its jobs too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.kill(os.getpid(), signal.SIGINT)

@@ -80,7 +80,12 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
         accuracy = evaluate_finalists(
-            config, rows.trials, plan.resources, data.train.targets, data.test
+            config.run_storage,
+            best,
+            rows.trials,
+            plan.resources,
+            data.train.targets,
+            data.test,
         )
     closing.report(console, config, rows.trials, accuracy, timed_out=deadline.passed)
     if config.timing == "short":
@@ -121,7 +126,7 @@ class SearchRun:
         self._run(proposals, rungs, config.samples or 0)
 
     def confirm(self, finalists: list[Row]) -> None:
-        """Train each finalist again with other seeds, to the end: ASHA would compare unlike things."""
+        """Train each finalist again with other seeds, to the end: without ASHA."""
         proposals = repeats(self._plan.config, finalists, self._recorder.rows.trials)
         self._run(proposals, None, len(finalists) * self._plan.config.confirm_seeds)
 

@@ -1,4 +1,4 @@
-"""The short timing at the end of a search: the best network beside the pipeline that it replaces."""
+"""The short timing at the end of a search: the best network beside the pipeline."""
 
 from analysis.console import Console
 from analysis.tables.files import Row
@@ -12,7 +12,7 @@ from tuner.settings import SearchConfig
 
 
 def time_best(config: SearchConfig, best: Row, test: Examples, console: Console) -> None:
-    """Measure and print; the search is complete, so what goes wrong here is one line and no more."""
+    """Time a trial on test images, and print it. The search is complete: a fault is one line."""
     trial, storage = best["trial"], config.run_storage
     network = Finalist(trial, config.model, str(storage.weights(trial)))
     examples = test.first(min(SHORT_IMAGES, len(test)))

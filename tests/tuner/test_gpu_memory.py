@@ -37,7 +37,7 @@ def step(mib: int, gpu_gib: int, fraction: float = 0.25) -> StepMemory:
 
 
 def line(found: StepMemory, gpus: float, node: Node = MANY_CORES, workers: int = 1) -> str:
-    return gpu_memory.line(found, WorkerResources(1, gpus, 0), node, workers=workers)
+    return gpu_memory.describe(found, WorkerResources(1, gpus, 0), node, workers=workers)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def line(found: StepMemory, gpus: float, node: Node = MANY_CORES, workers: int =
         (330, 0.05, 140, "330 MiB of GPU memory and 512 MiB for CUDA itself: "
          "20 fit on the H100 of 140.0 GiB at --gpus-per-trial 0.05"),
         (10 * 1024, 0.25, 40, "10.0 GiB of GPU memory and 512 MiB for CUDA itself: "
-         "only 3 of 4 at --gpus-per-trial 0.25 fit on the H100 of 40.0 GiB; give --gpus-per-trial 0.5"),
+         "only 3 of 4 at --gpus-per-trial 0.25 fit on the H100 of 40.0 GiB; give 0.5"),
         (300, 0.05, 8, "300 MiB of GPU memory and 512 MiB for CUDA itself: "
-         "only 10 of 20 at --gpus-per-trial 0.05 fit on the H100 of 8.0 GiB; give --gpus-per-trial 0.1"),
+         "only 10 of 20 at --gpus-per-trial 0.05 fit on the H100 of 8.0 GiB; give 0.1"),
         (300, 0.4, 8, "300 MiB of GPU memory and 512 MiB for CUDA itself: "
          "2 fit on the H100 of 8.0 GiB at --gpus-per-trial 0.4, 10 would at 0.1"),
         (7000, 1, 8, "6.8 GiB of GPU memory and 512 MiB for CUDA itself: "
@@ -81,13 +81,13 @@ def test_workers_are_spoken_of_where_a_trial_has_several_and_share_no_gpu() -> N
 @pytest.mark.parametrize(
     ("found", "gpus", "sentence"),
     [
-        (step(1331, 16, 1.0), 0.05, "--gpus-per-trial 0.05: a training step runs out of memory within that share of "
-         "here's H100 of 16.0 GiB, and takes 1.3 GiB with all of it; give --gpus-per-trial 0.2"),
+        (step(1331, 16, 1.0), 0.05, "--gpus-per-trial 0.05: a training step runs out of memory within "
+         "that share of here's H100 of 16.0 GiB, and takes 1.3 GiB with all of it; give --gpus-per-trial 0.2"),
         (step(5000, 16, 1.0), 0.25, "takes 4.9 GiB with all of it; give --gpus-per-trial 0.5"),
         (step(15_800, 16, 1.0), 0.3, "give --gpus-per-trial 1"),
-        (step(15_800, 16, math.inf), 0.3, "--gpus-per-trial 0.3: a training step runs out of memory on here's H100 of "
-         "16.0 GiB, even with all of it; give a smaller --batch-size or fewer --images"),
-        (step(15_800, 16, math.inf), 4, "--gpus-per-trial 4: a training step runs out of memory on here's H100"),
+        (step(15_800, 16, math.inf), 0.3, "--gpus-per-trial 0.3: a training step runs out of memory on "
+         "here's H100 of 16.0 GiB, even with all of it; give a smaller --batch-size or fewer --images"),
+        (step(15_800, 16, math.inf), 4, "--gpus-per-trial 4: a training step runs out of memory on"),
     ],
 )  # fmt: skip
 def test_a_trial_that_can_not_fit_is_refused_with_what_to_type(

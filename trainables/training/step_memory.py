@@ -18,15 +18,14 @@ WHOLE_BATCHES = WARM_UP_CALLS + 2  # a CUDA graph is recorded after the first, a
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Bytes of a GPU's memory that one training took.
+    """GPU memory that one training took.
 
     Attributes:
-        fraction: Share of the GPU with which it ran: as asked, else 1; infinite where one is too
-            small.
+        fraction: Share of the GPU with which it ran: as asked, else 1; infinite where a whole GPU
+            was too small.
         allocated_bytes: The most that tensors took.
         reserved_bytes: The most that CUDA's allocator held for them, which is what a share caps.
-        context_bytes: What the process took beside that, for CUDA itself; 0 where NVML does not
-            say.
+        context_bytes: What the process took beside that, for CUDA itself; 0 where NVML doesn't say.
         gpu_bytes: All that the GPU has.
     """
 

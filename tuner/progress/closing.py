@@ -22,31 +22,36 @@ def report(
     *,
     timed_out: bool,
 ) -> None:
-    """Print the best trial and the table beside floors and ceiling."""
+    """Print the best trial, and the finalists' table beside floors and ceiling.
+
+    Args:
+        console: Where to print.
+        config: The settings, complete.
+        trials: Rows of all trials, at least one of which has a result.
+        accuracy: Rows of the accuracy table.
+        timed_out: Whether --timeout ended the search.
+    """
     best = ranked(trials)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
     mixed_losses = has_mixed_losses(trials)
     console.line(
-        f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), epoch {best['best_epoch']}, "
-        f"validation {_reached(best, mixed_losses)}",
+        f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), "
+        f"epoch {best['best_epoch']}, validation {_reached(best, mixed_losses)}",
         style="bold",
     )
-    _table(
-        console,
-        config,
-        accuracy,
-        {row["trial"]: row["loss"] for row in trials} if mixed_losses else {},
-    )
-    _sight(console, config)
+    losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
+    _table(console, config.confirm_seeds, accuracy, losses)
+    _sight(console, config.model)
 
 
 def _reached(best: Row, mixed_losses: bool) -> str:
-    """What it was the best by."""
+    """Return what the trial was the best by."""
     if not mixed_losses:
         return f"loss {best['best_validation_loss']:.2e}"
     accuracy, cosine = percent(best["best_validation_accuracy"]), best["best_validation_cosine"]
-    return f"{accuracy} at cosine ≥ {THRESHOLD}, mean cosine {cosine:.4f} ({ranking_rule(mixed_losses)})"
+    rule = ranking_rule(mixed_losses)
+    return f"{accuracy} at cosine ≥ {THRESHOLD}, mean cosine {cosine:.4f} ({rule})"
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -83,17 +88,14 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
 
 
 def _table(
-    console: Console, config: SearchConfig, accuracy: list[Row], losses: dict[int, str]
+    console: Console, confirm_seeds: int, accuracy: list[Row], losses: dict[int, str]
 ) -> None:
-    headline = [
-        row for row in accuracy if row["threshold"] == THRESHOLD and row["repeat_of"] is None
-    ]
-    strict = {
-        row["subject"]: row["share"] for row in accuracy if row["threshold"] == STRICT_THRESHOLD
-    }
+    """Print the accuracies; `losses` are those of trials by number, where they are mixed."""
+    headline = [r for r in accuracy if r["threshold"] == THRESHOLD and r["repeat_of"] is None]
+    strict = {r["subject"]: r["share"] for r in accuracy if r["threshold"] == STRICT_THRESHOLD}
     columns = [f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
-    if config.confirm_seeds:
-        columns.insert(1, f"{config.confirm_seeds + 1} seeds, mean ± sd")
+    if confirm_seeds:
+        columns.insert(1, f"{confirm_seeds + 1} seeds, mean ± sd")
     rows = []
     for row in headline:
         more = losses.get(row["trial"]) if row["kind"] == "trial" else row["kind"]
@@ -105,12 +107,11 @@ def _table(
             f"{row['cosine_mean']:.4f}",
             parameters,
         ]
-        if config.confirm_seeds:
+        if confirm_seeds:
             cells.insert(1, _spread(row))
         rows.append([name, *cells])
-    console.table(
-        f"{headline[0]['images']:,} test images, share at cosine similarity", ["", *columns], rows
-    )
+    title = f"{headline[0]['images']:,} test images, share at cosine similarity"
+    console.table(title, ["", *columns], rows)
 
 
 def _spread(row: Row) -> str:
@@ -119,23 +120,23 @@ def _spread(row: Row) -> str:
     return f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
 
 
-def _sight(console: Console, config: SearchConfig) -> None:
+def _sight(console: Console, model: str) -> None:
     """Say so when the network can't see what it would have to copy, whatever the training."""
-    network = build(config.model)
+    network = build(model)
     in_sight = fraction_in_sight(network, factors(reference))
     if in_sight == 1:
         return
     height, width = receptive_field(network)
     console.line(
-        f"{config.model} sees {height} × {width} input pixels around each output pixel, so it can't see across "
-        f"a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the pixel they must show. "
-        f"No training changes that; --model separable can see all of it.",
+        f"{model} sees {height} × {width} input pixels around each output pixel, so it can't see "
+        f"across a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the "
+        f"pixel they must show. No training changes that; --model separable can see all of it.",
         style="yellow",
     )
 
 
 def _next_command(config: SearchConfig) -> str:
-    """The network to compare with: separable, or fc after separable."""
+    """Return the search of a network to compare with: separable, or fc after separable."""
     model = "fc" if config.model == "separable" else "separable"
     arguments = ("--model", model, "--data", config.data)
     return command_text("tuner.run", *arguments, storage=config.storage)

@@ -158,7 +158,7 @@ class RunRows:
         self._trials.put(row)
 
     def _agreeing(self, row: Row) -> Row:
-        """The row with what the epochs table has of it: a killed driver may have written either first."""
+        """The row with what its epochs say: a killed driver may have written either table first."""
         curve = self._curves[row["trial"]]
         kept = next(epoch for epoch in itertools.count() if epoch + 1 not in curve)
         if kept < row["epochs"]:

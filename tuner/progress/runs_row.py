@@ -14,7 +14,13 @@ from tuner.settings import SearchConfig
 
 
 def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
-    """The row of the runs table at the start of a session; of an earlier one, what began it stays."""
+    """Return the row of the runs table at the start of a session.
+
+    Args:
+        config: The settings, complete.
+        data: The images that are used.
+        earlier: The row of the session before; what began the run stays.
+    """
     up = nodes()
     commit, dirty = code_version()
     row = {

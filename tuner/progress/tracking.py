@@ -1,7 +1,8 @@
 """W&B, or nothing: one run per trial, grouped by search, in a process that no trial waits for.
 
-The search hands lines to a thread, the thread to `python -m tuner.progress.wandb_process` through a pipe. Whatever
-happens behind the pipe, a W&B that is slow, missing or broken costs the search a queue's put.
+The search hands lines to a thread, the thread to `python -m tuner.progress.wandb_process` through a
+pipe. Whatever happens behind the pipe, a W&B that is slow, missing or broken costs the search a
+queue's put.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ LOGGED_AT_START = ("trial", "repeat_of", "model", *CHOSEN)
 
 
 class Tracker:
-    """Tracking that is off: does nothing."""
+    """Tracking that is off."""
 
     def start(self, trial: int, row: Row) -> None:
         """A trial starts or goes on."""
@@ -36,16 +37,16 @@ class Tracker:
         """A trial has ended."""
 
     def close(self) -> str:
-        """Wait a little for what is under way; a sentence if something was lost."""
+        """Wait a little for what is under way; return a sentence if something was lost."""
         return ""
 
 
 class WandbTracker(Tracker):
-    """Hands everything to a process of its own."""
+    """Tracking by W&B, in a process of its own."""
 
     def __init__(self, run: str, mode: str, directory: Path) -> None:
+        """Start the process, whose output goes to a log in `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
         self._log = (directory / f"{run}.log").open("ab")
         command = [sys.executable, "-m", "tuner.progress.wandb_process", run, mode, str(directory)]
         self._process = subprocess.Popen(
@@ -100,5 +101,5 @@ class WandbTracker(Tracker):
 
 
 def tracker(mode: str, run: str, storage: Path) -> Tracker:
-    """What `--wandb` asks for."""
+    """Return the tracker that `--wandb` asks for."""
     return Tracker() if mode == "disabled" else WandbTracker(run, mode, storage / "wandb")

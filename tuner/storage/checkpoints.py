@@ -1,4 +1,4 @@
-"""Checkpoints of trials: written with a checksum, and the newest that is still as it was written."""
+"""Checkpoints of trials: written with a checksum, and the newest that is still whole."""
 
 import hashlib
 import io
@@ -12,18 +12,20 @@ import torch
 
 from tuner.storage.experiment import STATE_FILE, Experiment
 
-ZIP_END, ZIP_END_BYTES = b"PK\x05\x06", 22  # of an archive without a comment, which PyTorch writes
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What is left of a trial's checkpoints."""
+    """What is left of a trial's checkpoints.
+
+    Attributes:
+        state: State in the newest one that is whole; None when there is none.
+        damaged: Directory of the newest one, where that is damaged; else None.
+    """
 
     state: dict[str, Any] | None
-    """Of the newest that is whole; None when there is none."""
     damaged: str | None
-    """The newest directory that was passed over for it, or for none; None when the newest one is whole."""
 
 
 def save(directory: Path, state: dict[str, Any]) -> None:
@@ -38,10 +40,14 @@ def save(directory: Path, state: dict[str, Any]) -> None:
 
 
 def newest(experiment: Experiment, checkpoints: Iterable[str]) -> Restored:
-    """The state in the first of an experiment's `checkpoints` that is as it was written.
+    """Return the state in the first of these checkpoints that is as it was written.
 
-    A damaged one is passed over, and so is one that holds more than data: the one before it is at most one epoch
-    older.
+    A damaged one is passed over, and so is one that holds more than data: the one before it is at
+    most one epoch older.
+
+    Args:
+        experiment: Where they lie.
+        checkpoints: Their directories, the newest first.
     """
     damaged = None
     for checkpoint in checkpoints:
@@ -53,11 +59,9 @@ def newest(experiment: Experiment, checkpoints: Iterable[str]) -> Restored:
 
 
 def _state(whole: bytes) -> dict[str, Any]:
-    """Raises ValueError when that is not what was written, and what `torch.load` does for what is no state."""
+    """Read a state. Raises ValueError for another checksum, and what `torch.load` raises."""
     content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
-    if whole[-ZIP_END_BYTES:].startswith(ZIP_END):  # as older versions wrote it: without a checksum
-        content = whole
-    elif hashlib.sha256(content).digest() != digest:
+    if hashlib.sha256(content).digest() != digest:
         raise ValueError("it does not match its SHA-256")
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state

@@ -1,4 +1,4 @@
-"""Where a run's sessions and checkpoints lie: below a directory that all nodes share, or in a bucket."""
+"""A run's sessions and checkpoints: below a directory that all nodes share, or in a bucket."""
 
 import errno
 import re
@@ -18,30 +18,34 @@ STATE_FILE = "state.pt"
 SESSION = "session-"
 STATE = re.compile(rf"/checkpoint_[^/]+/{re.escape(STATE_FILE)}")
 NUMBER = re.compile(r"(\d+)")
-UNWRITABLE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-)  # what is so for every trial alike
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # for every trial alike
 PATIENCE_SEC, RETRY_SEC = 300.0, 1.0
 
 Result = TypeVar("Result")
 
 
 def trial_directory(number: int) -> str:
-    """The name of a trial's directory within a session."""
+    """Return the name of a trial's directory within a session."""
     return f"trial-{number:04d}"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run's. It travels to the trials, whose nodes have their own keys for a bucket."""
+    """Ray's state and the checkpoints of one run.
+
+    It travels to the trials, whose nodes have their own keys for a bucket.
+
+    Attributes:
+        files: The file system of the storage.
+        root: Path of the run's directory within it.
+    """
 
     files: FileSystem
     root: str
-    """Its path within `files`."""
 
     @classmethod
     def of(cls, storage: str, run: str) -> "Experiment":
-        """A run's within a storage. Raises UsageError for an address that is none."""
+        """Return a run's within a storage. Raises UsageError for an address that is none."""
         try:
             _, files, path = resolved(storage)
         except (ArrowException, OSError, ValueError) as error:
@@ -58,11 +62,11 @@ class Experiment:
         return not isinstance(self.files, LocalFileSystem)
 
     def address(self, path: str) -> str:
-        """A path as a person types it."""
+        """Return a path as a person types it."""
         return f"{BUCKET}{path}" if self.is_in_bucket else path
 
     def location(self, session: str = "") -> dict[str, Any]:
-        """Where Ray is to keep a session's state, or what lies below one, as its RunConfig takes it."""
+        """Return where Ray keeps its state, for its RunConfig: of all sessions, or below one."""
         path = f"{self.root}/{session}".rstrip("/")
         return {
             "storage_path": path,
@@ -70,38 +74,39 @@ class Experiment:
         }
 
     def sessions(self) -> list[str]:
-        """Names of the sessions up to now."""
+        """Return the names of the sessions so far."""
         found = self.files.get_file_info(FileSelector(self.root, allow_not_found=True))
         return sorted(info.base_name for info in found if info.base_name.startswith(SESSION))
 
     def next_session(self) -> str:
-        """A name for one more."""
+        """Return a name for one more session."""
         return f"{SESSION}{len(self.sessions()) + 1:03d}"
 
     def checkpoints(self, number: int) -> list[str]:
-        """Paths of a trial's checkpoints over all sessions, newest first."""
+        """Return the paths of a trial's checkpoints over all sessions, newest first."""
         found = []
         for session in self.sessions():
             trial = f"{self.root}/{session}/{trial_directory(number)}"
-            for info in self.files.get_file_info(
-                FileSelector(trial, recursive=True, allow_not_found=True)
-            ):
+            below = FileSelector(trial, recursive=True, allow_not_found=True)
+            for info in self.files.get_file_info(below):
                 if info.type == FileType.File and STATE.fullmatch(info.path.removeprefix(trial)):
                     found.append(PurePosixPath(info.path).parent)
         return [str(path) for path in sorted(found, key=_age, reverse=True)]
 
     def read(self, checkpoint: str) -> bytes:
-        """A checkpoint's state as it was written. Raises OSError."""
+        """Return the bytes of a checkpoint's state. Raises OSError."""
 
         def attempt() -> bytes:
             with self.files.open_input_file(f"{checkpoint}/{STATE_FILE}") as file:
-                content: bytes = file.read()
-            return content
+                return bytes(file.read())
 
         return self.patiently(attempt)
 
     def patiently(self, attempt: Callable[[], Result]) -> Result:
-        """What `attempt` returns; while a bucket is away it is made again, for PATIENCE_SEC. Raises OSError then."""
+        """Return what `attempt` returns. While a bucket is away, try again.
+
+        Raises OSError after PATIENCE_SEC, and at once for a file that is not there or is refused.
+        """
         end = time.monotonic() + PATIENCE_SEC
         while True:
             try:
@@ -115,6 +120,6 @@ class Experiment:
 
 
 def _age(checkpoint: PurePosixPath) -> list[tuple[int, ...]]:
-    """Session, then the checkpoint's own number or time stamp."""
+    """Return what sorts checkpoints: session, then their own number or time stamp."""
     session, name = checkpoint.parents[1].name, checkpoint.name
     return [tuple(int(part) for part in NUMBER.findall(text)) for text in (session, name)]

@@ -1,6 +1,7 @@
-"""A run in a bucket is searched by one process at a time: it holds a lease, which lies beside the run's sessions.
+"""A run in a bucket is searched by one process at a time: the one that holds its lease.
 
-Clocks of machines differ, and a bucket has its own: what counts is whether the lease changes while it is watched.
+The lease lies beside the run's sessions. Clocks of machines differ, and a bucket has its own: what
+counts is whether the lease changes while it is watched.
 """
 
 import json
@@ -30,31 +31,39 @@ SETTLE_SEC = 1.0  # for another machine's writing that had begun before ours
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lease, as it stands in the bucket."""
+    """Who holds a lease, as it stands in the bucket.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Process on it.
+        machine: The same for processes that see each other's ids.
+        id: One for each lease.
+        renewal: Another one with each renewal, and of the same length: a bucket gives the length
+            before the bytes.
+    """
 
     host: str
     pid: int
     machine: str
     id: str
     renewal: str = ""
-    """Another one with each renewal, and of the same length: a bucket tells the length before the bytes."""
 
     @classmethod
     def here(cls) -> "Owner":
-        """This process."""
+        """Return this process as an owner."""
         return cls(os.uname().nodename, os.getpid(), _machine(), uuid.uuid4().hex)
 
     @property
     def has_died(self) -> bool:
-        """Whether that can be seen from here: only where its process id means something."""
+        """Whether its process is gone, as far as that can be seen from this machine."""
         return self.machine == _machine() and not psutil.pid_exists(self.pid)
 
 
 class Lease:
-    """This process's right to a run in a bucket. Within `with` it is held, and a thread renews it."""
+    """This process's right to a run in a bucket: held within `with`, and renewed by a thread."""
 
     def __init__(self, run: RunStorage, console: Console) -> None:
-        self._run, self._storage, self._console = run.name, run.storage, console
+        self._run, self._console = run, console
         self._files = run.experiment.files
         self._path = f"{run.experiment.root}/{LEASE_FILE}"
         self._owner = Owner.here()
@@ -62,13 +71,13 @@ class Lease:
         self._thread = threading.Thread(target=self._renew_on, daemon=True)
 
     def __enter__(self) -> "Lease":
-        """Raises UsageError when another process has the run, or when the bucket can't be reached."""
+        """Raise UsageError when another process has the run, or the bucket can't be reached."""
         try:
             self._take()
         except OSError as error:
             raise UsageError(
-                f"--storage {self._storage} can't be used ({first_line(error)}): "
-                "try again, or another one"
+                f"--storage {self._run.storage} can't be used ({first_line(error)}): "
+                f"try again, or another one"
             ) from error
         return self
 
@@ -77,18 +86,19 @@ class Lease:
         self._give_back()
 
     def confirm(self) -> None:
-        """Raises TakenError when another process has the run by now, and OSError when the bucket does not say."""
+        """Raise TakenError when another process has the run now, OSError when it is unknown."""
         other = self._other()
         if other is not None:
             raise TakenError(
-                f"the run {self._run} is searched by process {other.pid} on {other.host} now, which took it over "
-                f"when this one had not been heard of for {LEASE_SEC:g} s"
+                f"the run {self._run.name} is searched by process {other.pid} on {other.host} now, "
+                f"which took it over when this one had not been heard of for {LEASE_SEC:g} s"
             )
 
     def _take(self) -> None:
-        """A bucket has no "write if nobody else has": what stands there a while after the writing counts.
+        """Write the lease, and see a while later whether it still stands.
 
-        One that took longer than SETTLE_SEC for its writing has it as well then, until the next renewal of either.
+        A bucket has no "write if nobody else has". A process that took longer than SETTLE_SEC for
+        its writing has the run as well, until the next renewal of either.
         """
         earlier = self._other()
         if earlier is not None and not earlier.has_died:
@@ -105,18 +115,22 @@ class Lease:
             raise
 
     def _give_back(self) -> None:
-        """Raises TakenError when another process has the run by now."""
+        """Take the lease away. Raises TakenError when another process has the run by now."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        with suppress(OSError, ArrowException):  # of a bucket that is away: it runs out by itself
+        with suppress(OSError, ArrowException):  # the bucket is away: the lease runs out by itself
             self.confirm()
             self._files.delete_file(self._path)
 
     def _outwait(self, owner: Owner) -> None:
-        """Until it is given back, or was not renewed for LEASE_SEC. Raises UsageError when it is renewed."""
+        """Wait until it is given back, or was not renewed for LEASE_SEC.
+
+        Raises UsageError when it is renewed.
+        """
         self._console.line(
-            f"{owner.host} had the run {self._run} and has not given it back: waiting for a sign of it"
+            f"{owner.host} had the run {self._run.name} and has not given it back: "
+            f"waiting for a sign of it"
         )
         end = time.monotonic() + LEASE_SEC
         with self._console:
@@ -133,8 +147,8 @@ class Lease:
 
     def _refusal(self, owner: Owner) -> str:
         return (
-            f"the run {self._run} is being searched by another process, {owner.pid} on {owner.host}: "
-            f"wait for it or stop it"
+            f"the run {self._run.name} is being searched by another process, "
+            f"{owner.pid} on {owner.host}: wait for it or stop it"
         )
 
     def _renew_on(self) -> None:
@@ -143,13 +157,10 @@ class Lease:
                 self.confirm()
                 self._write()
             except TakenError:
-                os.kill(
-                    os.getpid(), signal.SIGINT
-                )  # ends whatever is under way as Ctrl-C does; `__exit__` says why
+                # Ends whatever is under way as Ctrl-C does; `__exit__` says why
+                os.kill(os.getpid(), signal.SIGINT)
                 return
-            except (
-                Exception
-            ):  # a bucket that is away for a while ends no search, whatever is said of it
+            except Exception:  # whatever it is: a bucket that is away for a while ends no search
                 continue
 
     def _write(self) -> None:
@@ -157,7 +168,7 @@ class Lease:
             file.write(json.dumps({**asdict(self._owner), "renewal": uuid.uuid4().hex}).encode())
 
     def _other(self) -> Owner | None:
-        """Who else holds it; None when nobody does, or this process. Raises OSError."""
+        """Return who else holds it; None when nobody does, or this process. Raises OSError."""
         for _ in range(READINGS):
             try:
                 with self._files.open_input_stream(self._path) as file:
@@ -168,15 +179,18 @@ class Lease:
             except (ValueError, TypeError):  # replaced by a longer one while it was read
                 continue
         raise OSError(
-            f"{BUCKET}{self._path} is no lease that this version can read: delete it if nobody searches"
+            f"{BUCKET}{self._path} is no lease that this version can read: "
+            f"delete it if nobody searches"
         )
 
 
 def _machine() -> str:
-    """The same for processes that see each other's ids: one start of a kernel, and one container on it."""
+    """Return what is the same for processes that see each other's ids.
+
+    That is one start of a kernel, and one container on it.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink(
-            "/proc/self/ns/pid"
-        )
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot + os.readlink("/proc/self/ns/pid")
     except OSError:  # not on Linux
         return f"{os.uname().nodename} {uuid.getnode()}"

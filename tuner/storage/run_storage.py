@@ -16,12 +16,15 @@ BEST_FILE = "best.safetensors"
 
 @dataclass(frozen=True)
 class RunStorage:
-    """One run within a storage: its tables, its networks, and Ray's state with the checkpoints."""
+    """One run within a storage: its tables, its networks, and Ray's state with the checkpoints.
+
+    Attributes:
+        storage: A directory, or s3://BUCKET/PATH, as `--storage` takes it.
+        name: Name of the run.
+    """
 
     storage: str
-    """A directory, or s3://BUCKET/PATH, as `--storage` takes it."""
     name: str
-    """Name of the run."""
 
     @property
     def directory(self) -> Path:

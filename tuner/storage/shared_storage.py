@@ -1,8 +1,8 @@
 """The proof that a node shares the storage: it finds a mark there, and leaves its answer.
 
-Tables, checkpoints and networks go that way; images do not, Ray's object store brings them to each node.
-All nodes that are up are asked before the search starts, and each again by its first trial, since it
-may have joined later.
+Tables, checkpoints and networks go that way; images do not, Ray's object store brings them to each
+node. All nodes that are up are asked before the search starts, and each again by its first trial,
+since it may have joined later.
 """
 
 import uuid

@@ -1,1 +1,1 @@
-"""Trials: which comes next, when ASHA stops one, how one trains, and what the best of them reach."""
+"""Trials: which comes next, when ASHA stops one, how one trains, what the best reach."""

@@ -1,4 +1,4 @@
-"""The best trials against the test split, beside the floors and the ceiling, and their weights on disk."""
+"""The best trials against the test split, beside floors and ceiling, and their weights on disk."""
 
 import shutil
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import torch
 
 from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
 from analysis.tables.files import Row
-from analysis.tables.ranking import finalists
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
 from trainables.data.examples import Examples
@@ -19,10 +18,11 @@ from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
-from tuner.settings import SearchConfig
 from tuner.storage import checkpoints
 from tuner.storage.experiment import Experiment
 from tuner.storage.run_storage import BEST_FILE, RunStorage
+
+SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 
 @dataclass(frozen=True)
@@ -35,61 +35,68 @@ class Evaluated:
 
 
 def evaluate_finalists(
-    config: SearchConfig,
+    run: RunStorage,
+    best: list[Row],
     trials: list[Row],
     resources: WorkerResources,
     train_targets: torch.Tensor,
     test: Examples,
 ) -> list[Row]:
-    """Evaluate finalists and their repeats where trials run, floors and ceiling here; publish the tables.
+    """Evaluate finalists and their repeats; write their weights and the tables.
 
-    Returns the rows of the accuracy table, best finalist first.
+    Args:
+        run: Where the checkpoints lie, and where tables and networks go.
+        best: Rows of the finalists, the best first.
+        trials: Rows of all trials, repeats among them.
+        resources: What each worker of a trial has: on a GPU where it has one, else here.
+        train_targets: (N, 1, 28, 28) float32, for the floors.
+        test: Images of the test split with their targets.
+
+    Returns:
+        The rows of the accuracy table: finalists, repeats, floors and ceiling.
     """
-    best = finalists(trials, config.finalists)
     numbers = {row["trial"] for row in best}
-    repeats = [row for row in trials if row["repeat_of"] in numbers]
-    rows = _baselines(train_targets, test)
-    evaluated = _evaluate_all(config, best + repeats, resources, test)
-    for row, one in zip(best + repeats, evaluated, strict=True):
-        _save(config, row, one.weights)
+    rows = best + [row for row in trials if row["repeat_of"] in numbers]
+    evaluated = _evaluate_all(run.experiment, rows, resources, test)
+    for row, one in zip(rows, evaluated, strict=True):
+        _save(run, row, one.weights)
     accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
-    run = config.run_storage
-    run.publish("accuracy", [{"run": run.name, **row} for row in accuracy + rows])
+    accuracy += _baselines(train_targets, test)
+    run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
     samples = [row for one in evaluated for row in one.samples]
     run.publish("samples", [{"run": run.name, **row} for row in samples])
-    _mark_best(run, best[0]["trial"])
-    return accuracy + rows
+    # A copy, so that it can be sent to somebody by itself
+    with atomic_write(run.networks / BEST_FILE) as aside:
+        shutil.copyfile(run.weights(best[0]["trial"]), aside)
+    return accuracy
 
 
 def _evaluate_all(
-    config: SearchConfig, rows: list[Row], resources: WorkerResources, test: Examples
+    experiment: Experiment, rows: list[Row], resources: WorkerResources, test: Examples
 ) -> list[Evaluated]:
     """On GPUs where trials have them; else here, with every core and no process to wait for."""
     if not resources.gpus:
-        return [_evaluate(config, row, test) for row in rows]
+        return [_evaluate(experiment, row, test) for row in rows]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_evaluate_on_gpu)
-    evaluated: list[Evaluated] = ray.get(
-        [task.remote(config, row, images, targets) for row in rows]
-    )
+    references = [task.remote(experiment, row, images, targets) for row in rows]
+    evaluated: list[Evaluated] = ray.get(references)
     return evaluated
 
 
-def _evaluate_on_gpu(config: SearchConfig, row: Row, images: Any, targets: Any) -> Evaluated:
-    device = torch.device("cuda")
+def _evaluate_on_gpu(experiment: Experiment, row: Row, images: Any, targets: Any) -> Evaluated:
     Precision("float32", "").set_products()
-    return _evaluate(
-        config, row, Examples(torch.tensor(images).to(device), torch.tensor(targets).to(device))
-    )
+    test = Examples(torch.tensor(images), torch.tensor(targets))
+    return _evaluate(experiment, row, test.to(torch.device("cuda")))
 
 
-def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
+def _evaluate(experiment: Experiment, row: Row, test: Examples) -> Evaluated:
     """Load a trial's best weights and measure them on the test split."""
-    weights = best_weights(config.run_storage.experiment, row["trial"])
-    network = build(config.model, dropout=row["dropout"] or 0.0)
+    weights = best_weights(experiment, row["trial"])
+    network = build(row["model"], dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
     device = test.images.device
-    run = EndToEnd(network, find(config.model).defaults.slice_size(device)).eval().to(device)
+    run = EndToEnd(network, find(row["model"]).defaults.slice_size(device)).eval().to(device)
     measured = Measured(
         subject=f"trial {row['trial']}",
         kind="trial",
@@ -102,17 +109,15 @@ def _evaluate(config: SearchConfig, row: Row, test: Examples) -> Evaluated:
     return Evaluated(weights, rows, sample_rows(measured, run, test, cosines))
 
 
-def _save(config: SearchConfig, row: Row, weights: dict[str, torch.Tensor]) -> None:
-    """As safetensors, by the driver: where a trial was evaluated may be another machine."""
-    facts = {
-        name: row[name] for name in ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
-    }
-    saved = SavedNetwork(config.model, row["dropout"] or 0.0, {"run": config.name, **facts})
-    save_network(config.run_storage.weights(row["trial"]), weights, saved)
+def _save(run: RunStorage, row: Row, weights: dict[str, torch.Tensor]) -> None:
+    """Write weights here: where a trial was evaluated may be another machine."""
+    facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
+    saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts)
+    save_network(run.weights(row["trial"]), weights, saved)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:
-    """The weights of a trial's best epoch, from its newest checkpoint.
+    """Return the weights of a trial's best epoch, from its newest checkpoint.
 
     Raises OSError when no checkpoint of it can be read.
     """
@@ -131,9 +136,3 @@ def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
         for name, run in subjects.items():
             rows += evaluate(Measured(name, kind), run, "test", test)[0]
     return rows
-
-
-def _mark_best(run: RunStorage, trial: int) -> None:
-    """Copy the best trial's weights, so that they can be sent to somebody by themselves."""
-    with atomic_write(run.networks / BEST_FILE) as aside:
-        shutil.copyfile(run.weights(trial), aside)

@@ -1,4 +1,4 @@
-"""Which trial comes next: numbered configurations for Ray Tune, the same after a resume as before it."""
+"""Which trial comes next: numbered proposals for Ray Tune, the same after a resume as before it."""
 
 import math
 from collections import deque
@@ -15,16 +15,19 @@ from tuner.trials.trial_setup import OBJECTIVE, Proposal
 
 
 def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:
-    """What a trial is given: its number, hyperparameters and seed, and where it goes on from."""
+    """Return what a trial is given: number, hyperparameters, seed, and where it goes on from.
+
+    Without more it begins anew, and repeats no other trial.
+    """
     where: Proposal = {"repeat_of": None, "checkpoints": [], "known_epochs": 0}
     return {"number": number, **hyperparameters, "seed": seed, **where, **more}
 
 
 class Proposals(Searcher):
-    """First the trials that are given, then new ones with these `numbers`, drawn at random or by TPE.
+    """First the trials that are given, then new ones, drawn at random or by TPE.
 
-    A trial's number is fixed when it is proposed. With random search its hyperparameters follow from the
-    number alone. `live_limit` bounds how many proposed trials may be unfinished.
+    A trial's number is fixed when it is proposed. With random search its hyperparameters follow
+    from the number alone.
     """
 
     def __init__(
@@ -37,6 +40,16 @@ class Proposals(Searcher):
         live_limit: int | None = None,
         tpe: OptunaSearch | None = None,
     ) -> None:
+        """Propose in this order.
+
+        Args:
+            given: Trials to go on with, or to repeat.
+            space: What new trials are drawn from.
+            seed: The search's, from which each trial's own follows.
+            numbers: Numbers of the new trials.
+            live_limit: How many proposed trials may be unfinished; None for any number.
+            tpe: What draws new trials; None draws them at random.
+        """
         super().__init__(metric=OBJECTIVE, mode="min")
         self._given = deque(given)
         self._space = space
@@ -50,7 +63,7 @@ class Proposals(Searcher):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Any, **spec: Any
     ) -> bool:
-        """The metric and the space are ours: nothing that Tune could set."""
+        """Take nothing from Tune: metric and space are known."""
         return True
 
     @property
@@ -59,7 +72,7 @@ class Proposals(Searcher):
         return not self._given and not self._numbers
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, None to be asked later, or FINISHED."""
+        """Return the next proposal, None to be asked later, or FINISHED."""
         if self.finished:
             return Searcher.FINISHED
         if self._live_limit is not None and len(self._live) >= self._live_limit:
@@ -79,12 +92,12 @@ class Proposals(Searcher):
         return proposal(number, drawn, trial_seed(self._seed, drawn))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """TPE learns from finished trials only."""
+        """Nothing: TPE learns from finished trials only."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Make room for the next; tell TPE what this one reached, or that it failed."""
+        """Make room for the next; let TPE learn what this one reached, or that it failed."""
         self._live.discard(trial_id)
         if self._tpe is None or trial_id not in self._of_tpe:
             return
@@ -101,12 +114,18 @@ class Proposals(Searcher):
 
 
 def tpe(space: Space, seed: int, finished: Iterable[tuple[Hyperparameters, float]]) -> OptunaSearch:
-    """Optuna's TPE through Ray's own integration, told what earlier sessions found."""
+    """Return Optuna's TPE through Ray's own integration.
+
+    Args:
+        space: What to draw from.
+        seed: The search's.
+        finished: Hyperparameters and objective of trials of earlier sessions.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     finished = list(finished)
-    # Another seed after a resume, or TPE would begin with the random trials that it began with before
+    # Another seed after a resume, or TPE would begin with the random trials that it began with
     sampler_seed = derive_seed(seed, len(finished))
     searched = space.distributions()
     search = OptunaSearch(searched, metric=OBJECTIVE, mode="min", seed=sampler_seed)

@@ -96,10 +96,11 @@ def _reached(row: Row, mixed_losses: bool) -> float:
 
 
 def _live_limit(config: SearchConfig, slots: int) -> int | None:
-    """How many trials may be proposed and unfinished.
+    """Return how many trials may be proposed and unfinished; None for any number.
 
-    Where resources hold the number down anyway, one more may wait: Tune keeps a process for the next
-    trial only if that trial is there when the last one ends. What drives a worker group holds none.
+    Where resources hold the number down anyway, one more may wait: Tune keeps a process for the
+    next trial only if that trial is there when the last one ends. What drives a worker group holds
+    none.
     """
     concurrency = config.concurrency or slots
     if concurrency < slots or config.workers_per_trial > 1:

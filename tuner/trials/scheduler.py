@@ -1,4 +1,4 @@
-"""Which trial goes on: Ray's ASHA over numbered trials, whose rungs can be rebuilt from the tables."""
+"""Which trial goes on: Ray's ASHA, whose rungs can be rebuilt from the tables."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class InOrder(FIFOScheduler):
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Return the trial to ask a slot for next; Tune calls this before it gives free ones away."""
+        """Return the trial to start next; Tune calls this before it gives free slots away."""
         controller = tune_controller._tune_controller
         if "_try_start_actors" not in vars(controller._actor_manager):
             _start_in_order(controller)
@@ -46,7 +46,7 @@ def _number(trial: Any) -> int:
 
 
 class Rungs(InOrder, ASHAScheduler):
-    """Ray's ASHA with trials known by their numbers, so that its rungs can be rebuilt from the tables.
+    """Ray's ASHA with trials known by their numbers, which the tables have too.
 
     A trial that diverged or failed reports NaN and ends itself: it never enters a rung.
     """

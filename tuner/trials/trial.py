@@ -1,7 +1,8 @@
 """A trial: Ray Train's TorchTrainer around trainables.training.loop, inside a Tune function.
 
-One worker trains in the trial's own process (Train's local mode), which Tune uses again for the next
-trial. Several are a worker group of Ray Train, with the process group that gradients are added up over.
+One worker trains in the trial's own process (Train's local mode), which Tune uses again for the
+next trial. Several are a worker group of Ray Train, with the process group over which gradients are
+added up.
 """
 
 import os

@@ -8,12 +8,12 @@ from tuner.cluster.object_store import StoredVgg16
 from tuner.storage.experiment import Experiment
 
 OBJECTIVE = "objective"
-"""The metric that ASHA and TPE minimise: of a trial's best epoch so far, as `analysis.tables.ranking`
-has it. NaN for a trial that can't be best."""
+"""The metric that ASHA and TPE minimise: of a trial's best epoch so far, as the ranking has it. NaN
+for a trial that can't be best."""
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
 
 Proposal = dict[str, Any]
-"""Number, hyperparameters and seed of a trial, and where it goes on from: its Tune configuration."""
+"""Number, hyperparameters and seed of a trial, and where it goes on from."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From what Ray Tune reports to the tables and the console; the rest of the recorder is tested with the command."""
+"""From what Ray Tune reports to tables and console; the rest is tested with the command."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +22,10 @@ PROPOSAL = {
     "seed": 1,
 }
 EPOCH = {
-    "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5, "validation_cosine": 0.9, "train_sec": 1.0,
-    "validation_sec": 0.1, "images_per_sec": 10.0, "stop_reason": "", "peak_mib": 100.0, "device": "cpu",
-    "precision": "float32", "precision_reason": "as asked", "threads": 1, "host": "here", "start_sec": 0.1,
+    "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5,
+    "validation_cosine": 0.9, "train_sec": 1.0, "validation_sec": 0.1, "images_per_sec": 10.0,
+    "stop_reason": "", "peak_mib": 100.0, "device": "cpu", "precision": "float32",
+    "precision_reason": "as asked", "threads": 1, "host": "here", "start_sec": 0.1,
     "reused_process": False, "compiled": False, "perceptual_batch": 4, "fallback": "",
 }  # fmt: skip
 

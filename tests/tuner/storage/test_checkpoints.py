@@ -134,8 +134,3 @@ def test_plain_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:
 def test_without_checkpoints_there_is_no_state(tmp_path: Path) -> None:
     assert newest([]) == Restored(None, None)
     assert newest([tmp_path / "gone"]).state is None
-
-
-def test_a_checkpoint_of_an_older_version_has_no_checksum_and_is_read(tmp_path: Path) -> None:
-    torch.save({"epoch": 5}, tmp_path / STATE_FILE)
-    assert newest([tmp_path]) == Restored({"epoch": 5}, None)

@@ -1,4 +1,4 @@
-"""A run in a bucket has one search at a time, on whatever machine, and its lease is never left behind for long."""
+"""A run in a bucket has one search at a time, and its lease is never left behind for long."""
 
 import json
 import subprocess
@@ -29,7 +29,8 @@ from tuner.storage import lease
 from tuner.storage.run_storage import RunStorage
 
 lease.RENEW_SEC, lease.SETTLE_SEC = 0.2, 0.1
-lease.Owner.here = classmethod(lambda cls: cls("elsewhere", os.getpid(), sys.argv[2], uuid.uuid4().hex))
+elsewhere = ("elsewhere", os.getpid(), sys.argv[2], uuid.uuid4().hex)
+lease.Owner.here = classmethod(lambda cls: cls(*elsewhere))
 with lease.Lease(RunStorage(sys.argv[1], "r"), Console()):
     print("held", flush=True)
     sys.stdin.read()
@@ -89,7 +90,10 @@ def test_a_run_that_lives_elsewhere_is_refused_with_the_host_that_has_it(
     run: RunStorage, machine: str
 ) -> None:
     with held(run, machine) as holder:
-        told = f"the run r is being searched by another process, {holder.pid} on elsewhere: wait for it or stop it"
+        told = (
+            f"the run r is being searched by another process, {holder.pid} on elsewhere: "
+            f"wait for it or stop it"
+        )
         with pytest.raises(ValueError, match=told), Lease(run, Console()):
             pass
         assert owner(run)["pid"] == holder.pid

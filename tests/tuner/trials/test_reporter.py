@@ -15,7 +15,7 @@ from tuner.trials.trial_setup import TrialSetup
 def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
     monkeypatch: pytest.MonkeyPatch, gpus: float
 ) -> None:
-    """As on a GPU that nothing has used yet: the reset raises RuntimeError there, and does not initialise CUDA."""
+    """On a GPU that nothing has used yet the reset raises RuntimeError."""
     calls: list[str] = []
     for name in ("init", "set_per_process_memory_fraction", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: calls.append(name))

@@ -42,7 +42,7 @@ def curve(number: int) -> list[float]:
 
 
 def record(number: int, epoch: int) -> EpochRecord:
-    """What a trial reports; its accuracy has little to do with its loss, and is often that of others."""
+    """What a trial reports; its accuracy has little to do with its loss, and may be another's."""
     loss, luck = curve(number)[epoch - 1], random.Random(100 * number + epoch)
     return EpochRecord(
         epoch=epoch,
