@@ -38,7 +38,6 @@ class Plan:
 
     Attributes:
         config: The settings, complete.
-        space: What trials are drawn from.
         data: The images that are used, with their targets.
         resources: What each worker of a trial gets.
         slots: How many trials run at once.
@@ -50,7 +49,6 @@ class Plan:
     """
 
     config: SearchConfig
-    space: Space
     data: "Splits"
     resources: WorkerResources
     slots: int
@@ -145,9 +143,12 @@ def make_plan(
         check_shared(config.storage, able)
     if config.workers_per_trial > 1 and config.address is not None:
         _check_groups(config.workers_per_trial, up)
-    space = Space.of(config.model, config.ranges, config.losses)
     memory = gpu_memory.check(
-        gpu_memory.largest(space, training_settings(complete), workers=config.workers_per_trial),
+        gpu_memory.largest(
+            Space.of(config.model, config.ranges, config.losses),
+            training_settings(complete),
+            workers=config.workers_per_trial,
+        ),
         resources,
         able,
         workers=config.workers_per_trial,
@@ -157,7 +158,6 @@ def make_plan(
     )
     return Plan(
         config=complete,
-        space=space,
         data=used,
         resources=resources,
         slots=slots,

@@ -16,12 +16,13 @@ from tuner.cluster.quiet import quieten_loggers
 from tuner.cluster.reachable import ALONE, head_of
 from tuner.cluster.runtime_env import runtime_environment
 
-START_SEC = 300.0  # for Ray's own processes, of which it gives the last one 30 s by itself
+START_SEC = 300.0  # for Ray's own processes; Ray itself gives the last of them 30 s
 MINUTES = f"{START_SEC / 60:g} minutes"
 SLOW_SEC = 20.0  # until a line says that it takes long
 POLL_SEC = 0.5
-# The same for those whose limit Ray reads from the environment
+# What Ray reads from the environment for that; set before its first import
 PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "1",  # then it is looked whether the raylet lives
     "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers
     "RAY_agent_register_timeout_ms": f"{START_SEC * 1000:.0f}",
     "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
@@ -72,7 +73,7 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
 def _patient() -> Iterator[None]:
     """Let Ray wait START_SEC for its own processes, as long as they live.
 
-    Its limit for a raylet to be known is 30 s, and is written into `Node` itself.
+    Its limit for a raylet to be known is 30 s, which is written into `Node` itself.
     """
     import ray._private.node
     from ray._private import services
@@ -80,8 +81,12 @@ def _patient() -> Iterator[None]:
     node: Any = ray._private.node
     until = time.monotonic() + START_SEC
     get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
+
+    def wait_a_second_for_port(*where: Any, timeout_ms: int) -> Any:
+        return wait_for_port(*where, timeout_ms=min(timeout_ms, 1000))
+
     services.get_node = _patiently(get_node, "raylet", until)
-    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until)
+    node.wait_for_persisted_port = _patiently(wait_a_second_for_port, "gcs_server", until)
     try:
         yield
     finally:

@@ -1,39 +1,66 @@
 """Ray that is slow to start on this machine is waited for; one that never comes ends it."""
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from analysis.console import Console
 from tests.paths import ROOT
-from tests.tuner.nodes import own_token
 from tuner.cluster import connect
-from tuner.cluster.connect import RayStartError
+from tuner.cluster.connect import PATIENCE, RayStartError
 
+COMES_LATE = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from analysis.console import Console
+from tuner.cluster import connect, quiet
+
+quiet.prepare_environment(verbose=False)
+import ray
+from ray._private import node, services
+
+late, may_come = sys.argv[1:]
+get_node = services.get_node
+
+
+def ask(*where):
+    try:
+        return get_node(*where)
+    except RuntimeError:
+        Path(may_come).touch()
+        raise
+
+
+services.RAYLET_EXECUTABLE, services.get_node = late, ask
+# On Ray's own clock its 30 s are over at once
+node.time = SimpleNamespace(**{**vars(time), "monotonic": lambda: 1000 * time.monotonic()})
+connect.SLOW_SEC = 0
+connect.start(Console(), dashboard=False, verbose=False)
+print(ray.is_initialized())
+connect.stop()
+"""
 DIES = """
 import sys
-import ray._private.services
-ray._private.services.RAYLET_EXECUTABLE = sys.argv.pop(1)
+from ray._private import services
 from tuner.run import main
+
+services.RAYLET_EXECUTABLE = sys.argv.pop(1)
 sys.exit(main())
 """
 
 
-class FirstLine(Console):
-    """Makes a file when the first line is printed, and keeps the lines."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__()
-        self.file = file
-        self.lines: list[str] = []
-
-    def line(self, text: str = "", style: str = "") -> None:
-        self.lines.append(text)
-        self.file.touch()
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **PATIENCE},  # which Ray reads when it is imported
+        capture_output=True,
+        text=True,
+    )
 
 
 def script(path: Path, *lines: str) -> str:
@@ -46,39 +73,26 @@ def script(path: Path, *lines: str) -> str:
 
 
 def test_a_raylet_that_comes_after_rays_own_patience_is_waited_for_and_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    import ray
-    from ray._private import node, services
+    from ray._private.services import RAYLET_EXECUTABLE
 
     may_come = tmp_path / "may-come"
     late = script(
         tmp_path / "late",
         f'until [ -e "{may_come}" ]; do sleep 0.1; done',
-        f'exec {services.RAYLET_EXECUTABLE} "$@"',
+        f'exec {RAYLET_EXECUTABLE} "$@"',
     )
-    monkeypatch.setattr(services, "RAYLET_EXECUTABLE", late)
-    # On Ray's own clock its 30 s are over at once
-    hurried = {**vars(time), "monotonic": lambda: 1000 * time.monotonic()}
-    monkeypatch.setattr(node, "time", SimpleNamespace(**hurried))
-    monkeypatch.setattr(connect, "SLOW_SEC", 0.5)
-    console = FirstLine(may_come)
-    with own_token():
-        try:
-            connect.start(console, dashboard=False, verbose=False)
-            assert ray.is_initialized()
-        finally:
-            connect.stop()
-    assert console.lines == ["Ray is slow to start on this machine; waiting up to 5 minutes for it"]
+    done = run_python(COMES_LATE, late, str(may_come))
+    slow = "Ray is slow to start on this machine; waiting up to 5 minutes for it"
+    assert (done.stdout, done.stderr) == (f"{slow}\nTrue\n", "")
 
 
 def test_a_raylet_that_dies_ends_the_command_with_one_sentence_and_status_1(tmp_path: Path) -> None:
     dead = script(tmp_path / "dead", "exit 1")
     run = ("--storage", str(tmp_path / "results"), "--data", "photos", "--model", "separable")
-    done = subprocess.run(
-        [sys.executable, "-c", DIES, dead, *run], cwd=ROOT, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run_python(DIES, dead, *run)
+    assert done.returncode == 1
     assert done.stderr.startswith(
         "error: Ray does not start on this machine (its process raylet has ended); its logs are in "
     )
