@@ -88,10 +88,11 @@ def test_a_raylet_that_comes_after_rays_own_patience_is_waited_for_and_a_line_sa
     assert (done.stdout, done.stderr) == (f"{slow}\nTrue\n", "")
 
 
-def test_a_raylet_that_dies_ends_the_command_with_one_sentence_and_status_1(tmp_path: Path) -> None:
+def test_a_raylet_that_dies_ends_the_command_with_one_sentence_and_status_1(
+    few_images: tuple[str, ...], tmp_path: Path
+) -> None:
     dead = script(tmp_path / "dead", "exit 1")
-    run = ("--storage", str(tmp_path / "results"), "--data", "photos", "--model", "separable")
-    done = run_python(DIES, dead, *run)
+    done = run_python(DIES, dead, "--storage", str(tmp_path / "results"), *few_images)
     assert done.returncode == 1
     assert done.stderr.startswith(
         "error: Ray does not start on this machine (its process raylet has ended); its logs are in "
