@@ -12,13 +12,17 @@ from analysis.dashboard.snapshot import Store
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs that are shown, and their tables."""
+    """The runs that are shown, and their tables.
+
+    Attributes:
+        trials: Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes
+            them.
+    """
 
     store: Store
     names: tuple[str, ...]
     runs: pd.DataFrame
     trials: pd.DataFrame
-    """Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes them."""
 
     def table(self, table: str) -> pd.DataFrame:
         """Return a table's rows of the chosen runs."""

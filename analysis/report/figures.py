@@ -16,10 +16,13 @@ DRAWN = 200  # trials in a chart
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart, and what a reader has to know of it."""
+    """A chart, and what a reader has to know of it.
+
+    Attributes:
+        name: Its files', without an ending.
+    """
 
     name: str
-    """Its files', without an ending."""
     chart: alt.Chart | alt.LayerChart
     title: str
     caption: str

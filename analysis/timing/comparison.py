@@ -38,16 +38,20 @@ class Ratio:
 
 @dataclass(frozen=True)
 class BestSeries:
-    """A subject on one device at its best batch size, beside torchvision."""
+    """A subject on one device at its best batch size, beside torchvision.
+
+    Attributes:
+        series: Its row of `summary`.
+        single_us: µs an image, end to end, at batch size 1; None where that was not measured.
+        times_single: Times as fast as torchvision image by image on a CPU, which is what the
+            pipeline is today.
+        times_batched: Times as fast as torchvision's best batch on the same device.
+    """
 
     series: pd.Series
-    """Its row of `summary`."""
     single_us: float | None
-    """µs an image, end to end, at batch size 1; None where that was not measured."""
     times_single: Ratio | None
-    """Times as fast as torchvision image by image on a CPU, which is what the pipeline is today."""
     times_batched: Ratio | None
-    """Times as fast as torchvision's best batch on the same device."""
 
 
 def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:

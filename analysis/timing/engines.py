@@ -80,10 +80,6 @@ def _network(subject: Subject) -> nn.Module:
         return build_network(model).eval()
 
 
-def _expected(subject: Subject) -> Callable[[Tensor], Tensor]:
-    return EndToEnd(_network(subject))
-
-
 def _eager(subject: Subject) -> Runner:
     device, precision = torch.device(subject.device), Precision(subject.precision, "")
     memory_format = precision.memory_format
@@ -98,7 +94,7 @@ def _eager(subject: Subject) -> Runner:
         prepare=lambda images: as_input(images.to(device), memory_format),
         run=run if precision.name == "bfloat16" else network,
         finish=lambda outputs: outputs.float(),
-        expected=_expected(subject),
+        expected=EndToEnd(_network(subject)),
         network=network,
         memory_format="channels_last" if memory_format == torch.channels_last else "contiguous",
     )
@@ -115,7 +111,7 @@ def _compiled(subject: Subject) -> Runner:
     return Runner(
         prepare=lambda images: images.to(device),
         run=run,
-        expected=_expected(subject),
+        expected=EndToEnd(_network(subject)),
         network=network,
     )
 
@@ -126,7 +122,7 @@ def _onnx_runtime(subject: Subject) -> Runner:
         path = Path(directory) / f"network{ENDINGS['onnx']}"
         export(network, "onnx", path)
         run = load_exported(path)
-    return Runner(run=run, expected=_expected(subject), network=network)
+    return Runner(run=run, expected=EndToEnd(_network(subject)), network=network)
 
 
 def _own(subject: Subject) -> Runner:

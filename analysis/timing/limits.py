@@ -25,11 +25,14 @@ BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
 
 @dataclass(frozen=True)
 class Card:
-    """What can be said of a network without timing it."""
+    """What can be said of a network without timing it.
+
+    Attributes:
+        flops_per_image: 2 per multiplication and addition of its matrix products and convolutions.
+    """
 
     parameters: int
     flops_per_image: int
-    """2 per multiplication and addition of its matrix products and convolutions."""
     weight_bytes: int
     receptive_height: int
     receptive_width: int
@@ -37,12 +40,15 @@ class Card:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device reaches in practice, the best of `matrix_rate.TRIES`."""
+    """What a device reaches in practice, the best of `matrix_rate.TRIES`.
+
+    Attributes:
+        matrix_gflops: A square matrix product in the subject's precision.
+        bandwidth_gb_per_sec: Copying a large buffer, bytes read and bytes written together.
+    """
 
     matrix_gflops: float
-    """A square matrix product in the subject's precision."""
     bandwidth_gb_per_sec: float
-    """Copying a large buffer, bytes read and bytes written together."""
 
 
 def card(network: nn.Module) -> Card:

@@ -15,12 +15,15 @@ THROTTLE_COUNTERS = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
 @dataclass(frozen=True)
 class Reading:
-    """Counters of one moment; two of them show what happened in between."""
+    """Counters of one moment; two of them show what happened in between.
+
+    Attributes:
+        busy_sec: Of all cores that this process may use, with work for other virtual machines where
+            the host says so.
+    """
 
     at: float
     busy_sec: float
-    """Of all cores that this process may use, with work for other virtual machines where the host
-    says so."""
     own_sec: float
     throttles: int
 

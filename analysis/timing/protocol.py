@@ -46,21 +46,24 @@ def images_per_pass(images: int, batch_size: int, batch_sec: float, limit_sec: f
 
 @dataclass(frozen=True)
 class Conditions:
-    """What else happened while a series was measured."""
+    """What else happened while a series was measured.
+
+    Attributes:
+        other_load: Cores that other work kept busy, in the mean.
+        gpu_processes: Other processes on the GPU.
+        settled: Whether the last warm-up passes agreed.
+        gaps: Whether device times contain waiting for the host.
+        fault: Why there is no result at all: another computation, or a process that died.
+    """
 
     cores: int
     threads: int
     other_load: float
-    """Cores that other work kept busy, in the mean."""
     throttled: bool = False
     gpu_processes: int = 0
-    """Other processes on the GPU."""
     settled: bool = True
-    """Whether the last warm-up passes agreed."""
     gaps: bool = False
-    """Whether device times contain waiting for the host."""
     fault: str = ""
-    """Why there is no result at all: another computation, or a process that died."""
 
 
 def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[str, str]:

@@ -25,7 +25,11 @@ STUDY_SEC = {  # by the reference study: subject, its model here, device → sec
 
 @dataclass
 class Series:
-    """One subject at one batch size, and what was measured of it up to now."""
+    """One subject at one batch size, and what was measured of it up to now.
+
+    Attributes:
+        fault: Why it ended before its last pass.
+    """
 
     subject: Subject
     batch_size: int
@@ -34,7 +38,6 @@ class Series:
     rates: Rates
     passes: list[Pass] = field(default_factory=list)
     fault: str = ""
-    """Why it ended before its last pass."""
 
 
 def session_facts(threads: int, seed: int) -> Row:

@@ -18,18 +18,20 @@ class Runner:
     """A subject that can be called.
 
     Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32.
+
+    Attributes:
+        run: What is timed alone: the subject's own input to its own output.
+        prepare: From images in host memory to the subject's own input, on its device.
+        finish: From the subject's own output to the result.
+        layout: Images as the subject's users hold them in host memory; never timed.
+        expected: What it should compute, in float32 on the CPU.
     """
 
     run: Callable[[Any], Any]
-    """What is timed alone: the subject's own input to its own output."""
     prepare: Callable[[Any], Any] = _as_it_is
-    """From images in host memory to the subject's own input, on its device."""
     finish: Callable[[Any], Tensor] = _as_it_is
-    """From the subject's own output to the result."""
     layout: Callable[[Tensor], Any] = _as_it_is
-    """Images as the subject's users hold them in host memory; never timed."""
     expected: Callable[[Tensor], Tensor] = reference
-    """What it should compute, in float32 on the CPU."""
     network: nn.Module | None = None
     memory_format: str = "contiguous"
 

@@ -18,20 +18,23 @@ FACTORS = "matrix, factors"
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One subject on one device: plain values, from which its own process builds it."""
+    """One subject on one device: plain values, from which its own process builds it.
+
+    Attributes:
+        kind: pipeline, matrix, peer, trial, untrained or own.
+        engine: Who runs it: a key of `engines.ENGINES`.
+        single: Takes one image at a time, so that only batch size 1 makes sense.
+    """
 
     name: str
     kind: str
-    """pipeline, matrix, peer, trial, untrained or own."""
     engine: str
-    """Who runs it: a key of `engines.ENGINES`."""
     device: str
     precision: str = "float32"
     model: str | None = None
     trial: int | None = None
     weights: str | None = None
     single: bool = False
-    """Takes one image at a time, so that only batch size 1 makes sense."""
 
     @property
     def is_network(self) -> bool:

@@ -43,14 +43,19 @@ class SubjectError(Exception):
 
 @dataclass(frozen=True)
 class SubjectCheck:
-    """What a subject computes, compared with what it should."""
+    """What a subject computes, compared with what it should.
+
+    Attributes:
+        share_95: Fraction of images with cosine similarity ≥ THRESHOLD; None where only speed
+            counts.
+        differs: Why it is another computation; empty if it is the same, or where differing is its
+            nature.
+    """
 
     max_difference: float
     share_95: float | None
-    """Fraction of images with cosine similarity ≥ THRESHOLD; None where only speed counts."""
     share_99: float | None
     differs: str
-    """Why it is another computation; empty if it is the same, or where differing is its nature."""
     memory_format: str
     card: limits.Card | None
     gpu_model: str | None
@@ -59,29 +64,35 @@ class SubjectCheck:
 
 @dataclass(frozen=True)
 class SeriesPlan:
-    """How a series is measured."""
+    """How a series is measured.
+
+    Attributes:
+        images: A pass; 0 when one batch takes longer than a pass may.
+        repeats: Passes that are timed as one.
+        energy_j: Drawn by the GPU for a pass over inputs that lie there.
+    """
 
     images: int
-    """A pass; 0 when one batch takes longer than a pass may."""
     repeats: int
-    """Passes that are timed as one."""
     warm_up: WarmUp
     first_call_sec: float
     batch_sec: float
     energy_j: float | None = None
-    """Drawn by the GPU for a pass over inputs that lie there."""
     power_w: float | None = None
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One timed pass and its circumstances."""
+    """One timed pass and its circumstances.
+
+    Attributes:
+        turn_sec: Both passes and what lies between: the time in which other work was watched.
+    """
 
     device_sec: float
     end_to_end_sec: float
     device_gaps: bool
     turn_sec: float
-    """Both passes and what lies between: the time in which other work was watched."""
     other_busy_sec: float
     throttled: bool
     gpu_processes: int

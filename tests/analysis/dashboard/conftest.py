@@ -1,4 +1,4 @@
-"""How these tests look at the dashboard: the real command in a process of its own, and a real browser."""
+"""How these tests look at the dashboard: the real command in its process, and a real browser."""
 
 import http.client
 import os
@@ -28,10 +28,15 @@ if TYPE_CHECKING:
 
 ARTIFACTS_VARIABLE = "TRANSFORM_TUNER_ARTIFACTS"
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
 WAIT_SEC = 180  # only a busy machine needs more than a few
-READY = "[data-testid='stApp'][data-test-connection-state='CONNECTED'][data-test-script-state='notRunning']"
+READY = (
+    "[data-testid='stApp'][data-test-connection-state='CONNECTED']"
+    "[data-test-script-state='notRunning']"
+)
 PLOTS = "[data-testid='stVegaLiteChart'] :is(canvas, svg.marks)"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -66,7 +71,7 @@ class Dashboard:
         return urlsplit(self.address).port or 0
 
     def get(self, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage, str]:
-        """Status, headers and body of a GET without following anything; `Host` is a header like any other."""
+        """Status, headers and body of a GET that follows nothing; `Host` is a header too."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SEC)
         connection.putrequest("GET", path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -84,12 +89,16 @@ class Dashboard:
 
 @contextmanager
 def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Dashboard]:
-    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C, which it must take well."""
+    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C with status 0."""
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", "analysis.dashboard", str(storage), "--port", "0", *arguments],
-            cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=complaints, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        )
         try:
             assert process.stdout is not None
             printed = ""
@@ -113,7 +122,7 @@ def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Da
 
 @dataclass
 class Visit:
-    """A page in a browser of its own, so to speak: no cookies of others; and what went wrong on it."""
+    """A page without cookies of others, and what went wrong on it."""
 
     page: "Page"
     origin: str
@@ -135,7 +144,7 @@ class Visit:
         )
 
     def wait(self, charts: int = 0) -> "Visit":
-        """Until the page is connected, its script has run, and at least so many charts are drawn."""
+        """Until the page is connected, its script has run, and so many charts are drawn."""
         self.page.wait_for_selector(READY)
         self.page.locator("[data-testid='stSkeleton'], [data-stale='true']").first.wait_for(
             state="detached"
@@ -238,7 +247,7 @@ def visit(
 
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """fc, cnn and separable on the same images, fc on others; a failure, a running search, a second machine."""
+    """fc, cnn, separable on the same images, fc on others; a failure, a search that goes on."""
     storage = tmp_path_factory.mktemp("storage")
     make_run(storage, "fc-1")
     make_run(storage, "cnn-1", model="cnn", seed=1, day=1)

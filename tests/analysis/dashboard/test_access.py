@@ -1,4 +1,4 @@
-"""Who gets in: allowed hosts only, with a token only those that know it, and nobody from another page."""
+"""Who gets in: allowed hosts only, those who know the token, and nobody from another page."""
 
 import asyncio
 from collections.abc import Iterator
@@ -105,8 +105,13 @@ def test_an_ipv6_address_is_allowed_as_browsers_ask_for_it() -> None:
     assert {"[2001:db8::1]", "2001:db8::1"} <= set(allowed_hosts("2001:db8::1", []))
 
 
-@pytest.mark.parametrize("path", ["/", "/trials?runs=fc-1", "/_stcore/health", "/_stcore/host-config", "/media/a.png",
-                                  "/static/index.js", "/_stcore/agent/openapi.json", "//"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/trials?runs=fc-1", "/_stcore/health", "/_stcore/host-config", "/media/a.png"),
+        *("/static/index.js", "/_stcore/agent/openapi.json", "//"),
+    ],
+)
 def test_without_the_token_there_is_a_form_and_nothing_else(guarded: Dashboard, path: str) -> None:
     status, headers, body = guarded.get(path)
     assert status == HTTPStatus.UNAUTHORIZED

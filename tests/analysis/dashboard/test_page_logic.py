@@ -34,7 +34,7 @@ STRANGE = "a*b*_[x](http:evil)`~<b>$1$:smile:"  # a run's name is a folder's: an
 
 @pytest.fixture(scope="module", autouse=True)
 def main_module() -> Iterator[None]:
-    """AppTest puts the page in the place of `__main__`, which every process spawned later would then import."""
+    """AppTest makes the page `__main__`, which every process spawned later would import."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         yield
@@ -226,9 +226,13 @@ def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("search", "No epoch has ended yet in these runs."), ("trials", "No epoch has ended yet in these runs."),
-     ("quality", "No accuracy yet: a search measures its finalists"), ("speed", "No timings yet: they are measured")],
-)  # fmt: skip
+    [
+        ("search", "No epoch has ended yet in these runs."),
+        ("trials", "No epoch has ended yet in these runs."),
+        ("quality", "No accuracy yet: a search measures its finalists"),
+        ("speed", "No timings yet: they are measured"),
+    ],
+)
 def test_trials_without_an_epoch_are_told(name: str, hint: str, tmp_path: Path) -> None:
     make_run(tmp_path, trials=3, tested=False)
     nothing = {

@@ -1,4 +1,4 @@
-"""The four pages in a browser, on a desk and on a phone: drawn, readable for everybody, and kept in the address."""
+"""The four pages in a browser: drawn, readable for everybody, and kept in the address."""
 
 import io
 from pathlib import Path

@@ -64,7 +64,7 @@ def no_tensor(images: Tensor) -> list[float]:
 
 
 def noisy(images: Tensor) -> Tensor:
-    """Each call with many images takes a quarter longer than the one before, so that no two passes agree."""
+    """Each call with many images takes a quarter longer: no two passes agree."""
     if len(images) >= 40:
         time.sleep(0.0005 * 1.25 ** next(_calls))
     return reference(images)

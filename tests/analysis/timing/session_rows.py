@@ -1,4 +1,4 @@
-"""Rows of the timings table as a session would leave them, from the few numbers that a test is about."""
+"""Rows of the timings table as a session leaves them, from the numbers that a test is about."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A GPU and a host that exist only as numbers: launches cost host time, kernels cost device time."""
+"""A GPU and a host that are only numbers: launches cost host time, kernels device time."""
 
 from collections import deque
 from typing import Any

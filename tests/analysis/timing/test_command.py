@@ -1,4 +1,4 @@
-"""The command as a person runs it; the mistakes that stop it before it starts a process are made in this one."""
+"""The command as a person runs it; mistakes that stop it before that are made in this process."""
 
 import json
 import os
@@ -240,7 +240,8 @@ def test_an_unknown_run_is_said_with_those_that_there_are(
     assert main(["--run", "absent", "--storage", str(tmp_path)]) == 2
     assert_one_error(
         capfd,
-        f"--run absent: {tmp_path} has no such run; give one of first, second, or give another --storage",
+        f"--run absent: {tmp_path} has no such run; "
+        "give one of first, second, or give another --storage",
     )
 
 

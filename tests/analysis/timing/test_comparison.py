@@ -1,4 +1,4 @@
-"""Answers from rows whose answers are known: medians, paired ratios, intervals, crossovers, Pareto fronts."""
+"""Answers from rows whose answers are known: medians, ratios, crossovers, Pareto fronts."""
 
 import math
 from typing import Any

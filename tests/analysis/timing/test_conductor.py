@@ -61,7 +61,7 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory, examples: Examples) -> Sessions:
-    """The first with other weights beside a function of one's own, the last with what has to be left out."""
+    """The first with a function of one's own, the last with what has to be left out."""
     storage = tmp_path_factory.mktemp("sessions")
     right, slow = f"{OWN}:right", f"{OWN}:slow"
     made = Sessions(storage, [], [], [])

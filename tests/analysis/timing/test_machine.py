@@ -1,4 +1,4 @@
-"""What is told of the machine: from counters that a test sets, and where the system tells nothing."""
+"""What is known of the machine: from counters that a test sets, and where there are none."""
 
 import os
 import sys

@@ -96,7 +96,10 @@ def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
 def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
     write_images(Path(data), seed=1)
-    message = f"--run a-run: {data} now holds other test images than when the run was made: bring those back"
+    message = (
+        f"--run a-run: {data} now holds other test images than when the run was made: "
+        "bring those back"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         runs.test_images(tmp_path, "a-run")
 

@@ -1,4 +1,4 @@
-"""What the stopwatches say of a host and a GPU whose times are known, because both are simulated."""
+"""What the stopwatches say of a host and a GPU whose times are known: both are simulated."""
 
 import itertools
 from collections.abc import Callable

@@ -17,7 +17,7 @@ TIMES = {1: 400.0, 8: 100.0, 1000: 40.0}
 
 
 def session(**of_fc: Any) -> list[Row]:
-    """torchvision, an untrained network and a finalist with its bfloat16, with the study's rows among them."""
+    """torchvision, an untrained network and a finalist with its bfloat16; the study's rows too."""
     rows = quoted()
     for size, us in TIMES.items():
         rows += torchvision(size, [us] * 10)

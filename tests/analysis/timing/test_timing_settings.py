@@ -1,4 +1,4 @@
-"""What can't be measured here is refused before anything starts, with the flag and what to type instead."""
+"""What can't be measured here is refused before anything starts, with what to type instead."""
 
 import re
 from typing import Any
