@@ -35,20 +35,10 @@ from tuner.cluster.runtime_env import PACKAGES
 from tuner.command import COMMANDS
 
 SITE_PACKAGES = f"lib/python{sysconfig.get_python_version()}/site-packages"
-TINY = [
-    "--data",
-    "photos",
-    "--images",
-    "2000",
-    "--samples",
-    "2",
-    "--max-epochs",
-    "1",
-    "--finalists",
-    "1",
-    "--timing",
-    "none",
-]
+TINY = (
+    "--model separable --data photos --images 2000 --samples 2 --max-epochs 1 --finalists 1 "
+    "--timing none --wandb disabled"
+).split()
 CANNOT_HIDE = cannot_hide()
 
 
