@@ -9,6 +9,7 @@ directory. So nothing is downloaded, and no file of the checkout can be imported
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,10 +36,10 @@ from tuner.cluster.runtime_env import PACKAGES
 from tuner.command import COMMANDS
 
 SITE_PACKAGES = f"lib/python{sysconfig.get_python_version()}/site-packages"
-TINY = (
+TINY = shlex.split(
     "--model separable --data photos --images 2000 --samples 2 --max-epochs 1 --finalists 1 "
     "--timing none --wandb disabled"
-).split()
+)
 CANNOT_HIDE = cannot_hide()
 
 
