@@ -27,4 +27,4 @@ def time_best(config: SearchConfig, best: Row, test: Examples, console: Console)
     except (UsageError, OSError) as error:
         console.line(f"Nothing was timed: {error}", style="yellow")
     else:
-        summary.print_speeds(console, rows)
+        summary.print_timings(console, rows)

@@ -78,7 +78,8 @@ class TokenMiddleware:
             return
         connection = HTTPConnection(scope)
         given = connection.query_params.get("token")
-        if scope["type"] == "http" and given is not None and self._is_right(given):
+        is_right = given is not None and hmac.compare_digest(given.encode(), self.token.encode())
+        if scope["type"] == "http" and is_right:
             await self._remember(connection)(scope, receive, send)
         elif hmac.compare_digest(
             connection.cookies.get(self.cookie, "").encode(), self.digest.encode()
@@ -90,9 +91,6 @@ class TokenMiddleware:
             text = "It stands in the address that the command printed."
             page = FORM.replace("MESSAGE", "That is not the token. " + text if given else text)
             await HTMLResponse(page, 401, {"Cache-Control": "no-store"})(scope, receive, send)
-
-    def _is_right(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
 
     def _remember(self, connection: HTTPConnection) -> RedirectResponse:
         rest = parse_qs(connection.url.query, keep_blank_values=True)

@@ -34,7 +34,9 @@ def choose(store: Store) -> Selection:
     runs = store.frame("runs").sort_values("started_at", ascending=False)
     with st.sidebar:
         runs_left = _filtered(runs.assign(data_name=data_names(runs).reindex(runs.run).to_numpy()))
-        options = [*runs_left.run, *_timings_alone(store, runs)]
+        # Timings without a search are named by their times
+        alone = sorted(set(store.runs("timings")) - set(runs.run), reverse=True)
+        options = [*runs_left.run, *alone]
         _begin_with_newest(options)
         names = st.multiselect(
             "Runs",
@@ -77,8 +79,3 @@ def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
             )
             runs = runs[runs[column].isin(wanted)] if wanted else runs
     return runs
-
-
-def _timings_alone(store: Store, runs: pd.DataFrame) -> list[str]:
-    """Name the timings without a search, newest first by their names, which are times."""
-    return sorted(set(store.runs("timings")) - set(runs.run), reverse=True)

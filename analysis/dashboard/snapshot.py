@@ -84,10 +84,8 @@ class Store:
         return content
 
 
-@cache
-def opened_store(storage: Path) -> Store:
-    """Return the one store of a storage, for every session of the page."""
-    return Store(storage)
+opened_store = cache(Store)
+"""The one store of a storage, for every session of the page."""
 
 
 def _stamps(directory: Path, table: str) -> dict[str, Stamp]:

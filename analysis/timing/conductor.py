@@ -140,12 +140,17 @@ class TimingSession:
         The order is drawn once by the seed: whatever drifts hits all alike.
         """
         order = random.Random(self.settings.seed).sample(self.series, len(self.series))
+        round_sec = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in order)
         for row in study_rows():
             self.table.put({"session": self.number, **row})
         try:
             for number in range(1, self.settings.passes + 1):
+                left = duration(round_sec * (self.settings.passes - number + 1))
                 for series in order:
-                    self._progress(number, series)
+                    self.console.progress(
+                        f"pass {number} of {self.settings.passes}: {series.subject.name}, "
+                        f"batch {series.batch_size}; about {left} left"
+                    )
                     self._measure_one(series, number)
                 self.table.publish_if_due()
             for series in order:
@@ -188,16 +193,6 @@ class TimingSession:
         for row in self.rows:
             if (row["subject"], row["device"], row["batch_size"]) == mine:
                 self.table.put(row | {"verdict": verdict, "reason": reason})
-
-    def _progress(self, number: int, series: Series) -> None:
-        round_sec = sum(
-            2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in self.series
-        )
-        passes = self.settings.passes
-        self.console.progress(
-            f"pass {number} of {passes}: {series.subject.name}, batch {series.batch_size}; "
-            f"about {duration(round_sec * (passes - number + 1))} left"
-        )
 
     def _leave_out(self, subject: Subject, error: SubjectError, where: str = "") -> None:
         """Go on without a subject; a person's own function is a mistake to mend."""

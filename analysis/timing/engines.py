@@ -104,9 +104,8 @@ def _compiled(subject: Subject) -> Runner:
     """Compiled together with the conversion from uint8, once per batch size."""
     device = torch.device(subject.device)
     network = _network(subject).to(device)
-    torch._dynamo.config.recompile_limit = (
-        100  # one a batch size; beyond the limit it runs eagerly without a word
-    )
+    # One a batch size; beyond the limit it runs eagerly without a word
+    torch._dynamo.config.recompile_limit = 100
     run = torch.compile(EndToEnd(network), dynamic=False)
     return Runner(
         prepare=lambda images: images.to(device),

@@ -76,9 +76,8 @@ class Gpu:
             uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             self._nvml: Any = pynvml
-        except (
-            Exception
-        ):  # no package, no driver library, a MIG slice: nothing to tell, nothing to stop for
+        # No package, no driver library, a MIG slice: nothing to say, nothing to stop for
+        except Exception:
             self._nvml = None
 
     def energy_j(self) -> float | None:
@@ -104,9 +103,8 @@ class Gpu:
         A power cap alone is how the card works.
         """
         reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons") or 0
-        return bool(
-            reasons & (0x8 | 0x20 | 0x40 | 0x80)
-        )  # hardware, software heat, hardware heat, power brake
+        # Hardware, software heat, hardware heat, power brake
+        return bool(reasons & (0x8 | 0x20 | 0x40 | 0x80))
 
     def processes(self) -> int:
         """Count the processes that compute on it.

@@ -9,10 +9,8 @@ from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
-TORCHVISION = {
-    "torchvision uint8": "uint8",
-    "torchvision float32": "float32",
-}  # names and precisions
+TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
+"""Names and precisions."""
 FACTORS = "matrix, factors"
 
 

@@ -15,13 +15,16 @@ MARKS = {"valid": "", "unfinished": "unfinished", "warning": "warning", "invalid
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
-def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bool:
-    """Print everything about a session, one JSON line last; False where nothing was measured.
+def print_timings(
+    console: Console, rows: Sequence[Row], cards: Sequence[Row] | None = None
+) -> bool:
+    """Print what a session measured; return False where that is nothing.
 
     Args:
         console: Where it is printed.
         rows: The session's rows of the table `timings`.
-        cards: The rows of the table `cards` for its subjects.
+        cards: The rows of the table `cards` for its subjects: then everything is printed, one JSON
+            line last. None prints the tables of speeds and their caveats alone.
     """
     timings = pd.DataFrame(rows)
     passes = comparison.passes(timings)
@@ -31,24 +34,16 @@ def print_all(console: Console, rows: Sequence[Row], cards: Sequence[Row]) -> bo
     series = comparison.summary(passes)
     for device in dict.fromkeys(series.device):
         _speed(console, passes, series, device)
-        _quality(console, series, device)
-        _crossovers(console, passes, series, device)
-    _cards(console, passes, cards)
-    _study(console, timings, series)
+        if cards is not None:
+            _quality(console, series, device)
+            _crossovers(console, passes, series, device)
+    if cards is not None:
+        _cards(console, passes, cards)
+        _study(console, timings, series)
     _caveats(console, series)
-    console.line(json.dumps(as_json(passes, series)))
+    if cards is not None:
+        console.line(json.dumps(as_json(passes, series)))
     return True
-
-
-def print_speeds(console: Console, rows: Sequence[Row]) -> None:
-    """Print the tables of speeds alone, and their caveats."""
-    passes = comparison.passes(pd.DataFrame(rows))
-    if passes.empty:
-        return
-    series = comparison.summary(passes)
-    for device in dict.fromkeys(series.device):
-        _speed(console, passes, series, device)
-    _caveats(console, series)
 
 
 def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:

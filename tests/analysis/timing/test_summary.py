@@ -49,7 +49,7 @@ def card(subject: str, **more: Any) -> Row:
 def told(
     rows: Sequence[Row], capsys: pytest.CaptureFixture[str], cards: Sequence[Row] = ()
 ) -> list[str]:
-    summary.print_all(Console(), rows, cards)
+    summary.print_timings(Console(), rows, cards)
     return capsys.readouterr().out.splitlines()
 
 
@@ -273,7 +273,7 @@ def test_the_short_form_is_the_table_of_speeds_and_its_caveats(
         *session(),
         *series_rows("cnn", 1, [9.0], device="cuda", verdict="invalid", reason="hot"),
     ]
-    summary.print_speeds(Console(), rows)
+    summary.print_timings(Console(), rows)
     lines = capsys.readouterr().out.splitlines()
     assert list(section(lines, "Speed on this CPU")) == [
         "fc",
@@ -287,9 +287,9 @@ def test_the_short_form_is_the_table_of_speeds_and_its_caveats(
         assert not any(line.startswith(absent) for line in lines)
 
 
-def test_the_short_form_of_nothing_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.print_speeds(Console(), quoted())
-    assert capsys.readouterr().out == ""
+def test_the_short_form_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not summary.print_timings(Console(), quoted())
+    assert capsys.readouterr().out == "Nothing was measured.\n"
 
 
 def test_programs_get_what_people_read() -> None:
