@@ -48,11 +48,11 @@ def from_command_line(arguments: Sequence[str]) -> SearchConfig:
 
 
 def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
-    name, run = asked.resume or "", asked.run_storage
-    local_directory(asked.storage, name)
-    rows = rows_of(run.tables, "runs", name)
+    name = asked.resume or ""
+    tables = local_directory(asked.storage, name) / "tables"
+    rows = rows_of(tables, "runs", name)
     if not rows:
-        known = known_runs(run.tables.glob("runs/run=*"), "leave --resume out to start one")
+        known = known_runs(tables.glob("runs/run=*"), "leave --resume out to start one")
         raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
     earlier = SearchConfig.from_json(rows[0]["config"]).flat()
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}

@@ -19,6 +19,7 @@ from trainables.networks.registry import find
 from tuner.cluster.growth import Growth
 from tuner.cluster.nodes import Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
+from tuner.storage.run_storage import RunStorage
 from tuner.storage.shared_storage import check_shared
 from tuner.trials.space import Space
 
@@ -38,6 +39,7 @@ class Plan:
 
     Attributes:
         config: The settings, complete.
+        storage: Where the run lies.
         data: The images that are used, with their targets.
         resources: What each worker of a trial gets.
         slots: How many trials run at once.
@@ -49,6 +51,7 @@ class Plan:
     """
 
     config: SearchConfig
+    storage: RunStorage
     data: "Splits"
     resources: WorkerResources
     slots: int
@@ -105,6 +108,7 @@ def load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
 
 def make_plan(
     config: SearchConfig,
+    storage: RunStorage,
     loaded: "tuple[Vgg16 | None, Splits]",
     up: Sequence[Node],
     growth: Growth,
@@ -115,6 +119,7 @@ def make_plan(
 
     Args:
         config: The settings as they were asked for.
+        storage: Where the run lies.
         loaded: What `load` returned.
         up: The machines that are up.
         growth: What may still join them.
@@ -132,7 +137,7 @@ def make_plan(
         train_images=len(data.train),
     )
     used = data.cut(complete.images or len(data.train))
-    earlier = next(iter(config.run_storage.rows("runs")), None)
+    earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None and earlier["train_fingerprint"] != used.train.fingerprint:
         raise UsageError(
             f"--resume {config.name}: {config.data} now holds other images than when the run was "
@@ -158,6 +163,7 @@ def make_plan(
     )
     return Plan(
         config=complete,
+        storage=storage,
         data=used,
         resources=resources,
         slots=slots,

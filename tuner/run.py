@@ -30,6 +30,7 @@ from tuner.plan import Plan, check_early, load, make_plan, worker_resources
 from tuner.settings import SearchConfig
 from tuner.storage.claim import claim_run
 from tuner.storage.experiment import UNWRITABLE
+from tuner.storage.run_storage import RunStorage
 
 
 @command()
@@ -74,8 +75,8 @@ def _prepare(
     Raises UsageError where the search can't work.
     """
     check_early(config)
-    resumes = config.resume is not None
-    confirm = claim_run(config.run_storage, console, stack, resumes=resumes)
+    storage = RunStorage(config.storage, config.name)
+    confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
     prepare_environment(config.verbose)
     if config.address:
         check_reachable(config.address)
@@ -98,7 +99,7 @@ def _prepare(
             grows,
             console,
         )
-    return make_plan(config, loading.result(), nodes(), grows), confirm
+    return make_plan(config, storage, loading.result(), nodes(), grows), confirm
 
 
 def _broken_off(error: OSError | EOFError, storage: str, resume: str) -> str:

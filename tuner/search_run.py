@@ -42,9 +42,9 @@ def run(plan: Plan, console: Console, started: float) -> int:
     """
     config = plan.config
     row = runs_row.runs_row(config, plan.data, plan.earlier)
-    config.run_storage.publish("runs", [row])
+    plan.storage.publish("runs", [row])
     introduce(console, plan)
-    tracking = tracker(config.wandb, config.name, config.run_storage.directory)
+    tracking = tracker(config.wandb, config.name, plan.storage.directory)
     status = "failed"
     try:
         code = _search_and_evaluate(plan, console, tracking, started)
@@ -58,16 +58,16 @@ def run(plan: Plan, console: Console, started: float) -> int:
         if lost:
             console.line(lost, style="yellow")
         ended = {**row, "status": status, "ended_at": datetime.now(UTC)}
-        config.run_storage.publish("runs", [ended])
+        plan.storage.publish("runs", [ended])
 
 
 def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
-    config, data = plan.config, plan.data
-    trials = config.run_storage.rows("trials")
+    config, data, storage = plan.config, plan.data, plan.storage
+    trials = storage.rows("trials")
     known = {row["trial"] for row in trials}
     # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
-    epochs = [row for row in config.run_storage.rows("epochs") if row["trial"] in known]
-    rows = RunRows(config.run_storage, config.model, trials, epochs)
+    epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
+    rows = RunRows(storage, config.model, trials, epochs)
     lines = TrialLines(console, samples=config.samples or 0, mixed_losses=config.mixed_losses)
     deadline = Deadline(config.timeout, started)
     search = SearchRun(plan, Recorder(rows, lines, tracking), deadline)
@@ -80,7 +80,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
         accuracy = evaluate_finalists(
-            config.run_storage,
+            storage,
             best,
             rows.trials,
             plan.resources,
@@ -89,7 +89,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         )
     closing.report(console, config, rows.trials, accuracy, timed_out=deadline.passed)
     if config.timing == "short":
-        time_best(config, best[0], data.test, console)
+        time_best(config, storage, best[0], data.test, console)
     closing.point_onward(console, config)
     return 0
 
@@ -112,6 +112,7 @@ class SearchRun:
             epochs: Rows of earlier sessions, in the order in which they were reported.
         """
         config, rows = self._plan.config, self._recorder.rows
+        experiment = self._plan.storage.experiment
         rungs = Rungs(
             max_epochs=config.max_epochs or 1,
             grace_epochs=config.grace_epochs,
@@ -120,22 +121,23 @@ class SearchRun:
         )
         searched = {row["trial"] for row in rows.trials if row["repeat_of"] is None}
         stopped = rungs.replay(row for row in epochs if row["trial"] in searched)
-        proposals = searched_trials(config, rows.trials, stopped, self._plan.slots)
+        proposals = searched_trials(config, experiment, rows.trials, stopped, self._plan.slots)
         for number in stopped & set(rows.unfinished()):
             self._recorder.end(number, "asha")
         self._run(proposals, rungs, config.samples or 0)
 
     def confirm(self, finalists: list[Row]) -> None:
         """Train each finalist again with other seeds, to the end: without ASHA."""
-        proposals = repeats(self._plan.config, finalists, self._recorder.rows.trials)
-        self._run(proposals, None, len(finalists) * self._plan.config.confirm_seeds)
+        config, experiment = self._plan.config, self._plan.storage.experiment
+        proposals = repeats(config, experiment, finalists, self._recorder.rows.trials)
+        self._run(proposals, None, len(finalists) * config.confirm_seeds)
 
     def _run(self, proposals: Proposals, scheduler: TrialScheduler | None, count: int) -> None:
         config, rows = self._plan.config, self._recorder.rows
         interrupts.check()
         if self._deadline.passed or proposals.finished:
             return
-        experiment = config.run_storage.experiment
+        experiment = self._plan.storage.experiment
         setup = TrialSetup(
             images=self._images,
             training=training_settings(config),

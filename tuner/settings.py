@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
@@ -15,7 +14,6 @@ from trainables.losses.vgg16 import NORMALISATIONS, PUBLISHED
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
-from tuner.storage.run_storage import RunStorage
 
 Range = tuple[float, float]
 
@@ -373,11 +371,6 @@ class SearchConfig:
     def from_json(cls, text: str) -> Self:
         """Read an earlier session's settings. Raises UsageError for those of another version."""
         return cls.from_flat(json.loads(text))
-
-    @cached_property
-    def run_storage(self) -> RunStorage:
-        """Where the tables, networks and checkpoints of this run lie."""
-        return RunStorage(self.storage, self.name)
 
 
 def _check_range(name: str, low: float, high: float) -> None:

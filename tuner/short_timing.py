@@ -9,11 +9,14 @@ from analysis.timing.timing_settings import SHORT_IMAGES, short_form
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
 from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 
-def time_best(config: SearchConfig, best: Row, test: Examples, console: Console) -> None:
+def time_best(
+    config: SearchConfig, storage: RunStorage, best: Row, test: Examples, console: Console
+) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
-    trial, storage = best["trial"], config.run_storage
+    trial = best["trial"]
     network = Finalist(trial, config.model, str(storage.weights(trial)))
     examples = test.first(min(SHORT_IMAGES, len(test)))
     timing = short_form(trial, len(examples), config.seed)

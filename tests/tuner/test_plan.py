@@ -26,6 +26,7 @@ from tuner.plan import (
     worker_resources,
 )
 from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 CPU_NODE, GPU_NODE = Node(8, 0, 16), Node(16, 4, 64)
 
@@ -227,7 +228,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def planned(few: str, storage: Path, **more: Any) -> Plan:
     asked = config(data=few, storage=str(storage), **more)
-    return make_plan(asked, load(asked), [CPU_NODE], Growth())
+    return make_plan(asked, RunStorage(str(storage), "r"), load(asked), [CPU_NODE], Growth())
 
 
 def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_gets(
@@ -242,7 +243,8 @@ def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_
 def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Path) -> None:
     asked = config(data=few, storage=str(tmp_path), address="auto", gpus_per_trial=0)
     head = Node(0, 0, 8, head=True)
-    plan = make_plan(asked, load(asked), [head], Growth((CPU_NODE,) * 3, limit=2))
+    storage = RunStorage(str(tmp_path), "r")
+    plan = make_plan(asked, storage, load(asked), [head], Growth((CPU_NODE,) * 3, limit=2))
     assert (plan.slots, plan.nodes) == (16, [head, CPU_NODE, CPU_NODE])
 
 

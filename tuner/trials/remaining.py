@@ -17,12 +17,17 @@ DRAWN = (*HYPERPARAMETERS, "loss")
 
 
 def searched_trials(
-    config: SearchConfig, earlier: Iterable[Row], stopped: set[int], slots: int
+    config: SearchConfig,
+    experiment: Experiment,
+    earlier: Iterable[Row],
+    stopped: set[int],
+    slots: int,
 ) -> Proposals:
     """Return the trials of the search that are still to do.
 
     Args:
         config: The settings, complete.
+        experiment: Where the checkpoints of earlier sessions lie.
         earlier: Rows of trials that earlier sessions began.
         stopped: Trials that ASHA had stopped when the driver died before it wrote so.
         slots: Trials that run at once, as far as resources go.
@@ -37,7 +42,6 @@ def searched_trials(
     done = {row["trial"] for row in finished}
     # A killed search may have started a trial before the one before it
     known = {row["trial"] for row in begun}
-    experiment = config.run_storage.experiment
     return Proposals(
         [resumed(experiment, row) for row in begun if row["trial"] not in done],
         space=space,
@@ -48,16 +52,18 @@ def searched_trials(
     )
 
 
-def repeats(config: SearchConfig, finalists: Iterable[Row], earlier: Iterable[Row]) -> Proposals:
+def repeats(
+    config: SearchConfig, experiment: Experiment, finalists: Iterable[Row], earlier: Iterable[Row]
+) -> Proposals:
     """Return the repeats of finalists with other seeds that are still to do.
 
     Args:
         config: The settings, complete.
+        experiment: Where the checkpoints of earlier sessions lie.
         finalists: Rows of the trials to train again.
         earlier: Rows of all trials so far, repeats of an earlier session among them.
     """
     known = {row["trial"]: row for row in earlier}
-    experiment = config.run_storage.experiment
     pairs = [(row, count + 1) for row in finalists for count in range(config.confirm_seeds)]
     given = []
     for number, (finalist, count) in enumerate(pairs, start=config.samples or 0):
