@@ -1,0 +1,59 @@
+"""The short timing after a search: the best network, at most 2,000 images, one line if it fails."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from analysis.console import Console
+from trainables.data.examples import Examples
+from trainables.errors import UsageError
+from tuner import short_timing
+from tuner.settings import SearchConfig
+
+
+def examples(count: int) -> Examples:
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1)
+    return Examples(images, torch.zeros(1, 1, 28, 28).expand(count, -1, -1, -1))
+
+
+@pytest.mark.parametrize(("count", "timed"), [(2500, 2000), (300, 300)])
+def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
+    count: int, timed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(short_timing, "conduct", lambda *given: seen.append(given) or [])
+    monkeypatch.setattr(short_timing.summary, "print_timings", lambda *given: True)
+    config = SearchConfig(model="separable", name="r", storage=str(tmp_path), seed=5)
+    short_timing.time_best(config, {"trial": 7}, examples(count), Console())
+    ((settings, subjects, test, tables, run, _),) = seen
+    assert (len(test), tables, run) == (timed, tmp_path / "tables", "r")
+    assert settings.seed == 5
+    own = [subject for subject in subjects if subject.kind == "trial"]
+    assert {(subject.trial, subject.model) for subject in own} == {(7, "separable")}
+    assert own[0].weights == str(config.run_storage.weights(7))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UsageError("another timing is under way"), "Nothing was timed: another timing is under"),
+        (OSError("disk full"), "Nothing was timed: disk full"),
+        (KeyboardInterrupt(), "The timing was interrupted; the search is complete."),
+    ],
+)
+def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
+    error: BaseException,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(short_timing, "conduct", failing)
+    config = SearchConfig(model="separable", name="r", storage=str(tmp_path))
+    short_timing.time_best(config, {"trial": 7}, examples(3), Console())
+    assert capsys.readouterr().out.startswith(line)
