@@ -155,7 +155,7 @@ def _serve(
         listening: The socket to accept on.
         hosts: Names under which browsers may ask for the page.
         token: What a visitor must know; None for nothing.
-        lines: What a person is told then.
+        lines: What is printed then.
     """
     import streamlit as st
     import uvicorn

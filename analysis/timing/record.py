@@ -41,7 +41,7 @@ class Series:
 
 
 def session_facts(threads: int, seed: int) -> Row:
-    """The columns that are the same in every row of a session."""
+    """Return the columns that are the same in every row of a session."""
     commit, dirty = code_version()
     return {
         "threads": threads,
@@ -89,12 +89,12 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
 
 
 def card_row(subject: Subject, card: Card) -> Row:
-    """The static card of a subject with weights."""
+    """Return the row of a subject with weights in the table `cards`."""
     return {"subject": subject.name, "bytes_per_image": IMAGE_BYTES, **asdict(card)}
 
 
 def study_rows() -> list[Row]:
-    """The reference study's numbers, each the whole of what is known of it."""
+    """Return the reference study's numbers, each the whole of what is known of it."""
     return [
         {
             "subject": name,

@@ -36,7 +36,7 @@ class Subject:
 
     @property
     def is_network(self) -> bool:
-        """Whether it has weights, and so variants that must agree with each other."""
+        """Say whether it has weights, and so variants that must agree with each other."""
         return self.kind in ("trial", "untrained")
 
 
@@ -52,7 +52,13 @@ class Finalist:
 def catalogue(
     devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str]
 ) -> list[Subject]:
-    """Every subject on every device, in a fixed order."""
+    """List every subject on every device, in a fixed order.
+
+    Args:
+        devices: `cpu` and `cuda`.
+        finalists: Trained networks of a run.
+        own: Functions of the person's own, as package.module:function.
+    """
     found = []
     for device in devices:
         found += [*_pipelines(device), *_peers(device), *_networks(device, finalists)]
@@ -61,7 +67,9 @@ def catalogue(
 
 
 def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
-    """Those whose name fits one of the shell patterns, and a person's own; all without a pattern.
+    """List those whose name fits one of the shell patterns, and a person's own.
+
+    Without a pattern these are all.
 
     Raises UsageError for a pattern that fits none.
     """

@@ -11,11 +11,16 @@ from trainables.data.examples import Examples
 from trainables.errors import UsageError
 from tuner import short_timing
 from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage
 
 
 def examples(count: int) -> Examples:
     images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1)
     return Examples(images, torch.zeros(1, 1, 28, 28).expand(count, -1, -1, -1))
+
+
+def storage_in(directory: Path) -> RunStorage:
+    return RunStorage(str(directory), "r")
 
 
 @pytest.mark.parametrize(("count", "timed"), [(2500, 2000), (300, 300)])
@@ -25,14 +30,14 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(short_timing, "conduct", lambda *given: seen.append(given) or [])
     monkeypatch.setattr(short_timing.summary, "print_timings", lambda *given: True)
-    config = SearchConfig(model="separable", name="r", storage=str(tmp_path), seed=5)
-    short_timing.time_best(config, {"trial": 7}, examples(count), Console())
+    config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
+    short_timing.time_best(config, storage, {"trial": 7}, examples(count), Console())
     ((settings, subjects, test, tables, run, _),) = seen
     assert (len(test), tables, run) == (timed, tmp_path / "tables", "r")
     assert settings.seed == 5
     own = [subject for subject in subjects if subject.kind == "trial"]
     assert {(subject.trial, subject.model) for subject in own} == {(7, "separable")}
-    assert own[0].weights == str(config.run_storage.weights(7))
+    assert own[0].weights == str(storage.weights(7))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,6 @@ def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
         raise error
 
     monkeypatch.setattr(short_timing, "conduct", failing)
-    config = SearchConfig(model="separable", name="r", storage=str(tmp_path))
-    short_timing.time_best(config, {"trial": 7}, examples(3), Console())
+    config = SearchConfig(model="separable", name="r")
+    short_timing.time_best(config, storage_in(tmp_path), {"trial": 7}, examples(3), Console())
     assert capsys.readouterr().out.startswith(line)
