@@ -21,11 +21,9 @@ from analysis.tables.bucket import TakenError, sending
 from trainables.command_line import FAILED, INTERRUPTED, command, complain
 from tuner import interrupts
 from tuner.arguments import from_command_line
-from tuner.cluster import connect
+from tuner.cluster import connect, quiet, reachable
 from tuner.cluster.growth import Growth, growth, wait_for_nodes
 from tuner.cluster.nodes import nodes
-from tuner.cluster.quiet import prepare_environment
-from tuner.cluster.reachable import check_reachable
 from tuner.plan import Plan, check_early, load, make_plan, worker_resources
 from tuner.settings import SearchConfig
 from tuner.storage.claim import claim_run
@@ -77,9 +75,9 @@ def _prepare(
     check_early(config)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
-    prepare_environment(config.verbose)
+    quiet.prepare_environment(config.verbose)
     if config.address:
-        check_reachable(config.address)
+        reachable.check_reachable(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
     loading = background.submit(load, config)  # while Ray's processes start
     stack.callback(connect.stop)

@@ -7,7 +7,6 @@ from ray.tune.schedulers import TrialScheduler
 from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
-from trainables.data.examples import Splits
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, training_settings
@@ -102,7 +101,14 @@ class SearchRun:
         self._plan = plan
         self._recorder = recorder
         self._deadline = deadline
-        self._images = _put_images(plan.data)
+        self._images = put_in_store(
+            {
+                "train_images": plan.data.train.images,
+                "train_targets": plan.data.train.targets,
+                "validation_images": plan.data.validation.images,
+                "validation_targets": plan.data.validation.targets,
+            }
+        )
         self._vgg = StoredVgg16.of(plan.vgg) if plan.vgg else None
 
     def search(self, epochs: list[Row]) -> None:
@@ -165,16 +171,6 @@ class SearchRun:
         done = proposals.finished and not interrupted
         if not done and not self._deadline.passed:
             raise KeyboardInterrupt  # Tune returns as if all were well
-
-
-def _put_images(data: Splits) -> object:
-    tensors = {
-        "train_images": data.train.images,
-        "train_targets": data.train.targets,
-        "validation_images": data.validation.images,
-        "validation_targets": data.validation.targets,
-    }
-    return put_in_store(tensors)
 
 
 def _no_best(console: Console, trials: list[Row]) -> int:
