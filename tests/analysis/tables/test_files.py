@@ -69,7 +69,7 @@ except OSError:
 def write_beyond_the_limit(tables: Path, handler: str) -> int:
     """Publish a megabyte in a process whose files may only have 100 kB; its exit status."""
     code = OUT_OF_SPACE.format(handler=handler, sample=SAMPLE)
-    return subprocess.run([sys.executable, "-c", code, str(tables)], timeout=60).returncode
+    return subprocess.run([sys.executable, "-c", code, str(tables)], timeout=300).returncode
 
 
 @pytest.mark.parametrize(
@@ -106,23 +106,27 @@ def test_rows_that_do_not_fit_the_table_leave_the_old_one_and_no_stray_file(tmp_
 
 
 def test_a_reader_never_sees_half_a_table_while_another_process_publishes(tmp_path: Path) -> None:
+    enough = tmp_path / "enough"
     code = f"""
-import datetime
+import datetime, itertools
 from pathlib import Path
 from analysis.tables.files import publish
 row = {epoch(0, 0)!r} | {{"run": "r"}}
-for size in range(1, 201):
+for size in itertools.count(1):
     publish(Path({str(tmp_path)!r}), "epochs", "r", [row | {{"epoch": e}} for e in range(size)])
+    if Path({str(enough)!r}).exists():
+        break
 """
-    seen = []
+    seen: list[int] = []
     with subprocess.Popen([sys.executable, "-c", code]) as writer:
         while writer.poll() is None:
             numbers = [row["epoch"] for row in rows_of(tmp_path, "epochs", "r")]
             assert numbers == list(range(len(numbers)))
             seen.append(len(numbers))
+            if len(set(seen)) > 9:
+                enough.touch()
     assert writer.returncode == 0
     assert seen == sorted(seen)
-    assert len(set(seen)) > 5, "the reader must have met many versions"
 
 
 def test_publishing_again_replaces_what_was_there(tmp_path: Path) -> None:
