@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+KIB = ("VmHWM", "RssFile", "RssShmem")  # proc(5): peak of the resident memory, and what is shared
+
 
 class PeakMemory:
     """The most memory that this process held for itself since `reset`.
@@ -36,14 +38,10 @@ class PeakMemory:
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         try:
             lines = Path("/proc/self/status").read_text().splitlines()
-            kib = {name: int(rest.split()[0]) for name, rest in map(_field, lines) if "kB" in rest}
-            return (kib["VmHWM"] - kib["RssFile"] - kib["RssShmem"]) / 1024
+            status = dict(line.split(":", 1) for line in lines)
+            peak, *shared = (int(status[name].split()[0]) for name in KIB)
+            return (peak - sum(shared)) / 1024
         except (OSError, LookupError):
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             # macOS counts bytes, others KiB
             return peak / (2**20 if sys.platform == "darwin" else 1024)
-
-
-def _field(line: str) -> tuple[str, str]:
-    name, _, rest = line.partition(":")
-    return name, rest

@@ -22,9 +22,8 @@ from tuner.trials.finalists import evaluate_finalists
 from tuner.trials.proposals import Proposals
 from tuner.trials.remaining import repeats, searched_trials
 from tuner.trials.scheduler import Rungs
-from tuner.trials.stoppers import Deadline
 from tuner.trials.trial_setup import TrialSetup
-from tuner.trials.tune_run import run_trials
+from tuner.trials.tune_run import Deadline, run_trials
 
 
 def run(plan: Plan, console: Console, started: float) -> int:

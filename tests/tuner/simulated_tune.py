@@ -31,7 +31,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.tune import _setup_signal_catching
 
-from tuner.trials.stoppers import Deadline
+from tuner.trials.tune_run import Deadline
 
 HEAD = "node:__internal_head__"
 

@@ -1,6 +1,9 @@
-"""Ray Tune, set up to run the proposed trials."""
+"""Ray Tune, set up to run the proposed trials, and what ends all of them early."""
 
+import math
 import os
+import time
+from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
@@ -11,13 +14,50 @@ from tuner.progress.recorder import Recorder
 from tuner.storage.experiment import trial_directory
 from tuner.trials.proposals import Proposals
 from tuner.trials.scheduler import InOrder
-from tuner.trials.stoppers import Deadline, StorageGone
 from tuner.trials.trial import run_trial
 from tuner.trials.trial_setup import FAILURE_RETRIES, TrialSetup
 
 # A worker group holds its own resources; the function that drives it must hold next to none. Ray
 # rejects {"CPU": 0}, and {"CPU": 0.01} spoils exact fits.
 DRIVER_OF_A_GROUP = {"node:__internal_head__": 0.001}
+
+
+class Deadline(tune.Stopper):
+    """Ends the search when its time is up."""
+
+    def __init__(self, timeout_sec: float | None, started: float) -> None:
+        """Count `timeout_sec` from `started`, by the monotonic clock; None is for ever."""
+        self._end = math.inf if timeout_sec is None else started + timeout_sec
+        self.passed = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks after every event."""
+        self.passed = self.passed or time.monotonic() >= self._end
+        return self.passed
+
+
+class StorageGone(tune.Stopper):
+    """Ends the search when a trial can't use the storage: all others would fail in turn."""
+
+    def __init__(self) -> None:
+        self._problem: tuple[Any, ...] = ()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tune asks for every result."""
+        self._problem = self._problem or result.get("storage_problem", ())
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks after every event."""
+        return bool(self._problem)
+
+    def check(self) -> None:
+        """Raise OSError when that has happened."""
+        if self._problem:
+            raise OSError(*self._problem)
 
 
 def run_trials(

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tuner.trials.stoppers import Deadline, StorageGone
+from tuner.trials.tune_run import Deadline, StorageGone
 
 
 def test_a_deadline_passes_once_and_for_all_and_stops_no_single_trial() -> None:
