@@ -19,7 +19,7 @@ SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000,
 
 @dataclass(frozen=True, kw_only=True)
 class TimingSettings:
-    """Every setting of `python -m analysis.timing`. What is empty or None suits the machine.
+    """Every setting of `python -m analysis.timing`. What is empty, 0 or None suits the machine.
 
     Raises UsageError with one sentence for the first setting that can't be measured here.
     """
@@ -71,7 +71,7 @@ class TimingSettings:
         least=0.1,
         metavar="SEC",
     )
-    threads: int | None = setting(None, "CPU threads", default_text="one a core", least=1)
+    threads: int = setting(0, "CPU threads", default_text="one a core", least=0)
     seed: int = setting(0, "draws the order of the series")
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class TimingSettings:
             raise UsageError(
                 "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu"
             )
-        if self.threads and self.threads > machine.cores():
+        if self.threads > machine.cores():
             raise UsageError(
                 f"--threads {self.threads}: there are {machine.cores()} cores; give at most that"
             )

@@ -39,7 +39,7 @@ def with_gpu(without_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"series_sec": 0.09}, "--series-sec ≥ 0.1 must hold, but got 0.09"),
         ({"series_sec": float("nan")}, "--series-sec ≥ 0.1 must hold, but got nan"),
         ({"series_sec": float("inf")}, "--series-sec ≥ 0.1 must hold, but got inf"),
-        ({"threads": 0}, "--threads ≥ 1 must hold, but got 0"),
+        ({"threads": -1}, "--threads ≥ 0 must hold, but got -1"),
         (
             {"run": "r", "data": "photos"},
             "--data goes without --run: a run is timed on its own test images",
@@ -80,6 +80,7 @@ def test_a_batch_that_is_larger_than_the_images_is_refused() -> None:
         {"passes": 2},
         {"series_sec": 0.1},
         {"threads": 1},
+        {"threads": 0},
         {"subject": ("package.module_2:function", "m:f")},
     ],
 )
