@@ -64,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The pipeline, a peer, a network, and a function of one's own that is never twice as fast."""
     storage = tmp_path_factory.mktemp("finished")
     own = ("--subject", f"{OWN}:noisy", "--only", "torchvision f*", *SUBJECTS[1:])
-    how = ("--batch-sizes", "40", "1", "--passes", "3", "--series-sec", "0.6", "--seed", "4")
+    how = ("--batch-sizes", "40", "1", "--passes", "3", "--series-sec", "30", "--seed", "4")
     process = start(*TINY, *how, *own, "--storage", str(storage))
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stdout + stderr
