@@ -41,7 +41,7 @@ def _ranges() -> dict[str, Setting]:
     return {
         name: Setting(
             group=TRAINING,
-            help=f"range of the {parameter.meaning} that is searched; equal ends fix it",
+            help=f"{parameter.meaning}: the range that is searched; equal ends fix it",
             default_text="the network's own",
             type=parameter.kind,
             nargs=2,
