@@ -16,6 +16,7 @@ from tests.tuner.simulated_tune import ProcessDied, simulated
 from tuner.cluster.quiet import prepare_environment
 from tuner.trials.scheduler import InOrder
 
+pytestmark = pytest.mark.xdist_group("ray_head")  # one cluster, in one process
 TRIALS = [
     {"epochs": 2},
     {"epochs": 3, "stopped_after": 2},
