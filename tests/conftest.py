@@ -20,12 +20,22 @@ os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-LONG = ("tests/tuner/", "tests/cluster/test_faults.py")
+# Its files share a cluster, and so a process
+ONE_GROUP = "tests/tuner/on_nodes/"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, for two processes that share the files."""
-    items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
+    """Put a file's tests into one process (`--dist loadgroup`), and what takes longest first."""
+    items.sort(key=_rank)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            file = item.nodeid.partition("::")[0]
+            group = ONE_GROUP if file.startswith(ONE_GROUP) else file
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _rank(item: pytest.Item) -> int:
+    return 0 if item.nodeid.startswith(ONE_GROUP) else 2 - item.nodeid.startswith("tests/tuner/")
 
 
 @pytest.fixture(scope="session")

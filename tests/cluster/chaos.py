@@ -1,10 +1,11 @@
-"""Kill whatever a search consists of, again and again, and compare what it leaves with an undisturbed one.
+"""Kill whatever a search consists of, again and again; what is left is that of an undisturbed one.
 
     python -m tests.cluster.chaos --kills 100
 
-Trials' processes, Ray's own and the driver are killed at random moments, spread over the whole search by its progress;
-every fourth time the next one follows within seconds and so meets a process that is just being started. A driver that
-was killed is resumed. Somebody reads the tables all the while. Exit status: 0 when nothing was lost, 1 with what was.
+Trials' processes, Ray's own and the driver are killed at random moments, spread over the whole
+search by its progress; every fourth time the next one follows within seconds and so meets a process
+that is just being started. A driver that was killed is resumed. Somebody reads the tables all the
+while. Exit status: 0 when nothing was lost, 1 with what was.
 """
 
 import argparse
@@ -136,7 +137,7 @@ class Search:
 
 
 class Reader(threading.Thread):
-    """Reads every table again and again, as a dashboard would; `problems` is what it could not read."""
+    """Reads all tables again and again, as a dashboard does; `problems` is what can't be read."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(daemon=True)
@@ -171,7 +172,7 @@ def wait(true: Callable[[], object], sec: float, otherwise: str) -> None:
 
 
 def torment(search: Search, kills: int, chance: random.Random, until: float) -> Counter[str]:
-    """So many kills, spread over the search; how many of each kind. Raises TimeoutError when it goes no further."""
+    """So many kills, spread over the search; how many of each kind. Raises TimeoutError."""
     done: Counter[str] = Counter()
     total = len_of(search)
     for number in range(kills):
@@ -283,8 +284,9 @@ def compare(out: Path, kills: int, chance: random.Random, limit_sec: float) -> i
             troubled.driver.kill()
     problems += reader.problems
     sec = time.monotonic() - started - calm_sec
+    kinds = ", ".join(f"{n} {kind}" for kind, n in done.items())
     print(
-        f"{sum(done.values())} kills ({', '.join(f'{n} {kind}' for kind, n in done.items())}) in {duration(sec)}, "
+        f"{sum(done.values())} kills ({kinds}) in {duration(sec)}, "
         f"{troubled.starts - 1} resumes, {reader.readings} readings of the tables: "
         + ("nothing was lost" if not problems else "these things were lost")
     )

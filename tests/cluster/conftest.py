@@ -1,4 +1,4 @@
-"""A cluster of three hosts on this machine, brought up with the real `ray up`, and the machine of a person."""
+"""Three hosts on this machine, brought up once with the real `ray up`, and a person's machine."""
 
 import sys
 from collections.abc import Iterator
@@ -9,11 +9,25 @@ from shlex import quote
 import pytest
 import yaml
 
-from tests.cluster.hosts import ROOT, Host, fake_hosts
+from tests.cluster.hosts import ROOT, SHARED, Host, fake_hosts
+from tests.tuner.gated_network import GATE, Gate
 from tests.waiting import until
 
 FILE = "~/onprem.yaml"
+GROUP = "hosts"  # tests on the cluster share one process, and so one cluster
+HEALTH = {  # a node without an answer is given up after 12 s, instead of 24
+    "RAY_health_check_timeout_ms=5000": "RAY_health_check_timeout_ms=3000",
+    "RAY_health_check_failure_threshold=3": (
+        "RAY_health_check_failure_threshold=3 RAY_health_check_period_ms=1000"
+    ),
+}
 SSH = "ssh -i ~/.ssh/id -o StrictHostKeyChecking=accept-new"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cluster first, whole before it is broken; all else runs beside it (`loadgroup`)."""
+    order = {"test_up.py": 0, "test_faults.py": 1}
+    items.sort(key=lambda item: order.get(item.path.name, 2))
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,12 @@ class Cluster:
     head: Host
     workers: list[Host]
     shared: Path
+    """SHARED as it is seen from here."""
+
+    @property
+    def gate(self) -> Gate:
+        """For the networks that wait at it."""
+        return Gate(self.shared / "gate")
 
 
 def edited(head: str, workers: list[str]) -> str:
@@ -34,10 +54,15 @@ def edited(head: str, workers: list[str]) -> str:
     config = yaml.safe_load((ROOT / "clusters" / "onprem.yaml").read_text())
     config["provider"] |= {"head_ip": head, "worker_ips": workers}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": "~/.ssh/id"}
-    own_networks = f"echo export PYTHONPATH={quote(str(ROOT / 'tests' / 'tuner'))} >> ~/.bashrc"
+    own_networks = quote(str(ROOT / "tests" / "tuner"))
+    gate = f"echo export PYTHONPATH={own_networks} {GATE}={SHARED}/gate >> ~/.bashrc"
     link = f"ln -sfn {quote(sys.prefix)} ~/transform-tuner/.venv"
-    config["setup_commands"] = [link, own_networks, config["setup_commands"][-1]]
-    return yaml.safe_dump(config)
+    config["setup_commands"] = [link, gate, config["setup_commands"][-1]]
+    text = yaml.safe_dump(config, width=10_000)
+    for asked, here in HEALTH.items():
+        assert asked in text
+        text = text.replace(asked, here)
+    return text
 
 
 def succeeds(host: Host, command: str, timeout: float = 60) -> str:
@@ -46,13 +71,14 @@ def succeeds(host: Host, command: str, timeout: float = 60) -> str:
     return output
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("hosts")
     with fake_hosts(directory, 4) as (person, head, *workers):
         (person.home / "onprem.yaml").write_text(
             edited(head.address, [worker.address for worker in workers])
         )
+        (directory / "shared" / "gate").mkdir()
         succeeds(person, "ray get-auth-token --generate")
         succeeds(person, f"ray up -y {FILE}", timeout=150)
         yield Cluster(person, head, workers, directory / "shared")

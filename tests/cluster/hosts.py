@@ -1,8 +1,9 @@
 """Several hosts on this one machine, for the real `ray up`.
 
-Each has an address, processes, a name, sshd, /root, /tmp, /run and /dev/shm of its own, and /srv is one directory that
-all of them share; the rest of the file system is this machine's. Nothing leads out of their network. All of that lies
-in namespaces that end with their last process, except a bridge between the hosts.
+Each has an address, processes, a name, sshd, /root, /tmp, /run and /dev/shm of its own, and /srv is
+one directory that all of them share; the rest of the file system is this machine's. Nothing leads
+out of their network. All of that lies in namespaces that end with their last process, except a
+bridge between the hosts.
 """
 
 import os
@@ -28,6 +29,7 @@ DEBIAN_PACKAGES = {
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 OWN = ("/root", "/tmp")
 SHARED = Path("/srv")
+SETS = iter("abcdefgh")  # of hosts that one test process has had
 
 SSHD_CONFIG = """
 HostKey /root/.ssh/id
@@ -76,7 +78,7 @@ class Host:
         return self.directory / "root"
 
     def start(self, command: str, output: Path) -> subprocess.Popen[bytes]:
-        """Start a shell command there in the checkout, its output in a file: connections of ssh would hold a pipe."""
+        """Start a shell command there in the checkout; output to a file, since ssh holds pipes."""
         enter = ["nsenter", f"--target={self.init}", "--net", "--pid", "--mount", "--uts"]
         there = ["env", "-i", "HOME=/root", f"PATH={sys.prefix}/bin:{SYSTEM_PATH}", "bash", "-c"]
         line = [*enter, *there, f"cd {quote(str(ROOT))} && {command}"]
@@ -121,10 +123,10 @@ class Host:
 
 @contextmanager
 def fake_hosts(directory: Path, count: int) -> Iterator[list[Host]]:
-    """So many hosts with the same ssh key, one set at a time; they and everything in them are gone afterwards."""
+    """So many hosts with the same ssh key; all of it is gone afterwards."""
     number = os.getpid()
     with ExitStack() as stack:
-        bridge = f"tt{number}"
+        bridge = f"tt{number}{next(SETS)}"
         _ip(f"link add {bridge} type bridge")
         stack.callback(_ip, f"link delete {bridge}")
         _ip(f"link set {bridge} up")
@@ -150,7 +152,8 @@ def _host(directory: Path, name: str, address: str, bridge: str) -> Iterator[Hos
     (keys / "sshd_config").write_text(SSHD_CONFIG)
     for file in ("id", "id.pub"):
         shutil.copy(directory / file, keys)
-    namespaces = "setpriv --pdeathsig=KILL unshare --net --pid --fork --mount --uts --kill-child"  # ends with us
+    # Ends with us
+    namespaces = "setpriv --pdeathsig=KILL unshare --net --pid --fork --mount --uts --kill-child"
     with (own / "log").open("w") as log:
         process = subprocess.Popen(
             [*namespaces.split(), "bash", "-euc", _boot(own, name, address, directory / "shared")],

@@ -9,7 +9,10 @@ from tests.cluster.hosts import SHARED, Host, fake_hosts, missing
 from tests.waiting import until
 
 MISSING = missing()
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+pytestmark = [
+    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
+    pytest.mark.xdist_group("dashboard_on_head"),
+]
 
 OPEN_PORT, TOKEN_PORT = 8501, 8502
 TOKEN = "the-token-of-this-test"
@@ -17,7 +20,8 @@ ASK = """
 import sys, urllib.error, urllib.request
 headers = dict(argument.split("=", 1) for argument in sys.argv[2:])
 try:
-    print("status:", urllib.request.urlopen(urllib.request.Request(sys.argv[1], headers=headers), timeout=20).status)
+    request = urllib.request.Request(sys.argv[1], headers=headers)
+    print("status:", urllib.request.urlopen(request, timeout=20).status)
 except urllib.error.HTTPError as error:
     print("status:", error.code)
 except urllib.error.URLError as error:
@@ -49,10 +53,13 @@ def sign_in(host: Host, *addresses: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
-    """A head with a dashboard for everybody on it and one that asks for a token, and another host."""
+    """A head with a dashboard for everybody and one that asks for a token, and another host."""
     with fake_hosts(tmp_path_factory.mktemp("hosts"), 2) as (head, other):
         for port, more in ((OPEN_PORT, ""), (TOKEN_PORT, "--token")):
-            show = f"TRANSFORM_TUNER_TOKEN={TOKEN} setsid python -m analysis.dashboard {SHARED} --port {port} {more}"
+            show = (
+                f"TRANSFORM_TUNER_TOKEN={TOKEN} setsid python -m analysis.dashboard {SHARED} "
+                f"--port {port} {more}"
+            )
             head.run(f"{show} > /tmp/{port} 2>&1 &")
         for port in (OPEN_PORT, TOKEN_PORT):
             up = f"http://127.0.0.1:{port}/"

@@ -1,20 +1,27 @@
-"""The project's own cluster of three hosts, brought up with the real `ray up`, searched on, and taken down."""
+"""The project's own cluster of three hosts: brought up by `ray up`, searched on, taken down."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
 import pytest
 
 from analysis.tables.files import read
-from tests.cluster.conftest import FILE, Cluster, succeeds
+from tests.cluster.conftest import FILE, GROUP, Cluster, succeeds
 from tests.cluster.hosts import SHARED, fake_hosts, missing
 from tests.waiting import until
 
 MISSING = missing()
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+pytestmark = [
+    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
+    pytest.mark.xdist_group(GROUP),
+]
 
-COUNT_NODES = "import ray; ray.init('auto', log_to_driver=False); print('nodes:', sum(n['Alive'] for n in ray.nodes()))"
+COUNT_NODES = (
+    "import ray; ray.init('auto', log_to_driver=False); "
+    "print('nodes:', sum(n['Alive'] for n in ray.nodes()))"
+)
 JOIN = "import sys, ray; ray.init(sys.argv[1]); print('joined')"
 ASK_JOBS_API = """
 import os, sys, urllib.error, urllib.request
@@ -39,33 +46,46 @@ def test_hosts_leave_nothing_behind(tmp_path: Path) -> None:
     assert not list(Path("/sys/class/net").glob(f"tt{os.getpid()}*"))
 
 
+@pytest.fixture(scope="module")
+def uninvited(cluster: Cluster) -> Iterator[Path]:
+    """What those print who try to join without the token, for 20 s; others test meanwhile."""
+    join = f"python -c {quote(JOIN)} {cluster.head.address}:6379"
+    without = f"RAY_AUTH_MODE=disabled {join}"
+    guessed = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=guessed {join}"
+    printed = cluster.person.directory / "uninvited"
+    trying = cluster.person.start(
+        f"({without} & {guessed} & wait; echo both have given up)", printed
+    )
+    yield printed
+    trying.kill()
+    trying.wait()
+
+
+@pytest.mark.usefixtures("uninvited")
 def test_all_hosts_join(cluster: Cluster) -> None:
     count = f'RAY_AUTH_MODE=token python -c "{COUNT_NODES}"'
     until(
-        lambda: "nodes: 3" in cluster.head.run(count)[1], "not all hosts have joined", timeout=120
+        lambda: "nodes: 3" in cluster.head.run(count)[1], "not all hosts have joined", timeout=240
     )
 
 
 def test_a_search_runs_on_the_workers(cluster: Cluster) -> None:
     search = (
-        "python -m tuner.run --address auto --model separable --data photos --samples 2 --max-epochs 2 --images 2000 "
-        f"--timing none --wandb disabled --name first --storage {SHARED}"
+        "python -m tuner.run --address auto --model separable --data photos --samples 2 "
+        "--max-epochs 2 --images 2000 --timing none --wandb disabled --name first "
+        f"--storage {SHARED}"
     )
-    succeeds(cluster.person, f"ray exec {FILE} 'cd transform-tuner && {search}'", timeout=180)
+    succeeds(cluster.person, f"ray exec {FILE} 'cd transform-tuner && {search}'", timeout=240)
     trials = read(cluster.shared / "tables", "trials", "first")
     assert len(trials) == 2
     assert trials["best_validation_loss"].notna().all()
 
 
-def test_nobody_joins_without_the_token_and_is_told_why(cluster: Cluster) -> None:
+def test_nobody_joins_without_the_token_and_is_told_why(cluster: Cluster, uninvited: Path) -> None:
+    until(lambda: "both have given up" in uninvited.read_text(), "Ray tries for longer than 20 s")
+    assert uninvited.read_text().count("AuthenticationError") >= 2
+    assert "joined" not in uninvited.read_text()
     join = f"python -c {quote(JOIN)} {cluster.head.address}:6379"
-    without, guessed = (
-        f"RAY_AUTH_MODE=disabled {join}",
-        f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=guessed {join}",
-    )
-    _, output = cluster.person.run(f"({without} & {guessed} & wait)")  # at once: Ray tries for 20 s
-    assert output.count("AuthenticationError") >= 2
-    assert "joined" not in output
     assert "joined" in succeeds(cluster.head, f"RAY_AUTH_MODE=token {join}")
 
 

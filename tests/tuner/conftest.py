@@ -38,7 +38,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 class Command:
     """`python -m tuner.run` with a storage of its own."""
 
-    def __init__(self, storage: Path) -> None:
+    def __init__(self, storage: Path | str) -> None:
         self.storage = storage
         self.started: list[subprocess.Popen[str]] = []
 
@@ -81,15 +81,15 @@ class Command:
         return status, output.getvalue()
 
     def table(self, table: str, run: str) -> pd.DataFrame:
-        return read(self.storage / "tables", table, run)
+        return read(Path(self.storage) / "tables", table, run)
 
     def wait_for_epochs(self, run: str, count: int) -> None:
         """Until the epochs table has so many rows; reads it all the while, as a dashboard would."""
         until(lambda: self._has("epochs", run) and len(self.table("epochs", run)) >= count)
 
     def _has(self, table: str, run: str) -> bool:
-        return (self.storage / "tables" / table / f"run={run}").exists() and any(
-            (self.storage / "tables" / table / f"run={run}").glob("[!.]*.parquet")
+        return (Path(self.storage) / "tables" / table / f"run={run}").exists() and any(
+            (Path(self.storage) / "tables" / table / f"run={run}").glob("[!.]*.parquet")
         )
 
 
@@ -163,7 +163,7 @@ def ray_head() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service() -> Iterator["Service"]:
     from tests.tuner.bucket_service import Service
 

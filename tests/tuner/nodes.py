@@ -14,14 +14,15 @@ from shlex import quote
 import psutil
 import pytest
 
-from tests.tuner.conftest import ROOT
+from tests.paths import ROOT
+from tuner.cluster.runtime_env import PACKAGES
 
 RAY = Path(sys.executable).with_name("ray")
 
 
 @contextmanager
 def own_token(**more: str) -> Iterator[str]:
-    """More variables for a cluster; the token is that of all clusters of this test process, which reads it once."""
+    """More variables for a cluster; its token is that of all clusters of this test process."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in more.items():
             patch.setenv(name, value)
@@ -115,3 +116,16 @@ def without(*directories: Path, empty: Path) -> tuple[str, ...]:
         f"mount --bind {quote(str(empty))} {quote(str(one))}" for one in directories
     )
     return ("unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+
+
+def hidden_from_nodes() -> set[Path]:
+    """Where Python finds the project: in this checkout, and at the other end of an installation."""
+    script = (
+        "import sys; from importlib.util import find_spec as find; "
+        "print(*[spec.origin for spec in map(find, sys.argv[1:]) if spec])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *PACKAGES], cwd="/", env={}, capture_output=True, text=True
+    )
+    installed = {Path(origin).parent for origin in done.stdout.split()}
+    return installed | {ROOT / name for name in (*PACKAGES, "tests")}

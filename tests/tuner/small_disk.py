@@ -1,4 +1,4 @@
-"""A small disk that nobody else sees: a tmpfs in a mount namespace of its own, gone with its last process."""
+"""A small disk that nobody else sees: a tmpfs in a mount namespace, gone with its last process."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuner.conftest import ROOT, Command
+from tests.tuner.conftest import OWN, ROOT, Command
 
 SIZE_MIB = 24
 HOLD = "mount -t tmpfs -o size={size}m tmpfs {at} && echo mounted && exec sleep infinity"
@@ -28,7 +28,7 @@ class SmallDisk(Command):
         command = [sys.executable, "-m", "tuner.run", "--storage", str(self.inside), *arguments]
         process = subprocess.Popen(
             [*self._enter, "env", f"--chdir={cwd}", *command],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{OWN}"}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.started.append(process)
@@ -48,7 +48,7 @@ class SmallDisk(Command):
                 return
 
     def protect(self) -> None:
-        """Make the storage read-only by a mount above it: a disk with open files can't be remounted."""
+        """Make the storage read-only by a mount above it: open files forbid remounting."""
         script = (
             f"mount --bind {self.inside} {self.inside} && mount -o remount,bind,ro {self.inside}"
         )

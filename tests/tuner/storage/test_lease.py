@@ -1,88 +1,63 @@
 """A run in a bucket has one search at a time, and its lease is never left behind for long."""
 
-import json
 import subprocess
-import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pyarrow.fs import FileType
 
 from analysis.console import Console
 from analysis.tables.bucket import TakenError
-from tests.tuner.bucket_service import Service, start
-from tests.tuner.test_bucket_storage import SMALL, table
+from tests.tuner.bucket_service import BUSY, Service
+from tests.tuner.storage.leases import is_there, lease_path, owner, take_over
 from tests.waiting import until
 from tuner.storage import lease
-from tuner.storage.lease import Lease
+from tuner.storage.lease import Lease, Owner
 from tuner.storage.run_storage import RunStorage
 
-LEASE_SEC = 2.0
-ELSEWHERE = """
-import os, sys, uuid
-from analysis.console import Console
-from tuner.storage import lease
-from tuner.storage.run_storage import RunStorage
-
-lease.RENEW_SEC, lease.SETTLE_SEC = 0.2, 0.1
-elsewhere = ("elsewhere", os.getpid(), sys.argv[2], uuid.uuid4().hex)
-lease.Owner.here = classmethod(lambda cls: cls(*elsewhere))
-with lease.Lease(RunStorage(sys.argv[1], "r"), Console()):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+PATIENCE_SEC = 600.0  # in which whoever lives has renewed a lease, however slow this machine is
 
 
 @pytest.fixture
 def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStorage:
-    """A run of its own, whose lease is short."""
+    """A run of its own, whose lease is renewed and watched often."""
     for name, sec in {
-        "LEASE_SEC": LEASE_SEC,
-        "RENEW_SEC": 0.2,
-        "WATCH_SEC": 0.1,
-        "SETTLE_SEC": 0.3,
+        "LEASE_SEC": PATIENCE_SEC,
+        "RENEW_SEC": 0.1,
+        "WATCH_SEC": 0.05,
+        "SETTLE_SEC": 0.2,
     }.items():
         monkeypatch.setattr(lease, name, sec)
     return RunStorage(f"s3://searches/{tmp_path.name}?{service.options}", "r")
 
 
+class Holder(Lease):
+    """The lease of a process elsewhere, which is renewed here until the process is killed."""
+
+    def __init__(self, run: RunStorage, machine: str) -> None:
+        super().__init__(run, Console())
+        self.process = subprocess.Popen(["sleep", "600"])
+        self._owner = Owner("elsewhere", self.process.pid, machine, uuid.uuid4().hex)
+
+    def kill(self) -> None:
+        """Leave the lease as it is."""
+        self._over.set()
+        self._thread.join()
+        self.process.kill()
+        self.process.wait()
+
+
 @contextmanager
-def held(run: RunStorage, machine: str = "another machine") -> Iterator[subprocess.Popen[str]]:
+def held(run: RunStorage, machine: str = "another machine") -> Iterator[Holder]:
     """By a process on a machine of that kind."""
-    command = [sys.executable, "-c", ELSEWHERE, run.storage, machine]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield holder
-        holder.kill()
-
-
-def lease_path(run: RunStorage) -> str:
-    return f"{run.experiment.root}/{lease.LEASE_FILE}"
-
-
-def is_there(run: RunStorage) -> bool:
-    (info,) = run.experiment.files.get_file_info([lease_path(run)])
-    return bool(info.type == FileType.File)
-
-
-def owner(run: RunStorage) -> dict[str, object]:
-    with run.experiment.files.open_input_stream(lease_path(run)) as file:
-        found: dict[str, object] = json.loads(file.read())
-    return found
-
-
-def take_over(run: RunStorage) -> None:
-    """As a machine does that has not heard of the owner for long."""
-    other = {"host": "elsewhere", "pid": 1, "machine": "another machine", "id": "0", "renewal": "0"}
-    with run.experiment.files.open_output_stream(lease_path(run)) as file:
-        file.write(json.dumps(other).encode())
+    holder = Holder(run, machine)
+    holder.__enter__()
+    yield holder
+    holder.kill()
 
 
 @pytest.mark.parametrize("machine", ["another machine", lease._machine()])
@@ -91,46 +66,43 @@ def test_a_run_that_lives_elsewhere_is_refused_with_the_host_that_has_it(
 ) -> None:
     with held(run, machine) as holder:
         told = (
-            f"the run r is being searched by another process, {holder.pid} on elsewhere: "
+            f"the run r is being searched by another process, {holder.process.pid} on elsewhere: "
             f"wait for it or stop it"
         )
         with pytest.raises(ValueError, match=told), Lease(run, Console()):
             pass
-        assert owner(run)["pid"] == holder.pid
+        assert owner(run)["pid"] == holder.process.pid
         with Lease(RunStorage(run.storage, "another"), Console()):
             pass
 
 
 def test_a_run_whose_search_was_killed_elsewhere_is_taken_when_its_lease_has_run_out(
-    run: RunStorage, capsys: pytest.CaptureFixture[str]
+    run: RunStorage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with held(run) as holder:
         holder.kill()
-        holder.wait()
+        monkeypatch.setattr(lease, "LEASE_SEC", 1.0)
         before = time.monotonic()
         with Lease(run, Console()):
-            assert time.monotonic() - before >= LEASE_SEC
+            assert time.monotonic() - before >= lease.LEASE_SEC
         assert (
             "elsewhere had the run r and has not given it back: waiting" in capsys.readouterr().out
         )
 
 
 def test_a_run_whose_search_was_killed_on_this_machine_is_taken_at_once(
-    run: RunStorage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_SEC", 600.0)
     with held(run, lease._machine()) as holder:
         holder.kill()
-        holder.wait()
         with Lease(run, Console()):
             assert is_there(run)
     assert capsys.readouterr().out == ""
 
 
 def test_a_lease_that_is_given_back_is_had_at_once(
-    run: RunStorage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_SEC", 600.0)
     with pytest.raises(ZeroDivisionError), Lease(run, Console()):
         assert 1 / is_there(run) / 0
     assert not is_there(run)
@@ -151,9 +123,6 @@ def test_of_several_that_come_at_once_one_has_the_run(
     run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SETTLE_SEC", 1.5)
-    monkeypatch.setattr(
-        lease, "LEASE_SEC", 600.0
-    )  # nobody is taken for dead, however slow this machine is
     together, taken, refused = threading.Barrier(4), [], []
 
     def come() -> None:
@@ -229,17 +198,20 @@ def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
         until(lambda: owner(run)["renewal"] != before, timeout=30)
 
 
-def test_a_bucket_that_is_away_for_longer_than_a_lease_leaves_it_with_its_owner(
-    service: Service, run: RunStorage
+def test_a_bucket_that_answers_nothing_when_a_lease_is_to_be_renewed_leaves_it_with_its_owner(
+    service: Service, run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lease, "LEASE_SEC", 0.0)
     with Lease(run, Console()) as mine:
         before = owner(run)
-        service.stop()
-        time.sleep(LEASE_SEC)
-        with pytest.raises(OSError, match=r"."):
-            mine.confirm()
-        service.start()
-        until(lambda: owner(run)["renewal"] != before["renewal"], timeout=60)
+        service.trouble = BUSY
+        try:
+            until(lambda: lease_path(run) in {path[1:] for _, path in service.turned_away})
+            with pytest.raises(OSError, match=r"."):
+                mine.confirm()
+        finally:
+            service.trouble = ""
+        until(lambda: owner(run)["renewal"] != before["renewal"])
         assert owner(run)["id"] == before["id"]
         mine.confirm()
     assert not is_there(run)
@@ -251,38 +223,4 @@ def test_a_lease_that_was_taken_over_is_not_given_back_for_the_other(
     monkeypatch.setattr(lease, "RENEW_SEC", 600.0)
     with pytest.raises(TakenError, match="process 1 on elsewhere now"), Lease(run, Console()):
         take_over(run)
-    assert owner(run)["host"] == "elsewhere"
-
-
-def test_a_search_elsewhere_is_refused_while_one_runs_and_its_end_frees_the_run(
-    service: Service, tmp_path: Path
-) -> None:
-    run = RunStorage(f"s3://searches/two?{service.options}", "run")
-    driver = start(run.storage, tmp_path / "one", "--name", "run", *SMALL)
-    until(lambda: len(table(run.storage, "epochs")) >= 1)
-    second = start(run.storage, tmp_path / "other", "--resume", "run")
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 2, output
-    assert f"error: the run run is being searched by another process, {driver.pid} on " in output
-    driver.terminate()
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130, output
-    assert not is_there(run)
-
-
-def test_a_search_ends_and_sends_nothing_more_when_another_machine_has_taken_its_run(
-    service: Service, tmp_path: Path
-) -> None:
-    run = RunStorage(f"s3://searches/lost?{service.options}", "run")
-    driver = start(run.storage, tmp_path / "one", "--name", "run", *SMALL)
-    until(lambda: len(table(run.storage, "epochs")) >= 3)
-    take_over(run)
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 1, output
-    assert output.splitlines()[-1].startswith(
-        "error: the run run is searched by process 1 on elsewhere now, which "
-    )
-    assert f"type python -m tuner.run --resume run --storage '{run.storage}'" in output
-    assert "Traceback" not in output
-    assert table(run.storage, "runs").status.tolist() == ["running"]
     assert owner(run)["host"] == "elsewhere"
