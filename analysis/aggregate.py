@@ -26,8 +26,7 @@ from analysis.tables.csv_files import write_csv_files
 from analysis.tables.files import table_path
 from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
 from trainables.atomic_write import atomic_write
-from trainables.command_line import command, complain, prog
-from trainables.errors import UsageError
+from trainables.errors import UsageError, command, complain, prog
 
 THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import alternate, ratio, report
+from trainables.data.examples import random_examples
 from trainables.networks.cnn import CNN
-from trainables.training import random_inputs
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import bfloat16_unit
 
@@ -66,9 +66,7 @@ def main(rounds: str = str(ROUNDS)) -> None:
     unit = bfloat16_unit(CPU)
     print(f"in {f'bfloat16 on {unit}' if unit else 'float32, since this CPU has no bfloat16 unit'}")
     config = TrainingConfig(model="cnn", learning_rate=1e-3, max_epochs=1, seed=0, batch_size=BATCH)
-    training = Training(
-        config, random_inputs.examples(IMAGES), random_inputs.examples(1), device=CPU
-    )
+    training = Training(config, random_examples(IMAGES), random_examples(1), device=CPU)
     slice_alone = convolutions(torch.bfloat16 if unit else torch.float32)
 
     def alone() -> None:

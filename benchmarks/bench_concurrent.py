@@ -12,7 +12,7 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from benchmarks.common import alternate, ratio, report
-from trainables.training import random_inputs
+from trainables.data.examples import random_examples
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, EPOCHS, TRIALS, ROUNDS = 20_000, 3, 2, 7
@@ -23,8 +23,8 @@ def trial() -> Training:
     config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
     return Training(
         config,
-        random_inputs.examples(IMAGES),
-        random_inputs.examples(1),
+        random_examples(IMAGES),
+        random_examples(1),
         device=torch.device("cpu"),
     )
 

@@ -9,7 +9,8 @@ import sys
 import torch
 
 from benchmarks.common import alternate, report
-from trainables.training import random_inputs
+from trainables.data.examples import random_examples
+from trainables.losses.vgg16_weights import random_vgg16
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 3
@@ -25,15 +26,15 @@ def main(rounds: str = str(ROUNDS)) -> None:
         print("GPU epochs: not measured: no GPU here")
         return
     examples, one = (
-        random_inputs.examples(IMAGES).to(torch.device("cuda")),
-        random_inputs.examples(1),
+        random_examples(IMAGES).to(torch.device("cuda")),
+        random_examples(1),
     )
     seconds, ratios = {}, {}
     for label, (model, loss, goal_sec) in EPOCHS.items():
         config = TrainingConfig(
             model=model, learning_rate=1e-4, max_epochs=1, seed=0, batch_size=BATCH, loss=loss
         )
-        vgg = random_inputs.vgg16() if loss == "perceptual" else None
+        vgg = random_vgg16() if loss == "perceptual" else None
         training = Training(config, examples, one, device=torch.device("cuda"), vgg=vgg)
         print(f"{label} in {training.precision.name} …", flush=True)
         training.train_epoch(1)  # kernels are chosen, graphs recorded

@@ -18,10 +18,9 @@ from torch.nn.functional import interpolate, mse_loss
 from torchvision.models import vgg16
 
 from benchmarks.common import alternate, ratio, report
-from trainables.losses.loss_settings import Perceptual
+from trainables.losses.loss_settings import NORMALISATIONS, Perceptual
 from trainables.losses.perceptual import PerceptualLoss
-from trainables.losses.vgg16 import NORMALISATIONS, Vgg16
-from trainables.training import random_inputs
+from trainables.losses.vgg16_weights import Vgg16, random_vgg16
 from trainables.training.precision import bfloat16_unit, choose
 
 BATCH, ROUNDS = 16, 5
@@ -41,7 +40,7 @@ def pictures() -> tuple[Tensor, Tensor]:
 def weights() -> dict[str, Tensor]:
     """Make weights, the same for both sides."""
     torch.manual_seed(0)
-    return random_inputs.vgg16().tensors
+    return random_vgg16().tensors
 
 
 def plain() -> Step:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from trainables.linear import factors
-from trainables.networks.end_to_end import EndToEnd
+from trainables.networks.base import EndToEnd
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import TARGET_SHAPE, reference, without_flips
 

@@ -13,7 +13,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from trainables.atomic_write import atomic_write
-from trainables.command_line import FAILED, command, complain, prog
-from trainables.errors import UsageError, first_line, known_runs
-from trainables.networks.end_to_end import EndToEnd
+from trainables.errors import FAILED, UsageError, command, complain, first_line, known_runs, prog
+from trainables.networks.base import EndToEnd
 from trainables.networks.registry import find
-from trainables.networks.remote_weights import BEST, BUCKET, fetch_best
 from trainables.networks.weights import load_network
 from trainables.pipelines.study import IMAGE_SHAPE
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+BUCKET = "s3://"
+BEST = "best.safetensors"
 WEIGHTS = ".safetensors"
 TOLERANCE = 1e-4  # of outputs in [0, 1]: three orders above what reordered float32 sums differ by
 CHECKED_COUNTS = (1, 2, 61)
@@ -195,6 +195,51 @@ def _weights(run: str, storage: str, fetched: Path) -> Path:
         known = known_runs(folders, "give a file")
         raise UsageError(f"{storage} has no finished run {run!r}: {known}")
     return path
+
+
+def fetch_best(storage: str, run: str, directory: Path) -> Path:
+    """Bring a run's best weights into `directory`; returns the file.
+
+    Args:
+        storage: The bucket's address, as `--storage` has it.
+        run: The name of the run.
+        directory: Where to write.
+
+    Raises:
+        UsageError: The bucket or the run is not there.
+    """
+    from pyarrow import ArrowException  # here: what lies on this machine does not need it
+    from pyarrow.fs import FileSystem, FileType
+
+    if "@" in storage:  # not printed again: screens and logs are read by others
+        raise UsageError(
+            "--storage: a bucket's keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "not its address"
+        )
+    try:
+        files, root = FileSystem.from_uri(storage)
+        weights = f"{root}/networks/run={run}/{BEST}"
+        (info,) = files.get_file_info([weights])
+        if info.type == FileType.File:
+            with files.open_input_stream(weights, compression=None) as file:
+                (directory / BEST).write_bytes(file.read())
+            return directory / BEST
+        known = known_runs(_folders(files, f"{root}/networks"), "give a file")
+    except (ArrowException, OSError, ValueError) as error:
+        raise UsageError(
+            f"--storage {storage} can't be read ({first_line(error)}): "
+            f"check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+        ) from error
+    raise UsageError(f"{BUCKET}{root} has no finished run {run!r}: {known}")
+
+
+def _folders(files: Any, networks: str) -> list[PurePath]:
+    """List the folders of the runs of which there are best weights."""
+    from pyarrow.fs import FileSelector
+
+    found = files.get_file_info(FileSelector(networks, recursive=True, allow_not_found=True))
+    paths = (PurePosixPath(info.path) for info in found)
+    return [path.parent for path in paths if path.name == BEST]
 
 
 def _out(options: argparse.Namespace, weights: Path) -> Path:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainables.pipelines.study import IMAGE_SHAPE
-from trainables.pipelines.targets import Pipeline, make_targets
+from trainables.pipelines.study import IMAGE_SHAPE, Pipeline, make_targets
 
 
 class Factors(NamedTuple):

@@ -11,23 +11,25 @@ costs. Exit status: 0, 2 for a mistake on the command line, 130 after Ctrl-C.
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.command_line import command, prog
-from trainables.data.examples import VALIDATION_PER_TRAIN
-from trainables.errors import UsageError
+from trainables.data.examples import VALIDATION_PER_TRAIN, random_examples
+from trainables.errors import UsageError, command, prog
 from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
+from trainables.losses.vgg16_weights import random_vgg16
 from trainables.networks.registry import find
 from trainables.settings_fields import flag
-from trainables.training import random_inputs
-from trainables.training.epoch_timer import time_epochs
 from trainables.training.loop import Training, TrainingConfig
-from trainables.training.matrix_rate import matrix_gflops
-from trainables.training.precision import PRECISIONS, Precision
+from trainables.training.matrix_rate import finish, matrix_gflops
+from trainables.training.precision import PRECISIONS
 
 EPOCH_SEC = 1.5
 """Length of an epoch at the full matrix rate, where --images leaves the choice."""
@@ -38,6 +40,8 @@ PARTED, ALONE = "epoch, part by part", "epoch, left alone"
 GPU_NOTE = (
     "Each part was waited for; left alone nothing is, and CUDA graphs are used where they can be."
 )
+PARTS = ("reading and converting", "forward", "loss", "backward", "optimiser", "validation")
+REST = "the rest"
 COUNTED = 2  # images; batch normalisation does not take one alone
 
 
@@ -46,8 +50,8 @@ class Profile:
     """Where the time of an epoch, training and validation, goes.
 
     Attributes:
-        part_sec: Seconds of the parts of the timed epoch with the median duration: `PARTS` and
-            `REST` of `epoch_timer`, which add up to that epoch.
+        part_sec: Seconds of the parts of the timed epoch with the median duration: PARTS and
+            REST, which add up to that epoch.
         epoch_sec: Median of the epochs left alone.
         images: How many are trained on.
         flops: 2 per multiplication and addition of matrix products and convolutions, forward and
@@ -81,15 +85,15 @@ def measure(
         epochs: How many are timed whole, and as many part by part.
         device: Where to train.
     """
-    vgg = random_inputs.vgg16() if config.loss == "perceptual" else None
-    few = random_inputs.examples(COUNTED)
+    vgg = random_vgg16() if config.loss == "perceptual" else None
+    few = random_examples(COUNTED)
     counted = Training(config, few, few, device=device, vgg=vgg)
     train_flops, validation_flops = flops_per_image(counted)
-    precision = _of_most_products(counted)
+    precision = (counted.perceptual or counted).precision  # of most products
     print(f"measuring the matrix rate in {precision.name} ({precision.reason}) …", flush=True)
     rate = matrix_gflops(device, precision.name)
-    train = random_inputs.examples(images or fitting_images(train_flops / rate / 1e9, device))
-    validation = random_inputs.examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)))
+    train = random_examples(images or fitting_images(train_flops / rate / 1e9, device))
+    validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)))
     print(
         f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ",
         end="",
@@ -105,6 +109,67 @@ def measure(
         # Again, since the machine may have been busy before
         matrix_gflops=max(rate, matrix_gflops(device, precision.name)),
     )
+
+
+@contextmanager
+def timed_parts(training: Training) -> Iterator[dict[str, float]]:
+    """Time the parts of the epochs that a training goes through in the block.
+
+    Yields the seconds of each of PARTS. Methods are replaced on the training's own objects and put
+    back at the end. On a GPU each part is waited for, and no CUDA graph is used, since nothing
+    within one can be timed.
+    """
+    part_sec = dict.fromkeys(PARTS, 0.0)
+    is_inside = False
+
+    def timed(part: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal is_inside
+            if is_inside:  # validation reads and goes forward too
+                return method(*arguments)
+            is_inside = True
+            finish(training.device)
+            start = time.perf_counter()
+            result = method(*arguments)
+            finish(training.device)
+            part_sec[part] += time.perf_counter() - start
+            is_inside = False
+            return result
+
+        return call
+
+    of_gradients = [(training.gradients, name) for name in ("read", "forward", "loss", "backward")]
+    methods = [*of_gradients, (training.optimizer, "step"), (training, "_validate")]
+    with ExitStack() as replaced:
+        for part, (owner, name) in zip(PARTS, methods, strict=True):
+            method = timed(part, getattr(owner, name))
+            replaced.enter_context(patch.object(owner, name, method))
+        replaced.enter_context(patch.object(training, "graph", None))
+        yield part_sec
+
+
+def time_epochs(training: Training, count: int) -> tuple[list[float], list[dict[str, float]]]:
+    """Time `count` pairs of epochs after one to warm up; each is training and validation.
+
+    Returns the seconds of each pair's first epoch, which is left alone, and of the parts of its
+    second: PARTS and REST, which add up to that epoch. Best weights are not kept.
+    """
+    _epoch_sec(training, 1)
+    alone, parted = [], []
+    for number in range(2, 2 * count + 2, 2):
+        alone.append(_epoch_sec(training, number))
+        with timed_parts(training) as part_sec:
+            epoch_sec = _epoch_sec(training, number + 1)
+        parted.append(part_sec | {REST: epoch_sec - sum(part_sec.values())})
+    return alone, parted
+
+
+def _epoch_sec(training: Training, number: int) -> float:
+    # Training and validation each end with reading a number from the device, which waits for it
+    start = time.perf_counter()
+    training.train_epoch(number)
+    training._validate()
+    return time.perf_counter() - start
 
 
 def flops_per_image(training: Training) -> tuple[int, int]:
@@ -126,10 +191,6 @@ def fitting_images(image_sec: float, device: torch.device) -> int:
     """
     most, count = MOST[device.type], int(EPOCH_SEC / image_sec)
     return most if count >= most else max(FEWEST, 1 << count.bit_length() >> 1)
-
-
-def _of_most_products(training: Training) -> Precision:
-    return training.perceptual.precision if training.perceptual else training.precision
 
 
 def lines(profile: Profile, device: torch.device) -> list[str]:

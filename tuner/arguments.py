@@ -8,8 +8,7 @@ from typing import Any
 
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import rows_of
-from trainables.command_line import prog
-from trainables.errors import UsageError, known_runs
+from trainables.errors import UsageError, known_runs, prog
 from trainables.settings_fields import add_flags, flag, given
 from tuner.settings import SETTINGS, SearchConfig
 

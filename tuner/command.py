@@ -9,8 +9,7 @@ import os
 import sys
 from importlib import import_module
 
-from trainables.command_line import command
-from trainables.errors import UsageError
+from trainables.errors import UsageError, command
 
 COMMANDS = {
     "run": ("tuner.run", "search a network's hyperparameters, evaluate the best"),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from trainables.errors import UsageError, last_line
-from trainables.losses.vgg16 import Vgg16
+from trainables.losses.vgg16_weights import Vgg16
 from trainables.training.loop import TrainingConfig
 from trainables.training.step_memory import StepMemory, measure
 from tuner.cluster.nodes import Node, WorkerResources

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.tables.files import Row
 from trainables.data import sources
 from trainables.errors import UsageError
-from trainables.losses import vgg16
-from trainables.losses.vgg16 import Vgg16
+from trainables.losses import loss_settings
+from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.registry import find
 from tuner.cluster.growth import Growth
 from tuner.cluster.nodes import Node, WorkerResources, on_each
@@ -76,7 +76,7 @@ def check_early(config: SearchConfig) -> None:
         )
     sources.check(config.data)
     if "perceptual" in config.losses:
-        vgg16.check(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
+        loss_settings.check_weights(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
 
 
 def _has_wandb_key() -> bool:

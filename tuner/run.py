@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from analysis.commands import command_text
 from analysis.console import Console
 from analysis.tables.bucket import TakenError, sending
-from trainables.command_line import FAILED, INTERRUPTED, command, complain
+from trainables.errors import FAILED, INTERRUPTED, command, complain
 from tuner import interrupts
 from tuner.arguments import from_command_line
 from tuner.cluster import connect, quiet, reachable

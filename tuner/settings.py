@@ -9,8 +9,7 @@ from typing import Any, Self
 from analysis.tables.bucket import check_address
 from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
-from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
-from trainables.losses.vgg16 import NORMALISATIONS, PUBLISHED
+from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
@@ -119,12 +118,18 @@ class SearchConfig:
         group=LOSS,
     )
     perceptual_weights: tuple[float, ...] | None = setting(
-        None, "what each of these layers weighs", default_text="1 each", metavar="W", group=LOSS
+        None,
+        "what each of these layers weighs",
+        default_text="1 each",
+        least=0,
+        metavar="W",
+        group=LOSS,
     )
     mse_weight: float | None = setting(
         None,
         "what the mean squared error weighs beside these layers",
         default_text="1",
+        least=0,
         metavar="W",
         group=LOSS,
     )

@@ -21,8 +21,7 @@ from urllib.parse import quote
 from analysis.commands import DEFAULT_STORAGE, extra_packages
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import FAILED, command, complain, prog
-from trainables.errors import UsageError
+from trainables.errors import FAILED, UsageError, command, complain, prog
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")

@@ -20,8 +20,7 @@ from analysis.console import Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
-from trainables.command_line import FAILED, command, complain, prog
-from trainables.errors import UsageError, known_runs
+from trainables.errors import FAILED, UsageError, command, complain, known_runs, prog
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 

@@ -18,7 +18,7 @@ from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
 from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
-from trainables.command_line import FAILED, command, complain, prog
+from trainables.errors import FAILED, command, complain, prog
 from trainables.settings_fields import add_flags, given
 
 INTERRUPTED = (

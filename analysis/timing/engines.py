@@ -18,13 +18,12 @@ from analysis.timing.subjects import Subject
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
 from trainables.linear import dense_matrix, factors
-from trainables.networks.end_to_end import EndToEnd, as_input
+from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build as build_network
 from trainables.networks.registry import find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
-from trainables.pipelines.study import TARGET_SHAPE, reference
-from trainables.pixels import as_float
+from trainables.pipelines.study import TARGET_SHAPE, as_float, reference
 from trainables.training.precision import Precision
 
 

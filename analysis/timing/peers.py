@@ -12,8 +12,7 @@ from torch import Tensor
 
 from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
-from trainables.pipelines.study import TARGET_SHAPE
-from trainables.pixels import as_float
+from trainables.pipelines.study import TARGET_SHAPE, as_float
 
 SIZE = (TARGET_SHAPE[2], TARGET_SHAPE[1])  # width first, as both libraries want it
 

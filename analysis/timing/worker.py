@@ -21,8 +21,8 @@ from analysis.timing.protocol import WarmUp, images_per_pass, warm_up
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line
+from trainables.memory import PeakMemory
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.peak_memory import PeakMemory
 from trainables.pipelines.study import TARGET_SHAPE
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 

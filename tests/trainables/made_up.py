@@ -4,9 +4,9 @@ import torch
 
 from trainables.data import photos
 from trainables.data.examples import Examples
-from trainables.losses.vgg16 import CONVOLUTIONS, NORMALISATIONS, Vgg16
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
+from trainables.losses.loss_settings import CONVOLUTIONS, NORMALISATIONS
+from trainables.losses.vgg16_weights import Vgg16
+from trainables.pipelines.study import make_targets, reference
 
 
 def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:

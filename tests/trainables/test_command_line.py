@@ -2,8 +2,7 @@
 
 import pytest
 
-from trainables.command_line import BUG, command, complain
-from trainables.errors import UsageError
+from trainables.errors import BUG, UsageError, command, complain
 
 
 def test_what_a_command_returns_is_its_exit_status() -> None:

@@ -16,7 +16,7 @@ from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import NETWORKS, build
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 
 HERE = "tests.trainables.test_export"
 BUDGET = Budget(samples=1, max_epochs=1)

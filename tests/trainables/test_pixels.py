@@ -1,7 +1,7 @@
 import torch
 from torchvision.transforms import v2
 
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 
 
 def test_every_byte_becomes_the_float_that_torchvision_makes_of_it() -> None:

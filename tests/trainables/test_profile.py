@@ -6,11 +6,20 @@ import pytest
 import torch
 
 from trainables import profile
-from trainables.losses.loss_settings import Perceptual
-from trainables.losses.vgg16 import CONVOLUTIONS, POOLED
-from trainables.profile import Profile, fitting_images, flops_per_image, lines, main, measure
-from trainables.training import matrix_rate, random_inputs
-from trainables.training.epoch_timer import PARTS, REST
+from trainables.data.examples import random_examples
+from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Perceptual
+from trainables.losses.vgg16_weights import random_vgg16
+from trainables.profile import (
+    PARTS,
+    REST,
+    Profile,
+    fitting_images,
+    flops_per_image,
+    lines,
+    main,
+    measure,
+)
+from trainables.training import matrix_rate
 from trainables.training.loop import Training, TrainingConfig
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -36,8 +45,8 @@ def config(model: str, **settings) -> TrainingConfig:
 
 
 def counted(settings: TrainingConfig) -> tuple[int, int]:
-    few = random_inputs.examples(2)
-    vgg = random_inputs.vgg16() if settings.loss == "perceptual" else None
+    few = random_examples(2)
+    vgg = random_vgg16() if settings.loss == "perceptual" else None
     return flops_per_image(Training(settings, few, few, device=CPU, vgg=vgg))
 
 
@@ -52,10 +61,10 @@ def test_the_flops_of_the_cnn_are_three_times_forward_but_for_the_images_gradien
 def test_the_flops_of_the_perceptual_loss_are_vgg16s_for_outputs_targets_and_the_gradient() -> None:
     side, forward = 32, 0
     for layer, (into, out) in CONVOLUTIONS.items():
-        side //= 2 if layer in POOLED else 1
         forward += (
             2 * 9 * (into if layer else 2) * out * side**2
         )  # it sees a grey channel and one of ones
+        side //= 2 if layer in POOLED else 1
     training, validation = counted(config("fc", loss="perceptual", perceptual=Perceptual(size=32)))
     assert training == 2 * (2 * FIRST + 3 * SECOND) + 3 * forward
     assert validation == 2 * (FIRST + SECOND) + 2 * forward

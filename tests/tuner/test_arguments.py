@@ -242,7 +242,8 @@ def test_values_of_the_loss_arrive_with_their_types() -> None:
         ("--loss perceptual --perceptual-size 31", "--perceptual-size ≥ 32 must hold, but got 31"),
         (
             "--loss perceptual --perceptual-layers 3",
-            "--perceptual-layers must be convolutions of VGG16, but got 3",
+            "--perceptual-layers must be convolutions of VGG16, at least one, ascending, "
+            "each named once: choose from 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28, but got 3",
         ),
         (
             "--loss perceptual --perceptual-weights 1 2",
@@ -250,7 +251,11 @@ def test_values_of_the_loss_arrive_with_their_types() -> None:
         ),
         (
             "--loss perceptual --mse-weight -1",
-            "--mse-weight ≥ 0 and finite must hold, but got -1.0",
+            "--mse-weight ≥ 0 must hold, but got -1.0",
+        ),
+        (
+            "--loss perceptual --perceptual-weights 1 1 1 1 nan",
+            "--perceptual-weights ≥ 0 must hold, but got nan",
         ),
         (
             "--loss perceptual --vgg-normalisation z",

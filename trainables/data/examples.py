@@ -81,3 +81,11 @@ class Splits:
         held_out = max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN))
         validation = self.validation.first(min(len(self.validation), held_out))
         return replace(self, train=self.train.first(train_images), validation=validation)
+
+
+def random_examples(count: int) -> Examples:
+    """Make random images with unrelated targets, where only the time that they take counts."""
+    return Examples(
+        torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8),
+        torch.rand(count, *TARGET_SHAPE),
+    )

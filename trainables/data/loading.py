@@ -8,8 +8,7 @@ from torch import Tensor
 from trainables.data import cifar10, folders, photos, sources
 from trainables.data.examples import Examples, Splits
 from trainables.errors import UsageError, first_line
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
+from trainables.pipelines.study import make_targets, reference
 
 VALIDATION_FRACTION = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search

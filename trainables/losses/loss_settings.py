@@ -1,12 +1,66 @@
-"""What a training may minimise: mean squared error, or that with a perceptual part. No PyTorch."""
+"""What a training may minimise: mean squared error, or that with VGG16's activations beside it.
 
-import math
+Without PyTorch, so that a command line can be checked before its 2 s have passed. `vgg16_weights`
+loads what this file names.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from trainables.losses.vgg16 import CONVOLUTIONS
+from trainables.errors import UsageError
 
 LOSSES = ("mse", "perceptual")
 SMALLEST = 32  # pixels of a side: four poolings leave 2 × 2
+CONVOLUTIONS = {
+    0: (3, 64),
+    2: (64, 64),
+    5: (64, 128),
+    7: (128, 128),
+    10: (128, 256),
+    12: (256, 256),
+    14: (256, 256),
+    17: (256, 512),
+    19: (512, 512),
+    21: (512, 512),
+    24: (512, 512),
+    26: (512, 512),
+    28: (512, 512),
+}
+"""Input and output channels of each 3 × 3 convolution, by index in torchvision's `features`."""
+POOLED = (2, 7, 14, 21)
+"""Convolutions that a 2 × 2 maximum pooling follows, before the next."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is subtracted from red, green and blue in [0, 1], and what that is divided by."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+NORMALISATIONS = {
+    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "features": Normalisation((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
+}
+MODELS = "https://download.pytorch.org/models"
+URLS = {
+    "IMAGENET1K_V1": f"{MODELS}/vgg16-397923af.pth",
+    "IMAGENET1K_FEATURES": f"{MODELS}/vgg16_features-amdegroot-88682ab5.pth",
+}
+"""Files that torchvision publishes; each name ends with the first digits of the file's SHA-256."""
+PUBLISHED = tuple(URLS)
+PUBLISHED_NORMALISATIONS = {"IMAGENET1K_V1": "imagenet", "IMAGENET1K_FEATURES": "features"}
+
+
+def check_weights(source: str) -> None:
+    """Raise UsageError where `source` is neither one of PUBLISHED nor a file."""
+    if source not in PUBLISHED and not Path(source).is_file():
+        raise UsageError(
+            f"--vgg-weights {source}: there is no such file; give a safetensors file, "
+            f"a state dict as torchvision publishes it, or one of {', '.join(PUBLISHED)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,41 +81,22 @@ class Perceptual:
     size: int = 224
 
     def __post_init__(self) -> None:
-        self._check_layers()
-        self._check_weights()
-        if self.size < SMALLEST:
-            raise ValueError(f"size ≥ {SMALLEST} must hold, but got {self.size}")
-
-    def _check_layers(self) -> None:
-        known = ", ".join(map(str, CONVOLUTIONS))
-        if not self.layers:
+        ascending = tuple(layer for layer in CONVOLUTIONS if layer in self.layers)
+        if self.layers != ascending or not self.layers:
             raise ValueError(
-                f"layers must name at least one convolution of VGG16, but got none: "
-                f"choose from {known}"
+                f"layers must be convolutions of VGG16, at least one, ascending, each named once: "
+                f"choose from {_listed(CONVOLUTIONS)}, but got {_listed(self.layers) or 'none'}"
             )
-        for layer in self.layers:
-            if layer not in CONVOLUTIONS:
-                raise ValueError(
-                    f"layers must be convolutions of VGG16, but got {layer}: choose from {known}"
-                )
-        if list(self.layers) != sorted(set(self.layers)):
-            given = ", ".join(map(str, self.layers))
-            raise ValueError(f"layers must ascend, each named once, but got {given}")
-
-    def _check_weights(self) -> None:
         if len(self.layer_weights) != len(self.layers):
             raise ValueError(
                 f"layer_weights must be as many as layers, {len(self.layers)}, "
                 f"but got {len(self.layer_weights)}"
             )
-        for name, weights in (
-            ("layer_weights", self.layer_weights),
-            ("mse_weight", (self.mse_weight,)),
-        ):
-            for weight in weights:
-                if not (weight >= 0 and math.isfinite(weight)):
-                    raise ValueError(f"{name} ≥ 0 and finite must hold, but got {weight}")
         if not any((*self.layer_weights, self.mse_weight)):
             raise ValueError(
                 "layer_weights or mse_weight must hold a number above 0, but got only zeros"
             )
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return ", ".join(map(str, layers))

@@ -5,7 +5,6 @@ batch.
 """
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
 
-from trainables.losses.loss_settings import Perceptual
-from trainables.losses.vgg16 import CONVOLUTIONS, POOLED, Normalisation, Vgg16
-from trainables.training.out_of_memory import is_short_of_memory
+from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
+from trainables.losses.vgg16_weights import Vgg16
+from trainables.memory import is_short_of_memory
 from trainables.training.precision import Precision
 
 PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
@@ -208,29 +207,30 @@ def _convolutions(
 ) -> list[_Convolution]:
     """Make the layers up to the last that has a weight."""
     dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
-    tensors = dict(vgg.tensors)
     layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
-    missing = [layer for layer in layers if f"features.{layer}.weight" not in tensors]
+    missing = [layer for layer in layers if f"features.{layer}.weight" not in vgg.tensors]
     if missing:
         raise ValueError(
             f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded "
             f"without layer {missing[0]}: load them with through={layers[-1]}"
         )
-    if layers:
-        tensors["features.0.weight"] = _for_grey(tensors["features.0.weight"], vgg.normalisation)
-
-    def convolution(layer: int, after: int | None) -> _Convolution:
-        kernel = tensors[f"features.{layer}.weight"].to(device, memory_format=torch.channels_last)
-        return _Convolution(
-            # The first layer, 0.6 % of the work, in float32: it looks for small differences
-            kernel=kernel.to(dtype) if layer else kernel,
-            target_kernel=kernel,
-            bias=tensors[f"features.{layer}.bias"].to(device),
-            pooled=after in POOLED,
-            weight=weights.get(layer, 0.0),
+    found = []
+    for layer in layers:
+        kernel = vgg.tensors[f"features.{layer}.weight"]
+        if layer == 0:
+            kernel = _for_grey(kernel, vgg.normalisation)
+        kernel = kernel.to(device, memory_format=torch.channels_last)
+        found.append(
+            _Convolution(
+                # The first layer, 0.6 % of the work, in float32: it looks for small differences
+                kernel=kernel.to(dtype) if layer else kernel,
+                target_kernel=kernel,
+                bias=vgg.tensors[f"features.{layer}.bias"].to(device),
+                pooled=layer in POOLED and layer != layers[-1],
+                weight=weights.get(layer, 0.0),
+            )
         )
-
-    return [convolution(*pair) for pair in zip_longest(layers, layers[1:])]
+    return found
 
 
 def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:

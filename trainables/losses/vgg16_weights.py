@@ -1,18 +1,62 @@
-"""`load`: VGG16's convolutions from torchvision's published weights, or from a file."""
+"""`load`: VGG16's convolutions from torchvision's published weights, or from a file.
 
+The classifier's 500 MB stay on the disk.
+"""
+
+import io
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trainables.data.cache import connect_timeout, new_directory
+from trainables.data.cache_dir import cache_directory
 from trainables.errors import UsageError, first_line
-from trainables.losses.vgg16 import (
+from trainables.losses.loss_settings import (
     CONVOLUTIONS,
     NORMALISATIONS,
     PUBLISHED,
     PUBLISHED_NORMALISATIONS,
     URLS,
-    Vgg16,
-    check,
+    Normalisation,
+    check_weights,
 )
-from trainables.losses.vgg16_files import fetched, read
+
+NORMALISATION_KEY = "normalisation"
+ZIP = b"PK\x03\x04"
+LARGEST_BYTES = 512 * 512 * 9 * 8
+"""Of a convolution in float64; the classifier's first matrix has 411 MB."""
+UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+    ValueError,
+    KeyError,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Vgg16:
+    """The convolutions' weights as plain tensors, and how their input is normalised.
+
+    Attributes:
+        tensors: float32: features.N.weight (out, in, 3, 3) and features.N.bias (out,) of
+            convolution N.
+        name: A published name, or the file that the weights come from.
+    """
+
+    tensors: dict[str, Tensor]
+    normalisation: Normalisation
+    name: str
 
 
 def load(source: str, *, normalisation: str | None = None, through: int = 28) -> Vgg16:
@@ -27,16 +71,7 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
     Raises:
         UsageError: The name is unknown, the file does not fit, or the weights can't be had.
     """
-    if through not in CONVOLUTIONS:
-        raise ValueError(
-            f"through must be one of {', '.join(map(str, CONVOLUTIONS))}, but got {through}"
-        )
-    if normalisation is not None and normalisation not in NORMALISATIONS:
-        raise UsageError(
-            f"--vgg-normalisation {normalisation}: there is no such normalisation; "
-            f"give {' or '.join(NORMALISATIONS)}"
-        )
-    check(source)
+    check_weights(source)
     path, cure = Path(source), "give a safetensors file or a state dict of torchvision's vgg16"
     if source in PUBLISHED:
         normalisation = _agreed(source, PUBLISHED_NORMALISATIONS[source], normalisation)
@@ -47,18 +82,6 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
     except ValueError as error:
         raise UsageError(f"--vgg-weights {source}: {error}; {cure}") from error
     return Vgg16(tensors, NORMALISATIONS[_agreed(source, named, normalisation)], source)
-
-
-def _published(name: str, normalisation: str) -> Path:
-    """Return the file with published weights. Raises UsageError where they can't be had."""
-    try:
-        return fetched(name, URLS[name], normalisation=normalisation)
-    except OSError as error:
-        raise UsageError(
-            f"--vgg-weights {name}: it is not in the cache and could not be fetched "
-            f"({first_line(error)}); download {URLS[name]} where there is a network, bring the "
-            f"file here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
-        ) from error
 
 
 def _agreed(source: str, named: str | None, asked: str | None) -> str:
@@ -84,3 +107,116 @@ def _agreed(source: str, named: str | None, asked: str | None) -> str:
         f"deviation 0.229, 0.224, 0.225, as IMAGENET1K_V1 has it) or features "
         f"(mean 0.48235, 0.45882, 0.40784, values up to 255, as IMAGENET1K_FEATURES has it)"
     )
+
+
+def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
+    """Read the convolutions up to the layer `through` as float32 tensors.
+
+    Returns them by name, and the normalisation that the file's metadata names, if any. Raises
+    ValueError for what is no such file, missing names, wrong shapes and numbers that are not
+    finite.
+    """
+    shapes = _shapes(through)
+    normalisation = None
+    try:
+        with _SkippingLargeReads(io.FileIO(path)) as file:
+            start = file.peek(9)
+            if start[8:9] == b"{":  # a JSON header, which follows eight bytes with its length
+                tensors, normalisation = _read_safetensors(path, shapes)
+            elif start.startswith(ZIP):
+                tensors = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            else:
+                tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(f"the file can't be read ({first_line(error)})") from error
+    _check(tensors, shapes)
+    copies = {name: tensors[name].to(torch.float32, copy=True).contiguous() for name in shapes}
+    return copies, normalisation
+
+
+def _published(name: str, normalisation: str) -> Path:
+    """Return the file with the convolutions of a published state dict, downloaded on first use.
+
+    Only the convolutions are kept, and in the metadata their normalisation. Raises UsageError where
+    they are not in the cache and can't be had.
+    """
+    directory = cache_directory() / "vgg16" / name
+    path = directory / "convolutions.safetensors"
+    if path.is_file():
+        return path
+    url = URLS[name]
+    digits = Path(url).stem.rpartition("-")[2]
+    try:
+        with new_directory(directory) as aside, connect_timeout():
+            if aside is not None:
+                whole = aside / "whole.pth"
+                torch.hub.download_url_to_file(url, str(whole), digits)  # shows a progress bar
+                tensors, _ = read(whole, max(CONVOLUTIONS))
+                whole.unlink()
+                save_file(tensors, aside / path.name, {NORMALISATION_KEY: normalisation})
+    except (OSError, RuntimeError, HTTPException, ValueError) as error:
+        raise UsageError(
+            f"--vgg-weights {name}: it is not in the cache and could not be fetched "
+            f"({first_line(error)}); download {url} where there is a network, bring the "
+            f"file here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
+        ) from error
+    return path
+
+
+def _shapes(through: int) -> dict[str, tuple[int, ...]]:
+    layers = {layer: channels for layer, channels in CONVOLUTIONS.items() if layer <= through}
+    weights = {
+        f"features.{layer}.weight": (out, into, 3, 3) for layer, (into, out) in layers.items()
+    }
+    return weights | {f"features.{layer}.bias": (out,) for layer, (_, out) in layers.items()}
+
+
+def _read_safetensors(path: Path, names: Iterable[str]) -> tuple[dict[str, Tensor], str | None]:
+    with safe_open(path, framework="pt") as file:
+        there = set(file.keys())
+        tensors = {name: file.get_tensor(name) for name in names if name in there}
+        return tensors, (file.metadata() or {}).get(NORMALISATION_KEY)
+
+
+class _SkippingLargeReads(io.BufferedReader):
+    """A file from which PyTorch reads no block that is larger than any convolution.
+
+    Files of before PyTorch 1.6 (IMAGENET1K_V1 is one) can't be mapped. Where nothing is read into a
+    tensor, the system never gives it memory.
+    """
+
+    def fileno(self) -> int:
+        """Raise OSError: PyTorch would read past this object."""
+        raise io.UnsupportedOperation
+
+    def readinto(self, buffer: Any) -> int:
+        if buffer.nbytes <= LARGEST_BYTES:
+            return super().readinto(buffer)
+        self.seek(buffer.nbytes, io.SEEK_CUR)
+        return int(buffer.nbytes)
+
+
+def _check(tensors: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if not isinstance(tensors, Mapping):
+        raise ValueError(f"it holds a {type(tensors).__name__} instead of tensors by name")
+    missing = [name for name in shapes if not isinstance(tensors.get(name), Tensor)]
+    if missing:
+        raise ValueError(
+            f"it has no tensor {missing[0]} (of {len(shapes)}, {len(missing)} are missing)"
+        )
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise ValueError(
+                f"{name} must have the shape {shape}, but has {tuple(tensors[name].shape)}"
+            )
+        if not (tensors[name].is_floating_point() and tensors[name].isfinite().all()):
+            raise ValueError(f"{name} must hold finite floating-point numbers")
+
+
+def random_vgg16() -> Vgg16:
+    """Make weights under which activations neither grow nor fade (He et al. 2015)."""
+    tensors = {}
+    for layer, (into, out) in CONVOLUTIONS.items():
+        tensors[f"features.{layer}.weight"] = torch.randn(out, into, 3, 3) * (2 / (9 * into)) ** 0.5
+        tensors[f"features.{layer}.bias"] = torch.zeros(out)
+    return Vgg16(tensors, NORMALISATIONS["imagenet"], "random")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.examples import Examples
-from trainables.networks.end_to_end import as_input
+from trainables.networks.base import as_input
 from trainables.training.precision import Precision
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -18,7 +18,7 @@ from trainables.data.examples import Examples
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
-from trainables.losses.vgg16 import Vgg16
+from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build, find
 from trainables.thresholds import THRESHOLD

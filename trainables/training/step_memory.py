@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from trainables.losses.vgg16 import Vgg16
-from trainables.training import random_inputs
+from trainables.data.examples import random_examples
+from trainables.losses.vgg16_weights import Vgg16
+from trainables.memory import is_short_of_memory
 from trainables.training.cuda_graphs import WARM_UP_CALLS
 from trainables.training.loop import VALIDATION_BATCH, Training, TrainingConfig
-from trainables.training.out_of_memory import is_short_of_memory
 
 WHOLE_BATCHES = WARM_UP_CALLS + 2  # a CUDA graph is recorded after the first, and then replayed
 
@@ -96,8 +96,8 @@ def _train_a_moment(
     """Run one short epoch while all images of the real training have their place on the device."""
     batch = min(config.batch_size, train_images)
     count = min(train_images, WHOLE_BATCHES * batch + train_images % batch)
-    train = random_inputs.examples(count)
-    validation = random_inputs.examples(min(validation_images, VALIDATION_BATCH))
+    train = random_examples(count)
+    validation = random_examples(min(validation_images, VALIDATION_BATCH))
     left_out = train_images + validation_images - len(train) - len(validation)
     example_bytes = train.images[0].nbytes + train.targets[0].nbytes
     _place = torch.empty(left_out * example_bytes, dtype=torch.uint8, device=device)

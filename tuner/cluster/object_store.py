@@ -10,7 +10,7 @@ import ray
 import torch
 from torch import Tensor
 
-from trainables.losses.vgg16 import Vgg16
+from trainables.losses.vgg16_weights import Vgg16
 
 
 def put_in_store(tensors: Mapping[str, Tensor]) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import ray.train
 import torch
 
-from trainables.training.out_of_memory import is_short_of_memory
+from trainables.memory import is_short_of_memory
 from tuner.storage.experiment import UNWRITABLE
 from tuner.trials.trial_setup import OBJECTIVE
 

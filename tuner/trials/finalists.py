@@ -12,8 +12,7 @@ from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
 from trainables.data.examples import Examples
-from trainables.networks.base import parameter_count
-from trainables.networks.end_to_end import EndToEnd
+from trainables.networks.base import EndToEnd, parameter_count
 from trainables.networks.registry import build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.training.precision import Precision

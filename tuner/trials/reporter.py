@@ -14,7 +14,7 @@ from ray import tune
 
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
-from trainables.peak_memory import PeakMemory
+from trainables.memory import PeakMemory
 from trainables.training.loop import EpochRecord, Training
 from trainables.training.workers import Workers
 from tuner.storage import checkpoints

@@ -15,9 +15,7 @@ from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pipelines.study import reference, without_flips
-from trainables.pipelines.targets import make_targets
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float, make_targets, reference, without_flips
 
 OWN = "tests.analysis.timing.own_subjects"
 

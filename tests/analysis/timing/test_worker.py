@@ -13,8 +13,7 @@ from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
 from tests.analysis.timing import own_subjects
 from tests.trainables.made_up import photographs
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import make_targets
+from trainables.pipelines.study import make_targets, reference
 
 OWN = "tests.analysis.timing.own_subjects"
 IDLE = Conditions(cores=2, threads=1, other_load=0.0)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.data.parquet import encoded_images
+from trainables.data.folders import encoded_images
 from trainables.errors import UsageError
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

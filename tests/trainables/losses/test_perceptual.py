@@ -14,8 +14,7 @@ from tests.trainables import made_up
 from trainables.data.examples import Examples
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
-from trainables.losses.vgg16 import Vgg16
-from trainables.losses.vgg16_weights import load
+from trainables.losses.vgg16_weights import Vgg16, load
 from trainables.training.gradients import Loss
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision

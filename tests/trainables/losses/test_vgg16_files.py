@@ -10,7 +10,7 @@ from tests.trainables import made_up
 PEAK = """
 import sys
 from pathlib import Path
-from trainables.losses.vgg16_files import read
+from trainables.losses.vgg16_weights import read
 
 def peak_mib():
     lines = open("/proc/self/status").read().splitlines()

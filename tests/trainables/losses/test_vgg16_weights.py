@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.trainables import made_up
 from trainables.data.cache_dir import CACHE_VARIABLE
 from trainables.errors import UsageError
-from trainables.losses.vgg16 import (
+from trainables.losses.loss_settings import (
     NORMALISATIONS,
     URLS,
 )
@@ -122,8 +122,6 @@ def test_only_layers_that_are_asked_for_are_needed_and_loaded(tmp_path: Path) ->
         ValueError, match=r"no tensor features\.10\.weight \(of 14, 6 are missing\)"
     ):
         load(str(path), normalisation="features", through=14)
-    with pytest.raises(ValueError, match=r"through must be one of 0, 2, .*but got 3"):
-        load(str(path), normalisation="features", through=3)
 
 
 def test_the_shared_weights_are_the_published_ones(shared_data: Path) -> None:
@@ -172,11 +170,6 @@ def test_the_metadata_names_the_normalisation(tmp_path: Path, name: str) -> None
             "--vgg-normalisation features: .* was trained with imagenet; leave",
         ),
         ("caffe", None, "names the normalisation 'caffe', which is none of imagenet, features"),
-        (
-            None,
-            "caffe",
-            "--vgg-normalisation caffe: there is no such normalisation; give imagenet or features",
-        ),
     ],
 )
 def test_a_normalisation_that_is_not_known_is_an_error(

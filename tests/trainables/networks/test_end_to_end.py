@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.end_to_end import EndToEnd, as_input
+from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 from trainables.data.examples import Examples
 from trainables.networks.registry import NETWORKS, build, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 from trainables.training.adam import Adam
 from trainables.training.loop import Training, TrainingConfig
 

@@ -4,8 +4,7 @@ from trainables.data.examples import Examples
 from trainables.linear import factors
 from trainables.networks.base import parameter_count
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import reference
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float, reference
 
 
 def test_it_has_1795_parameters() -> None:

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.pipelines.study import reference
-from trainables.pipelines.targets import CHUNK, make_targets
+from trainables.pipelines.study import CHUNK, make_targets, reference
 
 
 @pytest.mark.parametrize("count", [1, CHUNK, 2 * CHUNK + 1])

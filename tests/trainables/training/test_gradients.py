@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 from trainables.data.examples import Examples
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 from trainables.training.gradients import Gradients
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision

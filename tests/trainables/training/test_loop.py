@@ -13,9 +13,9 @@ from tests.trainables import made_up
 from trainables.data.examples import Examples
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
-from trainables.losses.vgg16 import Vgg16
+from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision
 from trainables.training.workers import Workers

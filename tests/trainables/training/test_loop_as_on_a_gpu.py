@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.trainables.made_up import vgg16
+from trainables.data.examples import random_examples
 from trainables.losses.loss_settings import Perceptual
-from trainables.training import random_inputs
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
@@ -101,9 +101,7 @@ def training(model: str, loss: str, precision: str) -> Training:
         perceptual=SMALL,
     )
     vgg = vgg16(through=7) if loss == "perceptual" else None
-    return Training(
-        config, random_inputs.examples(TRAIN), random_inputs.examples(130), device=META, vgg=vgg
-    )
+    return Training(config, random_examples(TRAIN), random_examples(130), device=META, vgg=vgg)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -2,7 +2,7 @@ import numpy
 import pytest
 import torch
 
-from trainables.training.out_of_memory import is_short_of_memory
+from trainables.memory import is_short_of_memory
 
 
 @pytest.mark.parametrize(

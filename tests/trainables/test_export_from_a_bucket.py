@@ -13,7 +13,7 @@ from trainables.data.examples import Examples
 from trainables.export import load_exported, main
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pixels import as_float
+from trainables.pipelines.study import as_float
 
 
 @pytest.fixture(scope="module")

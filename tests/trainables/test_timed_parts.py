@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from trainables import profile
 from trainables.data.examples import Examples
-from trainables.training import epoch_timer
-from trainables.training.epoch_timer import PARTS, REST, EpochTimer, time_epochs
+from trainables.profile import PARTS, REST, time_epochs, timed_parts
 from trainables.training.loop import Training, TrainingConfig
 
 CPU = torch.device("cpu")
@@ -18,9 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr(
-        epoch_timer, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds)))
-    )
+    monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
 
 
 def training(train: Examples, images: int, model: str = "fc", batch_size: int = 4) -> Training:
@@ -49,27 +47,27 @@ def test_each_part_is_timed_at_each_pass_and_what_validation_calls_belongs_to_va
     train: Examples, model: str, images: int, batch_size: int, passes: int, updates: int
 ) -> None:
     trained = training(train, images, model, batch_size)
-    with EpochTimer(trained) as timed:
+    with timed_parts(trained) as part_sec:
         epoch(trained)
-    assert tuple(timed.part_sec) == PARTS
-    assert list(timed.part_sec.values()) == [passes, passes, passes, passes, updates, 1]
+    assert tuple(part_sec) == PARTS
+    assert list(part_sec.values()) == [passes, passes, passes, passes, updates, 1]
 
 
 @pytest.mark.usefixtures("ticking")
 def test_nothing_is_timed_before_and_after(train: Examples) -> None:
     trained = training(train, 8)
-    timed = EpochTimer(trained)
+    timed = timed_parts(trained)
     epoch(trained)
-    with timed:
+    with timed as part_sec:
         pass
     epoch(trained)
-    assert set(timed.part_sec.values()) == {0}
+    assert set(part_sec.values()) == {0}
 
 
 def test_a_training_gives_the_same_numbers_while_it_is_timed(train: Examples) -> None:
     plain, timed = training(train, 40), training(train, 40)
     expected = plain.train_epoch(1), plain._validate()
-    with EpochTimer(timed):
+    with timed_parts(timed):
         assert (timed.train_epoch(1), timed._validate()) == expected
     for mine, theirs in zip(plain.parameters, timed.parameters, strict=True):
         assert torch.equal(mine, theirs)
@@ -87,10 +85,10 @@ def test_a_recorded_update_is_set_aside_while_parts_are_timed(train: Examples) -
         return function(batch)
 
     trained.graph = replayed
-    with EpochTimer(trained) as timed:
+    with timed_parts(trained) as part_sec:
         epoch(trained)
         assert recorded == []
-    assert timed.part_sec["optimiser"] == 2
+    assert part_sec["optimiser"] == 2
     epoch(trained)
     assert recorded == [4, 4]
 

@@ -1,4 +1,4 @@
-"""Peak memory: what `peak_mib` means in every table."""
+"""Memory: what `peak_mib` means in every table, and how errors for want of it are known."""
 
 import resource
 import sys
@@ -7,6 +7,14 @@ from pathlib import Path
 import torch
 
 KIB = ("VmHWM", "RssFile", "RssShmem")  # proc(5): peak of the resident memory, and what is shared
+SAID = (  # each library words its own
+    "can't allocate memory",  # PyTorch on a CPU
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN
+    "cuda error: out of memory",  # a context, a module
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 
 
 class PeakMemory:
@@ -45,3 +53,11 @@ class PeakMemory:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             # macOS counts bytes, others KiB
             return peak / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Tell whether memory was short, of the GPU or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in SAID)

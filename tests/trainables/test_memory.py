@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables import peak_memory
-from trainables.peak_memory import PeakMemory
+from trainables.memory import PeakMemory
 
 MIB = 2**20
 
@@ -38,7 +37,7 @@ def test_the_peak_is_what_was_used_since_the_reset_though_it_is_free_again() -> 
 def test_without_proc_the_peak_is_that_of_the_whole_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peak_memory, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr("trainables.memory.Path", lambda path: tmp_path / path.lstrip("/"))
     memory = PeakMemory(torch.device("cpu"))
     memory.reset()
     assert memory.mib() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
