@@ -19,7 +19,7 @@ MARK = (
 )
 ICON = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>{MARK}</svg>"
 LOGO = (
-    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 196 32'>{MARK}"
+    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 216 32'>{MARK}"
     "<text x='40' y='22' font-size='18' font-family='Source Sans, sans-serif' font-weight='600' "
     "fill='#2f2d2b'>transform-tuner</text></svg>"
 )
