@@ -27,6 +27,7 @@ from tests.tuner.nodes import (
     cannot_hide,
     free_port,
     head,
+    hidden_from_nodes,
     own_token,
     ray_start,
     short_directory,
@@ -141,8 +142,7 @@ def test_an_installed_search_sends_its_packages_to_a_node_that_has_none(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    checkouts = {ROOT, editable()}
-    node = without(*(path / name for path in checkouts for name in PACKAGES), empty=empty)
+    node = without(*hidden_from_nodes(), empty=empty)
     with ExitStack() as stack:
         stack.enter_context(own_token())
         address = stack.enter_context(head("--num-cpus=0", port=free_port()))
@@ -153,10 +153,3 @@ def test_an_installed_search_sends_its_packages_to_a_node_that_has_none(
         assert installed.table("trials", "sent").best_validation_loss.notna().all()
         (unpacked,) = Path(received).rglob("py_modules_files")
         assert {path.parent.name for path in unpacked.glob("*/*/__init__.py")} == {*PACKAGES}
-
-
-def editable() -> Path:
-    """Where the tests' own environment finds the project: its editable installation's checkout."""
-    script = "import pathlib, tuner; print(pathlib.Path(tuner.__file__).parents[1])"
-    done = subprocess.run([sys.executable, "-c", script], cwd="/", env={}, capture_output=True)
-    return Path(done.stdout.decode().strip() or ROOT)
