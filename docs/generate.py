@@ -9,7 +9,7 @@ compares what stands there with what the code says now.
 import argparse
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import aggregate
@@ -19,12 +19,31 @@ from analysis.tables.schema import TABLES as COLUMNS
 from analysis.tables.schema import columns_markdown
 from analysis.timing.timing_settings import SETTINGS as TIMING
 from trainables import export, profile
-from trainables.settings_fields import flag_rows
+from trainables.settings_fields import Setting, flag
 from tuner.settings import SETTINGS as SEARCH
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"<!-- (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 DEFAULT = re.compile(r"^(?P<meaning>.*?) ?\(default: (?P<default>.*)\)$", re.DOTALL)
+
+
+def flag_rows(settings: Mapping[str, Setting]) -> list[str]:
+    """Return the Markdown table of all flags, line by line, for the documentation.
+
+    A last column says which may change when a run goes on, where any may.
+    """
+    heads = ["flag", "default", "what it does"]
+    resumable = any(one.may_change for one in settings.values())
+    if resumable:
+        heads.append("with `--resume`")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, one in settings.items():
+        flags = ", ".join(f"`{part}`" for part in (one.short, flag(name)) if part)
+        cells = [flags, one.shown_default, one.meaning]
+        if resumable:
+            cells.append("may change" if one.may_change else "")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def parser_rows(parser: argparse.ArgumentParser) -> list[str]:

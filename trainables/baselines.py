@@ -1,18 +1,14 @@
 """The floors and the ceiling beside every accuracy: what networks should and can reach."""
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from trainables.linear import factors
 from trainables.networks.base import EndToEnd
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import TARGET_SHAPE, reference, without_flips
-
-Baseline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
+from trainables.pipelines.study import TARGET_SHAPE, Pipeline, reference, without_flips
 
 
-def floors(train_targets: Tensor) -> dict[str, Baseline]:
+def floors(train_targets: Tensor) -> dict[str, Pipeline]:
     """Return a flat image, the mean training image, and the pipeline without its flips, by name.
 
     The flat image has the mean grey of the training targets; its cosine is the same for any grey.
@@ -26,7 +22,7 @@ def floors(train_targets: Tensor) -> dict[str, Baseline]:
     }
 
 
-def ceiling() -> dict[str, Baseline]:
+def ceiling() -> dict[str, Pipeline]:
     """Return the pipeline's own matrix as factors: what is lost is float32 rounding alone."""
     network = EndToEnd(Separable.from_factors(factors(reference)))
     return {"pipeline's own matrix": network.eval().requires_grad_(False)}

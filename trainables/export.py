@@ -13,7 +13,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -33,7 +33,6 @@ BEST = "best.safetensors"
 WEIGHTS = ".safetensors"
 TOLERANCE = 1e-4  # of outputs in [0, 1]: three orders above what reordered float32 sums differ by
 CHECKED_COUNTS = (1, 2, 61)
-ONNX_PACKAGES = ("onnxscript", "onnxruntime")
 
 Exported = Callable[[Tensor], Tensor]
 
@@ -68,8 +67,7 @@ def export(network: nn.Module, to: str, path: Path) -> float:
 def load_exported(path: Path) -> Exported:
     """Load an exported file as a function of images (N, 3, 32, 32) uint8 on the CPU."""
     if path.suffix == ENDINGS["torch"]:
-        program: Exported = torch.export.load(path).module()
-        return program
+        return torch.export.load(path).module()
     onnxruntime = _onnx_package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -83,14 +81,21 @@ def _write(module: nn.Module, to: str, path: Path) -> None:
     # Two, since the number of images would be taken for a constant if it were one
     images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("N", min=1)}}
-    if to == "onnx":
-        for name in ONNX_PACKAGES:
-            _onnx_package(name)
     try:
         if to == "onnx":
-            names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"]}
-            names |= {"verbose": False, "external_data": False}  # one file
-            torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=shapes, **names)
+            for name in ("onnxscript", "onnxruntime"):
+                _onnx_package(name)
+            torch.onnx.export(
+                module,
+                (images,),
+                path,
+                input_names=["images"],
+                output_names=["outputs"],
+                dynamo=True,
+                dynamic_shapes=shapes,
+                external_data=False,  # one file
+                verbose=False,
+            )
         else:
             torch.export.save(torch.export.export(module, (images,), dynamic_shapes=shapes), path)
     except (
@@ -146,8 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, OSError) as error:
         complain(error)
         return FAILED
-    size = f"{path.stat().st_size:,} bytes"
-    print(f"{path}  {size}; differs from {weights.name} by at most {difference:.1e}")
+    print(
+        f"{path}  {path.stat().st_size:,} bytes; "
+        f"differs from {weights.name} by at most {difference:.1e}"
+    )
     return 0
 
 
@@ -191,8 +198,7 @@ def _weights(run: str, storage: str, fetched: Path) -> Path:
     networks = Path(storage) / "networks"
     path = networks / f"run={run}" / BEST
     if not path.is_file():
-        folders = (found.parent for found in networks.glob(f"run=*/{BEST}"))
-        known = known_runs(folders, "give a file")
+        known = known_runs((f.parent for f in networks.glob(f"run=*/{BEST}")), "give a file")
         raise UsageError(f"{storage} has no finished run {run!r}: {known}")
     return path
 
@@ -209,7 +215,7 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
         UsageError: The bucket or the run is not there.
     """
     from pyarrow import ArrowException  # here: what lies on this machine does not need it
-    from pyarrow.fs import FileSystem, FileType
+    from pyarrow.fs import FileSelector, FileSystem, FileType
 
     if "@" in storage:  # not printed again: screens and logs are read by others
         raise UsageError(
@@ -224,22 +230,15 @@ def fetch_best(storage: str, run: str, directory: Path) -> Path:
             with files.open_input_stream(weights, compression=None) as file:
                 (directory / BEST).write_bytes(file.read())
             return directory / BEST
-        known = known_runs(_folders(files, f"{root}/networks"), "give a file")
+        selector = FileSelector(f"{root}/networks", recursive=True, allow_not_found=True)
+        paths = [PurePosixPath(found.path) for found in files.get_file_info(selector)]
+        known = known_runs((path.parent for path in paths if path.name == BEST), "give a file")
     except (ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"--storage {storage} can't be read ({first_line(error)}): "
             f"check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
         ) from error
     raise UsageError(f"{BUCKET}{root} has no finished run {run!r}: {known}")
-
-
-def _folders(files: Any, networks: str) -> list[PurePath]:
-    """List the folders of the runs of which there are best weights."""
-    from pyarrow.fs import FileSelector
-
-    found = files.get_file_info(FileSelector(networks, recursive=True, allow_not_found=True))
-    paths = (PurePosixPath(info.path) for info in found)
-    return [path.parent for path in paths if path.name == BEST]
 
 
 def _out(options: argparse.Namespace, weights: Path) -> Path:

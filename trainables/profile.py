@@ -31,8 +31,7 @@ from trainables.training.loop import Training, TrainingConfig
 from trainables.training.matrix_rate import finish, matrix_gflops
 from trainables.training.precision import PRECISIONS
 
-EPOCH_SEC = 1.5
-"""Length of an epoch at the full matrix rate, where --images leaves the choice."""
+EPOCH_SEC = 1.5  # length of an epoch at the full matrix rate, where --images leaves the choice
 FEWEST = 4  # images then: one pass through VGG16 on a CPU
 # Small networks are far from that rate; on a GPU as many as CIFAR-10's training split has
 MOST = {"cpu": 16_384, "cuda": 45_000}
@@ -67,11 +66,6 @@ class Profile:
     flops: int
     precision: str
     matrix_gflops: float
-
-    @property
-    def gflops(self) -> float:
-        """10⁹ FLOPs a second that an epoch left alone reaches."""
-        return self.flops / self.epoch_sec / 1e9
 
 
 def measure(
@@ -195,6 +189,7 @@ def fitting_images(image_sec: float, device: torch.device) -> int:
 
 def lines(profile: Profile, device: torch.device) -> list[str]:
     """Return what is printed of a profile."""
+    gflops = profile.flops / profile.epoch_sec / 1e9
     parted_sec = sum(profile.part_sec.values())
     rows = {**profile.part_sec, PARTED: parted_sec, ALONE: profile.epoch_sec}
     threads = f" on {torch.get_num_threads()} threads" if device.type == "cpu" else ""
@@ -203,8 +198,8 @@ def lines(profile: Profile, device: torch.device) -> list[str]:
         *(f"{name:<28}{sec:>10.4f}{100 * sec / parted_sec:>9.1f}" for name, sec in rows.items()),
         *([GPU_NOTE] if device.type == "cuda" else []),
         f"{profile.images / profile.epoch_sec:,.1f} training images/s, validation included",
-        f"{profile.flops / 1e9:,.1f} GFLOP an epoch, {profile.gflops:,.1f} GFLOP/s: "
-        f"{profile.gflops / profile.matrix_gflops:.0%} of the {profile.matrix_gflops:,.1f} GFLOP/s "
+        f"{profile.flops / 1e9:,.1f} GFLOP an epoch, {gflops:,.1f} GFLOP/s: "
+        f"{gflops / profile.matrix_gflops:.0%} of the {profile.matrix_gflops:,.1f} GFLOP/s "
         f"that a matrix product in {profile.precision} reaches{threads}",
     ]
 
@@ -261,14 +256,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> TrainingConfig:
     """Return the training that is profiled. Raises UsageError where an option makes no sense."""
-    for name in ("images", "batch_size", "threads", "epochs"):
+    least = {"images": 1, "batch_size": 1, "threads": 1, "epochs": 1, "perceptual_size": SMALLEST}
+    for name, limit in least.items():
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"{flag(name)} must be at least 1, but is {value}")
-    if options.perceptual_size < SMALLEST:
-        raise UsageError(
-            f"--perceptual-size ≥ {SMALLEST} must hold, but got {options.perceptual_size}"
-        )
+        if value is not None and value < limit:
+            raise UsageError(f"{flag(name)} ≥ {limit} must hold, but got {value}")
     defaults = find(options.model).defaults
     return TrainingConfig(
         model=options.model,

@@ -1,4 +1,4 @@
-"""Settings declared once: flag, help, default, check and the documentation's table come from there.
+"""Settings declared once: flag, help, default and check come from there, and tables of docs/.
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -159,22 +159,3 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(options).items()
     }
-
-
-def flag_rows(settings: Mapping[str, Setting]) -> list[str]:
-    """Return the Markdown table of all flags, line by line, for the documentation.
-
-    A last column says which may change when a run goes on, where any may.
-    """
-    heads = ["flag", "default", "what it does"]
-    resumable = any(one.may_change for one in settings.values())
-    if resumable:
-        heads.append("with `--resume`")
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name, one in settings.items():
-        flags = ", ".join(f"`{part}`" for part in (one.short, flag(name)) if part)
-        cells = [flags, one.shown_default, one.meaning]
-        if resumable:
-            cells.append("may change" if one.may_change else "")
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows

@@ -1,8 +1,6 @@
 """Cosine similarities from which an output counts as equal. Without PyTorch, which takes 2 s."""
 
-THRESHOLD = 0.95
-"""The headline's: lenient, so floors stand beside it."""
-STRICT_THRESHOLD = 0.99
-"""Shown beside the headline's."""
+THRESHOLD = 0.95  # the headline's: lenient, so floors stand beside it
+STRICT_THRESHOLD = 0.99  # shown beside the headline's
+# Those that the accuracy table has, lowest first
 THRESHOLDS = (0.80, 0.85, 0.90, THRESHOLD, 0.97, 0.98, STRICT_THRESHOLD, 0.995, 0.999)
-"""Those that the accuracy table has, lowest first."""

@@ -79,7 +79,6 @@ def test_every_part_of_an_epoch_takes_some_of_its_time(model: str) -> None:
     assert found.epoch_sec > 0
     train_flops, validation_flops = counted(config(model))
     assert (found.images, found.flops) == (18, 18 * train_flops + 2 * validation_flops)
-    assert found.gflops == pytest.approx(found.flops / found.epoch_sec / 1e9)
 
 
 @pytest.mark.usefixtures("small")
@@ -200,10 +199,10 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
     [
         (["--model", "mlp"], "there is no network 'mlp': choose one of fc, cnn, separable"),
         (["--model", "no.such:Network"], "'no.such:Network' can't be imported"),
-        (["--images", "0"], "--images must be at least 1, but is 0"),
-        (["--batch-size", "-1"], "--batch-size must be at least 1, but is -1"),
-        (["--threads", "0"], "--threads must be at least 1, but is 0"),
-        (["--epochs", "0"], "--epochs must be at least 1, but is 0"),
+        (["--images", "0"], "--images ≥ 1 must hold, but got 0"),
+        (["--batch-size", "-1"], "--batch-size ≥ 1 must hold, but got -1"),
+        (["--threads", "0"], "--threads ≥ 1 must hold, but got 0"),
+        (["--epochs", "0"], "--epochs ≥ 1 must hold, but got 0"),
         (["--perceptual-size", "8"], "--perceptual-size ≥ 32 must hold, but got 8"),
         (["--device", "cuda"], "--device cuda: PyTorch finds no CUDA device here"),
     ],

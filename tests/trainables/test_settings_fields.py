@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from docs.generate import flag_rows
 from trainables.errors import UsageError
-from trainables.settings_fields import Setting, add_flags, declared, flag_rows, given, setting
+from trainables.settings_fields import Setting, add_flags, declared, given, setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,11 @@ import pytest
 
 from analysis.tables.files import publish, table_path
 from analysis.tables.schema import TABLES
+from docs.generate import flag_rows
 from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
-from trainables.settings_fields import flag, flag_rows
+from trainables.settings_fields import flag
 from tuner.arguments import from_command_line, parser
 from tuner.settings import SETTINGS, SearchConfig
 

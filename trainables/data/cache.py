@@ -25,30 +25,23 @@ Decoded = tuple[Tensor, Tensor]
 def new_directory(target: Path) -> Iterator[Path | None]:
     """Yield a directory to fill beside `target`, whose place it takes when the block ends.
 
-    Of several processes one does the work: the others wait, and get None.
+    Of several processes one does the work: the others wait, and get None. Connections are given up
+    after CONNECT_SEC meanwhile: some networks swallow packets for minutes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(target.name + ".lock")):
         if target.is_dir():
             yield None
             return
+        before = socket.getdefaulttimeout()
         aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=target.name + ".part-"))
         try:
+            socket.setdefaulttimeout(CONNECT_SEC)
             yield aside
             aside.replace(target)
         finally:
+            socket.setdefaulttimeout(before)
             shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def connect_timeout() -> Iterator[None]:
-    """Give up connecting after CONNECT_SEC: some networks swallow packets for minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_SEC)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.data.cache import connect_timeout, decoded_once, new_directory
+from trainables.data.cache import decoded_once, new_directory
 from trainables.data.cache_dir import cache_directory
 
 
@@ -28,11 +28,10 @@ def load() -> tuple[Tensor, Tensor]:
 def _fetch(root: Path) -> None:
     from torchvision.datasets import CIFAR10  # 2.5 s, and only for the first use
 
-    with new_directory(root) as aside, connect_timeout():
-        if aside is None:
-            return
+    with new_directory(root) as aside:
         try:
-            CIFAR10(str(aside), download=True)  # shows progress, checks the archive's MD5
+            if aside is not None:
+                CIFAR10(str(aside), download=True)  # shows progress, checks the archive's MD5
         except (RuntimeError, HTTPException, tarfile.TarError, EOFError) as error:
             raise OSError(f"CIFAR-10 could not be fetched: {error}") from error
 

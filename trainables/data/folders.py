@@ -26,7 +26,7 @@ def load(directory: Path) -> tuple[Tensor, Tensor]:
     """
     both = [directory / "train.parquet", directory / "test.parquet"]
     if all(path.is_file() for path in both):
-        source = " ".join(_sha256(path) for path in both)
+        source = " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in both)
         return decoded_once(source, lambda: (_from_parquet(both[0]), _from_parquet(both[1])))
     train, test = _image_files(directory)
     if not train or not test:
@@ -36,11 +36,6 @@ def load(directory: Path) -> tuple[Tensor, Tensor]:
         )
     stamps = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in train + test]
     return decoded_once("\n".join(stamps), lambda: (_decode(train), _decode(test)))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_parquet(path: Path) -> Tensor:

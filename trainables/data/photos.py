@@ -52,24 +52,23 @@ def load() -> tuple[Tensor, Tensor, Tensor]:
 def _crops(split: str) -> Tensor:
     """Crop equally often from each photograph and scale; the crops are in random order."""
     random = np.random.default_rng(list(PHOTOGRAPHS).index(split))
-    views = [view for where in PHOTOGRAPHS[split].values() for view in _views(_path(*where))]
+    views = [view for where in PHOTOGRAPHS[split].values() for view in _views(*where)]
     counts = [len(part) for part in np.array_split(np.arange(CROPS[split]), len(views))]
     crops = np.concatenate([_draw(view, n, random) for view, n in zip(views, counts, strict=True)])
     return torch.from_numpy(random.permutation(crops)).permute(0, 3, 1, 2).contiguous()
 
 
-def _path(package: str, file: str) -> Path:
+def _views(package: str, file: str) -> list[np.ndarray]:
+    """Scale a package's photograph as far as a crop still fits; each is (height, width, 3) uint8.
+
+    Raises UsageError where the package is not there.
+    """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
             f"--data photos needs {package}'s photographs: pip install scikit-image scikit-learn"
         )
-    return Path(spec.submodule_search_locations[0]) / file
-
-
-def _views(path: Path) -> list[np.ndarray]:
-    """Scale a photograph as far as a crop still fits; each is (height, width, 3) uint8."""
-    with Image.open(path) as image:
+    with Image.open(Path(spec.submodule_search_locations[0]) / file) as image:
         photograph = image.convert("RGB")
     sizes = [(round(photograph.width / s), round(photograph.height / s)) for s in SCALES]
     return [

@@ -12,6 +12,7 @@ from trainables.errors import UsageError
 
 LOSSES = ("mse", "perceptual")
 SMALLEST = 32  # pixels of a side: four poolings leave 2 × 2
+# Input and output channels of each 3 × 3 convolution, by index in torchvision's `features`
 CONVOLUTIONS = {
     0: (3, 64),
     2: (64, 64),
@@ -27,9 +28,8 @@ CONVOLUTIONS = {
     26: (512, 512),
     28: (512, 512),
 }
-"""Input and output channels of each 3 × 3 convolution, by index in torchvision's `features`."""
+# Convolutions that a 2 × 2 maximum pooling follows, before the next
 POOLED = (2, 7, 14, 21)
-"""Convolutions that a 2 × 2 maximum pooling follows, before the next."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ NORMALISATIONS = {
     "features": Normalisation((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
 MODELS = "https://download.pytorch.org/models"
+# Files that torchvision publishes; each name ends with the first digits of the file's SHA-256
 URLS = {
     "IMAGENET1K_V1": f"{MODELS}/vgg16-397923af.pth",
     "IMAGENET1K_FEATURES": f"{MODELS}/vgg16_features-amdegroot-88682ab5.pth",
 }
-"""Files that torchvision publishes; each name ends with the first digits of the file's SHA-256."""
 PUBLISHED = tuple(URLS)
 PUBLISHED_NORMALISATIONS = {"IMAGENET1K_V1": "imagenet", "IMAGENET1K_FEATURES": "features"}
 

@@ -43,8 +43,8 @@ class PerceptualLoss:
     ) -> None:
         self.settings = settings
         self.precision = precision
+        # Images of one pass through VGG16; halved for good whenever memory runs out
         self.batch = max(1, PASS_PIXELS.get(device.type, PASS_PIXELS["cuda"]) // settings.size**2)
-        """Images of one pass through VGG16; halved for good whenever memory runs out."""
         weights = zip(settings.layers, settings.layer_weights, strict=True)
         positive = {layer: weight for layer, weight in weights if weight > 0}
         self._convolutions = _convolutions(vgg, positive, precision, device)

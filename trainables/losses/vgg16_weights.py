@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainables.data.cache import connect_timeout, new_directory
+from trainables.data.cache import new_directory
 from trainables.data.cache_dir import cache_directory
 from trainables.errors import UsageError, first_line
 from trainables.losses.loss_settings import (
@@ -31,8 +31,8 @@ from trainables.losses.loss_settings import (
 
 NORMALISATION_KEY = "normalisation"
 ZIP = b"PK\x03\x04"
+# Of a convolution in float64; the classifier's first matrix has 411 MB
 LARGEST_BYTES = 512 * 512 * 9 * 8
-"""Of a convolution in float64; the classifier's first matrix has 411 MB."""
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -116,7 +116,11 @@ def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
     ValueError for what is no such file, missing names, wrong shapes and numbers that are not
     finite.
     """
-    shapes = _shapes(through)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (into, out) in CONVOLUTIONS.items():
+        if layer <= through:
+            shapes[f"features.{layer}.weight"] = (out, into, 3, 3)
+            shapes[f"features.{layer}.bias"] = (out,)
     normalisation = None
     try:
         with _SkippingLargeReads(io.FileIO(path)) as file:
@@ -147,7 +151,7 @@ def _published(name: str, normalisation: str) -> Path:
     url = URLS[name]
     digits = Path(url).stem.rpartition("-")[2]
     try:
-        with new_directory(directory) as aside, connect_timeout():
+        with new_directory(directory) as aside:
             if aside is not None:
                 whole = aside / "whole.pth"
                 torch.hub.download_url_to_file(url, str(whole), digits)  # shows a progress bar
@@ -161,14 +165,6 @@ def _published(name: str, normalisation: str) -> Path:
             f"file here and give --vgg-weights FILE --vgg-normalisation {normalisation}"
         ) from error
     return path
-
-
-def _shapes(through: int) -> dict[str, tuple[int, ...]]:
-    layers = {layer: channels for layer, channels in CONVOLUTIONS.items() if layer <= through}
-    weights = {
-        f"features.{layer}.weight": (out, into, 3, 3) for layer, (into, out) in layers.items()
-    }
-    return weights | {f"features.{layer}.bias": (out,) for layer, (_, out) in layers.items()}
 
 
 def _read_safetensors(path: Path, names: Iterable[str]) -> tuple[dict[str, Tensor], str | None]:
@@ -186,8 +182,7 @@ class _SkippingLargeReads(io.BufferedReader):
     """
 
     def fileno(self) -> int:
-        """Raise OSError: PyTorch would read past this object."""
-        raise io.UnsupportedOperation
+        raise io.UnsupportedOperation  # or PyTorch would read past this object
 
     def readinto(self, buffer: Any) -> int:
         if buffer.nbytes <= LARGEST_BYTES:

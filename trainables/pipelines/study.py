@@ -14,8 +14,7 @@ IMAGE_SHAPE = (3, 32, 32)
 TARGET_SHAPE = (1, 28, 28)
 CHUNK = 1000  # images per call; 10,000 take several times as long each: nothing stays in the cache
 
-Pipeline = Callable[[Tensor], Tensor]
-"""(N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32."""
+Pipeline = Callable[[Tensor], Tensor]  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32
 
 
 def as_float(images: Tensor) -> Tensor:

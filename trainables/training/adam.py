@@ -51,8 +51,7 @@ class Adam:
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Copy the saved moments in, keeping this optimiser's device."""
-        own = self.state_dict()
-        for name, tensors in own.items():
+        for name, tensors in self.state_dict().items():
             for mine, saved in zip(tensors, state[name], strict=True):
                 mine.copy_(saved)
 

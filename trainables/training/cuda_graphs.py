@@ -36,35 +36,29 @@ class CudaGraphStep:
         The step is given with each call: to hold a method would make a cycle that keeps its
         object's memory.
         """
-        if self.problem:
-            return step(argument)
         if self._calls < WARM_UP_CALLS:
             self._calls += 1
-            return self._on_own_stream(step, argument)
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                result = step(argument)
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return result
+        if self._graph is None and not self.problem:
+            self._record(step, argument)
         if self._graph is None:
-            self._graph = self._recorded(step, argument)
-            if self._graph is None:
-                return step(argument)
+            return step(argument)
         self._argument.copy_(argument)
         self._graph.replay()
         return self._result
 
-    def _on_own_stream(self, step: Step, argument: Tensor) -> Tensor:
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            result = step(argument)
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return result
-
-    def _recorded(self, step: Step, argument: Tensor) -> torch.cuda.CUDAGraph | None:
+    def _record(self, step: Step, argument: Tensor) -> None:
         graph = torch.cuda.CUDAGraph()
         self._argument = argument.clone()
         try:
             # thread_local: other threads of the process may use CUDA meanwhile
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._result = step(self._argument)
+            self._graph = graph
         except RuntimeError as error:
             # What ended the recording; leaving it then fails too, and says less
             self.problem = first_line(error.__context__ or error)
-            return None
-        return graph

@@ -26,5 +26,5 @@ def window(losses: list[float], patience: int) -> bool:
     return losses[-patience - 1] - min(losses[-patience:]) < MIN_IMPROVEMENT
 
 
+# By name: from the validation losses so far, one an epoch, and the patience in epochs
 CRITERIA: dict[str, Callable[[list[float], int], bool]] = {"best": best, "window": window}
-"""By name: from the validation losses so far, one an epoch, and the patience in epochs."""

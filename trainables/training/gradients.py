@@ -1,4 +1,6 @@
-"""A batch's loss and gradients, taken on a CPU in slices that its cache holds."""
+"""A batch's loss and gradients: on a CPU in slices that its cache holds, and through torch.compile
+where that is asked for.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +12,8 @@ from trainables.data.examples import Examples
 from trainables.networks.base import as_input
 from trainables.training.precision import Precision
 
+# Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32."""
 
 
 @dataclass(eq=False)
@@ -34,13 +36,8 @@ class Gradients:
     full_size: int = 0
 
     def __post_init__(self) -> None:
-        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self._fast = self.network
-        if self.compiled:
-            # Here, since it imports the compiler
-            from trainables.training.compiling import compiled
-
-            self._fast = compiled(self.network)
+        self.parameters: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
+        self._fast = compiled(self.network) if self.compiled else self.network
 
     def of(
         self, examples: Examples, indices: Tensor, batch_size: int
@@ -81,3 +78,31 @@ class Gradients:
     def backward(self, loss: Tensor) -> list[Tensor]:
         """Return the gradients of a loss, in the order of the parameters."""
         return list(torch.autograd.grad(loss, self.parameters))
+
+
+def compile_problem() -> str:
+    """Say why this machine can't compile; empty where it can.
+
+    A GPU's kernels are started by code for the CPU, so that a GPU needs the compiler too.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "no C++ compiler here; install g++"
+    return ""
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Return what torch.compile makes of a network: compiled at its first call, by this process."""
+    import torch._inductor.config as settings
+
+    # By default every process starts a pool; a trial has its share of the cores
+    settings.compile_threads = 1
+    # Isolated, or the ninth trial of a process would find its class compiled too often, and train
+    # without it and without a word; PyTorch's overloads lack that argument
+    return torch.compile(  # type: ignore[call-overload, no-any-return]
+        network, dynamic=False, isolate_recompiles=True
+    )

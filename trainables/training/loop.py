@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.examples import Examples
-from trainables.hyperparameters import HYPERPARAMETERS
-from trainables.losses.loss_settings import LOSSES, Perceptual
+from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_similarity
@@ -35,7 +34,7 @@ VALIDATION_BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One trial's settings. Raises ValueError where a setting makes no sense.
+    """One trial's settings. Limits are checked where they are typed: `hyperparameters`, settings.
 
     Attributes:
         model: A name in the registry, or package.module:Class.
@@ -60,20 +59,6 @@ class TrainingConfig:
     loss: str = "mse"
     perceptual: Perceptual = field(default_factory=Perceptual)
     compiled: bool = False
-
-    def __post_init__(self) -> None:
-        limits = {
-            name: one.broken_limit(getattr(self, name)) for name, one in HYPERPARAMETERS.items()
-        }
-        for name in ("max_epochs", "batch_size"):
-            limits[name] = "≥ 1" if getattr(self, name) < 1 else ""
-        for name, limit in limits.items():
-            if limit:
-                raise ValueError(f"{name} {limit} must hold, but got {getattr(self, name)}")
-        for name, known in (("early_stopping", early_stopping.CRITERIA), ("loss", LOSSES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, but got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,28 +117,25 @@ class Training:
         self.perceptual = (
             _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
         )
-        self.gradients = self._prepare(defaults.slice_size(device))
-        self.network, self.loss = self.gradients.network, self.gradients.loss
-        self.parameters = self.gradients.parameters
-        self.optimizer = Adam(list(self.parameters), learning_rate=config.learning_rate)
-        self.graph = CudaGraphStep() if graph_pays(config, device, self.workers) else None
-        self._next_order: tuple[int, Tensor] | None = None
-
-    def _prepare(self, slice_size: int | None) -> Gradients:
-        self.precision.set_products()
+        slice_size = defaults.slice_size(device)
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
-        torch.manual_seed(self.config.seed)
-        network = build(self.config.model, dropout=self.config.dropout).to(self.device)
-        return Gradients(
-            network.to(memory_format=memory_format),
+        self.precision.set_products()
+        torch.manual_seed(config.seed)
+        network = build(config.model, dropout=config.dropout).to(device)
+        self.network = network.to(memory_format=memory_format)
+        self.gradients = Gradients(
+            self.network,
             self.perceptual or squared_error,
             self.precision,
-            self.device,
+            device,
             memory_format,
             slice=slice_size,
-            compiled=self.config.compiled,
-            full_size=slice_size or len(self.workers.shard(torch.empty(self.config.batch_size))),
+            compiled=config.compiled,
+            full_size=slice_size or len(self.workers.shard(torch.empty(config.batch_size))),
         )
+        self.optimizer = Adam(self.gradients.parameters, learning_rate=config.learning_rate)
+        self.graph = CudaGraphStep() if graph_pays(config, device, self.workers) else None
+        self._next_order: tuple[int, Tensor] | None = None
 
     @property
     def perceptual_batch(self) -> int | None:
@@ -168,28 +150,25 @@ class Training:
     def epochs(self) -> Iterator[EpochRecord]:
         """Train on from the state; yields each epoch's record, the last with a stop reason."""
         while not (self.history and self.history[-1].stop_reason):
-            yield self._next_epoch()
-
-    def _next_epoch(self) -> EpochRecord:
-        epoch = len(self.history) + 1
-        start = time.perf_counter()
-        train_loss = self.train_epoch(epoch)
-        trained = time.perf_counter()
-        loss, accuracy, cosine = self._validate()
-        record = EpochRecord(
-            epoch=epoch,
-            train_loss=train_loss,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-            validation_cosine=cosine,
-            train_sec=trained - start,
-            validation_sec=time.perf_counter() - trained,
-            images_per_sec=len(self.train) / (trained - start),
-            stop_reason=self._stop_reason(epoch, train_loss, loss),
-        )
-        self._keep_if_best(record)
-        self.history.append(record)
-        return record
+            epoch = len(self.history) + 1
+            start = time.perf_counter()
+            train_loss = self.train_epoch(epoch)
+            trained = time.perf_counter()
+            loss, accuracy, cosine = self._validate()
+            record = EpochRecord(
+                epoch=epoch,
+                train_loss=train_loss,
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+                validation_cosine=cosine,
+                train_sec=trained - start,
+                validation_sec=time.perf_counter() - trained,
+                images_per_sec=len(self.train) / (trained - start),
+                stop_reason=self._stop_reason(epoch, train_loss, loss),
+            )
+            self._keep_if_best(record)
+            self.history.append(record)
+            yield record
 
     def train_epoch(self, epoch: int) -> float:
         """Go over the shuffled training images once; returns their mean loss.
@@ -201,8 +180,7 @@ class Training:
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
         total = torch.zeros((), device=self.device)
         for batch in order.split(self.config.batch_size):
-            whole = len(batch) == self.config.batch_size
-            replay = self.graph if whole else None
+            replay = self.graph if len(batch) == self.config.batch_size else None
             total += replay(self._update, batch) if replay else self._update(batch)
         self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
         (total,) = self.workers.add_up([total])
@@ -236,7 +214,7 @@ class Training:
             images, targets = self.gradients.read(self.validation, batch)
             outputs = self.gradients.forward(images)
             cosines = cosine_similarity(outputs, targets)
-            sums[0] += self.loss(outputs, targets)
+            sums[0] += self.gradients.loss(outputs, targets)
             sums[1] += (cosines >= THRESHOLD).sum()
             sums[2] += cosines.sum()
         (sums,) = self.workers.add_up([sums])

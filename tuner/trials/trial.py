@@ -17,7 +17,7 @@ from ray import tune
 
 from analysis.tables.table_sources import is_refusal
 from trainables.data.examples import Examples
-from trainables.training import compiling
+from trainables.training.gradients import compile_problem
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from tuner.cluster.nodes import this_node_name
 from tuner.cluster.object_store import from_store
@@ -122,10 +122,10 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         loss=proposal["loss"],
         **setup.training,
     )
-    compile_problem = compiling.problem() if config.compiled else ""
-    if compile_problem:
+    problem = compile_problem() if config.compiled else ""
+    if problem:
         config = replace(config, compiled=False)
-        reporter.fallback = f"without torch.compile ({compile_problem})"
+        reporter.fallback = f"without torch.compile ({problem})"
     training = Training(
         config,
         Examples(stored["train_images"], stored["train_targets"]),

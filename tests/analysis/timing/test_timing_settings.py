@@ -9,8 +9,8 @@ import torch
 from analysis.timing import machine
 from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import SETTINGS, TimingSettings, short_form
+from docs.generate import flag_rows
 from trainables.errors import UsageError
-from trainables.settings_fields import flag_rows
 
 BEST = Finalist(7, "separable", "trial-0007.safetensors")
 

@@ -167,7 +167,7 @@ def loss(request: pytest.FixtureRequest, train: Examples, whole: Vgg16) -> Loss:
         loss=request.param,
         perceptual=SMALL,
     )
-    return Training(config, train.first(1), train.first(1), device=CPU, vgg=whole).loss
+    return Training(config, train.first(1), train.first(1), device=CPU, vgg=whole).gradients.loss
 
 
 def test_a_loss_is_a_number_above_zero_in_float32(loss: Loss) -> None:

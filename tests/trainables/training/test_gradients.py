@@ -101,7 +101,7 @@ def test_compiled_a_network_gives_the_same_gradients_and_odd_sizes_and_validatio
 
         return Noted()
 
-    monkeypatch.setattr("trainables.training.compiling.compiled", compiled)
+    monkeypatch.setattr("trainables.training.gradients.compiled", compiled)
     torch.manual_seed(0)
     network = build("cnn").train()
     _, found = gradients(network, slice=4, compiled=True, full_size=4).of(few, torch.arange(10), 10)
@@ -144,7 +144,7 @@ def test_a_training_multiplies_and_lies_and_compiles_as_it_was_asked_to(
 ) -> None:
     compiled: list[nn.Module] = []
     monkeypatch.setattr(
-        "trainables.training.compiling.compiled",
+        "trainables.training.gradients.compiled",
         lambda network: compiled.append(network) or network,
     )
     torch.backends.cudnn.allow_tf32 = True
