@@ -126,8 +126,9 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
     generator = torch.Generator().manual_seed(0)
     differences = []
     for count in CHECKED_COUNTS:
-        shape = (count, *IMAGE_SHAPE)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        images = torch.randint(
+            0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator
+        )
         try:
             outputs = exported(images)
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own

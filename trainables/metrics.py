@@ -54,8 +54,7 @@ def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _gaussian_window(length: int, like: Tensor) -> Tensor:
     """Return (length - 10, length): each row weighs 11 neighbours by a Gaussian and sums to one."""
-    offsets = torch.arange(11) - 5
-    weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    weights = torch.exp(-(torch.arange(-5, 6) ** 2) / (2 * 1.5**2))
     weights /= weights.sum()
     rows = [functional.pad(weights, (start, length - 11 - start)) for start in range(length - 10)]
     return torch.stack(rows).to(like)

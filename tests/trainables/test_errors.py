@@ -1,10 +1,19 @@
-"""What sentences say of errors and of names that are not there."""
+"""What sentences say of errors and of names that are not there, and how commands end."""
 
 from pathlib import Path
 
 import pytest
 
-from trainables.errors import RUNS_LISTED, UsageError, first_line, known_runs, last_line
+from trainables.errors import (
+    BUG,
+    RUNS_LISTED,
+    UsageError,
+    command,
+    complain,
+    first_line,
+    known_runs,
+    last_line,
+)
 
 
 def test_an_error_is_said_by_its_first_or_its_last_line() -> None:
@@ -33,3 +42,41 @@ def test_of_many_runs_the_last_are_named() -> None:
     said = known_runs(folders, "give a file")
     assert said.startswith("give one of …, fc-190, ")
     assert said.count("fc-") == RUNS_LISTED
+
+
+def test_what_a_command_returns_is_its_exit_status() -> None:
+    assert command()(lambda status: status)(1) == 1
+
+
+def test_a_mistake_is_one_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command()(raising)(UsageError("--samples 0: give 1 or more")) == 2
+    assert capsys.readouterr() == ("", "error: --samples 0: give 1 or more\n")
+
+
+def test_ctrl_c_says_what_was_kept_and_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(interrupted="Interrupted; all is kept.")(raising)(KeyboardInterrupt()) == 130
+    assert command()(raising)(KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ("Interrupted; all is kept.\n", "")
+
+
+def test_a_library_s_error_is_a_bug_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command()(raising)(ValueError("shapes do not match")) == 1
+    printed, lines = capsys.readouterr()
+    assert not printed
+    assert lines.startswith("Traceback")
+    assert "in raising" in lines
+    assert lines.endswith(f"ValueError: shapes do not match\nerror: {BUG}\n")
+
+
+def test_the_parser_s_own_exit_passes() -> None:
+    with pytest.raises(SystemExit):
+        command()(raising)(SystemExit(2))
+
+
+def test_a_complaint_is_one_line_on_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(ValueError("--samples [0]"))
+    assert capsys.readouterr() == ("", "error: --samples [0]\n")
+
+
+def raising(error: BaseException) -> int:
+    raise error

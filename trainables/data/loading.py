@@ -38,8 +38,11 @@ def load(source: str) -> Splits:
             raise UsageError(
                 f"--data cifar10: {reason}; give --data photos, or a directory with images"
             ) from error
-    note = f"CIFAR-10 is not in the cache and could not be fetched ({reason})"
-    return _with_targets("photos", photos.load(), note)
+    return _with_targets(
+        "photos",
+        photos.load(),
+        note=f"CIFAR-10 is not in the cache and could not be fetched ({reason})",
+    )
 
 
 def hold_out(name: str, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:

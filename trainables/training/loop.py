@@ -176,10 +176,9 @@ class Training:
         The loss is read from the device once. No record is left: `epochs` does that.
         """
         self.network.train()
-        order = self._order(epoch)
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
         total = torch.zeros((), device=self.device)
-        for batch in order.split(self.config.batch_size):
+        for batch in self._order(epoch).split(self.config.batch_size):
             replay = self.graph if len(batch) == self.config.batch_size else None
             total += replay(self._update, batch) if replay else self._update(batch)
         self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work

@@ -1,6 +1,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,9 @@ from PIL import Image
 
 from trainables.data import folders
 from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.folders import encoded_images
 from trainables.data.loading import load
+from trainables.errors import UsageError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -186,3 +189,39 @@ def test_changed_parquet_is_read_anew_even_when_its_time_and_size_are_kept(direc
             write_parquet(directory / f"{part}.parquet", [png(image) for image in pixels])
             os.utime(directory / f"{part}.parquet", ns=(0, 0))
         assert torch.equal(folders.load(directory)[0], as_tensor(pixels))
+
+
+@pytest.mark.parametrize("column", ["img", "image"])
+def test_the_bytes_of_each_image_are_read_in_order(tmp_path: Path, column: str) -> None:
+    rows = [{"bytes": content, "path": None} for content in (b"first", b"second", None)]
+    table = pa.table({column: pa.array(rows, STRUCT), "label": [0, 1, 2]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    assert encoded_images(tmp_path / "train.parquet") == [b"first", b"second", b""]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {"picture": pa.array([{"bytes": b""}])},
+            "has the columns picture: one must be named img or image",
+        ),
+        ({"img": pa.array([b""])}, "column img must hold a struct with a field `bytes`"),
+        ({"img": pa.array([{"data": b""}])}, "column img must hold a struct with a field `bytes`"),
+        (
+            {"img": pa.array([], STRUCT)},
+            "column img must hold a struct with a field `bytes`, one per image",
+        ),
+    ],
+    ids=["missing column", "no struct", "no bytes", "no rows"],
+)
+def test_another_schema_is_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    pq.write_table(pa.table(table), tmp_path / "train.parquet")
+    with pytest.raises(UsageError, match=rf"train\.parquet:? {message}"):
+        encoded_images(tmp_path / "train.parquet")
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes(b"not parquet")
+    with pytest.raises(UsageError, match=r"train\.parquet can't be read as parquet"):
+        encoded_images(tmp_path / "train.parquet")

@@ -1,6 +1,10 @@
-from torch import nn
+import pytest
+import torch
+from torch import Tensor, nn
 
-from trainables.networks.base import parameter_count
+from trainables.networks.base import EndToEnd, as_input, parameter_count
+from trainables.networks.registry import build
+from trainables.pipelines.study import as_float
 
 
 def test_only_what_training_adjusts_is_counted() -> None:
@@ -8,3 +12,50 @@ def test_only_what_training_adjusts_is_counted() -> None:
     assert parameter_count(network) == 8 + 4 + 3
     network[0].requires_grad_(False)
     assert parameter_count(network) == 4 + 3
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_inputs_lie_in_memory_as_asked(images: Tensor, memory_format: torch.memory_format) -> None:
+    inputs = as_input(images, memory_format)
+    assert torch.equal(inputs, as_float(images))
+    assert inputs.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("slice_size", [None, 1, 3, 7, 100])
+def test_slices_give_what_the_network_gives_of_all_at_once(
+    images: Tensor, slice_size: int | None
+) -> None:
+    network = build("cnn").eval()
+    with torch.inference_mode():
+        expected = network(as_float(images))
+        outputs = EndToEnd(network, slice_size)(images)
+    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("slice_size", "seen"), [(None, [7]), (3, [3, 3, 1])])
+def test_no_more_images_than_a_slice_go_through_at_once_and_those_channels_last(
+    images: Tensor, slice_size: int | None, seen: list[int]
+) -> None:
+    counts: list[int] = []
+
+    class Noting(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            counts.append(len(inputs))
+            assert inputs.is_contiguous(memory_format=torch.channels_last) == bool(slice_size)
+            return inputs
+
+    assert torch.equal(EndToEnd(Noting(), slice_size)(images), as_float(images))
+    assert counts == seen
+
+
+def test_a_network_that_takes_all_at_once_is_left_as_it_is() -> None:
+    network = build("cnn").to(memory_format=torch.channels_last)
+    kernel = next(EndToEnd(network).parameters())
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    contiguous = EndToEnd(build("cnn"), slice_size=2)
+    assert next(contiguous.parameters()).is_contiguous(memory_format=torch.channels_last)
