@@ -23,7 +23,7 @@ SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
     "resources",
     "the run",
 )
-DEFAULT_VGG_WEIGHTS = PUBLISHED[0]
+DEFAULT_VGG_WEIGHTS = "IMAGENET1K_V1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Settings of the perceptual loss, and what `Perceptual` calls them
 PERCEPTUAL = {

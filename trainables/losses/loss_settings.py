@@ -44,14 +44,14 @@ NORMALISATIONS = {
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "features": Normalisation((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
-MODELS = "https://download.pytorch.org/models"
 # Files that torchvision publishes; each name ends with the first digits of the file's SHA-256
 URLS = {
-    "IMAGENET1K_V1": f"{MODELS}/vgg16-397923af.pth",
-    "IMAGENET1K_FEATURES": f"{MODELS}/vgg16_features-amdegroot-88682ab5.pth",
+    "IMAGENET1K_V1": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "IMAGENET1K_FEATURES": (
+        "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
+    ),
 }
-PUBLISHED = tuple(URLS)
-PUBLISHED_NORMALISATIONS = {"IMAGENET1K_V1": "imagenet", "IMAGENET1K_FEATURES": "features"}
+PUBLISHED = {"IMAGENET1K_V1": "imagenet", "IMAGENET1K_FEATURES": "features"}  # normalised so
 
 
 def check_weights(source: str) -> None:

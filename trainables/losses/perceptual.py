@@ -30,12 +30,9 @@ class PerceptualLoss:
 
     Args:
         settings: Layers, weights and the size to which images are enlarged.
-        vgg: The convolutions' weights.
+        vgg: The convolutions' weights, up to the last layer that has a weight.
         precision: In bfloat16, differences are multiplied in it.
         device: Where outputs and targets will be.
-
-    Raises:
-        ValueError: The weights end before the last layer that is asked for.
     """
 
     def __init__(
@@ -208,12 +205,6 @@ def _convolutions(
     """Make the layers up to the last that has a weight."""
     dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
     layers = [layer for layer in CONVOLUTIONS if layer <= max(weights, default=-1)]
-    missing = [layer for layer in layers if f"features.{layer}.weight" not in vgg.tensors]
-    if missing:
-        raise ValueError(
-            f"layer {layers[-1]} of VGG16 is asked for, but the weights of {vgg.name} were loaded "
-            f"without layer {missing[0]}: load them with through={layers[-1]}"
-        )
     found = []
     for layer in layers:
         kernel = vgg.tensors[f"features.{layer}.weight"]

@@ -23,7 +23,6 @@ from trainables.losses.loss_settings import (
     CONVOLUTIONS,
     NORMALISATIONS,
     PUBLISHED,
-    PUBLISHED_NORMALISATIONS,
     URLS,
     Normalisation,
     check_weights,
@@ -74,7 +73,7 @@ def load(source: str, *, normalisation: str | None = None, through: int = 28) ->
     check_weights(source)
     path, cure = Path(source), "give a safetensors file or a state dict of torchvision's vgg16"
     if source in PUBLISHED:
-        normalisation = _agreed(source, PUBLISHED_NORMALISATIONS[source], normalisation)
+        normalisation = _agreed(source, PUBLISHED[source], normalisation)
         path = _published(source, normalisation)
         cure = f"delete {path.parent} to fetch it again"
     try:

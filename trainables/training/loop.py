@@ -88,8 +88,7 @@ class Training:
         vgg: What the perceptual loss needs.
 
     Raises:
-        ValueError: The loss is perceptual, and `vgg` is missing or ends before a layer that is
-            asked for.
+        ValueError: The loss is perceptual, and `vgg` is missing.
     """
 
     def __init__(

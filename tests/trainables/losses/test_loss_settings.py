@@ -14,7 +14,6 @@ from trainables.losses.loss_settings import (
     NORMALISATIONS,
     POOLED,
     PUBLISHED,
-    PUBLISHED_NORMALISATIONS,
     URLS,
     Perceptual,
 )
@@ -66,11 +65,11 @@ def test_the_convolutions_are_those_of_torchvision() -> None:
 
 def test_the_published_weights_are_those_of_torchvision() -> None:
     assert {weights.name: weights.url for weights in VGG16_Weights} == URLS
-    assert tuple(URLS) == PUBLISHED
+    assert URLS.keys() == PUBLISHED.keys()
     for weights in VGG16_Weights:
         transforms, known = (
             weights.transforms(),
-            NORMALISATIONS[PUBLISHED_NORMALISATIONS[weights.name]],
+            NORMALISATIONS[PUBLISHED[weights.name]],
         )
         assert known.mean == pytest.approx(
             transforms.mean, abs=1e-4
