@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import SHARED_DATA
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 # Read by this process and all that tests start when they import PyTorch or Ray: nothing above may.
 # Threads that wait for each other on a busy machine take several times as long as one

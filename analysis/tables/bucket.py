@@ -17,7 +17,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileType
 from analysis.console import Console
 from analysis.tables.table_sources import BUCKET, READINGS, is_refusal, reason, resolved
 from trainables.atomic_write import atomic_write
-from trainables.data.cache_dir import cache_directory
+from trainables.data.cache import cache_directory
 from trainables.errors import UsageError
 
 KEPT = re.compile(r"(tables/[a-z]+|networks)/run=(?P<run>[^/]+)/(?P<name>[^/]+)")

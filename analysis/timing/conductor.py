@@ -23,7 +23,7 @@ from analysis.timing.record import Series, card_row, session_facts, study_rows, 
 from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import Pass, SubjectCheck, SubjectError
-from trainables.data.cache_dir import cache_directory
+from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
 

@@ -11,7 +11,7 @@ from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
 from tests.paths import ROOT
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 DENIED = (
     b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"

@@ -1,24 +1,39 @@
-"""The cache: downloads and decoded images, written whole or not at all."""
+"""The cache: downloads and decoded images, written whole or not at all.
+
+Without PyTorch until images are read, since its import takes 2 s.
+"""
 
 import hashlib
+import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import platformdirs
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from trainables.atomic_write import atomic_write
-from trainables.data.cache_dir import cache_directory
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CACHE_VARIABLE = "TRANSFORM_TUNER_CACHE"
 CONNECT_SEC = 10.0
 
-Decoded = tuple[Tensor, Tensor]
+Decoded = tuple["Tensor", "Tensor"]
+
+
+def cache_directory() -> Path:
+    """Return the directory for downloads, decoded images and copies of buckets.
+
+    It is $TRANSFORM_TUNER_CACHE, or the platform's own place for such things.
+    """
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("transform-tuner"))
 
 
 @contextmanager
@@ -53,6 +68,8 @@ def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:
         source: A text that changes whenever the source's files do.
         decode: Makes the images, each (N, 3, 32, 32) uint8.
     """
+    from safetensors.torch import load_file, save_file  # here, since it imports PyTorch
+
     name = hashlib.sha256(source.encode()).hexdigest()[:32]
     path = cache_directory() / "decoded" / f"{name}.safetensors"
     try:

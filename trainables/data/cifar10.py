@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.data.cache import decoded_once, new_directory
-from trainables.data.cache_dir import cache_directory
+from trainables.data.cache import cache_directory, decoded_once, new_directory
 
 
 def load() -> tuple[Tensor, Tensor]:

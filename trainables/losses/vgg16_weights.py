@@ -16,8 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainables.data.cache import new_directory
-from trainables.data.cache_dir import cache_directory
+from trainables.data.cache import cache_directory, new_directory
 from trainables.errors import UsageError, first_line
 from trainables.losses.loss_settings import (
     CONVOLUTIONS,

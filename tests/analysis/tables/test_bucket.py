@@ -18,7 +18,7 @@ from tests.analysis.collecting import count, epochs, search
 from tests.analysis.conftest import put
 from tests.analysis.made_runs import make_run
 from tests.waiting import until
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 Remote = tuple[FileSystem, str]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -23,7 +23,7 @@ from analysis.timing.protocol import INVALID_IQR, relative_iqr
 from analysis.timing.record import STUDY_SEC
 from tests.paths import ROOT
 from tests.waiting import until
-from trainables.data.cache_dir import cache_directory
+from trainables.data.cache import cache_directory
 
 OWN = "tests.analysis.timing.own_subjects"
 TINY = ("--data", "photos", "--images", "40", "--devices", "cpu", "--threads", "1")

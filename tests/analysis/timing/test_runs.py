@@ -14,7 +14,7 @@ from analysis.tables.files import publish
 from analysis.tables.schema import TABLES
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.loading import load
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network

@@ -8,8 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainables.data.cache import Decoded, decoded_once, new_directory
-from trainables.data.cache_dir import CACHE_VARIABLE, cache_directory
+from trainables.data.cache import (
+    CACHE_VARIABLE,
+    Decoded,
+    cache_directory,
+    decoded_once,
+    new_directory,
+)
 
 
 class Decoder:

@@ -17,7 +17,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from trainables.data import cifar10, photos
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.loading import load
 
 IMAGES_PER_FILE = 4

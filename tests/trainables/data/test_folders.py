@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from trainables.data import folders
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.folders import encoded_images
 from trainables.data.loading import load
 from trainables.errors import UsageError

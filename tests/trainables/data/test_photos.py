@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainables.data import photos
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 STEREO = ("_left", "_right")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tests.paths import ROOT
 from tests.trainables import made_up
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import (
     NORMALISATIONS,

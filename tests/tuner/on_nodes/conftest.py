@@ -25,7 +25,7 @@ from tests.tuner.nodes import (
     short_directory,
     without,
 )
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.tuner.gated_network import Gate
 from tests.tuner.on_nodes.conftest import Cluster, InProcess, meanwhile
 from tests.tuner.storage.leases import is_there, owner, take_over
 from tests.waiting import until
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.networks.weights import read_header
 from tuner.storage import lease
 from tuner.storage.run_storage import RunStorage

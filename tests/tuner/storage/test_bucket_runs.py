@@ -6,7 +6,7 @@ import pytest
 
 from analysis.tables.bucket import Bucket
 from tests.tuner.bucket_service import Service
-from trainables.data.cache_dir import CACHE_VARIABLE
+from trainables.data.cache import CACHE_VARIABLE
 from tuner.storage.claim import check_storage
 from tuner.storage.experiment import Experiment
 from tuner.storage.run_storage import RunStorage
