@@ -14,7 +14,6 @@ from analysis.tables.files import Row
 from trainables.data import sources
 from trainables.errors import UsageError
 from trainables.losses import loss_settings
-from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.registry import find
 from tuner.cluster.growth import Growth
 from tuner.cluster.nodes import Node, WorkerResources, on_each
@@ -25,6 +24,7 @@ from tuner.trials.space import Space
 
 if TYPE_CHECKING:
     from trainables.data.examples import Splits
+    from trainables.losses.vgg16_weights import Vgg16
     from trainables.networks.base import Budget
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
@@ -57,7 +57,7 @@ class Plan:
     slots: int
     nodes: list[Node]
     earlier: Row | None
-    vgg: Vgg16 | None
+    vgg: "Vgg16 | None"
     gpu_memory: list[str]
     available_images: int
 
