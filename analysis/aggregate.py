@@ -11,24 +11,31 @@ command line, 130 after Ctrl-C (files that were collected up to then are whole).
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from threading import Semaphore
 
+import pyarrow as pa
 from filelock import FileLock, Timeout
+from pyarrow.csv import CSVWriter
 
 from analysis.commands import command_text
 from analysis.console import Console
-from analysis.tables.copies import Copy, most_complete
-from analysis.tables.csv_files import write_csv_files
-from analysis.tables.files import table_path
+from analysis.tables.checks import Checked, check
+from analysis.tables.files import Row, read_file, table_path
+from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
 from trainables.atomic_write import atomic_write
-from trainables.errors import UsageError, command, complain, prog
+from trainables.errors import UsageError, command, complain, first_line, prog
 
 THREADS = 8  # more than cores: most of the time goes into waiting for the disk or the network
+# More threads than cores wait for files well, but fight for Python's lock
+CHECKING = Semaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,9 @@ def _collect_all(
     runs = sorted({run for source in sources for run in source.runs})
     pool = ThreadPoolExecutor(THREADS)
     try:
-        outcomes = pool.map(lambda run: _collect(run, sources, out), runs)
-        for done, outcome in enumerate(outcomes, start=1):
+        for done, outcome in enumerate(
+            pool.map(lambda run: _collect(run, sources, out), runs), start=1
+        ):
             console.progress(f"collected {done:,} of {len(runs):,} runs")
             yield outcome
     finally:
@@ -164,6 +172,154 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
                 aside.write_bytes(data)
             collected += 1
     return Outcome(collected, len(sound) - collected, tuple(problems))
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A run as one source has it, read and checked."""
+
+    source: TableSource
+    run: str
+    files: dict[str, Checked]
+    """By table."""
+
+    @classmethod
+    def read(cls, source: TableSource, run: str, others: Sequence["Copy"] = ()) -> "Copy":
+        """Read every table that the source has of the run, each file once.
+
+        Args:
+            others: Copies that were read before; a file with the bytes of one of theirs is not
+                checked again.
+        """
+        files = {}
+        for table in source.runs.get(run, ()):
+            files[table] = checked_file(
+                source, table, run, [copy.files[table] for copy in others if table in copy.files]
+            )
+        return cls(source, run, files)
+
+    def problems(self, but: Collection[str] = ()) -> list[str]:
+        """Return what is wrong with its files, in whole sentences, without the tables `but`."""
+        return [
+            f"{self.source.where(table, self.run)}: {problem}"
+            for table, file in self.files.items()
+            if table not in but
+            for problem in file.problems
+        ]
+
+    @cached_property
+    def identity(self) -> tuple[object, ...] | None:
+        """Start, machine and seed, which no two runs share; None where no row says them."""
+        timed_only = set(self.files) <= {"timings", "cards"}  # as a timing without a search leaves
+        start = "measured_at" if timed_only else "started_at"
+        row = self._first("timings" if timed_only else "runs", start)
+        return (row[start], row["host"], row["seed"]) if row else None
+
+    def completeness(self, tables: set[str]) -> tuple[int, bool, int]:
+        """Return how far the run had got, as something to compare: the larger the further.
+
+        These are its sessions, whether it has ended, and how many values in `tables` are not null.
+        """
+        row = self._first("runs", "sessions") or {"sessions": 0, "ended_at": None}
+        known = sum(
+            len(column) - column.null_count
+            for table, file in self.files.items()
+            if table in tables and file.content is not None
+            for column in file.content.columns
+        )
+        return row["sessions"], row["ended_at"] is not None, known
+
+    def __str__(self) -> str:
+        start, host, seed = self.identity or (None, None, None)
+        return f"in {self.source.name} (of {start} on {host}, seed {seed})"
+
+    def _first(self, table: str, column: str) -> Row | None:
+        """Return a table's first row with a value in `column`.
+
+        In `timings`, rows that quote the study come first and say nothing of a machine.
+        """
+        content = self.files[table].content if table in self.files else None
+        if content is None:
+            return None
+        rows = content.filter(content.column(column).is_valid()).slice(0, 1).to_pylist()
+        return next(iter(rows), None)
+
+
+def checked_file(
+    source: TableSource, table: str, run: str, known: Sequence[Checked] = ()
+) -> Checked:
+    """Read and check one file; one with the bytes of a file that is `known` is taken for that."""
+    try:
+        data = source.read(table, run)
+    except OSError as error:
+        return Checked(b"", (f"can't be read: {first_line(error)}",))
+    same = next((file for file in known if file.data == data), None)
+    with CHECKING:
+        return same or check(data, table, run)
+
+
+def most_complete(copies: Sequence[Copy]) -> Copy:
+    """Return the copy that got furthest, the first of equals.
+
+    A copy that does not say which run it is counts only where no other does.
+
+    Raises:
+        UsageError: They are copies of two runs of one name.
+    """
+    if len(copies) == 1:
+        return copies[0]
+    known = [copy for copy in copies if copy.identity]
+    for other in known:
+        if other.identity != known[0].identity:
+            raise UsageError(
+                f"the run {other.run} {known[0]} and the one {other} are two runs of one name, and "
+                "nothing of it was collected: collect one of them into another directory with --out"
+            )
+    # Tables that have a problem somewhere do not count: a damaged file makes no run less complete
+    bad = {table for copy in copies for table, file in copy.files.items() if file.problems}
+    sound = {table for copy in copies for table in copy.files} - bad
+    return max(known or copies, key=lambda copy: copy.completeness(sound))
+
+
+def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str]:
+    """Write `directory`/TABLE.csv, whole or not at all, for each table that has runs.
+
+    Args:
+        tables: The directory that has a folder for each table.
+        directory: Where to write.
+        console: For the progress line.
+
+    Returns:
+        A sentence for each file that was not written, since one of `tables` can't be read.
+
+    Raises:
+        OSError: The disk is full or read-only.
+    """
+    problems = []
+    for table in TABLES:
+        sources = sorted(tables.glob(f"{table}/run=*/{table}.parquet"))
+        path = directory / f"{table}.csv"
+        console.progress(f"writing {path}")
+        try:
+            if sources:
+                with atomic_write(path, keep_same=True) as aside:
+                    _write_csv(aside, table, sources)
+        except UsageError as error:
+            problems.append(f"{path} was not written: {error}")
+    return problems
+
+
+def _write_csv(path: Path, table: str, sources: list[Path]) -> None:
+    fields = []
+    for field in arrow_schema(table):
+        if not pa.types.is_binary(field.type):
+            # No dictionaries, and null anywhere: what was collected before is not checked again
+            kind = pa.string() if pa.types.is_dictionary(field.type) else field.type
+            fields.append(pa.field(field.name, kind))
+    schema = pa.schema(fields)
+    with CSVWriter(path, schema) as writer:
+        for source in sources:
+            writer.write_table(read_file(source, table).select(schema.names).cast(schema))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from pathlib import Path
 from analysis import aggregate
 from analysis.dashboard import __main__ as dashboard
 from analysis.report import __main__ as report
+from analysis.tables import schema
 from analysis.tables.schema import TABLES as COLUMNS
-from analysis.tables.schema import columns_markdown
 from analysis.timing.timing_settings import SETTINGS as TIMING
 from trainables import export, profile
 from trainables.settings_fields import Setting, flag
@@ -25,6 +25,17 @@ from tuner.settings import SETTINGS as SEARCH
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"<!-- (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 DEFAULT = re.compile(r"^(?P<meaning>.*?) ?\(default: (?P<default>.*)\)$", re.DOTALL)
+
+TYPE_NAMES = {
+    schema.TEXT: "text",
+    schema.NAME: "text",
+    schema.INT32: "int32",
+    schema.INT64: "int64",
+    schema.FLOAT: "float64",
+    schema.BOOL: "true or false",
+    schema.MOMENT: "time in UTC",
+    schema.PNG: "PNG",
+}
 
 
 def flag_rows(settings: Mapping[str, Setting]) -> list[str]:
@@ -60,6 +71,15 @@ def parser_rows(parser: argparse.ArgumentParser) -> list[str]:
             meaning = f"{', '.join(action.choices)}: {meaning}".removesuffix(": ")
         rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {default} | {meaning} |")
     return rows
+
+
+def columns_markdown(table: str) -> str:
+    """Return the table's columns as a table in Markdown, for the documentation."""
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    for column in COLUMNS[table]:
+        kind = TYPE_NAMES[column.type] + (", or null" if column.nullable else "")
+        lines.append(f"| `{column.name}` | {kind} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines)
 
 
 def package_rows(package: str) -> list[str]:

@@ -53,8 +53,11 @@ def _fractions(trials: pd.DataFrame) -> dict[str, float]:
         return {}
     study = optuna.create_study()
     for loss, values in zip(losses, trials[[*space]].itertuples(index=False), strict=True):
-        params = dict(zip(space, values, strict=True))
-        study.add_trial(optuna.create_trial(params=params, distributions=space, value=loss))
+        study.add_trial(
+            optuna.create_trial(
+                params=dict(zip(space, values, strict=True)), distributions=space, value=loss
+            )
+        )
     # Not get_param_importances, which scales the fractions to a sum of 1
     return FanovaImportanceEvaluator(n_trees=TREES, seed=0).evaluate(study)
 
@@ -64,5 +67,6 @@ def _distribution(name: str, values: pd.Series) -> Any:
 
     if HYPERPARAMETERS[name].kind is int:
         return IntDistribution(int(values.min()), int(values.max()))
-    log = HYPERPARAMETERS[name].log
-    return FloatDistribution(float(values.min()), float(values.max()), log=log)
+    return FloatDistribution(
+        float(values.min()), float(values.max()), log=HYPERPARAMETERS[name].log
+    )

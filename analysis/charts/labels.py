@@ -21,8 +21,9 @@ def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
     It is `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not
     enough either, with the start of their fingerprint.
     """
-    fingerprints = runs[f"{split}_fingerprint"].astype(str)
-    pixels = list(zip(fingerprints, runs.pipeline.astype(str), strict=True))
+    pixels = list(
+        zip(runs[f"{split}_fingerprint"].astype(str), runs.pipeline.astype(str), strict=True)
+    )
     counts = dict(zip(pixels, runs[f"{split}_images"], strict=True))
     names: dict[tuple[str, str], str] = {}
     for key, data in zip(pixels, runs.data.astype(str), strict=True):
@@ -79,8 +80,9 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
     found["hardware"] = pd.Series(
         [_hardware(row.cpu, row.threads, row.gpu) for row in found.itertuples()], dtype=str
     )
-    moments = found.measured_at.dt.strftime("%Y-%m-%d %H:%M")
-    found["label"] = found.run + " · " + moments + " · " + found.hardware
+    found["label"] = (
+        found.run + " · " + found.measured_at.dt.strftime("%Y-%m-%d %H:%M") + " · " + found.hardware
+    )
     twice = found.label.duplicated(keep=False)
     found["label"] = found.label.where(
         ~twice, found.label + " · session " + found.session.astype(str)

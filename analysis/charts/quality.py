@@ -43,33 +43,46 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         scale=alt.Scale(domain=[0, 1]),
     )
     compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
-    dash = alt.StrokeDash(
-        "name:N",
-        title="For comparison",
-        scale=alt.Scale(
-            domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]]
-        ),
-        legend=alt.Legend(
-            orient="top", titleOrient="top", columns=1, labelLimit=300, symbolStrokeColor=RULE
-        ),
-    )
     grey = (
         alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110))
         .mark_line(color=RULE, strokeWidth=1.5)
-        .encode(x, y, dash, tooltip=[*words("name"), *fractions("share"), *counts("images")])
+        .encode(
+            x,
+            y,
+            alt.StrokeDash(
+                "name:N",
+                title="For comparison",
+                scale=alt.Scale(
+                    domain=sorted(set(compared.name)), range=[[2, 3], [5, 3], [9, 3], [9, 3, 2, 3]]
+                ),
+                legend=alt.Legend(
+                    orient="top",
+                    titleOrient="top",
+                    columns=1,
+                    labelLimit=300,
+                    symbolStrokeColor=RULE,
+                ),
+            ),
+            tooltip=[*words("name"), *fractions("share"), *counts("images")],
+        )
     )
     shown = networks[NETWORK].rename(columns={"share_mean": "share"})
     series = colour(shown.series, "Network")
-    tooltip = [
-        *words("series", "run", "subject"),
-        *numbers("threshold"),
-        *fractions("share", "share_std"),
-        *counts("trainings", "images"),
-    ]
     lines = (
         alt.Chart(shown)
         .mark_line(point=alt.OverlayMarkDef(size=40), strokeWidth=2.5)
-        .encode(x, y, series, detail=per("run", "subject"), tooltip=tooltip)
+        .encode(
+            x,
+            y,
+            series,
+            detail=per("run", "subject"),
+            tooltip=[
+                *words("series", "run", "subject"),
+                *numbers("threshold"),
+                *fractions("share", "share_std"),
+                *counts("trainings", "images"),
+            ],
+        )
     )
     spread = (
         alt.Chart(shown).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
@@ -88,8 +101,11 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
             (below the image).
         rows: Values of `row` from top to bottom.
     """
-    width = max(cells.column.nunique(), 1) * (TILE + 8)
-    base = alt.Chart(cells, width=width, height=len(rows) * (TILE + CAPTION + 8)).encode(
+    base = alt.Chart(
+        cells,
+        width=max(cells.column.nunique(), 1) * (TILE + 8),
+        height=len(rows) * (TILE + CAPTION + 8),
+    ).encode(
         alt.X("column:O", axis=None),
         alt.Y(
             "row:N",
@@ -99,7 +115,10 @@ def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:
         ),
         tooltip=[*words("row"), *counts("test_image"), *words("note")],
     )
-    pictures = base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))
-    notes = base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563")
     # Of the size that the images have, labels beside it
-    return (pictures + notes.encode(text=alt.Text("note:N"))).properties(autosize="pad")
+    return (
+        base.mark_image(width=TILE, height=TILE, smooth=False).encode(url=alt.Url("image:N"))
+        + base.mark_text(dy=TILE / 2 + 8, fontSize=11, color="#4b5563").encode(
+            text=alt.Text("note:N")
+        )
+    ).properties(autosize="pad")

@@ -52,11 +52,18 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
     shown = trials.loc[trials[LOSS] > 0, COLUMNS]
     series = colour(shown.series, "Network")
     x = alt.X("trial:Q", axis=whole("Trial"))
-    y = alt.Y(f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS]))
     points = (
         alt.Chart(shown, height=height_with(shown.series, HEIGHT + 50))
         .mark_point(filled=True, size=46, opacity=0.55)
-        .encode(x, y, series, STATE, tooltip=TOOLTIP)
+        .encode(
+            x,
+            alt.Y(
+                f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])
+            ),
+            series,
+            STATE,
+            tooltip=TOOLTIP,
+        )
     )
     steps = alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5)
     return points + steps.encode(x, alt.Y("best:Q"), series, detail=per("run", "series"))
@@ -115,9 +122,8 @@ def importance(found: pd.DataFrame) -> alt.Chart:
     Args:
         found: As `importances` returns it.
     """
-    named = found.assign(name=found.parameter.map(LABELS))
     return (
-        alt.Chart(named, height=height_with(found.series))
+        alt.Chart(found.assign(name=found.parameter.map(LABELS)), height=height_with(found.series))
         .mark_bar(cornerRadiusEnd=3, height={"band": 0.7})
         .encode(
             alt.X(
@@ -140,26 +146,24 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
     The line that the pointer is on stands out.
     """
     rows, ticks = _axes(trials.loc[trials[LOSS] > 0, COLUMNS])
-    header = alt.Axis(
-        orient="top",
-        labelAngle=0,
-        domain=False,
-        ticks=False,
-        labelFontWeight="bold",
-        labelPadding=14,
-        labelOverlap=False,
+    x = alt.X(
+        "axis:N",
+        sort=None,
+        title=None,
+        scale=alt.Scale(padding=0.4 if trials.series.nunique() > 1 else 0.2),
+        axis=alt.Axis(
+            orient="top",
+            labelAngle=0,
+            domain=False,
+            ticks=False,
+            labelFontWeight="bold",
+            labelPadding=14,
+            labelOverlap=False,
+        ),
     )
-    room = alt.Scale(padding=0.4 if trials.series.nunique() > 1 else 0.2)
-    x = alt.X("axis:N", sort=None, title=None, scale=room, axis=header)
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
     hover = alt.selection_point(
         fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False
-    )
-    rank = alt.Color(
-        "rank:Q",
-        title="Rank by loss",
-        scale=alt.Scale(scheme="viridis", domain=[0, 1]),
-        legend=alt.Legend(format="%", gradientLength=140, tickCount=3, direction="horizontal"),
     )
     lines = (
         alt.Chart(rows, height=HEIGHT)
@@ -167,7 +171,14 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
         .encode(
             x,
             y,
-            rank,
+            alt.Color(
+                "rank:Q",
+                title="Rank by loss",
+                scale=alt.Scale(scheme="viridis", domain=[0, 1]),
+                legend=alt.Legend(
+                    format="%", gradientLength=140, tickCount=3, direction="horizontal"
+                ),
+            ),
             detail=per("run", "trial"),
             opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
             strokeWidth=alt.condition(hover, alt.value(4), alt.value(1.5)),

@@ -44,8 +44,9 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
     every = pd.concat([series.lower, series.upper, study.us])
     scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
-    shown = series[[*DRAWN, *MORE]]
-    base = alt.Chart(shown, height=height_with(series.subject, HEIGHT + 60)).encode(
+    base = alt.Chart(
+        series[[*DRAWN, *MORE]], height=height_with(series.subject, HEIGHT + 60)
+    ).encode(
         _batch_size(),
         colour(series.subject, None, "subject"),
         tooltip=[
@@ -55,10 +56,11 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
         ],
     )
     rules = alt.Chart(study).encode(alt.Y("us:Q", scale=scale))
-    names = rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY)
     return (
         rules.mark_rule(strokeDash=[5, 4], color=STUDY)
-        + names.encode(text=alt.Text("subject:N"))
+        + rules.mark_text(align="right", x="width", dy=-6, fontSize=10, color=STUDY).encode(
+            text=alt.Text("subject:N")
+        )
         + base.mark_line(strokeWidth=1, opacity=0.5).encode(y)
         + base.mark_rule(strokeWidth=1.5).encode(
             alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
@@ -86,9 +88,10 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
             *counts("pairs"),
         ],
     )
-    even = alt.Chart(pd.DataFrame({"median": [1.0]})).mark_rule(color=RULE, strokeDash=[4, 4])
     return (
-        even.encode(alt.Y("median:Q", scale=scale))
+        alt.Chart(pd.DataFrame({"median": [1.0]}))
+        .mark_rule(color=RULE, strokeDash=[4, 4])
+        .encode(alt.Y("median:Q", scale=scale))
         + base.mark_rule(strokeWidth=2).encode(
             alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q")
         )
@@ -105,29 +108,40 @@ def pareto(bests: pd.DataFrame) -> alt.LayerChart:
     Args:
         bests: `subject`, `kind`, `batch_size`, `us`, `share_95`, `share_99`, `verdict`, `unbeaten`.
     """
-    scale = alt.Scale(type="log", nice=False, padding=24)
-    x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
+    x = alt.X(
+        "us:Q",
+        scale=alt.Scale(type="log", nice=False, padding=24),
+        title="µs an image, end to end",
+        axis=log_axis(bests.us),
+    )
     y = alt.Y(
         "share_95:Q",
         title=f"Images at cosine ≥ {THRESHOLD}",
         axis=alt.Axis(labelExpr=UP_TO_ONE),
         scale=alt.Scale(zero=False, padding=14),
     )
-    tooltip = [
-        *words("subject", "verdict"),
-        *counts("batch_size"),
-        *numbers("us"),
-        *fractions("share_95", "share_99"),
-    ]
     points = (
         alt.Chart(bests[BEST], height=height_with(bests.kind, HEIGHT + 30))
         .mark_point(filled=True, size=70, opacity=0.9)
-        .encode(x, y, colour(bests.kind, "Kind", "kind"), VERDICT, tooltip=tooltip)
+        .encode(
+            x,
+            y,
+            colour(bests.kind, "Kind", "kind"),
+            VERDICT,
+            tooltip=[
+                *words("subject", "verdict"),
+                *counts("batch_size"),
+                *numbers("us"),
+                *fractions("share_95", "share_99"),
+            ],
+        )
     )
     front = alt.Chart(bests.loc[bests.unbeaten, BEST].sort_values("us")).encode(x, y)
-    line = front.mark_line(strokeWidth=1.5, color=RULE).encode(order=alt.Order("us:Q"))
-    names = front.mark_text(dy=-12, fontSize=11, color="#374151")
-    return line + points + names.encode(text=alt.Text("subject:N"))
+    return (
+        front.mark_line(strokeWidth=1.5, color=RULE).encode(order=alt.Order("us:Q"))
+        + points
+        + front.mark_text(dy=-12, fontSize=11, color="#374151").encode(text=alt.Text("subject:N"))
+    )
 
 
 def measurements(bests: pd.DataFrame) -> alt.LayerChart:
@@ -137,10 +151,10 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
         bests: Each subject at its best batch size: `subject`, `measurement`, `batch_size`, `us`,
             `lower`, `upper` and `verdict`.
     """
-    scale = alt.Scale(type="log", nice=False, padding=10)
-    x = alt.X("us:Q", scale=scale, title="µs an image, end to end", axis=log_axis(bests.us))
-    height = max(120, 16 * bests.subject.nunique() * bests.measurement.nunique())
-    base = alt.Chart(bests[[*DRAWN, "measurement"]], height=height).encode(
+    base = alt.Chart(
+        bests[[*DRAWN, "measurement"]],
+        height=max(120, 16 * bests.subject.nunique() * bests.measurement.nunique()),
+    ).encode(
         alt.Y(
             "subject:N",
             title=None,
@@ -155,10 +169,20 @@ def measurements(bests: pd.DataFrame) -> alt.LayerChart:
             *numbers("us", "lower", "upper"),
         ],
     )
-    bars = base.mark_rule(strokeWidth=1.5).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
-    return bars + base.mark_point(filled=True, size=50, opacity=1).encode(x, VERDICT)
+    return base.mark_rule(strokeWidth=1.5).encode(
+        alt.X("lower:Q", title=""), alt.X2("upper:Q")
+    ) + base.mark_point(filled=True, size=50, opacity=1).encode(
+        alt.X(
+            "us:Q",
+            scale=alt.Scale(type="log", nice=False, padding=10),
+            title="µs an image, end to end",
+            axis=log_axis(bests.us),
+        ),
+        VERDICT,
+    )
 
 
 def _batch_size() -> alt.X:
-    axis = alt.Axis(labelAngle=0, grid=False, format=",d")
-    return alt.X("batch_size:O", title="Images a call", axis=axis)
+    return alt.X(
+        "batch_size:O", title="Images a call", axis=alt.Axis(labelAngle=0, grid=False, format=",d")
+    )

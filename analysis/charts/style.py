@@ -44,9 +44,14 @@ def colours(labels: Iterable[str]) -> alt.Scale:
 
 def colour(labels: pd.Series, title: str | None, column: str = "series") -> alt.Color:
     """Colour marks by a column, whose `labels` get a legend."""
-    columns = _legend_columns(labels)
-    legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=columns)
-    return alt.Color(f"{column}:N", scale=colours(labels), title=title, legend=legend)
+    return alt.Color(
+        f"{column}:N",
+        scale=colours(labels),
+        title=title,
+        legend=alt.Legend(
+            symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=_legend_columns(labels)
+        ),
+    )
 
 
 def height_with(labels: pd.Series, height: int = HEIGHT) -> int:
@@ -137,12 +142,18 @@ def paper() -> alt.theme.ThemeConfig:
         "titleFontSize": 10,
         "titleFontWeight": "normal",
     }
-    lines = {"domainColor": "#333", "tickColor": "#333", "gridColor": "#e5e7eb"}
-    config: dict[str, Any] = {
+    config = {
         "background": "white",
         "font": FONT,
         "view": {"stroke": None},
-        "axis": {**font, **lines, "labelColor": "#222", "titleColor": "#111"},
+        "axis": {
+            **font,
+            "domainColor": "#333",
+            "tickColor": "#333",
+            "gridColor": "#e5e7eb",
+            "labelColor": "#222",
+            "titleColor": "#111",
+        },
         "legend": {**font, **LEGEND, "symbolSize": 40},
     }
     return cast(alt.theme.ThemeConfig, {"config": config})

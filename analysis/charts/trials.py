@@ -51,11 +51,16 @@ def curves(epochs: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
         *fractions("validation_accuracy"),
         *numbers("validation_loss", "train_loss"),
     ]
-    y = _y("validation_loss", "Validation loss", shown.validation_loss)
     every = (
         alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30))
         .mark_line(strokeWidth=1, opacity=0.25)
-        .encode(x, y, series, detail=detail, tooltip=tooltip)
+        .encode(
+            x,
+            _y("validation_loss", "Validation loss", shown.validation_loss),
+            series,
+            detail=detail,
+            tooltip=tooltip,
+        )
     )
     dash = alt.StrokeDash(
         "split:N",
@@ -73,7 +78,6 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
     finite = np.isfinite(epochs.validation_loss) & np.isfinite(epochs.train_loss)
     shown = epochs.loc[finite, [name for name in EPOCH if name != "series"]]
     both = pd.concat([shown.validation_loss, shown.train_loss])
-    scale = alt.Scale(domain=SPLITS, range=["#0072B2", "#D55E00"])
     lines = (
         _by_split(shown)
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
@@ -81,7 +85,9 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
         .encode(
             _x(),
             _y("loss", "Loss", both[both > 0]),
-            alt.Color("split:N", title=None, scale=scale),
+            alt.Color(
+                "split:N", title=None, scale=alt.Scale(domain=SPLITS, range=["#0072B2", "#D55E00"])
+            ),
             tooltip=[
                 *words("split"),
                 *counts("epoch"),
@@ -90,22 +96,26 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
             ],
         )
     )
-    marked = pd.DataFrame({"epoch": [best_epoch]}).dropna()
-    rule = alt.Chart(marked).mark_rule(strokeDash=[4, 4], color=RULE)
+    rule = alt.Chart(pd.DataFrame({"epoch": [best_epoch]}).dropna()).mark_rule(
+        strokeDash=[4, 4], color=RULE
+    )
     return rule.encode(alt.X("epoch:Q")) + lines
 
 
 def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
     """Draw when each trial ran and how it ended; a running one lasts until `now`."""
     rows = trials[SPAN].assign(until=trials.ended_at.fillna(now), place=trials.trial)
-    labels = sorted(rows.place)[:: max(1, len(rows) // 10)]
     return (
         alt.Chart(rows, height=HEIGHT)
         .mark_bar(cornerRadius=1)
         .encode(
             alt.X("started_at:T", title=None),
             alt.X2("until:T"),
-            alt.Y("place:O", title="Trial", axis=alt.Axis(values=labels, grid=False)),
+            alt.Y(
+                "place:O",
+                title="Trial",
+                axis=alt.Axis(values=sorted(rows.place)[:: max(1, len(rows) // 10)], grid=False),
+            ),
             alt.Color(
                 "ending:N",
                 title="Ended by",

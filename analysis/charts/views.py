@@ -30,8 +30,9 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     """
     by = ["run", "series"]
     candidates = ranked_frame(trials).sort_values([*by, "trial"])
-    lowest = candidates.groupby(by).best_validation_loss.cummin()
-    steps = candidates.assign(best=lowest)[[*by, "trial", "best"]]
+    steps = candidates.assign(best=candidates.groupby(by).best_validation_loss.cummin())[
+        [*by, "trial", "best"]
+    ]
     ends = steps.groupby(by, as_index=False).last()
     ends["trial"] = ends.run.map(trials.groupby("run").trial.max())
     changes = steps[steps.best != steps.groupby(by).best.shift()]
@@ -217,8 +218,7 @@ def _difference(output: object, truth: bytes) -> bytes | None:
         return None
     bright, dark = (np.asarray(Image.open(io.BytesIO(p)), np.int16) for p in (output, truth))
     brighter, darker = (bright - dark).clip(0), (dark - bright).clip(0)
-    channels = [255 - darker, 255 - brighter - darker, 255 - brighter]
     buffer = io.BytesIO()
-    pixels = np.stack(channels, axis=-1).clip(0).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, format="PNG")
+    pixels = np.stack([255 - darker, 255 - brighter - darker, 255 - brighter], axis=-1).clip(0)
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()

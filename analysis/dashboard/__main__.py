@@ -64,9 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = f"--address {options.address} --port {options.port}"
         complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
         return FAILED
-    lines = _announcement(options, listening.getsockname()[1], token)
     with suppress(KeyboardInterrupt):
-        _serve(storage, listening, hosts, token, lines)
+        _serve(
+            storage,
+            listening,
+            hosts,
+            token,
+            _announcement(options, listening.getsockname()[1], token),
+        )
     return 0
 
 
@@ -117,8 +122,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _listen(address: str, port: int) -> socket.socket:
     """Take the port before Streamlit is imported, so that a taken one is said at once."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((address, port))
@@ -139,8 +143,9 @@ def _announcement(options: argparse.Namespace, port: int, token: str | None) -> 
         f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.",
     ]
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
-        everybody = "Everybody who reaches this address can see the tables: --token asks for one"
-        lines.insert(2, everybody)
+        lines.insert(
+            2, "Everybody who reaches this address can see the tables: --token asks for one"
+        )
     return lines
 
 
@@ -176,10 +181,9 @@ def _serve(
 
     app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=announce)
     threading.Thread(target=_warm_up, args=(storage,), daemon=True).start()
-    settings = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
-    )
-    uvicorn.Server(settings).run(sockets=[listening])
+    uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
+    ).run(sockets=[listening])
 
 
 def _warm_up(storage: Path) -> None:

@@ -37,17 +37,18 @@ def main(storage: Path) -> None:
     st.logo(LOGO, size="large")
     store = opened_store(storage)
     _watch(store, store.version())
-    pages = [
-        st.Page(
-            lambda show=show: show(selection),  # type: ignore[has-type, misc]  # chosen below
-            title=title,
-            icon=icon,
-            url_path=title.lower(),
-            default=title == "Search",
-        )
-        for title, (show, icon) in PAGES.items()
-    ]
-    page = st.navigation(pages)
+    page = st.navigation(
+        [
+            st.Page(
+                lambda show=show: show(selection),  # type: ignore[has-type, misc]  # chosen below
+                title=title,
+                icon=icon,
+                url_path=title.lower(),
+                default=title == "Search",
+            )
+            for title, (show, icon) in PAGES.items()
+        ]
+    )
     if not store.runs() and not store.runs("timings"):
         st.title("No runs yet", anchor=False)
         hint(

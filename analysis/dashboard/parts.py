@@ -1,6 +1,5 @@
 """Pieces that every page is made of: a chart in a card, a table, each with buttons that save it."""
 
-import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,6 +11,7 @@ from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import for_page, specification
 
 Chart = alt.Chart | alt.LayerChart
+NUMBER = st.column_config.NumberColumn
 KeyFigure = tuple[str, str, str]  # label, value, note
 
 
@@ -60,7 +60,7 @@ def table(
             title,
             note,
             name,
-            {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": lambda: _parquet(frame)},
+            {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": frame.to_parquet},
         )
         st.dataframe(  # type: ignore[call-overload]
             frame,
@@ -117,9 +117,3 @@ def _chart(
 
 def _figure(kind: str, chart: Callable[..., Chart], given: tuple[object, ...]):  # type: ignore[no-untyped-def]
     return lambda: converted(drawn(specification(chart(*given))), kind)  # only when asked for
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()

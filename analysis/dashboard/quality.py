@@ -6,13 +6,12 @@ import streamlit as st
 from analysis.charts import quality as charts
 from analysis.charts import views
 from analysis.charts.labels import data_names
-from analysis.dashboard.parts import card, hint, picture, plain, remark, table
+from analysis.dashboard.parts import NUMBER, card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
 from trainables.thresholds import THRESHOLD
 
 SHOWN = 8
-NUMBER = st.column_config.NumberColumn
 COLUMNS = {
     "series": "Network",
     "run": "Run",
@@ -36,8 +35,9 @@ def show(selection: Selection) -> None:
     if accuracy.empty:
         hint("No accuracy yet: a search measures its finalists on the test images when it ends.")
         return
-    names = data_names(selection.runs, "test")
-    tested = selection.trials.assign(test_name=selection.trials.run.map(names))
+    tested = selection.trials.assign(
+        test_name=selection.trials.run.map(data_names(selection.runs, "test"))
+    )
     tested = tested[tested.run.isin(accuracy.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
@@ -54,7 +54,6 @@ def show(selection: Selection) -> None:
 def _section(
     selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int
 ) -> None:
-    samples = selection.table("samples")
     best = views.bests(trials, _measured(trials, accuracy))
     networks = views.accuracy_of(accuracy, best)
     if networks.empty:
@@ -70,7 +69,7 @@ def _section(
         note += f" Best: {ranking_rule(mixed_losses=True)}."
     title, name = "Accuracy by threshold", f"thresholds {number}"
     card(title, note, name, charts.thresholds, networks, baselines)
-    _images(samples, best, number)
+    _images(selection.table("samples"), best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
 
 

@@ -7,9 +7,9 @@ from analysis.charts import search as charts
 from analysis.charts import views
 from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.console import percent
-from analysis.dashboard.columns import COLUMNS
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
+from analysis.dashboard.trials import COLUMNS
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import THRESHOLD
@@ -39,14 +39,18 @@ def show(selection: Selection) -> None:
         )
     if len(best_trials) > 1:
         note = f"By {ranking_rule(frame_has_mixed_losses(trials))}."
-        columns = {name: column for name, column in COLUMNS.items() if name != "ending"}
-        table("Best trial of each network", note, best_trials, "best", columns)
+        table(
+            "Best trial of each network",
+            note,
+            best_trials,
+            "best",
+            {name: column for name, column in COLUMNS.items() if name != "ending"},
+        )
     if trials.run.nunique() > 1:
         _runs(best, trials)
     drawn = views.foremost(trials, DRAWN)
     note = f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far."
-    steps = best[best.run.isin(drawn.run)]
-    card("Search history", note, "history", charts.history, drawn, steps)
+    card("Search history", note, "history", charts.history, drawn, best[best.run.isin(drawn.run)])
     _hyperparameters(drawn, trials)
 
 
@@ -92,13 +96,19 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     shown = shown.assign(label=shown.run + " · " + shown.series)
     total = trials.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
-    note = f"{which} lowest validation loss after each trial."
-    card("Runs side by side", note, "runs", charts.compare, shown)
+    card(
+        "Runs side by side",
+        f"{which} lowest validation loss after each trial.",
+        "runs",
+        charts.compare,
+        shown,
+    )
 
 
 def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
-    one = trials.series.nunique() == 1
-    left, right = st.columns([2, 1]) if one else (st.container(), st.container())
+    left, right = (
+        st.columns([2, 1]) if trials.series.nunique() == 1 else (st.container(), st.container())
+    )
     with left:
         note = (
             f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within "
@@ -108,9 +118,8 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     searched = [name for name in HYPERPARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
-            label = HYPERPARAMETERS[name].label
-            note = "Each trial's lowest loss."
-            card(label, note, f"slice {name}", charts.slices, drawn, name)
+            title, note = HYPERPARAMETERS[name].label, "Each trial's lowest loss."
+            card(title, note, f"slice {name}", charts.slices, drawn, name)
     with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
@@ -119,8 +128,10 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
                 "finished epoch."
             )
         else:
-            counts = shares.groupby("series").trials.max()
-            fitted = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+            fitted = ", ".join(
+                f"{count:,} of {name}"
+                for name, count in shares.groupby("series").trials.max().items()
+            )
             note = (
                 "fANOVA: share of the variance of a forest fitted to log loss that each explains "
                 f"alone; {fitted}."

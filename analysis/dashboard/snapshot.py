@@ -66,9 +66,9 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             found = list(pool.map(lambda file: self._content(table, *file), files))
         contents = [content for content in found if content is not None]
-        whole = pa.concat_tables(contents) if contents else arrow_schema(table).empty_table()
-        frame: pd.DataFrame = whole.to_pandas()
-        return frame.assign(run=frame.run.astype(str)) if table in TABLES else frame
+        whole = pa.concat_tables([arrow_schema(table).empty_table(), *contents])
+        frame: pd.DataFrame = whole.to_pandas().astype({"run": str})
+        return frame
 
     def _content(self, table: str, run: str, stamp: Stamp) -> pa.Table | None:
         known = self._kept.get((table, run))

@@ -6,14 +6,13 @@ import streamlit as st
 from analysis.charts import speed as charts
 from analysis.charts import views
 from analysis.charts.labels import machines
-from analysis.dashboard.parts import card, hint, remark, table
+from analysis.dashboard.parts import NUMBER, card, hint, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.timing import comparison
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 MEASURES = {"end to end": "end_to_end", "device": "device"}
 MEASUREMENTS = 6  # side by side
-NUMBER = st.column_config.NumberColumn
 COLUMNS = {
     "subject": "Subject",
     "batch_size": "Batch",
@@ -65,9 +64,10 @@ def show(selection: Selection) -> None:
     rows = timings[timings.run == one.run]
     passes = comparison.passes(rows, one.session)
     series = comparison.summary(passes)
-    measured = MEASURES[measure or "end to end"]
     for device in dict.fromkeys(series.device):
-        _device(rows, passes, series[series.device == device], device, measured)
+        _device(
+            rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"]
+        )
     _side_by_side(timings, found)
 
 
@@ -82,11 +82,17 @@ def _device(
         "drawn, but no result; the table says why."
     )
     measured = views.measured(series, measure)
-    study = views.study_marks(rows, device)
     note = (
         f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
     )
-    card(f"Time an image, {name}", note, f"times {device}", charts.times, measured, study)
+    card(
+        f"Time an image, {name}",
+        note,
+        f"times {device}",
+        charts.times,
+        measured,
+        views.study_marks(rows, device),
+    )
     ratios = views.speedups(passes, series, device)
     left, right = st.columns(2)
     with left:
@@ -94,8 +100,7 @@ def _device(
             hint("No torchvision series in this measurement, so nothing to compare with.")
         else:
             note = f"At the same batch size, by pairs of {count}, 95 % interval."
-            title = "Times as fast as torchvision"
-            card(title, note, f"speedup {device}", charts.speedup, ratios)
+            card("Times as fast as torchvision", note, f"speedup {device}", charts.speedup, ratios)
             _crossovers(passes, series, device)
     with right:
         bests = views.fronted(series)
@@ -113,12 +118,13 @@ def _device(
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
-    lines = [
-        f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"
-        for subject in comparison.networks(series, device)
-    ]
     with st.expander("Crossover: at which batch sizes it is faster than torchvision"):
-        st.text("\n".join(lines))
+        st.text(
+            "\n".join(
+                f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"
+                for subject in comparison.networks(series, device)
+            )
+        )
 
 
 def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
@@ -130,16 +136,23 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
         series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
         bests = views.measured(comparison.best(series), "end_to_end")
         # Trial 0 of one run is another network than trial 0 of the next
-        trials = bests.kind == "trial"
-        subject = bests.subject.where(~trials, one.run + ", " + bests.subject)
-        drawn.append(bests.assign(subject=subject, measurement=one.label))
+        drawn.append(
+            bests.assign(
+                subject=bests.subject.where(bests.kind != "trial", one.run + ", " + bests.subject),
+                measurement=one.label,
+            )
+        )
     which = str(len(found))
     if len(found) > len(shown):
         which = f"the newest {len(shown)} of {len(found)}"
     places = len(set(zip(shown.host, shown.hardware, strict=True)))
     on = f"on {places} different machines or settings" if places > 1 else "on one machine"
-    note = f"{which} measurements, {on}; separate series, never pooled."
     st.header("Measurements side by side", anchor=False)
     for device, bests in pd.concat(drawn).groupby("device", sort=False):
-        title = f"Best time of each subject, {views.DEVICES[str(device)]}"
-        card(title, note, f"measurements {device}", charts.measurements, bests)
+        card(
+            f"Best time of each subject, {views.DEVICES[str(device)]}",
+            f"{which} measurements, {on}; separate series, never pooled.",
+            f"measurements {device}",
+            charts.measurements,
+            bests,
+        )

@@ -1,17 +1,48 @@
 """The page Trials: learning curves, timeline, the table, and one trial opened."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
+from analysis.charts import quality, views
 from analysis.charts import trials as charts
-from analysis.charts import views
-from analysis.dashboard.columns import COLUMNS
-from analysis.dashboard.opened import show_trial
-from analysis.dashboard.parts import card, hint, table
+from analysis.console import percent
+from analysis.dashboard.parts import NUMBER, card, hint, key_figures, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_objective
+from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.thresholds import THRESHOLD
 
 TIMELINE = 300  # trials
+IMAGES = 8  # of a trial that is opened
+COLUMNS = {
+    "run": "Run",
+    "trial": "Trial",
+    "series": "Network",
+    "ending": "Ended by",
+    "best_validation_loss": NUMBER("Best loss", format="%.3g"),
+    "best_validation_accuracy": st.column_config.ProgressColumn(
+        f"Cosine ≥ {THRESHOLD}",
+        format="percent",
+        min_value=0,
+        max_value=1,
+        help="on the validation images, at the best epoch",
+    ),
+    "best_validation_cosine": NUMBER(
+        "Mean cosine", format="%.4f", help="of the same images at the same epoch"
+    ),
+    "best_epoch": "Best epoch",
+    **{
+        name: NUMBER(parameter.label, format=f"%{parameter.style or 'd'}")
+        for name, parameter in HYPERPARAMETERS.items()
+    },
+    "epochs": "Epochs",
+    "train_sec": NUMBER("Training, s", format="%.1f"),
+    "images_per_sec": NUMBER("Images/s", format="%.0f"),
+    "peak_mib": NUMBER("Peak MiB", format="%.0f"),
+    "started_at": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
+}
 
 
 def show(selection: Selection) -> None:
@@ -33,7 +64,7 @@ def show(selection: Selection) -> None:
         placeholder="Choose one here or in the table",
     )
     if opened is not None:
-        show_trial(selection, trials.iloc[names.index(opened)])
+        _show_trial(selection, trials.iloc[names.index(opened)])
     _curves(selection, trials)
     _timeline(trials)
     table(
@@ -58,24 +89,140 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
     if drawn.empty:
         hint("No epoch has ended yet in these runs.")
         return
-    epochs = selection.store.frame("epochs", drawn.run.unique())
-    rows = epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
+    rows = selection.store.frame("epochs", drawn.run.unique()).merge(
+        drawn[["run", "trial", "series"]], on=["run", "trial"]
+    )
     if rows.empty:
         return
     count = f"{len(drawn)} trials"
     if len(drawn) < len(trials):
         count = f"the {len(drawn)} best of {len(trials):,} trials"
-    note = (
+    card(
+        "Learning curves",
         f"Validation loss of {count} by epoch; the best trial of each network stands out, its "
-        "training loss dashed."
+        "training loss dashed.",
+        "curves",
+        charts.curves,
+        rows,
+        views.bests(drawn),
     )
-    card("Learning curves", note, "curves", charts.curves, rows, views.bests(drawn))
 
 
 def _timeline(trials: pd.DataFrame) -> None:
     runs = trials.groupby("run").started_at.max().sort_values(ascending=False).index
-    shown = trials[trials.run == runs[0]].sort_values("trial").head(TIMELINE)
-    now = trials.ended_at.max() if (trials.state != "running").all() else pd.Timestamp.now("UTC")
     which = f" of the newest run, {runs[0]}" if len(runs) > 1 else ""
-    note = f"When each trial{which} ran and what ended it."
-    card("Timeline", note, "timeline", charts.timeline, shown, now)
+    card(
+        "Timeline",
+        f"When each trial{which} ran and what ended it.",
+        "timeline",
+        charts.timeline,
+        trials[trials.run == runs[0]].sort_values("trial").head(TIMELINE),
+        trials.ended_at.max() if (trials.state != "running").all() else pd.Timestamp.now("UTC"),
+    )
+
+
+def _show_trial(selection: Selection, trial: pd.Series) -> None:
+    """Draw everything that is known of one trial."""
+    with st.container(border=True):
+        st.subheader(plain(f"Trial {trial.trial} of {trial.run}"), anchor=False)
+        device = trial.device if isinstance(trial.device, str) else "no device yet"
+        st.text(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {device}")
+        key_figures(_hyperparameters(trial))
+        if trial.error is not None and not pd.isna(trial.error):
+            st.error("It failed:", icon=":material/error:")
+            st.code(str(trial.error), language=None, wrap_lines=True)
+        _loss(selection, trial)
+        _images(selection, trial)
+        _loading(selection, trial)
+
+
+def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
+    found = [
+        (parameter.label, parameter.text(trial[name]), parameter.unit)
+        for name, parameter in HYPERPARAMETERS.items()
+        if pd.notna(trial[name])
+    ]
+    found.append(("Seed", f"{trial.seed}", ""))
+    if pd.notna(trial.best_epoch):
+        found += [
+            ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}"),
+            (f"Cosine ≥ {THRESHOLD}", percent(trial.best_validation_accuracy), "validation"),
+        ]
+    return found
+
+
+def _loss(selection: Selection, trial: pd.Series) -> None:
+    epochs = selection.store.frame("epochs", [trial.run])
+    mine = epochs[epochs.trial == trial.trial]
+    if mine.empty:
+        hint("No epoch of it has ended yet.")
+    else:
+        card(
+            "Loss by epoch",
+            "Dashed rule: the epoch whose weights are kept.",
+            "training",
+            charts.training,
+            mine,
+            trial.best_epoch,
+        )
+
+
+def _images(selection: Selection, trial: pd.Series) -> None:
+    samples = selection.store.frame("samples", [trial.run])
+    mine = samples[samples.trial == trial.trial]
+    if mine.empty:
+        hint("Images are kept of a search's finalists only, when it ends.")
+        return
+    kept = "" if mine["rank"].notna().any() else f" of the {mine.image.nunique()} that were kept"
+    cells, rows = views.image_grid(
+        mine,
+        pd.DataFrame([trial[["run", "trial", "series"]]]),
+        "worst",
+        trial.series,
+        IMAGES,
+        difference=True,
+    )
+    picture(
+        "Its worst images",
+        f"Worst first{kept}: input, pipeline, output; red: too bright, blue: too dark.",
+        "trial images",
+        quality.images,
+        cells,
+        rows,
+    )
+
+
+def _loading(selection: Selection, trial: pd.Series) -> None:
+    weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
+    st.markdown("**Load its network**")
+    if weights.exists():
+        _code(_load_weights(trial.model, str(weights)))
+    elif isinstance(trial.checkpoint, str):
+        _code(_load_checkpoint(trial, str(Path(trial.checkpoint) / "state.pt")))
+        remark("Only finalists have a weights file; this is the trial's last checkpoint.")
+    else:
+        remark("It has no checkpoint yet.")
+
+
+def _load_weights(model: str, weights: str) -> str:
+    module, colon, name = model.rpartition(":")
+    own = f"from {module} import {name}\n" if colon else ""  # a file must not choose what code runs
+    return (
+        f"{own}from trainables.networks.weights import load_network\n\n"
+        f"network = load_network({weights!r}{f', {name}' if colon else ''})\n"
+        f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)"
+    )
+
+
+def _load_checkpoint(trial: pd.Series, state: str) -> str:
+    dropout = 0.0 if pd.isna(trial.dropout) else float(trial.dropout)
+    return (
+        f"import torch\nfrom trainables.networks.registry import build\n\n"
+        f"state = torch.load({state!r}, weights_only=True)\n"
+        f"network = build({trial.model!r}, dropout={dropout!r})\n"
+        f'network.load_state_dict(state["best_weights"] or state["weights"])'
+    )
+
+
+def _code(lines: str) -> None:
+    st.code(lines, language=None, wrap_lines=True)  # the theme colours code too faintly to read

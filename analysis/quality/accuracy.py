@@ -53,15 +53,26 @@ def evaluate(
         examples.images.split(BATCH), examples.targets.split(BATCH), strict=True
     ):
         outputs = run(images).float()
-        errors = (outputs - targets).square().flatten(1).mean(dim=1)
-        cosines = cosine_similarity(outputs, targets)
         parts.append(
-            torch.stack([cosines, errors, psnr_db(outputs, targets), ssim(outputs, targets)])
+            torch.stack(
+                [
+                    cosine_similarity(outputs, targets),
+                    (outputs - targets).square().flatten(1).mean(dim=1),
+                    psnr_db(outputs, targets),
+                    ssim(outputs, targets),
+                ]
+            )
         )
     values = torch.cat(parts, dim=1).cpu()
     means = dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True))
-    common = {**vars(what), **means, "split": split, "images": len(examples)}
-    common |= {"trainings": 1, "share_std": None}
+    common = {
+        **vars(what),
+        **means,
+        "split": split,
+        "images": len(examples),
+        "trainings": 1,
+        "share_std": None,
+    }
     fractions = {threshold: cosine_accuracy(values[0], threshold) for threshold in THRESHOLDS}
     rows = [
         {**common, "threshold": threshold, "share": fraction, "share_mean": fraction}
@@ -111,9 +122,14 @@ def sample_rows(
     order = cosines.argsort(stable=True)
     ranks = order.argsort()
     middle = max(0, (len(order) - EXTREME_COUNT) // 2)
-    median = order[middle : middle + EXTREME_COUNT]
-    extremes = torch.cat([order[:EXTREME_COUNT], median, order[-EXTREME_COUNT:]])
-    indices = sorted({*sample_indices(len(examples)), *extremes.tolist()})
+    indices = sorted(
+        {
+            *sample_indices(len(examples)),
+            *order[:EXTREME_COUNT].tolist(),
+            *order[middle : middle + EXTREME_COUNT].tolist(),
+            *order[-EXTREME_COUNT:].tolist(),
+        }
+    )
     images = examples.images[indices]
     outputs = run(images).float().cpu()
     return [

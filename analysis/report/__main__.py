@@ -30,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = parser().parse_args(arguments)
     console = Console()
-    is_bucket = options.storage.startswith(BUCKET)
-    kept = Path(DEFAULT_STORAGE if is_bucket else options.storage)
+    kept = Path(DEFAULT_STORAGE if options.storage.startswith(BUCKET) else options.storage)
     out = options.out or kept / "reports" / options.run
     tables = local_directory(options.storage) / "tables"
     run = _run(options.storage, tables, options.run)

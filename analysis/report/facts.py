@@ -4,11 +4,15 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.charts.views import DEVICES
+from analysis.commands import command_text
 from analysis.console import duration, hyperparameters, microseconds, percent, perceptual
+from analysis.report.figures import Tables
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
 from analysis.timing import comparison
@@ -26,6 +30,56 @@ class Grid:
     heads: list[str]
     rows: list[list[str]]
     remarks: list[str]
+
+
+def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
+    """Say in two sentences what the run found, with n, interval, floor and ceiling.
+
+    Args:
+        run: Its row of `runs`.
+        accuracy: Its rows of `accuracy`.
+        tables: Its tables as data frames.
+        best: Its rows of `trials` from best to worst.
+    """
+    if not best:
+        return "No trial of this run has finished an epoch, so there is nothing to report yet."
+    trial = best[0]["trial"]
+    rows = [row for row in accuracy if row["threshold"] == THRESHOLD]
+    shares = {
+        kind: [row["share"] for row in rows if row["kind"] == kind] for kind in ("floor", "ceiling")
+    }
+    mine = [row for row in rows if row["kind"] == "trial" and row["trial"] == trial]
+    if not mine:
+        return (
+            f"The search is {run['status']}; its best trial has not been measured on the test "
+            "images yet."
+        )
+    share, images = mine[0]["share"], mine[0]["images"]
+    floor = max(shares["floor"], default=0.0)
+    ceiling = max(shares["ceiling"], default=1.0)
+    text = (
+        f"{with_interval(share, images)} of {images:,} test images reach a cosine similarity of "
+        f"{THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: "
+        f"{percent(ceiling)}."
+    )
+    if share <= floor:
+        text += " The network is no better than an output that costs nothing."
+    return f"{text} {_speed_in_words(tables, trial)}"
+
+
+def commands(run: Row, storage: str, out: Path) -> str:
+    """Return what to type to get the run, its timings and this report again."""
+    checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
+    name = run["run"]
+    return "\n".join(
+        [
+            *checkout,
+            'pip install -c constraints.txt -e ".[dashboard,export,peers]"',
+            run["command"],
+            command_text("analysis.timing", "--run", name, storage=storage),
+            command_text("analysis.report", name, "--out", str(out), storage=storage),
+        ]
+    )
 
 
 def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
@@ -128,10 +182,9 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
         for row in head
     ]
     count = f"{head[0]['images']:,}" if head else "0"
-    repeats = max((row["trainings"] for row in head), default=1)
     of_each = "; the best of each loss is among them" if mixed_losses else ""
     trainings = "Mean ± standard deviation (n − 1) over trainings with different seeds."
-    if repeats == 1:
+    if max((row["trainings"] for row in head), default=1) == 1:
         trainings = (
             "One training each: how much another seed would change is not known "
             "(--confirm-seeds measures it)."
@@ -145,18 +198,21 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
         f"Finalists were chosen by {ranking_rule(mixed_losses)}{of_each}. "
         "No test image had a part in that.",
     ]
-    heads = [
-        "",
-        f"cosine ≥ {THRESHOLD}",
-        "over trainings",
-        f"≥ {STRICT_THRESHOLD}",
-        "mean cosine",
-        "MSE",
-        "PSNR, dB",
-        "SSIM",
-        "parameters",
-    ]
-    return Grid(heads, grid, remarks)
+    return Grid(
+        [
+            "",
+            f"cosine ≥ {THRESHOLD}",
+            "over trainings",
+            f"≥ {STRICT_THRESHOLD}",
+            "mean cosine",
+            "MSE",
+            "PSNR, dB",
+            "SSIM",
+            "parameters",
+        ],
+        grid,
+        remarks,
+    )
 
 
 def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
@@ -197,21 +253,28 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
 
 def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
     """Set the reference study's times for 10,000 images beside the same here."""
-    quoted = timings[timings.kind == "study"].drop_duplicates(["subject", "device"])
     rows = []
-    for _, row in quoted.iterrows():
+    for _, row in (
+        timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows()
+    ):
         ours = comparison.like_the_study(row, series)
         here = "not measured"
         if ours is not None:
             sec = ours.end_to_end_us * row.images / 1e6
             here = f"{sec:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
-        name = row.subject.removeprefix("study: ")
-        rows.append([name, row.device, f"{row.end_to_end_sec:.3f} s", here])
-    remark = (
-        "Of the study's times neither hardware nor batch sizes nor what they include is known in "
-        "detail: no ratio."
+        rows.append(
+            [row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here]
+        )
+    return Grid(
+        ["", "device", "study", "here"],
+        rows,
+        [
+            (
+                "Of the study's times neither hardware nor batch sizes nor what they include is known in "
+                "detail: no ratio."
+            )
+        ],
     )
-    return Grid(["", "device", "study", "here"], rows, [remark])
 
 
 def with_interval(share: float, count: int) -> str:
@@ -251,3 +314,35 @@ def _ratio(ratio: comparison.Ratio | None) -> str:
 
 def _hours(sec: float) -> str:
     return f"{sec / 3600:.1f} h" if sec >= 3600 else f"{sec / 60:.1f} min"
+
+
+def _speed_in_words(tables: Tables, trial: int) -> str:
+    if tables.series.empty:
+        return "Its speed has not been measured."
+    found = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
+    return " ".join(filter(None, found)) or "Its speed was not compared with torchvision's."
+
+
+def _on(tables: Tables, trial: int, device: str) -> str:
+    """Say how fast the network is in eager float32, as its accuracy was measured."""
+    for one in comparison.best_series(tables.passes, tables.series, device):
+        if one.series.subject == f"trial {trial}":
+            break
+    else:
+        return ""
+    parts = []
+    for ratio, where, size, what in (
+        (one.times_batched, device, None, "torchvision's best batch"),
+        (one.times_single, "cpu", 1, "torchvision image by image on a CPU"),
+    ):
+        other = comparison.baseline(tables.series, where, size)
+        if other is not None:
+            parts.append(f"{ratio} times as fast as {what}{_doubt(other)}")
+    if not parts:
+        return ""
+    batch = f"{one.series.batch_size:,}{_doubt(one.series)}"
+    return f"On the {DEVICES[device]}, at batch {batch}, it is {' and '.join(parts)}."
+
+
+def _doubt(series: pd.Series) -> str:
+    return "" if series.verdict == VALID else f" (verdict: {series.verdict})"

@@ -64,10 +64,9 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
 
 def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
     first = best.iloc[0]
-    mine = tables.epochs[tables.epochs.trial == first.trial]
     yield Figure(
         "loss",
-        trials.training(mine, first.best_epoch),
+        trials.training(tables.epochs[tables.epochs.trial == first.trial], first.best_epoch),
         "Loss of the best trial",
         f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose "
         "weights are kept.",
@@ -88,8 +87,8 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
 
 def _quality(run: str, tables: Tables) -> Iterator[Figure]:
     measured = tables.accuracy.trial[tables.accuracy.kind == "trial"]
-    among = tables.trials.trial.isin(measured)  # a resumed search may have a better one since
-    best = views.bests(tables.trials, among)
+    # A resumed search may have a better one since
+    best = views.bests(tables.trials, tables.trials.trial.isin(measured))
     networks = views.accuracy_of(tables.accuracy, best)
     if networks.empty:
         return
@@ -111,8 +110,9 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
         ("spread", f"spread over the {images}", ""),
         ("worst", f"the worst of the {images}{for_one}", colours),
     ):
-        first = best.series.iloc[0]
-        cells, rows = views.image_grid(kept, shown, order, first, COLUMNS, order == "worst")
+        cells, rows = views.image_grid(
+            kept, shown, order, best.series.iloc[0], COLUMNS, order == "worst"
+        )
         yield Figure(
             f"images-{order}",
             quality.images(cells, rows),
@@ -141,8 +141,9 @@ def _search(tables: Tables) -> Iterator[Figure]:
         f"Lowest validation loss of each of {which} in their order; the steps are the best so far."
         + _mixed_losses(tables),
     )
-    one_line = f"One line a trial, {which}."
-    yield Figure("parallel", search.parallel(drawn), "Parallel coordinates", one_line)
+    yield Figure(
+        "parallel", search.parallel(drawn), "Parallel coordinates", f"One line a trial, {which}."
+    )
 
 
 def _mixed_losses(tables: Tables) -> str:
@@ -162,11 +163,10 @@ def _importance(shares: pd.DataFrame) -> Iterator[Figure]:
 
 def _speed(tables: Tables, device: str) -> Iterator[Figure]:
     here = tables.series[tables.series.device == device]
-    measured = views.measured(here, "end_to_end")
     name = views.DEVICES[device]
     yield Figure(
         f"times-{device}",
-        speed.times(measured, views.study_marks(tables.timings, device)),
+        speed.times(views.measured(here, "end_to_end"), views.study_marks(tables.timings, device)),
         f"Time an image, {name}",
         f"End to end: median of {here.passes.max()} passes, bars the quartiles; dashed the study's "
         "numbers, on its own machine.",

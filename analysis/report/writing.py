@@ -15,7 +15,6 @@ from analysis.charts.style import specification
 from analysis.charts.views import DEVICES
 from analysis.console import Console
 from analysis.report import facts
-from analysis.report.answer import answer, commands
 from analysis.report.figures import Tables, figures
 from analysis.tables.files import Row, read, rows_of
 from analysis.tables.ranking import ranked
@@ -88,7 +87,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     return {
         "run": run,
-        "answer": answer(run, accuracy, content, best),
+        "answer": facts.answer(run, accuracy, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
         "best": facts.best_trial(best[0], trials, run["validation_images"]) if best else [],
@@ -99,7 +98,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
         "study": facts.study(content.timings, content.series) if devices else None,
         "hardware": _measurement(content) if devices else "",
         "names": DEVICES,
-        "commands": commands(run, storage, out),
+        "commands": facts.commands(run, storage, out),
     }
 
 

@@ -133,8 +133,9 @@ class Bucket:
     def _objects(self, run: str | None) -> Iterator[tuple[str, FileInfo]]:
         """Yield tables and networks, of one run or of all, with their paths below the storage."""
         for folder in ("tables", "networks"):
-            selector = FileSelector(str(self._root / folder), recursive=True, allow_not_found=True)
-            for info in self._files.get_file_info(selector):
+            for info in self._files.get_file_info(
+                FileSelector(str(self._root / folder), recursive=True, allow_not_found=True)
+            ):
                 path = str(PurePosixPath(info.path).relative_to(self._root))
                 found = KEPT.fullmatch(path) if info.type == FileType.File else None
                 if found and found["name"] != ".." and run in (None, found["run"]):
@@ -212,8 +213,9 @@ def sending(
         yield
         return
     bucket, over = Bucket(storage), threading.Event()
-    arguments = (bucket, run, console, confirm, over)
-    thread = threading.Thread(target=_send_on, args=arguments, daemon=True)
+    thread = threading.Thread(
+        target=_send_on, args=(bucket, run, console, confirm, over), daemon=True
+    )
     thread.start()
     try:
         yield
@@ -235,8 +237,7 @@ def _send_on(
             return
         except OSError as error:
             if not failing:
-                line = f"{bucket.name} takes nothing ({error}): trying on"
-                console.line(line, style="yellow")
+                console.line(f"{bucket.name} takes nothing ({error}): trying on", style="yellow")
             failing = True
 
 

@@ -89,12 +89,11 @@ def _repeated(content: pa.Table, key: tuple[str, ...]) -> Flags:
     """Flag the rows of which an earlier one has the key; NONE where no row is."""
     if not key:
         return np.arange(len(content)) > 0
-    columns = [content.column(name) for name in key]
     rows = list(
         zip(
             *(
                 column.to_pylist() if column.null_count else column.to_numpy().tolist()
-                for column in columns
+                for column in map(content.column, key)
             ),
             strict=True,
         )

@@ -39,10 +39,10 @@ def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) 
     Raises:
         OSError: The disk is full or read-only; the old file is untouched.
     """
-    schema = arrow_schema(table)
-    content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema)
+    if not isinstance(rows, pa.Table):
+        rows = pa.Table.from_pylist(list(rows), arrow_schema(table))
     with atomic_write(table_path(tables, table, run)) as aside:
-        pq.write_table(content, aside, compression="snappy")
+        pq.write_table(rows, aside, compression="snappy")
 
 
 def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
@@ -54,8 +54,9 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     every = tables.glob(f"{table}/run=*/{table}.parquet")
     paths = sorted(every) if run is None else [table_path(tables, table, run)]
     contents = [read_file(path, table) for path in paths if path.exists()]
-    whole = pa.concat_tables([arrow_schema(table).empty_table(), *contents])
-    frame: pd.DataFrame = whole.to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(
+        [arrow_schema(table).empty_table(), *contents]
+    ).to_pandas()
     return frame
 
 

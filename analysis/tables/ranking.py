@@ -36,12 +36,15 @@ def best_epoch(epochs: Iterable[Row]) -> Row | None:
 
     It has the lowest validation loss; ties go to the earlier one.
     """
-    finite = [
-        row
-        for row in epochs
-        if math.isfinite(row["validation_loss"]) and math.isfinite(row["train_loss"])
-    ]
-    return min(finite, key=lambda row: (row["validation_loss"], row["epoch"]), default=None)
+    return min(
+        (
+            row
+            for row in epochs
+            if math.isfinite(row["validation_loss"]) and math.isfinite(row["train_loss"])
+        ),
+        key=lambda row: (row["validation_loss"], row["epoch"]),
+        default=None,
+    )
 
 
 def objective(values: Any, *, mixed_losses: bool, of: str = "") -> Any:
@@ -68,16 +71,15 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
     """
     trials = list(trials)
     mixed_losses = has_mixed_losses(trials)
-    candidates = [
-        row
-        for row in trials
-        if row["stop_reason"] not in NEVER_BEST
-        and row["repeat_of"] is None
-        and row["best_validation_loss"] is not None
-        and math.isfinite(row["best_validation_loss"])
-    ]
     return sorted(
-        candidates,
+        (
+            row
+            for row in trials
+            if row["stop_reason"] not in NEVER_BEST
+            and row["repeat_of"] is None
+            and row["best_validation_loss"] is not None
+            and math.isfinite(row["best_validation_loss"])
+        ),
         key=lambda row: (objective(row, mixed_losses=mixed_losses, of="best_"), row["trial"]),
     )
 
@@ -99,9 +101,11 @@ def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
 
     All rows are ranked alike: by the cosine if any of the runs has losses of different kinds.
     """
-    numbers = trials.astype(dict.fromkeys(RANKED_BY, float))
-    mixed_losses = frame_has_mixed_losses(trials)
-    found: pd.Series = objective(numbers, mixed_losses=mixed_losses, of="best_")
+    found: pd.Series = objective(
+        trials.astype(dict.fromkeys(RANKED_BY, float)),
+        mixed_losses=frame_has_mixed_losses(trials),
+        of="best_",
+    )
     return found
 
 

@@ -22,11 +22,6 @@ MOMENT = pa.timestamp("us", tz="UTC")
 NAME = pa.dictionary(pa.int32(), TEXT)  # what readers take the folder `run=NAME` for
 PNG = pa.binary()
 
-TYPE_NAMES = {
-    TEXT: "text", NAME: "text", INT32: "int32", INT64: "int64", FLOAT: "float64",
-    BOOL: "true or false", MOMENT: "time in UTC", PNG: "PNG",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Column:
@@ -355,12 +350,3 @@ def schema_problems(found: pa.Schema, table: str) -> list[str]:
     if not problems and found.names != wanted.names:
         problems = [f"its columns are in another order than the table {table} has them"]
     return problems
-
-
-def columns_markdown(table: str) -> str:
-    """Return the table's columns as a table in Markdown, for the documentation."""
-    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
-    for column in TABLES[table]:
-        kind = TYPE_NAMES[column.type] + (", or null" if column.nullable else "")
-        lines.append(f"| `{column.name}` | {kind} | {column.unit} | {column.meaning} |")
-    return "\n".join(lines)

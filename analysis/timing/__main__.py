@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")
         return FAILED
-    measured = summary.print_timings(console, rows, rows_of(tables, "cards", run))
-    return 0 if measured else FAILED
+    return 0 if summary.print_timings(console, rows, rows_of(tables, "cards", run)) else FAILED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -66,8 +66,9 @@ def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     rows["device_us"] = 1e6 * rows.device_sec / rows.images
     rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
     # A GPU's limit knows nothing of the way to it: there it is the device's own time that compares
-    compared_sec = rows.end_to_end_sec.where(rows.device == "cpu", rows.device_sec)
-    rows["limit_share"] = rows.limit_sec / compared_sec
+    rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(
+        rows.device == "cpu", rows.device_sec
+    )
     return rows
 
 
@@ -88,14 +89,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def verdicts(series: pd.DataFrame) -> str:
     """Count the verdicts: `6 valid, 3 warning`."""
-    counts = series.verdict.value_counts()
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return ", ".join(
+        f"{count} {verdict}" for verdict, count in series.verdict.value_counts().items()
+    )
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:
     """Return the `quickest` series of each subject on each device."""
-    ordered = series.sort_values("end_to_end_us", kind="stable")
-    return ordered.drop_duplicates(["subject", "device"]).sort_index()
+    return (
+        series.sort_values("end_to_end_us", kind="stable")
+        .drop_duplicates(["subject", "device"])
+        .sort_index()
+    )
 
 
 def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:

@@ -1,13 +1,17 @@
 """One session of measurements: prepare every subject, warm up, then rounds of A B C …"""
 
+import multiprocessing
 import random
 import signal
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -15,10 +19,9 @@ from safetensors.torch import save_file
 
 from analysis.console import Console, duration
 from analysis.tables.files import GrowingTable, Row, rows_of
-from analysis.timing import machine
+from analysis.timing import machine, worker
 from analysis.timing.limits import Rates
-from analysis.timing.process import SubjectProcess, close_all
-from analysis.timing.protocol import Conditions, judge
+from analysis.timing.protocol import judge
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingSettings
@@ -27,6 +30,7 @@ from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
 
+GRACE_SEC = 5.0
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 
 
@@ -132,7 +136,12 @@ class TimingSession:
                 if plan.images:
                     self.series.append(Series(subject, size, checked, plan, rates[kind]))
                 else:
-                    self._too_slow(subject, size, plan.batch_sec)
+                    needed_sec = 2 * plan.batch_sec * self.settings.passes * 1.2
+                    self._warn(
+                        f"{subject.name} at batch {size} is left out: one batch takes "
+                        f"{plan.batch_sec:.2g} s; python -m analysis.timing … "
+                        f"--series-sec {needed_sec:.0f} would measure it"
+                    )
 
     def measure(self) -> None:
         """Time one pass of every series, again and again; then give the verdicts.
@@ -177,18 +186,17 @@ class TimingSession:
         passes = series.passes
         other_busy_sec = sum(one.other_busy_sec for one in passes)
         on_all_threads = series.subject.device == "cpu" and not series.subject.single
-        conditions = Conditions(
+        verdict, reason = judge(
+            ([one.device_sec for one in passes], [one.end_to_end_sec for one in passes]),
             cores=machine.cores(),
             threads=self.threads if on_all_threads else 1,
             other_load=max(0.0, other_busy_sec / sum(one.turn_sec for one in passes)),
             throttled=any(one.throttled for one in passes),
             gpu_processes=max(one.gpu_processes for one in passes),
-            settled=series.plan.warm_up.settled,
+            settled=series.plan.settled,
             gaps=any(one.device_gaps for one in passes),
             fault=series.fault or series.checked.differs,
         )
-        times = ([one.device_sec for one in passes], [one.end_to_end_sec for one in passes])
-        verdict, reason = judge(times, conditions)
         mine = (series.subject.name, series.subject.device, series.batch_size)
         for row in self.rows:
             if (row["subject"], row["device"], row["batch_size"]) == mine:
@@ -200,15 +208,50 @@ class TimingSession:
             raise UsageError(f"--subject {subject.name} can't be timed{where}: {error}")
         self._warn(f"{subject.name} on {subject.device} is left out{where}: {error}")
 
-    def _too_slow(self, subject: Subject, batch_size: int, batch_sec: float) -> None:
-        needed = 2 * batch_sec * self.settings.passes * 1.2
-        self._warn(
-            f"{subject.name} at batch {batch_size} is left out: one batch takes {batch_sec:.2g} s; "
-            f"python -m analysis.timing … --series-sec {needed:.0f} would measure it"
-        )
-
     def _warn(self, text: str) -> None:
         self.console.line(text, style="yellow")
+
+
+class SubjectProcess:
+    """Started anew, not forked, so that nothing of the parent's threads is in it."""
+
+    def __init__(self, subject: Subject, threads: int) -> None:
+        self.subject = subject
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=worker.enter,
+            initargs=(threads,),
+        )
+
+    def prepare(self, images_file: Path) -> SubjectCheck:
+        """Build and check the subject."""
+        checked: SubjectCheck = self._wait_for(worker.prepare, self.subject, images_file)
+        return checked
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call a method of `worker.Timed` there and wait for its answer."""
+        return self._wait_for(worker.call, method, *arguments)
+
+    def _wait_for(self, function: Any, *arguments: object) -> Any:
+        """Raises SubjectError when the subject raises anything, or its process dies."""
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise SubjectError("its process died, most likely for want of memory") from None
+
+
+def close_all(processes: Iterable[SubjectProcess]) -> None:
+    """End processes together: those that still work after GRACE_SEC, by force."""
+    pools = [process._pool for process in processes]
+    running = [child for pool in pools for child in (pool._processes or {}).values()]
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    end = time.monotonic() + GRACE_SEC
+    for child in running:
+        child.join(max(0.0, end - time.monotonic()))
+        child.kill()
+        child.join()
 
 
 @contextmanager
@@ -216,17 +259,14 @@ def _alone() -> Iterator[None]:
     """Hold the lock of this machine: two measurements at once would both be worthless."""
     directory = cache_directory()
     directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / "timing.lock")
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(directory / "timing.lock").acquire(timeout=0)
     except Timeout:
         raise UsageError(
             "another timing is under way on this machine, and both would be wrong: wait for it"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -234,9 +274,8 @@ def _on_disk(examples: Examples) -> Iterator[Path]:
     """Write images and targets to a file that every process can map."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "images.safetensors"
-        tensors = {"images": examples.images.contiguous(), "targets": examples.targets}
         try:
-            save_file(tensors, path)
+            save_file({"images": examples.images.contiguous(), "targets": examples.targets}, path)
         except SafetensorError as error:
             raise OSError(f"{directory}: {error}") from error
         yield path

@@ -1,4 +1,4 @@
-"""Build the runner of a subject, by the engine that runs it.
+"""How each subject is called: the runner that its engine builds.
 
 A runner is built in the process that times it, since one subject's libraries may disturb another's.
 """
@@ -6,14 +6,14 @@ A runner is built in the process that times it, since one subject's libraries ma
 import importlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.timing import peers
-from analysis.timing.runner import Runner
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
@@ -26,6 +26,39 @@ from trainables.networks.weights import load_network
 from trainables.pipelines.study import TARGET_SHAPE, as_float, reference
 from trainables.training.precision import Precision
 
+SIZE = (TARGET_SHAPE[2], TARGET_SHAPE[1])  # width first, as OpenCV and Pillow want it
+
+
+def _as_it_is(images: Any) -> Any:
+    return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A subject that can be called.
+
+    Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32.
+
+    Attributes:
+        run: What is timed alone: the subject's own input to its own output.
+        prepare: From images in host memory to the subject's own input, on its device.
+        finish: From the subject's own output to the result.
+        layout: Images as the subject's users hold them in host memory; never timed.
+        expected: What it should compute, in float32 on the CPU.
+    """
+
+    run: Callable[[Any], Any]
+    prepare: Callable[[Any], Any] = _as_it_is
+    finish: Callable[[Any], Tensor] = _as_it_is
+    layout: Callable[[Tensor], Any] = _as_it_is
+    expected: Callable[[Tensor], Tensor] = reference
+    network: nn.Module | None = None
+    memory_format: str = "contiguous"
+
+    def end_to_end(self, images: Any) -> Tensor:
+        """Host memory to result."""
+        return self.finish(self.run(self.prepare(images)))
+
 
 def build(subject: Subject) -> Runner:
     """Raises UsageError when the subject can't be built."""
@@ -35,14 +68,19 @@ def build(subject: Subject) -> Runner:
 def _torchvision(subject: Subject) -> Runner:
     from torchvision.transforms import v2
 
-    flips = [v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0)]
-    pipeline = v2.Compose([v2.Resize(TARGET_SHAPE[1:]), v2.Grayscale(), *flips])
+    pipeline = v2.Compose(
+        [
+            v2.Resize(TARGET_SHAPE[1:]),
+            v2.Grayscale(),
+            v2.RandomHorizontalFlip(1.0),
+            v2.RandomVerticalFlip(1.0),
+        ]
+    )
     device = torch.device(subject.device)
 
-    def run(images: Tensor) -> Tensor:
+    def run(images: Tensor) -> Any:
         # One image goes through without a batch dimension, as in a data set's __getitem__
-        outputs: Tensor = pipeline(images[0])[None] if len(images) == 1 else pipeline(images)
-        return outputs
+        return pipeline(images[0])[None] if len(images) == 1 else pipeline(images)
 
     if subject.precision == "uint8":
         return Runner(prepare=lambda images: images.to(device), run=run, finish=as_float)
@@ -84,10 +122,9 @@ def _eager(subject: Subject) -> Runner:
     memory_format = precision.memory_format
     network = _network(subject).to(device).to(memory_format=memory_format)
 
-    def run(images: Tensor) -> Tensor:
+    def run(images: Tensor) -> Any:
         with precision.autocast(device):
-            outputs: Tensor = network(images)
-        return outputs
+            return network(images)
 
     return Runner(
         prepare=lambda images: as_input(images.to(device), memory_format),
@@ -105,10 +142,9 @@ def _compiled(subject: Subject) -> Runner:
     network = _network(subject).to(device)
     # One a batch size; beyond the limit it runs eagerly without a word
     torch._dynamo.config.recompile_limit = 100
-    run = torch.compile(EndToEnd(network), dynamic=False)
     return Runner(
         prepare=lambda images: images.to(device),
-        run=run,
+        run=torch.compile(EndToEnd(network), dynamic=False),
         expected=EndToEnd(_network(subject)),
         network=network,
     )
@@ -139,6 +175,64 @@ def _own(subject: Subject) -> Runner:
     return Runner(prepare=lambda images: images.to(device), run=function)
 
 
+def _rows_of_pixels(images: Tensor) -> Any:
+    """(1, 3, 32, 32) → array (32, 32, 3), the layout of these libraries."""
+    return images[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _grey_bytes(pixels: np.ndarray) -> Tensor:
+    return as_float(torch.from_numpy(pixels))[None, None]
+
+
+# The peers (the extra `peers`): none computes exactly the same. OpenCV and Kornia sample
+# differently, Pillow rounds to bytes. How far each is from the reference is measured before it is
+# timed.
+
+
+def _opencv(_: Subject) -> Runner:
+    import cv2
+
+    cv2.setNumThreads(torch.get_num_threads())
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        small = cv2.resize(
+            pixels, SIZE, interpolation=cv2.INTER_AREA
+        )  # nearest to an antialiased resize
+        return cv2.flip(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), -1)
+
+    return Runner(layout=_rows_of_pixels, run=run, finish=_grey_bytes)
+
+
+def _pillow(_: Subject) -> Runner:
+    from PIL import Image, ImageOps
+
+    def run(image: Image.Image) -> Image.Image:
+        small = image.resize(SIZE, Image.Resampling.BILINEAR)
+        return ImageOps.flip(ImageOps.mirror(small.convert("L")))
+
+    return Runner(
+        layout=_rows_of_pixels,
+        prepare=Image.fromarray,
+        run=run,
+        finish=lambda image: _grey_bytes(np.array(image)),
+    )
+
+
+def _kornia(subject: Subject) -> Runner:
+    from kornia.color import rgb_to_grayscale
+    from kornia.geometry.transform import hflip, resize, vflip
+
+    device = torch.device(subject.device)
+
+    def run(images: Tensor) -> Any:
+        small = resize(
+            images, TARGET_SHAPE[1:], interpolation="bilinear", align_corners=False, antialias=True
+        )
+        return vflip(hflip(rgb_to_grayscale(small)))
+
+    return Runner(prepare=lambda images: as_float(images.to(device)), run=run)
+
+
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "dense matrix": _dense_matrix,
@@ -146,6 +240,8 @@ ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "eager": _eager,
     "torch.compile": _compiled,
     "ONNX Runtime": _onnx_runtime,
-    **peers.ENGINES,
+    "OpenCV": _opencv,
+    "Pillow": _pillow,
+    "Kornia": _kornia,
     "own": _own,
 }

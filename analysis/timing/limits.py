@@ -57,10 +57,13 @@ def card(network: nn.Module) -> Card:
     with counter, torch.inference_mode():
         copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
     height, width = receptive_field(network)
-    weight_bytes = sum(
-        parameter.numel() * parameter.element_size() for parameter in network.parameters()
+    return Card(
+        parameter_count(network),
+        counter.get_total_flops(),
+        sum(parameter.numel() * parameter.element_size() for parameter in network.parameters()),
+        height,
+        width,
     )
-    return Card(parameter_count(network), counter.get_total_flops(), weight_bytes, height, width)
 
 
 def limit_sec(card: Card | None, rates: Rates, images: int) -> float:

@@ -73,8 +73,9 @@ class Gpu:
             import pynvml
 
             pynvml.nvmlInit()
-            uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-            self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(
+                f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+            )
             self._nvml: Any = pynvml
         # No package, no driver library, a MIG slice: nothing to say, nothing to stop for
         except Exception:

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 PASSES = 30
 SERIES_SEC = 20.0
@@ -13,27 +12,22 @@ MOST_BUSY = 1.1  # of the cores, wanted by the subject and by other work togethe
 VALID, WARNING, INVALID = "valid", "warning", "invalid"
 
 
-@dataclass(frozen=True)
-class WarmUp:
-    """Untimed passes before a series, and whether their times had settled."""
-
-    passes: int
-    settled: bool
-
-
-def warm_up(time_pass: Callable[[], float]) -> WarmUp:
+def warm_up(time_pass: Callable[[], float]) -> tuple[int, bool]:
     """Run passes until the last AGREEING ones agree, at most MOST_WARM_UPS.
 
     Args:
         time_pass: Runs one pass and returns its seconds.
+
+    Returns:
+        How many passes there were, and whether their times had settled.
     """
     times: list[float] = []
     while len(times) < MOST_WARM_UPS:
         times.append(time_pass())
         last = times[-AGREEING:]
         if len(last) == AGREEING and max(last) - min(last) <= AGREEMENT * statistics.median(last):
-            return WarmUp(len(times), True)
-    return WarmUp(len(times), False)
+            return len(times), True
+    return len(times), False
 
 
 def images_per_pass(images: int, batch_size: int, batch_sec: float, limit_sec: float) -> int:
@@ -44,55 +38,49 @@ def images_per_pass(images: int, batch_size: int, batch_sec: float, limit_sec: f
     return batch_size * min(images // batch_size, int(limit_sec / batch_sec))
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What else happened while a series was measured.
+def judge(
+    series: Sequence[Sequence[float]],
+    *,
+    cores: int,
+    threads: int,
+    other_load: float,
+    throttled: bool = False,
+    gpu_processes: int = 0,
+    settled: bool = True,
+    gaps: bool = False,
+    fault: str = "",
+) -> tuple[str, str]:
+    """Return a verdict, and its reason with what to change: the first rule that applies.
 
-    Attributes:
-        other_load: Cores that other work kept busy, in the mean.
+    Args:
+        series: The seconds of every pass, once for each kind of time.
+        cores: Cores that the process may use.
+        threads: CPU threads that the subject uses.
+        other_load: Cores that other work kept busy meanwhile, in the mean.
+        throttled: Whether heat or power lowered a clock.
         gpu_processes: Other processes on the GPU.
         settled: Whether the last warm-up passes agreed.
         gaps: Whether device times contain waiting for the host.
         fault: Why there is no result at all: another computation, or a process that died.
     """
-
-    cores: int
-    threads: int
-    other_load: float
-    throttled: bool = False
-    gpu_processes: int = 0
-    settled: bool = True
-    gaps: bool = False
-    fault: str = ""
-
-
-def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[str, str]:
-    """Return a verdict, and its reason with what to change: the first rule that applies.
-
-    Args:
-        series: The seconds of every pass, once for each kind of time.
-        conditions: What else happened meanwhile.
-    """
     spread = max(relative_iqr(times) for times in series)
-    now = conditions
     rules = (
-        (INVALID, now.fault, now.fault),
+        (INVALID, fault, fault),
         (
             INVALID,
-            now.throttled,
+            throttled,
             "the processor lowered its clock because of heat or power: let it cool, "
             "and measure again",
         ),
         (
             INVALID,
-            now.gpu_processes,
-            f"{now.gpu_processes} other processes were on the GPU: stop them, or take another GPU",
+            gpu_processes,
+            f"{gpu_processes} other processes were on the GPU: stop them, or take another GPU",
         ),
         (
             INVALID,
-            now.threads + now.other_load > MOST_BUSY * now.cores,
-            f"other work kept {now.other_load:.1f} of {now.cores} cores busy: end it, "
-            "or give --threads",
+            threads + other_load > MOST_BUSY * cores,
+            f"other work kept {other_load:.1f} of {cores} cores busy: end it, or give --threads",
         ),
         (
             INVALID,
@@ -107,19 +95,18 @@ def judge(series: Sequence[Sequence[float]], conditions: Conditions) -> tuple[st
         ),
         (
             WARNING,
-            now.gaps,
+            gaps,
             "its device times contain gaps: it waits for the GPU itself, or launches too many "
             "kernels a call",
         ),
         (
             WARNING,
-            not now.settled,
+            not settled,
             f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over "
             f"{AGREEMENT:.0%}",
         ),
     )
-    found = ((verdict, reason) for verdict, applies, reason in rules if applies)
-    return next(found, (VALID, ""))
+    return next(((verdict, reason) for verdict, applies, reason in rules if applies), (VALID, ""))
 
 
 def relative_iqr(times: Sequence[float]) -> float:

@@ -34,8 +34,9 @@ def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
     Raises UsageError when the run has none yet.
     """
     tables = storage / "tables"
-    trials = rows_of(tables, "trials", run)
-    repeats = {row["trial"] for row in trials if row["repeat_of"] is not None}
+    repeats = {
+        row["trial"] for row in rows_of(tables, "trials", run) if row["repeat_of"] is not None
+    }
     model = rows_of(tables, "runs", run)[0]["model"]
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):

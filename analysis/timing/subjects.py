@@ -87,14 +87,13 @@ def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject
 
 
 def _pipelines(device: str) -> list[Subject]:
-    pipelines = [
-        Subject(
-            name=name, kind="pipeline", engine="torchvision", device=device, precision=precision
-        )
-        for name, precision in TORCHVISION.items()
-    ]
     return [
-        *pipelines,
+        *(
+            Subject(
+                name=name, kind="pipeline", engine="torchvision", device=device, precision=precision
+            )
+            for name, precision in TORCHVISION.items()
+        ),
         Subject(name="matrix, dense", kind="matrix", engine="dense matrix", device=device),
         Subject(name=FACTORS, kind="matrix", engine="factors", device=device),
     ]
@@ -120,13 +119,14 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
     trained = {finalist.model for finalist in finalists}
     found = []
     for finalist in finalists:
-        settings = {
-            "kind": "trial",
-            "model": finalist.model,
-            "trial": finalist.trial,
-            "weights": finalist.weights,
-        }
-        found += _variants(f"trial {finalist.trial}", device, **settings)
+        found += _variants(
+            f"trial {finalist.trial}",
+            device,
+            kind="trial",
+            model=finalist.model,
+            trial=finalist.trial,
+            weights=finalist.weights,
+        )
     for model in NETWORKS:
         if model not in trained:  # a trained network takes the same time as an untrained one
             found += _variants(model, device, kind="untrained", model=model)

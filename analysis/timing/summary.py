@@ -138,10 +138,11 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
 
 def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
     """Print what each network is, and the least time that this machine would need for an image."""
-    plain = passes.engine.isin(["eager", "factors", "dense matrix"])
-    plain &= passes.precision == "float32"
-    limit_us = 1e6 * passes.limit_sec[plain] / passes.images[plain]
-    limits = limit_us.groupby([passes.subject, passes.device]).min()
+    plain = passes[
+        passes.engine.isin(["eager", "factors", "dense matrix"]) & (passes.precision == "float32")
+    ]
+    limit_us = 1e6 * plain.limit_sec / plain.images
+    limits = limit_us.groupby([plain.subject, plain.device]).min()
     table = [
         [
             card["subject"],
@@ -155,12 +156,18 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
         if card["subject"] in limits.index
     ]
     if table:
-        heads = ["parameters", "MFLOP an image", "weights KiB", "sees pixels", "limit µs an image"]
         moved = f"{cards[0]['bytes_per_image']:,} bytes an image, read and written"
         console.line()
         console.table(
             f"Networks without running them; beside the weights each moves {moved}",
-            ["", *heads],
+            [
+                "",
+                "parameters",
+                "MFLOP an image",
+                "weights KiB",
+                "sees pixels",
+                "limit µs an image",
+            ],
             table,
         )
 

@@ -102,8 +102,9 @@ class TimingSettings:
         """List who is timed. Raises UsageError where a pattern of `only` fits nobody."""
         import torch  # here for the same reason as above
 
-        found = DEVICES if torch.cuda.is_available() else DEVICES[:1]
-        devices = dict.fromkeys(self.devices or found)
+        devices = dict.fromkeys(
+            self.devices or (DEVICES if torch.cuda.is_available() else DEVICES[:1])
+        )
         return chosen(catalogue(devices, finalists, tuple(dict.fromkeys(self.subject))), self.only)
 
     def sizes(self, images: int) -> list[int]:

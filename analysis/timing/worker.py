@@ -17,7 +17,7 @@ from torch import Tensor
 
 from analysis.timing import limits, machine
 from analysis.timing.engines import build
-from analysis.timing.protocol import WarmUp, images_per_pass, warm_up
+from analysis.timing.protocol import images_per_pass, warm_up
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line
@@ -74,7 +74,8 @@ class SeriesPlan:
 
     images: int
     repeats: int
-    warm_up: WarmUp
+    warm_up_passes: int
+    settled: bool
     first_call_sec: float
     batch_sec: float
     energy_j: float | None = None
@@ -141,8 +142,7 @@ class Timed:
         batch_size = 1 if self.subject.single else CHECK_BATCH
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
-            outputs = self.runner.end_to_end(self.runner.layout(batch))
-            self._place(start, len(batch), outputs)
+            self._place(start, len(batch), self.runner.end_to_end(self.runner.layout(batch)))
         self._checked = self.results[:COMPARED][: len(images)].clone()
         expected = self.runner.expected(images[:COMPARED])
         difference = float((self.results[: len(expected)] - expected).abs().max())
@@ -174,13 +174,24 @@ class Timed:
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
         count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
         if not count:
-            return SeriesPlan(0, 0, WarmUp(0, False), first_call_sec, batch_sec)
+            return SeriesPlan(0, 0, 0, False, first_call_sec, batch_sec)
         prepared, whole = self._lay_out(batch_size, count)
-        warm = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
-        prepared_sec = self.host.seconds(self.runner.run, prepared)
-        repeats = self.host.repeats(min(prepared_sec, self.host.seconds(self._end_to_end, whole)))
-        energy = self._energy(prepared)
-        plan = SeriesPlan(count, repeats, warm, first_call_sec, batch_sec, *energy)
+        warm_up_passes, settled = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
+        repeats = self.host.repeats(
+            min(
+                self.host.seconds(self.runner.run, prepared),
+                self.host.seconds(self._end_to_end, whole),
+            )
+        )
+        plan = SeriesPlan(
+            count,
+            repeats,
+            warm_up_passes,
+            settled,
+            first_call_sec,
+            batch_sec,
+            *self._energy(prepared),
+        )
         self._series[batch_size] = plan, (prepared, whole)
         return plan
 
@@ -233,8 +244,9 @@ class Timed:
         Raises UsageError when they differ, since then it was something else that was checked.
         """
         checked = self._checked[:batch_size]
-        differences = (self.results[: len(checked)] - checked).abs()
-        difference = float(differences.amax()) if len(checked) else 0.0
+        difference = (
+            float((self.results[: len(checked)] - checked).abs().amax()) if len(checked) else 0.0
+        )
         if difference > SAME_WITHIN["bfloat16"]:
             raise UsageError(
                 f"its output at batch {batch_size} differs from that at {CHECK_BATCH} "

@@ -16,8 +16,7 @@ import pytest
 from analysis.charts.drawing import for_paper
 from analysis.console import Console
 from analysis.report.__main__ import main
-from analysis.report.answer import answer
-from analysis.report.facts import accuracy, with_interval
+from analysis.report.facts import accuracy, answer, with_interval
 from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
 from tests.analysis.made_runs import (

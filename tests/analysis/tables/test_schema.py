@@ -9,9 +9,9 @@ from analysis.tables.schema import (
     VERSION,
     Column,
     arrow_schema,
-    columns_markdown,
     schema_problems,
 )
+from docs.generate import columns_markdown
 
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in columns]
 

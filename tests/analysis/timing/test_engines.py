@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from analysis.timing.engines import ENGINES, build
-from analysis.timing.runner import Runner
+from analysis.timing.engines import ENGINES, Runner, build
 from analysis.timing.subjects import PEERS, Subject, catalogue
 from tests.trainables.made_up import photographs
 from trainables.metrics import cosine_similarity

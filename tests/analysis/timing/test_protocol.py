@@ -1,6 +1,5 @@
 """When a series is warm, how many images a pass takes, and what makes a result invalid."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +11,17 @@ from analysis.timing.protocol import (
     INVALID,
     VALID,
     WARNING,
-    Conditions,
-    WarmUp,
     images_per_pass,
     judge,
     relative_iqr,
     warm_up,
 )
 
-QUIET = Conditions(cores=4, threads=2, other_load=0.0)
+QUIET: dict[str, Any] = {"cores": 4, "threads": 2, "other_load": 0.0}
 STEADY = [1.0] * 9
 
 
-def warmed_by(times: Sequence[float]) -> tuple[WarmUp, int]:
+def warmed_by(times: Sequence[float]) -> tuple[tuple[int, bool], int]:
     """The warm-up, and how many of these times it took."""
     rest = iter(times)
     warm = warm_up(lambda: next(rest))
@@ -43,24 +40,24 @@ def warmed_by(times: Sequence[float]) -> tuple[WarmUp, int]:
 def test_a_warm_up_ends_with_the_first_three_passes_in_a_row_that_agree(
     times: list[float], passes: int
 ) -> None:
-    assert warmed_by([*times, *[1.0] * 20]) == (WarmUp(passes, True), passes)
+    assert warmed_by([*times, *[1.0] * 20]) == ((passes, True), passes)
 
 
 def test_three_passes_agree_when_the_slowest_is_within_5_percent_of_their_median() -> None:
-    assert warmed_by([1.0, 1.0, 1.0499, *[7.0] * 20]) == (WarmUp(3, True), 3)
-    assert warmed_by([1.0, 1.0, 1.0501, *[7.0] * 20]) == (WarmUp(6, True), 6)
-    assert warmed_by([100.0, 102.6, 105.1, *[7.0] * 20]) == (WarmUp(3, True), 3), (
+    assert warmed_by([1.0, 1.0, 1.0499, *[7.0] * 20]) == ((3, True), 3)
+    assert warmed_by([1.0, 1.0, 1.0501, *[7.0] * 20]) == ((6, True), 6)
+    assert warmed_by([100.0, 102.6, 105.1, *[7.0] * 20]) == ((3, True), 3), (
         "of the median, not of the fastest"
     )
 
 
 def test_a_warm_up_that_never_settles_ends_after_ten_passes_and_says_so() -> None:
-    assert warmed_by([1.0, 2.0] * 10) == (WarmUp(10, False), 10)
+    assert warmed_by([1.0, 2.0] * 10) == ((10, False), 10)
 
 
 def test_a_warm_up_that_settles_with_its_tenth_pass_is_settled() -> None:
     assert warmed_by([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 1.0, 1.0, 1.0, 1.0]) == (
-        WarmUp(10, True),
+        (10, True),
         10,
     )
 
@@ -109,11 +106,11 @@ def test_the_spread_is_the_interquartile_range_by_the_median_as_numpy_has_it() -
 
 def test_a_single_time_has_no_spread() -> None:
     assert relative_iqr([3.0]) == 0.0
-    assert judge([[3.0], [4.0]], QUIET) == (VALID, "")
+    assert judge([[3.0], [4.0]], **QUIET) == (VALID, "")
 
 
 def test_a_steady_series_on_a_quiet_machine_is_valid() -> None:
-    assert judge([STEADY, STEADY], QUIET) == (VALID, "")
+    assert judge([STEADY, STEADY], **QUIET) == (VALID, "")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_the_wider_of_two_spreads_warns_above_10_percent_and_is_invalid_above_25
     iqr: float, verdict: str, steady_first: bool
 ) -> None:
     wide = spread_over(iqr)
-    found, reason = judge([STEADY, wide] if steady_first else [wide, STEADY], QUIET)
+    found, reason = judge([STEADY, wide] if steady_first else [wide, STEADY], **QUIET)
     assert found == verdict
     assert (reason == "") == (verdict == VALID)
 
@@ -133,16 +130,15 @@ def test_a_spread_of_exactly_a_threshold_is_still_the_better_verdict() -> None:
     tenth, quarter = [8.0, 9.5, 10.0, 10.5, 12.0], [6.0, 7.0, 8.0, 9.0, 10.0]
     assert relative_iqr(tenth) == 0.1
     assert relative_iqr(quarter) == 0.25
-    assert judge([tenth], QUIET)[0] == VALID
-    assert judge([quarter], QUIET)[0] == WARNING
+    assert judge([tenth], **QUIET)[0] == VALID
+    assert judge([quarter], **QUIET)[0] == WARNING
 
 
 @pytest.mark.parametrize(("load", "verdict"), [(2.4, VALID), (2.41, INVALID)])
 def test_other_work_may_want_a_tenth_more_than_the_cores_together_with_the_subject(
     load: float, verdict: str
 ) -> None:
-    conditions = Conditions(cores=4, threads=2, other_load=load)
-    assert judge([STEADY], conditions)[0] == verdict
+    assert judge([STEADY], **QUIET | {"other_load": load})[0] == verdict
 
 
 # From the gravest to the least: each comes with all that are behind it
@@ -198,7 +194,7 @@ def judged(*findings: dict[str, Any]) -> tuple[str, str]:
     for one in findings:
         merged = one | merged
     iqr = merged.pop("iqr", 0.0)
-    return judge([spread_over(iqr)], dataclasses.replace(QUIET, **merged))
+    return judge([spread_over(iqr)], **QUIET | merged)
 
 
 @pytest.mark.parametrize(

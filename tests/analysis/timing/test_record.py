@@ -14,7 +14,6 @@ from analysis.tables.provenance import versions
 from analysis.tables.schema import TABLES
 from analysis.timing import machine
 from analysis.timing.limits import Card, Rates
-from analysis.timing.protocol import WarmUp
 from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
@@ -48,7 +47,8 @@ CHECKED = SubjectCheck(
 PLAN = SeriesPlan(
     images=1000,
     repeats=4,
-    warm_up=WarmUp(6, False),
+    warm_up_passes=6,
+    settled=False,
     first_call_sec=2.5,
     batch_sec=0.1,
     energy_j=9.0,

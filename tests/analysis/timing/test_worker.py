@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from analysis.timing import worker
-from analysis.timing.protocol import INVALID, INVALID_IQR, VALID, Conditions, judge, relative_iqr
+from analysis.timing.protocol import INVALID, INVALID_IQR, VALID, judge, relative_iqr
 from analysis.timing.stopwatch import HostStopwatch
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
@@ -16,7 +16,7 @@ from tests.trainables.made_up import photographs
 from trainables.pipelines.study import make_targets, reference
 
 OWN = "tests.analysis.timing.own_subjects"
-IDLE = Conditions(cores=2, threads=1, other_load=0.0)
+IDLE = {"cores": 2, "threads": 1, "other_load": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_an_output_that_is_not_a_number_is_said(images: Tensor, targets: Tensor)
     checked = Timed(own("not_a_number"), images, targets).check()
     assert checked.differs == "some outputs are not a number"
     assert checked.share_95 == 49 / 50
-    assert judge([[1.0, 1.0], [1.0, 1.0]], Conditions(2, 1, 0.0, fault=checked.differs)) == (
+    assert judge([[1.0, 1.0], [1.0, 1.0]], **IDLE, fault=checked.differs) == (
         INVALID,
         checked.differs,
     )
@@ -127,9 +127,7 @@ def test_a_variant_that_differs_from_its_own_network_is_another_computation(
     checked = timed.check()
     assert checked.differs.startswith("it differs from its own eager float32 output by ")
     assert checked.max_difference > 1e-3
-    verdict = judge(
-        [[1.0, 1.0]], Conditions(cores=2, threads=1, other_load=0.0, fault=checked.differs)
-    )
+    verdict = judge([[1.0, 1.0]], **IDLE, fault=checked.differs)
     assert verdict == (INVALID, checked.differs)
 
 
@@ -261,10 +259,10 @@ def test_a_noisy_subject_ends_as_invalid_and_a_steady_one_with_its_times_does_no
         device.append(one.device_sec)
         end_to_end.append(one.end_to_end_sec)
     assert relative_iqr(end_to_end) > INVALID_IQR
-    verdict, reason = judge([device, end_to_end], IDLE)
+    verdict, reason = judge([device, end_to_end], **IDLE)
     assert verdict == INVALID
     assert "spreads over more than 25%" in reason
-    assert judge([[statistics.median(device)] * 8], IDLE) == (VALID, "")
+    assert judge([[statistics.median(device)] * 8], **IDLE) == (VALID, "")
 
 
 def test_the_process_answers_for_the_subject_that_it_prepared(

@@ -7,8 +7,8 @@ import psutil
 import pytest
 from safetensors.torch import save_file
 
-from analysis.timing import process
-from analysis.timing.process import SubjectProcess, close_all
+from analysis.timing import conductor
+from analysis.timing.conductor import SubjectProcess, close_all
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import SubjectError
 from tests.trainables.made_up import photographs
@@ -89,7 +89,7 @@ def test_a_busy_process_is_ended_by_force_and_idle_ones_are_ended_with_it(
 ) -> None:
     marker = tmp_path / "began"
     monkeypatch.setenv("OWN_SUBJECTS_MARKER", str(marker))
-    monkeypatch.setattr(process, "GRACE_SEC", 0.2)
+    monkeypatch.setattr(conductor, "GRACE_SEC", 0.2)
     before = children()
     idle, busy = start("right", started), start("endless", started)
     failures: list[SubjectError] = []
