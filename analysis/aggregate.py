@@ -24,8 +24,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pyarrow.csv import CSVWriter
 
-from analysis.commands import command_text
-from analysis.console import Console
+from analysis.console import Console, command_text
 from analysis.tables.checks import Checked, check
 from analysis.tables.files import Row, read_file, table_path
 from analysis.tables.schema import TABLES, arrow_schema
@@ -310,13 +309,12 @@ def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str
 
 
 def _write_csv(path: Path, table: str, sources: list[Path]) -> None:
-    fields = []
-    for field in arrow_schema(table):
-        if not pa.types.is_binary(field.type):
-            # No dictionaries, and null anywhere: what was collected before is not checked again
-            kind = pa.string() if pa.types.is_dictionary(field.type) else field.type
-            fields.append(pa.field(field.name, kind))
-    schema = pa.schema(fields)
+    # No dictionaries, and null anywhere: what was collected before is not checked again
+    schema = pa.schema(
+        (field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
+        for field in arrow_schema(table)
+        if not pa.types.is_binary(field.type)
+    )
     with CSVWriter(path, schema) as writer:
         for source in sources:
             writer.write_table(read_file(source, table).select(schema.names).cast(schema))

@@ -1,7 +1,9 @@
-"""What a person sees: lines that stay, a progress line while something runs, and tables."""
+"""What a person sees of a command: lines, tables, a progress line, and what to type next."""
 
+import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -9,8 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
 
+DEFAULT_STORAGE = "results"
 PLAIN_WIDTH = 120  # columns of a table that goes into a file
 LIVE_PROGRESS_SEC = 0.2  # between those that `progress_is_due` asks for
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
@@ -110,3 +114,31 @@ def percent(fraction: float) -> str:
 def microseconds(value: float) -> str:
     """Return a time with three digits, and from 100 on as a whole number: 3.54, 1,340."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def command_text(module: str, *arguments: str, storage: str = DEFAULT_STORAGE) -> str:
+    """Return a line that a shell takes: `python -m analysis.report fc --storage /mnt/results`.
+
+    Args:
+        module: What follows `python -m`.
+        arguments: Its arguments, quoted where the shell needs that.
+        storage: Where runs are kept; named only where that is not the default.
+    """
+    flag = () if storage == DEFAULT_STORAGE else ("--storage", storage)
+    return shlex.join(["python", "-m", module, *arguments, *flag])
+
+
+@contextmanager
+def extra_packages(what: str, extra: str) -> Iterator[None]:
+    """Turn an import that fails within the block into UsageError, which says what to install.
+
+    Args:
+        what: What needs the package, as a sentence begins: `a report`.
+        extra: The extra of this project that brings it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f'{what} needs {error.name}, which is not installed: pip install -e ".[{extra}]"'
+        ) from error

@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from analysis.commands import command_text
-from analysis.console import Console
+from analysis.console import Console, command_text
 from analysis.tables.bucket import TakenError, sending
 from trainables.errors import FAILED, INTERRUPTED, command, complain
 from tuner import interrupts

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-from analysis.commands import DEFAULT_STORAGE, extra_packages
+from analysis.console import DEFAULT_STORAGE, extra_packages
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
 from trainables.errors import FAILED, UsageError, command, complain, prog
@@ -61,8 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--address {options.address}: {error.strerror}; give an address of this machine"
         ) from error
     except OSError as error:
-        asked = f"--address {options.address} --port {options.port}"
-        complain(f"{asked}: {error.strerror}; give another --port (0: any) or --address")
+        complain(
+            f"--address {options.address} --port {options.port}: {error.strerror}; "
+            "give another --port (0: any) or --address"
+        )
         return FAILED
     with suppress(KeyboardInterrupt):
         _serve(

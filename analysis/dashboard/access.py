@@ -122,11 +122,11 @@ def middleware(hosts: list[str], token: str | None) -> list[Middleware]:
         hosts: Only these may be asked for, against DNS rebinding.
         token: What a visitor must know; None for nothing.
     """
-    checks = [
+    return [
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         Middleware(OriginMiddleware),
+        *([Middleware(TokenMiddleware, token=token)] if token else []),
     ]
-    return checks + ([Middleware(TokenMiddleware, token=token)] if token else [])
 
 
 def allowed_hosts(address: str, named: list[str]) -> list[str]:

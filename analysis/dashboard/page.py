@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from analysis.commands import command_text
+from analysis.console import command_text
 from analysis.dashboard import quality, search, speed, trials
 from analysis.dashboard.parts import hint
 from analysis.dashboard.selection import choose

@@ -67,8 +67,14 @@ def _section(
     )
     if frame_has_mixed_losses(trials):
         note += f" Best: {ranking_rule(mixed_losses=True)}."
-    title, name = "Accuracy by threshold", f"thresholds {number}"
-    card(title, note, name, charts.thresholds, networks, baselines)
+    card(
+        "Accuracy by threshold",
+        note,
+        f"thresholds {number}",
+        charts.thresholds,
+        networks,
+        baselines,
+    )
     _images(selection.table("samples"), best, number)
     _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
 

@@ -5,7 +5,6 @@ import streamlit as st
 
 from analysis.charts import search as charts
 from analysis.charts import views
-from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
@@ -19,7 +18,9 @@ RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
 SHARES = ["run", "trial", "series", "loss", "repeat_of", "stop_reason", *BEST, *HYPERPARAMETERS]
 
-shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(importances)
+shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(
+    views.importances
+)
 
 
 def show(selection: Selection) -> None:
@@ -38,10 +39,9 @@ def show(selection: Selection) -> None:
             "the loss and the validation images are the same."
         )
     if len(best_trials) > 1:
-        note = f"By {ranking_rule(frame_has_mixed_losses(trials))}."
         table(
             "Best trial of each network",
-            note,
+            f"By {ranking_rule(frame_has_mixed_losses(trials))}.",
             best_trials,
             "best",
             {name: column for name, column in COLUMNS.items() if name != "ending"},
@@ -49,8 +49,14 @@ def show(selection: Selection) -> None:
     if trials.run.nunique() > 1:
         _runs(best, trials)
     drawn = views.foremost(trials, DRAWN)
-    note = f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far."
-    card("Search history", note, "history", charts.history, drawn, best[best.run.isin(drawn.run)])
+    card(
+        "Search history",
+        f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far.",
+        "history",
+        charts.history,
+        drawn,
+        best[best.run.isin(drawn.run)],
+    )
     _hyperparameters(drawn, trials)
 
 
@@ -110,21 +116,30 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
         st.columns([2, 1]) if trials.series.nunique() == 1 else (st.container(), st.container())
     )
     with left:
-        note = (
+        card(
+            "Parallel coordinates",
             f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within "
-            "its series."
+            "its series.",
+            "parallel",
+            charts.parallel,
+            drawn,
         )
-        card("Parallel coordinates", note, "parallel", charts.parallel, drawn)
     searched = [name for name in HYPERPARAMETERS if drawn[name].nunique() > 1]
     for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
         with column:
-            title, note = HYPERPARAMETERS[name].label, "Each trial's lowest loss."
-            card(title, note, f"slice {name}", charts.slices, drawn, name)
+            card(
+                HYPERPARAMETERS[name].label,
+                "Each trial's lowest loss.",
+                f"slice {name}",
+                charts.slices,
+                drawn,
+                name,
+            )
     with right:  # last, since it takes longest
         shares = shares_of(trials[SHARES])
         if shares.empty:
             hint(
-                f"Hyperparameter importance needs {FEWEST_TRIALS} trials of a network with a "
+                f"Hyperparameter importance needs {views.FEWEST_TRIALS} trials of a network with a "
                 "finished epoch."
             )
         else:
@@ -132,11 +147,14 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
                 f"{count:,} of {name}"
                 for name, count in shares.groupby("series").trials.max().items()
             )
-            note = (
+            card(
+                "Hyperparameter importance",
                 "fANOVA: share of the variance of a forest fitted to log loss that each explains "
-                f"alone; {fitted}."
+                f"alone; {fitted}.",
+                "importance",
+                charts.importance,
+                shares,
             )
-            card("Hyperparameter importance", note, "importance", charts.importance, shares)
 
 
 def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:

@@ -82,12 +82,9 @@ def _device(
         "drawn, but no result; the table says why."
     )
     measured = views.measured(series, measure)
-    note = (
-        f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine."
-    )
     card(
         f"Time an image, {name}",
-        note,
+        f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine.",
         f"times {device}",
         charts.times,
         measured,
@@ -99,15 +96,25 @@ def _device(
         if ratios.empty:
             hint("No torchvision series in this measurement, so nothing to compare with.")
         else:
-            note = f"At the same batch size, by pairs of {count}, 95 % interval."
-            card("Times as fast as torchvision", note, f"speedup {device}", charts.speedup, ratios)
+            card(
+                "Times as fast as torchvision",
+                f"At the same batch size, by pairs of {count}, 95 % interval.",
+                f"speedup {device}",
+                charts.speedup,
+                ratios,
+            )
             _crossovers(passes, series, device)
     with right:
         bests = views.fronted(series)
         if not bests.empty:
-            beaten_at = f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time"
-            note = f"At its best batch size; on the line: not beaten at {beaten_at}."
-            card("Quality and speed", note, f"pareto {device}", charts.pareto, bests)
+            card(
+                "Quality and speed",
+                "At its best batch size; on the line: not beaten at "
+                f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time.",
+                f"pareto {device}",
+                charts.pareto,
+                bests,
+            )
     table(
         f"Every series, {name}",
         "µs an image: median and quartiles.",

@@ -15,8 +15,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from analysis.commands import DEFAULT_STORAGE, extra_packages
-from analysis.console import Console
+from analysis.console import DEFAULT_STORAGE, Console, extra_packages
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET

@@ -10,8 +10,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.charts.views import DEVICES
-from analysis.commands import command_text
-from analysis.console import duration, hyperparameters, microseconds, percent, perceptual
+from analysis.console import (
+    command_text,
+    duration,
+    hyperparameters,
+    microseconds,
+    percent,
+    perceptual,
+)
 from analysis.report.figures import Tables
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
@@ -56,11 +62,10 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
         )
     share, images = mine[0]["share"], mine[0]["images"]
     floor = max(shares["floor"], default=0.0)
-    ceiling = max(shares["ceiling"], default=1.0)
     text = (
         f"{with_interval(share, images)} of {images:,} test images reach a cosine similarity of "
         f"{THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: "
-        f"{percent(ceiling)}."
+        f"{percent(max(shares['ceiling'], default=1.0))}."
     )
     if share <= floor:
         text += " The network is no better than an output that costs nothing."
@@ -86,9 +91,9 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     """Say what was asked, on what data."""
     config = json.loads(run["config"])
     searched = [row for row in trials if row["repeat_of"] is None]
-    endings = Counter(row["stop_reason"] or "unfinished" for row in searched).most_common()
-    ended = ", ".join(f"{count} {ending}" for ending, count in endings)
-    train_sec = sum(row["train_sec"] for row in trials)
+    endings = Counter(row["stop_reason"] or "unfinished" for row in searched)
+    ended = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    hours = _hours(sum(row["train_sec"] for row in trials))
     ranges = [f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name)]
     over = ", ".join(ranges) or "the network's own ranges"
     return [
@@ -96,7 +101,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
         ("Loss", _losses(config, sorted({row["loss"] for row in searched}))),
         ("Search", f"{config.get('search', 'random')} over {over}, seed {run['seed']}"),
         ("Trials", f"{len(searched)}: {ended}"),
-        ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {_hours(train_sec)}"),
+        ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {hours}"),
         ("Data", str(run["data"])),
         *[
             (
@@ -118,14 +123,17 @@ def where(run: Row) -> list[tuple[str, str]]:
         f"{name} {version}" for name, version in json.loads(run["versions"]).items()
     )
     commit = "not run from a checkout" if run["commit"] is None else run["commit"][:12]
-    machine = (
-        f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, "
-        f"{run['memory_gib']:.0f} GiB"
-    )
-    started = f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}"
     return [
-        ("Machine", f"{machine}; GPU: {gpus}"),
-        ("Started", f"{started}; {run['sessions']} session(s), now {run['status']}"),
+        (
+            "Machine",
+            f"{run['node_count']} × {run['cpu_model']}, {run['cpu_count']} cores, "
+            f"{run['memory_gib']:.0f} GiB; GPU: {gpus}",
+        ),
+        (
+            "Started",
+            f"{run['started_at']:%Y-%m-%d %H:%M} UTC{took}; {run['sessions']} session(s), "
+            f"now {run['status']}",
+        ),
         ("Code", commit + (" with changes that are in no commit" if run["dirty"] else "")),
         ("Versions", versions or "unknown"),
     ]
@@ -141,7 +149,6 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
     if mixed_losses:
         accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
     count = sum(row["repeat_of"] is None for row in trials)
-    trained_on = f"{best['device']}, {best['precision']}, {best['threads']}"
     return [
         (
             "Trial",
@@ -156,7 +163,11 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
             "Validation accuracy",
             f"{accuracy}; these images chose the trial, the test images below did not",
         ),
-        ("Trained on", f"{trained_on} thread(s), seed {best['seed']}"),
+        (
+            "Trained on",
+            f"{best['device']}, {best['precision']}, {best['threads']} thread(s), "
+            f"seed {best['seed']}",
+        ),
     ]
 
 
@@ -254,9 +265,8 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
 def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
     """Set the reference study's times for 10,000 images beside the same here."""
     rows = []
-    for _, row in (
-        timings[timings.kind == "study"].drop_duplicates(["subject", "device"]).iterrows()
-    ):
+    quoted = timings[timings.kind == "study"].drop_duplicates(["subject", "device"])
+    for _, row in quoted.iterrows():
         ours = comparison.like_the_study(row, series)
         here = "not measured"
         if ours is not None:
@@ -269,10 +279,8 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
         ["", "device", "study", "here"],
         rows,
         [
-            (
-                "Of the study's times neither hardware nor batch sizes nor what they include is known in "
-                "detail: no ratio."
-            )
+            "Of the study's times neither hardware nor batch sizes nor what they include is known "
+            "in detail: no ratio."
         ],
     )
 
@@ -340,8 +348,10 @@ def _on(tables: Tables, trial: int, device: str) -> str:
             parts.append(f"{ratio} times as fast as {what}{_doubt(other)}")
     if not parts:
         return ""
-    batch = f"{one.series.batch_size:,}{_doubt(one.series)}"
-    return f"On the {DEVICES[device]}, at batch {batch}, it is {' and '.join(parts)}."
+    return (
+        f"On the {DEVICES[device]}, at batch {one.series.batch_size:,}{_doubt(one.series)}, "
+        f"it is {' and '.join(parts)}."
+    )
 
 
 def _doubt(series: pd.Series) -> str:

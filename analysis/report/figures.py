@@ -58,8 +58,15 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
         yield from _speed(tables, device)
     if not best.empty:
         yield from _search(tables)
-    if shares:
-        yield from _importance(shares.result())
+    found = shares.result() if shares else pd.DataFrame()
+    if not found.empty:
+        yield Figure(
+            "importance",
+            search.importance(found),
+            "Hyperparameter importance",
+            "fANOVA: share of the variance of a forest fitted to log loss of "
+            f"{found.trials.max()} trials, each alone.",
+        )
 
 
 def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
@@ -148,17 +155,6 @@ def _search(tables: Tables) -> Iterator[Figure]:
 
 def _mixed_losses(tables: Tables) -> str:
     return " Losses of different kinds do not compare." if tables.trials.loss.nunique() > 1 else ""
-
-
-def _importance(shares: pd.DataFrame) -> Iterator[Figure]:
-    if not shares.empty:
-        yield Figure(
-            "importance",
-            search.importance(shares),
-            "Hyperparameter importance",
-            "fANOVA: share of the variance of a forest fitted to log loss of "
-            f"{shares.trials.max()} trials, each alone.",
-        )
 
 
 def _speed(tables: Tables, device: str) -> Iterator[Figure]:

@@ -9,10 +9,9 @@ import jinja2
 import pandas as pd
 
 from analysis.charts.drawing import for_paper
-from analysis.charts.importance import FEWEST_TRIALS, importances
 from analysis.charts.labels import labelled, machines
 from analysis.charts.style import specification
-from analysis.charts.views import DEVICES
+from analysis.charts.views import DEVICES, FEWEST_TRIALS, importances
 from analysis.console import Console
 from analysis.report import facts
 from analysis.report.figures import Tables, figures
@@ -57,8 +56,9 @@ def write(
             with atomic_write(out / f"{name}.{kind}") as aside:
                 aside.write_bytes(content_bytes)
         drawn[name]["uri"] = "data:image/svg+xml;base64," + base64.b64encode(made["svg"]).decode()
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("page.html").read_text()
+    )
     path = out / PAGE
     with atomic_write(path) as aside:
         aside.write_text(template.render(drawn=drawn, **values))
@@ -105,5 +105,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
 def _measurement(content: Tables) -> str:
     """Say on what and when the times were measured, and that there are others."""
     (one,) = machines(content.passes).itertuples()
-    count = content.timings.session.nunique()
-    return f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, session {one.session} of {count}"
+    return (
+        f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, "
+        f"session {one.session} of {content.timings.session.nunique()}"
+    )

@@ -48,14 +48,18 @@ def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
         wrong = _wrong_values(column, values, run)
         if wrong.any():
             row = int(wrong.argmax())
-            value = _is_not(column, values[row].as_py(), run)
-            yield f"column {column.name}, row {row + 1}: {value}{_more(wrong)}"
+            yield (
+                f"column {column.name}, row {row + 1}: "
+                f"{_is_not(column, values[row].as_py(), run)}{_more(wrong)}"
+            )
     repeated = _repeated(content, KEYS[table])
     if repeated.any():
         row = int(repeated.argmax())
         key = ", ".join(f"{name} {content.column(name)[row].as_py()}" for name in KEYS[table])
-        what = f"the key of an earlier row ({key or 'one row a run'})"
-        yield f"row {row + 1}: has {what}{_more(repeated)}"
+        yield (
+            f"row {row + 1}: has the key of an earlier row ({key or 'one row a run'})"
+            f"{_more(repeated)}"
+        )
 
 
 def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:

@@ -344,8 +344,9 @@ def schema_problems(found: pa.Schema, table: str) -> list[str]:
         if field.name not in wanted.names:
             problems.append(f"column {field.name}: the table {table} has none of that name")
         elif field.type != wanted.field(field.name).type:
-            right = wanted.field(field.name).type
-            problems.append(f"column {field.name}: is {field.type}, should be {right}")
+            problems.append(
+                f"column {field.name}: is {field.type}, should be {wanted.field(field.name).type}"
+            )
     problems += [f"column {name} is missing" for name in wanted.names if name not in found.names]
     if not problems and found.names != wanted.names:
         problems = [f"its columns are in another order than the table {table} has them"]

@@ -92,8 +92,10 @@ def resolved(source: str) -> tuple[str, FileSystem, PurePosixPath]:
 def reason(error: Exception, source: str) -> str:
     """Return why a source can't be opened, and for a bucket what to check."""
     if isinstance(error, OSError) and source.startswith(BUCKET):
-        cure = "check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
-        return f"{first_line(error)}; {cure}"
+        return (
+            f"{first_line(error)}; "
+            "check the address, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
+        )
     return first_line(error)
 
 

@@ -137,13 +137,8 @@ def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]
     """
     ordered = np.sort(values)
     count = len(ordered)
-    tail, rank = 0.0, 0
-    while rank < count // 2:
-        tail += math.comb(count, rank) / 2**count
-        if tail > (1 - CONFIDENCE) / 2:
-            break
-        rank += 1
-    below = max(rank - 1, 0)
+    tails = np.cumsum([math.comb(count, rank) / 2**count for rank in range(count // 2)])
+    below = max(int((tails <= (1 - CONFIDENCE) / 2).sum()) - 1, 0)
     return float(ordered[below]), float(ordered[count - 1 - below])
 
 
@@ -205,8 +200,8 @@ def crossover(faster: dict[int, bool]) -> int | None:
 
 def networks(series: pd.DataFrame, device: str) -> list[str]:
     """Name everything on a device that could replace the pipeline."""
-    own = series.kind.isin(["matrix", "trial", "untrained", "own"])
-    return sorted(set(series.subject[own & (series.device == device)]))
+    here = series[series.device == device]
+    return sorted(set(here.subject[here.kind.isin(["matrix", "trial", "untrained", "own"])]))
 
 
 def crossover_text(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:

@@ -87,12 +87,12 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
         ["", "single", "batched", "size", "device", "× singly [95 %]", "× batched", "of limit", ""],
         table,
     )
-    single = _denominator(comparison.baseline(series, "cpu", 1))
-    batched = _denominator(comparison.baseline(series, device))
     console.line(
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
-        f"torchvision image by image on a CPU {single}. × batched: as torchvision's best batch "
-        f"here {batched}. of limit: of what bandwidth and matrix rate allow at best."
+        f"torchvision image by image on a CPU {_denominator(comparison.baseline(series, 'cpu', 1))}. "
+        "× batched: as torchvision's best batch "
+        f"here {_denominator(comparison.baseline(series, device))}. "
+        "of limit: of what bandwidth and matrix rate allow at best."
     )
 
 
@@ -132,8 +132,10 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
         return
     console.line()
     for subject in comparison.networks(series, device):
-        when = comparison.crossover_text(passes, series, subject, device)
-        console.line(f"{subject}: faster than torchvision on {PLACES[device]} {when}")
+        console.line(
+            f"{subject}: faster than torchvision on {PLACES[device]} "
+            + comparison.crossover_text(passes, series, subject, device)
+        )
 
 
 def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
@@ -156,10 +158,10 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
         if card["subject"] in limits.index
     ]
     if table:
-        moved = f"{cards[0]['bytes_per_image']:,} bytes an image, read and written"
         console.line()
         console.table(
-            f"Networks without running them; beside the weights each moves {moved}",
+            "Networks without running them; beside the weights each moves "
+            f"{cards[0]['bytes_per_image']:,} bytes an image, read and written",
             [
                 "",
                 "parameters",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.commands import DEFAULT_STORAGE
+from analysis.console import DEFAULT_STORAGE
 from analysis.timing.protocol import PASSES, SERIES_SEC
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
 from trainables.errors import UsageError

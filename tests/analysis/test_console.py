@@ -2,13 +2,14 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from analysis import console
-from analysis.console import Console, duration, hyperparameters, percent, perceptual
+from analysis.console import Console, command_text, duration, hyperparameters, percent, perceptual
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,16 @@ def test_durations_are_minutes_and_seconds(sec: float, shown: str) -> None:
 )
 def test_a_percentage_is_cut_so_that_only_all_is_100(share: float, shown: str) -> None:
     assert percent(share) == shown
+
+
+def test_the_default_storage_is_not_typed() -> None:
+    assert command_text("analysis.report", "fc-1") == "python -m analysis.report fc-1"
+    assert command_text("analysis.report", "fc-1", storage="results") == (
+        "python -m analysis.report fc-1"
+    )
+
+
+def test_a_shell_reads_back_what_was_meant() -> None:
+    line = command_text("tuner.run", "--data", "my images", storage="/mnt/a $b")
+    words = ["python", "-m", "tuner.run", "--data", "my images", "--storage", "/mnt/a $b"]
+    assert shlex.split(line) == words

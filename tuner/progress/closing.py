@@ -1,7 +1,6 @@
 """The closing lines of a search: the answer, where it lies, and what to type next."""
 
-from analysis.commands import DEFAULT_STORAGE, command_text
-from analysis.console import Console, hyperparameters, percent
+from analysis.console import DEFAULT_STORAGE, Console, command_text, hyperparameters, percent
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.linear import factors

@@ -5,7 +5,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from analysis.commands import command_text
+from analysis.console import command_text
 from analysis.tables.files import Row
 from analysis.tables.provenance import code_version, cpu_model, versions
 from trainables.data.examples import Splits

@@ -15,8 +15,8 @@ import pytest
 
 from analysis.charts import drawing, quality, search, speed, style, views
 from analysis.charts import trials as curves
-from analysis.charts.importance import importances
 from analysis.charts.labels import labelled, machines
+from analysis.charts.views import importances
 from analysis.dashboard.snapshot import Store
 from analysis.tables.files import publish
 from analysis.timing import comparison

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.charts.importance import importances
+from analysis.charts.views import importances
 from tests.analysis.made_runs import searched
 
 DECIDES = {

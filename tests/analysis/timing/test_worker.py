@@ -147,7 +147,7 @@ def test_a_plan_takes_whole_batches_only(images: Tensor, targets: Tensor) -> Non
     plan = Timed(own("right"), images, targets).warm_up(20, 10.0)
     assert plan.images == 40
     assert plan.repeats >= 1
-    assert plan.warm_up.passes >= 3
+    assert plan.warm_up_passes >= 3
     assert plan.first_call_sec > 0
     assert plan.batch_sec > 0
 
@@ -162,7 +162,7 @@ def test_a_batch_that_takes_longer_than_a_pass_may_is_planned_without_images(
     images: Tensor, targets: Tensor
 ) -> None:
     plan = Timed(own("slow"), images, targets).warm_up(10, 0.09)
-    assert (plan.images, plan.repeats, plan.warm_up.passes) == (0, 0, 0)
+    assert (plan.images, plan.repeats, plan.warm_up_passes) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("batch", "measured"), [(1, 50), (20, 40), (50, 50)])
@@ -250,8 +250,8 @@ def test_a_noisy_subject_ends_as_invalid_and_a_steady_one_with_its_times_does_no
 ) -> None:
     timed = Timed(own("alternating"), images[:1], targets[:1])
     plan = timed.warm_up(1, 10.0)
-    assert plan.warm_up.passes == 10
-    assert not plan.warm_up.settled
+    assert plan.warm_up_passes == 10
+    assert not plan.settled
     own_subjects.restart()
     device, end_to_end = [], []
     for _ in range(8):
