@@ -81,8 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"unchanged: {sum(outcome.unchanged for outcome in outcomes):,}. "
         f"Problems: {len(problems):,}."
     )
-    look = command_text("analysis.dashboard", options.out)
-    console.line(f"They lie in {options.out}. To look at them: {look}")
+    console.line(
+        f"They lie in {options.out}. To look at them: "
+        + command_text("analysis.dashboard", options.out)
+    )
     return 1 if problems else 0
 
 

@@ -87,10 +87,14 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
     spread = (
         alt.Chart(shown).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
     )
-    headline = alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]})).mark_rule(
-        strokeDash=[4, 4], color="#b0b6c0"
+    return (
+        alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]}))
+        .mark_rule(strokeDash=[4, 4], color="#b0b6c0")
+        .encode(x)
+        + grey
+        + spread
+        + lines
     )
-    return headline.encode(x) + grey + spread + lines
 
 
 def images(cells: pd.DataFrame, rows: list[str]) -> alt.LayerChart:

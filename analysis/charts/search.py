@@ -65,8 +65,9 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
             tooltip=TOOLTIP,
         )
     )
-    steps = alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5)
-    return points + steps.encode(x, alt.Y("best:Q"), series, detail=per("run", "series"))
+    return points + alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5).encode(
+        x, alt.Y("best:Q"), series, detail=per("run", "series")
+    )
 
 
 def compare(best: pd.DataFrame) -> alt.Chart:

@@ -19,6 +19,7 @@ RULE = "#6b7280"
 FONT = "Liberation Sans"
 HEIGHT = 340  # pixels of a chart without its legend
 LEGEND_ROW = 22  # pixels
+# Above and below the chart, so that it fits a phone's width too
 LEGEND: dict[str, Any] = {"orient": "bottom", "titleOrient": "left", "columns": 3}
 STEPS = (1, 2, 5)
 POWERS = range(-12, 13)
@@ -125,11 +126,6 @@ def per(*names: str) -> list[alt.Detail]:
 def whole(title: str) -> alt.Axis:
     """Return an axis of whole numbers."""
     return alt.Axis(tickMinStep=1, grid=False, title=title, format=",d")
-
-
-def for_page(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
-    """Return the chart with its legends above and below, so that it fits a phone's width too."""
-    return chart.configure_legend(**LEGEND)
 
 
 @alt.theme.register("paper", enable=False)

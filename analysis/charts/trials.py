@@ -96,10 +96,12 @@ def training(epochs: pd.DataFrame, best_epoch: float | None) -> alt.LayerChart:
             ],
         )
     )
-    rule = alt.Chart(pd.DataFrame({"epoch": [best_epoch]}).dropna()).mark_rule(
-        strokeDash=[4, 4], color=RULE
+    return (
+        alt.Chart(pd.DataFrame({"epoch": [best_epoch]}).dropna())
+        .mark_rule(strokeDash=[4, 4], color=RULE)
+        .encode(alt.X("epoch:Q"))
+        + lines
     )
-    return rule.encode(alt.X("epoch:Q")) + lines
 
 
 def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:

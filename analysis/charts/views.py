@@ -73,6 +73,13 @@ def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     ]
 
 
+def counted(drawn: int, trials: int) -> str:
+    """Say how many trials are drawn: `24 trials`, or `the 100 best of 1,024 trials`."""
+    if drawn < trials:
+        return f"the {drawn:,} best of {trials:,} trials"
+    return f"{trials:,} trial{'s' if trials != 1 else ''}"
+
+
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Return the test accuracy of these trials by threshold, with `series`, `low` and `high`.
 

@@ -45,7 +45,13 @@ SETTINGS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     options = parser().parse_args(arguments)
-    _check(options)
+    if not options.directory.startswith(BUCKET) and not Path(options.directory).is_dir():
+        raise UsageError(
+            f"{options.directory} is no directory: give the one that --storage named, "
+            "or start a search first"
+        )
+    if not 0 <= options.port < 2**16:
+        raise UsageError(f"--port {options.port}: give one from 0 to 65535")
     with extra_packages("the dashboard", "dashboard"):
         from analysis.dashboard.access import allowed_hosts
 
@@ -110,16 +116,6 @@ def parser() -> argparse.ArgumentParser:
         help=f"ask for a token: ${TOKEN_VARIABLE}, else one that is made up and printed",
     )
     return parser
-
-
-def _check(options: argparse.Namespace) -> None:
-    if not options.directory.startswith(BUCKET) and not Path(options.directory).is_dir():
-        raise UsageError(
-            f"{options.directory} is no directory: give the one that --storage named, "
-            "or start a search first"
-        )
-    if not 0 <= options.port < 2**16:
-        raise UsageError(f"--port {options.port}: give one from 0 to 65535")
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.charts.drawing import converted, drawn
-from analysis.charts.style import for_page, specification
+from analysis.charts.style import LEGEND, specification
 
 Chart = alt.Chart | alt.LayerChart
 NUMBER = st.column_config.NumberColumn
@@ -112,7 +112,7 @@ def _heading(title: str, note: str, name: str, files: Mapping[str, Callable[[], 
 def _chart(
     name: str, alt_text: str, given: tuple[object, ...], _chart: Callable[..., Chart]
 ) -> None:
-    st.altair_chart(for_page(_chart(*given)), alt=alt_text, key=name)
+    st.altair_chart(_chart(*given).configure_legend(**LEGEND), alt=alt_text, key=name)
 
 
 def _figure(kind: str, chart: Callable[..., Chart], given: tuple[object, ...]):  # type: ignore[no-untyped-def]

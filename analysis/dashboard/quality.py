@@ -54,7 +54,9 @@ def show(selection: Selection) -> None:
 def _section(
     selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int
 ) -> None:
-    best = views.bests(trials, _measured(trials, accuracy))
+    measured = set(zip(accuracy.run, accuracy.trial, strict=True))
+    among = [pair in measured for pair in zip(trials.run, trials.trial, strict=True)]
+    best = views.bests(trials, pd.Series(among, trials.index, dtype=bool))
     networks = views.accuracy_of(accuracy, best)
     if networks.empty:
         hint("None of these runs' best trials was measured on the test images.")
@@ -119,14 +121,4 @@ def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
         rows.sort_values("share_mean", ascending=False),
         f"accuracy {number}",
         COLUMNS,
-    )
-
-
-def _measured(trials: pd.DataFrame, accuracy: pd.DataFrame) -> pd.Series:
-    """Say which of the trials have test accuracy."""
-    measured = set(zip(accuracy.run, accuracy.trial, strict=True))
-    return pd.Series(
-        [pair in measured for pair in zip(trials.run, trials.trial, strict=True)],
-        trials.index,
-        dtype=bool,
     )

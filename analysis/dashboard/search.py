@@ -51,7 +51,7 @@ def show(selection: Selection) -> None:
     drawn = views.foremost(trials, DRAWN)
     card(
         "Search history",
-        f"Validation loss of {_counted(drawn, trials)} in their order; steps: the best so far.",
+        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order; steps: the best so far.",
         "history",
         charts.history,
         drawn,
@@ -118,7 +118,7 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     with left:
         card(
             "Parallel coordinates",
-            f"One line a trial, {_counted(drawn, trials)}; the darker, the lower its loss within "
+            f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower its loss within "
             "its series.",
             "parallel",
             charts.parallel,
@@ -155,9 +155,3 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
                 charts.importance,
                 shares,
             )
-
-
-def _counted(drawn: pd.DataFrame, trials: pd.DataFrame) -> str:
-    if len(drawn) < len(trials):
-        return f"the {len(drawn):,} best of {len(trials):,} trials"
-    return f"{len(trials):,} trial{'s' if len(trials) != 1 else ''}"

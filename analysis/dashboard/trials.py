@@ -94,13 +94,10 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
     )
     if rows.empty:
         return
-    count = f"{len(drawn)} trials"
-    if len(drawn) < len(trials):
-        count = f"the {len(drawn)} best of {len(trials):,} trials"
     card(
         "Learning curves",
-        f"Validation loss of {count} by epoch; the best trial of each network stands out, its "
-        "training loss dashed.",
+        f"Validation loss of {views.counted(len(drawn), len(trials))} by epoch; the best trial of "
+        "each network stands out, its training loss dashed.",
         "curves",
         charts.curves,
         rows,

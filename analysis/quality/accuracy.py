@@ -64,10 +64,9 @@ def evaluate(
             )
         )
     values = torch.cat(parts, dim=1).cpu()
-    means = dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True))
     common = {
         **vars(what),
-        **means,
+        **dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True)),
         "split": split,
         "images": len(examples),
         "trainings": 1,

@@ -94,8 +94,10 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     endings = Counter(row["stop_reason"] or "unfinished" for row in searched)
     ended = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
     hours = _hours(sum(row["train_sec"] for row in trials))
-    ranges = [f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name)]
-    over = ", ".join(ranges) or "the network's own ranges"
+    over = (
+        ", ".join(f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name))
+        or "the network's own ranges"
+    )
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
         ("Loss", _losses(config, sorted({row["loss"] for row in searched}))),
@@ -270,8 +272,10 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
         ours = comparison.like_the_study(row, series)
         here = "not measured"
         if ours is not None:
-            sec = ours.end_to_end_us * row.images / 1e6
-            here = f"{sec:.3f} s at batch {ours.batch_size:,} ({ours.verdict})"
+            here = (
+                f"{ours.end_to_end_us * row.images / 1e6:.3f} s "
+                f"at batch {ours.batch_size:,} ({ours.verdict})"
+            )
         rows.append(
             [row.subject.removeprefix("study: "), row.device, f"{row.end_to_end_sec:.3f} s", here]
         )

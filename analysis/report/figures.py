@@ -80,9 +80,7 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
     )
     drawn = views.foremost(tables.trials[tables.trials.epochs > 0], views.CURVES)
     curves = tables.epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
-    which = f"{curves.trial.nunique()} trials"
-    if curves.trial.nunique() < len(tables.trials):
-        which = f"the {curves.trial.nunique()} best of {len(tables.trials)} trials"
+    which = views.counted(curves.trial.nunique(), len(tables.trials))
     yield Figure(
         "curves",
         trials.curves(curves, best),
@@ -93,9 +91,9 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
 
 
 def _quality(run: str, tables: Tables) -> Iterator[Figure]:
-    measured = tables.accuracy.trial[tables.accuracy.kind == "trial"]
     # A resumed search may have a better one since
-    best = views.bests(tables.trials, tables.trials.trial.isin(measured))
+    measured = tables.trials.trial.isin(tables.accuracy.trial[tables.accuracy.kind == "trial"])
+    best = views.bests(tables.trials, measured)
     networks = views.accuracy_of(tables.accuracy, best)
     if networks.empty:
         return
@@ -138,9 +136,7 @@ def _named(best: pd.DataFrame) -> str:
 
 def _search(tables: Tables) -> Iterator[Figure]:
     drawn = views.foremost(tables.trials, DRAWN)
-    which = f"{len(tables.trials)} trials"
-    if len(drawn) < len(tables.trials):
-        which = f"the {len(drawn)} best of {which}"
+    which = views.counted(len(drawn), len(tables.trials))
     yield Figure(
         "history",
         search.history(drawn, views.best_so_far(tables.trials)),

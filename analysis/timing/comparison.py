@@ -164,9 +164,8 @@ def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
     """Return the series that measures what a row of the study's states, or None."""
     if pd.isna(row.model):
         return baseline(series, row.device, 1)
-    same = (series.model == row.model) & (series.device == row.device)
-    plain = (series.engine == "eager") & (series.precision == "float32")
-    return quickest(series[same & plain])
+    same = series[(series.model == row.model) & (series.device == row.device)]
+    return quickest(same[(same.engine == "eager") & (same.precision == "float32")])
 
 
 def faster_sizes(

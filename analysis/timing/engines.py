@@ -60,11 +60,6 @@ class Runner:
         return self.finish(self.run(self.prepare(images)))
 
 
-def build(subject: Subject) -> Runner:
-    """Raises UsageError when the subject can't be built."""
-    return ENGINES[subject.engine](subject)
-
-
 def _torchvision(subject: Subject) -> Runner:
     from torchvision.transforms import v2
 
@@ -155,8 +150,9 @@ def _onnx_runtime(subject: Subject) -> Runner:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / f"network{ENDINGS['onnx']}"
         export(network, "onnx", path)
-        run = load_exported(path)
-    return Runner(run=run, expected=EndToEnd(_network(subject)), network=network)
+        return Runner(
+            run=load_exported(path), expected=EndToEnd(_network(subject)), network=network
+        )
 
 
 def _own(subject: Subject) -> Runner:
@@ -233,6 +229,7 @@ def _kornia(subject: Subject) -> Runner:
     return Runner(prepare=lambda images: as_float(images.to(device)), run=run)
 
 
+# Each builds the runner of a subject, and raises UsageError when it can't
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "dense matrix": _dense_matrix,

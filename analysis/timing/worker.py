@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from analysis.timing import limits, machine
-from analysis.timing.engines import build
+from analysis.timing.engines import ENGINES
 from analysis.timing.protocol import images_per_pass, warm_up
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
@@ -115,7 +115,7 @@ class Timed:
         """
         self.subject = subject
         self.device = torch.device(subject.device)
-        self.runner = build(subject)
+        self.runner = ENGINES[subject.engine](subject)
         network = self.runner.network
         self.card = None if network is None else limits.card(network)
         self.images, self.targets = images, targets

@@ -16,7 +16,7 @@ from PIL import Image
 from analysis.charts.labels import labelled
 from analysis.tables.files import publish, read
 from analysis.tables.schema import TABLES, arrow_schema
-from analysis.timing.record import study_rows
+from analysis.timing.conductor import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

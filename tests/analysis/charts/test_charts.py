@@ -308,7 +308,8 @@ def test_no_chart_carries_what_only_the_owner_of_the_machine_should_see(tmp_path
 def test_a_legend_has_its_place_on_the_page_and_on_paper(
     run: Charts, svg_of: Callable[[str], str]
 ) -> None:
-    assert style.for_page(run["history"]).to_dict()["config"]["legend"]["orient"] == "bottom"
+    page = run["history"].configure_legend(**style.LEGEND)
+    assert page.to_dict()["config"]["legend"]["orient"] == "bottom"
     assert "Network" in texts(svg_of("history"))
 
 

@@ -19,8 +19,8 @@ from analysis.tables.files import publish, read
 from analysis.tables.provenance import code_version
 from analysis.tables.schema import arrow_schema
 from analysis.timing.__main__ import main
+from analysis.timing.conductor import STUDY_SEC
 from analysis.timing.protocol import INVALID_IQR, relative_iqr
-from analysis.timing.record import STUDY_SEC
 from tests.paths import ROOT
 from tests.waiting import until
 from trainables.data.cache import cache_directory

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from analysis.timing.engines import ENGINES, Runner, build
+from analysis.timing.engines import ENGINES, Runner
 from analysis.timing.subjects import PEERS, Subject, catalogue
 from tests.trainables.made_up import photographs
 from trainables.metrics import cosine_similarity
@@ -17,6 +17,10 @@ from trainables.networks.weights import SavedNetwork, save_network
 from trainables.pipelines.study import as_float, make_targets, reference, without_flips
 
 OWN = "tests.analysis.timing.own_subjects"
+
+
+def build(subject: Subject) -> Runner:
+    return ENGINES[subject.engine](subject)
 
 
 @pytest.fixture(scope="module")

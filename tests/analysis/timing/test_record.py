@@ -13,8 +13,8 @@ from analysis.tables.files import publish, rows_of
 from analysis.tables.provenance import versions
 from analysis.tables.schema import TABLES
 from analysis.timing import machine
+from analysis.timing.conductor import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.limits import Card, Rates
-from analysis.timing.record import Series, card_row, session_facts, study_rows, timing_row
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
 
