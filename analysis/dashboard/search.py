@@ -51,7 +51,8 @@ def show(selection: Selection) -> None:
     drawn = views.foremost(trials, DRAWN)
     card(
         "Search history",
-        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order; steps: the best so far.",
+        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order; "
+        "steps: the best so far.",
         "history",
         charts.history,
         drawn,
@@ -118,8 +119,8 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
     with left:
         card(
             "Parallel coordinates",
-            f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower its loss within "
-            "its series.",
+            f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower "
+            "its loss within its series.",
             "parallel",
             charts.parallel,
             drawn,

@@ -177,7 +177,7 @@ class Bucket:
 
     @contextmanager
     def _synced(self) -> Iterator[Synced]:
-        """Yield what both sides had last, to one process at a time; kept even if work breaks off."""
+        """Yield what both sides had last, to one process at a time; kept if work breaks off too."""
         path = self.copy / ".synced.json"
         with FileLock(self.copy / ".lock"):
             synced: Synced = {}

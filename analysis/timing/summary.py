@@ -89,9 +89,9 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
     )
     console.line(
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
-        f"torchvision image by image on a CPU {_denominator(comparison.baseline(series, 'cpu', 1))}. "
-        "× batched: as torchvision's best batch "
-        f"here {_denominator(comparison.baseline(series, device))}. "
+        "torchvision image by image on a CPU "
+        f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as torchvision's best "
+        f"batch here {_denominator(comparison.baseline(series, device))}. "
         "of limit: of what bandwidth and matrix rate allow at best."
     )
 

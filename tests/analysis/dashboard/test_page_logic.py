@@ -1,5 +1,6 @@
 """What the pages say for tables in every state, without a browser."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,13 @@ def drawn(app: AppTest, title: str) -> pd.DataFrame:
     ]
     tables = [pa.ipc.open_stream(table.data.data).read_all() for table in chart.proto.datasets]
     return max(tables, key=len).to_pandas()
+
+
+def test_legends_lie_below_their_chart_where_a_phone_has_room_for_them(storage: Path) -> None:
+    found = opened(storage, runs=["fc-1"]).get("vega_lite_chart")
+    assert found
+    for chart in found:
+        assert json.loads(chart.proto.spec)["config"]["legend"]["orient"] == "bottom"
 
 
 def test_key_figures_are_those_of_the_run(storage: Path) -> None:
