@@ -19,8 +19,7 @@ from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
 from trainables.linear import dense_matrix, factors
 from trainables.networks.base import EndToEnd, as_input
-from trainables.networks.registry import build as build_network
-from trainables.networks.registry import find
+from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
 from trainables.pipelines.study import TARGET_SHAPE, as_float, reference
@@ -109,7 +108,7 @@ def _network(subject: Subject) -> nn.Module:
         return load_network(subject.weights, find(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_network(model).eval()
+        return build(model).eval()
 
 
 def _eager(subject: Subject) -> Runner:
