@@ -23,13 +23,12 @@ from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
 from tuner.progress.lines import TrialLines
-from tuner.progress.recorder import Recorder
+from tuner.progress.recorder import Recorder, Tracker
 from tuner.progress.rows import RunRows
-from tuner.progress.tracking import Tracker
 from tuner.storage.run_storage import RunStorage
 from tuner.trials.proposals import Proposals
-from tuner.trials.scheduler import Rungs
 from tuner.trials.space import Space
+from tuner.trials.tune_run import Rungs
 
 AT_ONCE = 1000
 TENTHS = 10

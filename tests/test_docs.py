@@ -16,13 +16,13 @@ from analysis.timing import __main__ as timing
 from docs.generate import BLOCK, TABLES, filled
 from tests.paths import ROOT
 from trainables import export, profile
-from tuner import arguments
+from tuner import run
 from tuner.command import COMMANDS
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 BY_NAME = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 PARSERS = {
-    "tuner.run": arguments.parser,
+    "tuner.run": run.parser,
     "analysis.timing": timing.parser,
     "analysis.dashboard": dashboard.parser,
     "analysis.report": report.parser,

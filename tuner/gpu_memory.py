@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import ray
 import torch
 
 from trainables.errors import UsageError, last_line
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.training.loop import TrainingConfig
 from trainables.training.step_memory import StepMemory, measure
-from tuner.cluster.nodes import Node, WorkerResources
+from tuner.cluster.nodes import Node, WorkerResources, submit
 from tuner.cluster.object_store import StoredVgg16
 from tuner.trials.space import Space
 
@@ -27,9 +28,8 @@ def largest(space: Space, training: dict[str, Any], workers: int) -> TrainingCon
         workers: Data-parallel workers of a trial, among which a batch is divided.
     """
     batch_size = math.ceil(training["batch_size"] / workers)
-    fixed = {**training, "batch_size": batch_size, "max_epochs": 1, "compiled": False}
     return TrainingConfig(
-        **fixed,
+        **{**training, "batch_size": batch_size, "max_epochs": 1, "compiled": False},
         learning_rate=space.ranges["learning_rate"][0],
         dropout=space.ranges.get("dropout", (0.0, 0.0))[1],
         seed=0,
@@ -61,14 +61,17 @@ def check(
     Raises:
         UsageError: A trial runs out of memory within its share of such a GPU.
     """
-    import ray
-
     if not resources.gpus:
         return []
     counts = {"train_images": train_images, "validation_images": validation_images}
     kinds = {node.gpu_model: node for node in nodes if node.gpus}.values()
-    stored = StoredVgg16.of(vgg) if vgg else None
-    references = [_start(node, resources, training, counts, stored) for node in kinds]
+    task = (_measure, resources, training, counts, StoredVgg16.of(vgg) if vgg else None)
+    gets: dict[str, Any] = {
+        "num_cpus": resources.cpus,
+        "num_gpus": resources.gpus,
+        "max_retries": 0,
+    }
+    references = [submit(node, *task, **gets) for node in kinds]
     lines = []
     for node, reference in zip(kinds, references, strict=True):
         try:
@@ -83,16 +86,6 @@ def check(
         else:
             lines.append(describe(found, resources, node, workers=workers))
     return lines
-
-
-def _start(node: Node, resources: WorkerResources, *arguments: Any) -> Any:
-    """Have a node measure a step in a process with what a trial's worker gets."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_measure)
-    pin = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return task.options(scheduling_strategy=pin).remote(resources, *arguments)
 
 
 def _measure(

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -70,20 +71,13 @@ def left_to_tune() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     first = not _asked.is_set() or number == signal.SIGALRM
     _asked.set()
-    if first and _holds_locks(frame):
+    files = {one.f_code.co_filename for one, _ in traceback.walk_stack(frame)}
+    if first and not files.isdisjoint(HOLDING_LOCKS):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SEC)
         return
     # Whoever cleans up now must not be interrupted once more
     signal.setitimer(signal.ITIMER_REAL, 0)
     raise KeyboardInterrupt
-
-
-def _holds_locks(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename in HOLDING_LOCKS:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _as_interrupt(*_: object) -> None:

@@ -15,17 +15,14 @@ from trainables.data import sources
 from trainables.errors import UsageError
 from trainables.losses import loss_settings
 from trainables.networks.registry import find
-from tuner.cluster.growth import Growth
-from tuner.cluster.nodes import Node, WorkerResources, on_each
+from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
-from tuner.storage.run_storage import RunStorage
-from tuner.storage.shared_storage import check_shared
+from tuner.storage.run_storage import RunStorage, check_shared
 from tuner.trials.space import Space
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
     from trainables.losses.vgg16_weights import Vgg16
-    from trainables.networks.base import Budget
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
@@ -268,12 +265,6 @@ def _ask_dashboard() -> None:
     list_nodes(limit=1, timeout=DASHBOARD_SEC)
 
 
-def budget(model: str, gpus: float) -> "Budget":
-    """Return how much a search of this network does with so many GPUs, or with none."""
-    defaults = find(model).defaults
-    return defaults.gpu if gpus else defaults.cpu
-
-
 def completed(config: SearchConfig, *, gpus: float, data: str, train_images: int) -> SearchConfig:
     """Return the settings with the amount of work filled in, and what the loss is made of.
 
@@ -285,14 +276,17 @@ def completed(config: SearchConfig, *, gpus: float, data: str, train_images: int
         data: Where the images were found.
         train_images: How many there are to train on.
     """
-    defaults, usual = find(config.model).defaults, budget(config.model, gpus)
+    defaults = find(config.model).defaults
+    usual = defaults.gpu if gpus else defaults.cpu
     for name in config.ranges:
         if getattr(defaults, name) is None:
             raise UsageError(f"--{name}: {config.model} has no {name}; leave the flag out")
     loss = {}
     if "perceptual" in config.losses:
-        loss = {ours: getattr(config.perceptual, theirs) for ours, theirs in PERCEPTUAL.items()}
-        loss["vgg_weights"] = config.vgg_weights or DEFAULT_VGG_WEIGHTS
+        loss = {
+            **{ours: getattr(config.perceptual, theirs) for ours, theirs in PERCEPTUAL.items()},
+            "vgg_weights": config.vgg_weights or DEFAULT_VGG_WEIGHTS,
+        }
     return replace(
         config,
         data=data,

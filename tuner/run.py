@@ -7,27 +7,86 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 line, 130 after Ctrl-C.
 """
 
+import argparse
 import errno
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 from analysis.console import Console, command_text
-from analysis.tables.bucket import TakenError, sending
-from trainables.errors import FAILED, INTERRUPTED, command, complain
+from analysis.tables.bucket import TakenError, local_directory, sending
+from analysis.tables.files import rows_of
+from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
+from trainables.settings_fields import add_flags, flag, given
 from tuner import interrupts
-from tuner.arguments import from_command_line
-from tuner.cluster import connect, quiet, reachable
-from tuner.cluster.growth import Growth, growth, wait_for_nodes
-from tuner.cluster.nodes import nodes
+from tuner.cluster import connect
+from tuner.cluster.nodes import Growth, growth, nodes, wait_for_nodes
 from tuner.plan import Plan, check_early, load, make_plan, worker_resources
-from tuner.settings import SearchConfig
+from tuner.settings import SETTINGS, SearchConfig
 from tuner.storage.claim import claim_run
-from tuner.storage.experiment import UNWRITABLE
-from tuner.storage.run_storage import RunStorage
+from tuner.storage.run_storage import UNWRITABLE, RunStorage
+
+EXAMPLES = """examples:
+  python -m tuner.run --model separable
+  python -m tuner.run --model cnn --samples 32 --gpus-per-trial 0.25 --address auto
+  python -m tuner.run --resume fc-20260101-120000"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser. A flag that is not given leaves no trace, for `--resume`."""
+    parser = argparse.ArgumentParser(
+        prog=prog("tuner.run"),
+        description="Search the hyperparameters with which a small network replaces the pipeline.",
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+    )
+    add_flags(parser, SETTINGS)
+    return parser
+
+
+def from_command_line(arguments: Sequence[str]) -> SearchConfig:
+    """Return the search that a command line asks for, on top of the earlier run that it resumes.
+
+    Raises UsageError with one sentence for what makes no sense, and SystemExit as argparse does.
+    """
+    typed = given(parser().parse_args(arguments))
+    config = SearchConfig.from_flat(typed)
+    if config.resume is not None:
+        return _resumed(config, typed)
+    if config.name:
+        return config
+    model = config.model.rpartition(":")[2].lower().strip("_")
+    return replace(config, name=f"{model}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
+    name = asked.resume or ""
+    tables = local_directory(asked.storage, name) / "tables"
+    rows = rows_of(tables, "runs", name)
+    if not rows:
+        known = known_runs(tables.glob("runs/run=*"), "leave --resume out to start one")
+        raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
+    earlier = SearchConfig.from_flat(json.loads(rows[0]["config"])).flat()
+    changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
+    changed = [
+        f"{flag(key)} was {earlier[key]}, is {value}"
+        for key, value in typed.items()
+        if key not in changes and value != earlier[key]
+    ]
+    if changed:
+        raise UsageError(
+            f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
+            f"or start a new run without --resume"
+        )
+    return SearchConfig.from_flat({**earlier, "timeout": None, "storage": asked.storage, **changes})
 
 
 @command()
@@ -74,17 +133,16 @@ def _prepare(
     check_early(config)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
-    quiet.prepare_environment(config.verbose)
+    connect.prepare_environment(config.verbose)
     if config.address:
-        reachable.check_reachable(config.address)
+        connect.check_reachable(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
     loading = background.submit(load, config)  # while Ray's processes start
     stack.callback(connect.stop)
     if config.address:
         connect.join(config.address, model=config.model, verbose=config.verbose)
     else:
-        groups = config.workers_per_trial > 1
-        connect.start(console, dashboard=groups, verbose=config.verbose)
+        connect.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     interrupts.take_sigterm()
     interrupts.check()
     grows = growth() if config.address else Growth()

@@ -1,5 +1,6 @@
 """One session of a run, first or resumed: search, confirm, evaluate, report."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ray.tune.schedulers import TrialScheduler
@@ -7,23 +8,24 @@ from ray.tune.schedulers import TrialScheduler
 from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
+from analysis.timing import summary
+from analysis.timing.conductor import conduct
+from analysis.timing.subjects import Finalist
+from analysis.timing.timing_settings import SHORT_IMAGES, short_form
+from trainables.data.examples import Examples
+from trainables.errors import UsageError
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, training_settings
-from tuner.progress import closing, runs_row
-from tuner.progress.lines import TrialLines
-from tuner.progress.opening import introduce
-from tuner.progress.recorder import Recorder
-from tuner.progress.rows import RunRows
-from tuner.progress.tracking import Tracker, tracker
-from tuner.short_timing import time_best
-from tuner.storage.shared_storage import leave_mark
+from tuner.progress.lines import TrialLines, introduce, point_onward, print_answer
+from tuner.progress.recorder import Recorder, Tracker, tracker
+from tuner.progress.rows import FINISHED, RunRows, runs_row
+from tuner.settings import SearchConfig
+from tuner.storage.run_storage import RunStorage, leave_mark
 from tuner.trials.finalists import evaluate_finalists
-from tuner.trials.proposals import Proposals
-from tuner.trials.remaining import repeats, searched_trials
-from tuner.trials.scheduler import Rungs
-from tuner.trials.trial_setup import TrialSetup
-from tuner.trials.tune_run import Deadline, run_trials
+from tuner.trials.proposals import Proposals, repeats, searched_trials
+from tuner.trials.reporter import TrialSetup
+from tuner.trials.tune_run import Rungs, SearchEnd, run_trials
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -39,7 +41,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
         OSError: The storage did.
     """
     config = plan.config
-    row = runs_row.runs_row(config, plan.data, plan.earlier)
+    row = runs_row(config, plan.data, plan.earlier)
     plan.storage.publish("runs", [row])
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory)
@@ -52,11 +54,10 @@ def run(plan: Plan, console: Console, started: float) -> int:
         status = "interrupted"
         raise
     finally:
-        lost = tracking.close()
-        if lost:
+        if lost := tracking.close():
             console.line(lost, style="yellow")
-        ended = {**row, "status": status, "ended_at": datetime.now(UTC)}
-        plan.storage.publish("runs", [ended])
+        row |= {"status": status, "ended_at": datetime.now(UTC)}
+        plan.storage.publish("runs", [row])
 
 
 def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
@@ -67,8 +68,8 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
     rows = RunRows(storage, config.model, trials, epochs)
     lines = TrialLines(console, samples=config.samples or 0, mixed_losses=config.mixed_losses)
-    deadline = Deadline(config.timeout, started)
-    search = SearchRun(plan, Recorder(rows, lines, tracking), deadline)
+    end = SearchEnd(config.timeout, started)
+    search = SearchRun(plan, Recorder(rows, lines, tracking), end)
     with console:
         search.search(epochs)
         best = finalists(rows.trials, config.finalists)
@@ -85,30 +86,39 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data.train.targets,
             data.test,
         )
-    closing.report(console, config, rows.trials, accuracy, timed_out=deadline.passed)
+    print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
     if config.timing == "short":
         time_best(config, storage, best[0], data.test, console)
-    closing.point_onward(console, config)
+    point_onward(console, config)
     return 0
 
 
 class SearchRun:
     """The trials of one session, on a cluster whose object store holds the images."""
 
-    def __init__(self, plan: Plan, recorder: Recorder, deadline: Deadline) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder, end: SearchEnd) -> None:
         """Put the images, and VGG16 where the loss needs it, into the object store."""
         self._plan = plan
         self._recorder = recorder
-        self._deadline = deadline
-        self._images = put_in_store(
-            {
-                "train_images": plan.data.train.images,
-                "train_targets": plan.data.train.targets,
-                "validation_images": plan.data.validation.images,
-                "validation_targets": plan.data.validation.targets,
-            }
+        self._end = end
+        config, data = plan.config, plan.data
+        self._setup = TrialSetup(
+            images=put_in_store(
+                {
+                    "train_images": data.train.images,
+                    "train_targets": data.train.targets,
+                    "validation_images": data.validation.images,
+                    "validation_targets": data.validation.targets,
+                }
+            ),
+            training=training_settings(config),
+            workers=config.workers_per_trial,
+            resources=plan.resources,
+            experiment=plan.storage.experiment,
+            session="",
+            mixed_losses=config.mixed_losses,
+            vgg=StoredVgg16.of(plan.vgg) if plan.vgg else None,
         )
-        self._vgg = StoredVgg16.of(plan.vgg) if plan.vgg else None
 
     def search(self, epochs: list[Row]) -> None:
         """Run what is left of the search, with ASHA's rungs as they were.
@@ -117,7 +127,6 @@ class SearchRun:
             epochs: Rows of earlier sessions, in the order in which they were reported.
         """
         config, rows = self._plan.config, self._recorder.rows
-        experiment = self._plan.storage.experiment
         rungs = Rungs(
             max_epochs=config.max_epochs or 1,
             grace_epochs=config.grace_epochs,
@@ -126,49 +135,42 @@ class SearchRun:
         )
         searched = {row["trial"] for row in rows.trials if row["repeat_of"] is None}
         stopped = rungs.replay(row for row in epochs if row["trial"] in searched)
-        proposals = searched_trials(config, experiment, rows.trials, stopped, self._plan.slots)
-        for number in stopped & set(rows.unfinished()):
-            self._recorder.end(number, "asha")
+        proposals = searched_trials(
+            config, self._setup.experiment, rows.trials, stopped, self._plan.slots
+        )
+        for row in rows.trials:
+            if row["trial"] in stopped and row["stop_reason"] not in FINISHED:
+                self._recorder.end(row["trial"], "asha")
         self._run(proposals, rungs, config.samples or 0)
 
     def confirm(self, finalists: list[Row]) -> None:
         """Train each finalist again with other seeds, to the end: without ASHA."""
-        config, experiment = self._plan.config, self._plan.storage.experiment
-        proposals = repeats(config, experiment, finalists, self._recorder.rows.trials)
+        config, trials = self._plan.config, self._recorder.rows.trials
+        proposals = repeats(config, self._setup.experiment, finalists, trials)
         self._run(proposals, None, len(finalists) * config.confirm_seeds)
 
     def _run(self, proposals: Proposals, scheduler: TrialScheduler | None, count: int) -> None:
-        config, rows = self._plan.config, self._recorder.rows
+        config = self._plan.config
         interrupts.check()
-        if self._deadline.passed or proposals.finished:
+        if self._end.timed_out or proposals.finished:
             return
-        experiment = self._plan.storage.experiment
-        setup = TrialSetup(
-            images=self._images,
-            training=training_settings(config),
-            workers=config.workers_per_trial,
-            resources=self._plan.resources,
-            experiment=experiment,
-            session=experiment.next_session(),
-            mixed_losses=config.mixed_losses,
-            vgg=self._vgg,
-        )
-        directory = f"{experiment.root}/{setup.session}"
-        experiment.patiently(lambda: leave_mark(experiment.files, directory))
+        experiment = self._setup.experiment
+        session = experiment.next_session()
+        experiment.patiently(lambda: leave_mark(experiment.files, f"{experiment.root}/{session}"))
         run_trials(
-            setup,
+            replace(self._setup, session=session),
             proposals,
             self._recorder,
             scheduler=scheduler,
-            deadline=self._deadline,
+            end=self._end,
             count=count,
             concurrency=config.concurrency or self._plan.slots,
             verbose=config.verbose,
         )
         interrupts.check()
-        interrupted = any(row["stop_reason"] == "interrupted" for row in rows.trials)
-        done = proposals.finished and not interrupted
-        if not done and not self._deadline.passed:
+        reasons = {row["stop_reason"] for row in self._recorder.rows.trials}
+        done = proposals.finished and "interrupted" not in reasons
+        if not done and not self._end.timed_out:
             raise KeyboardInterrupt  # Tune returns as if all were well
 
 
@@ -182,3 +184,24 @@ def _no_best(console: Console, trials: list[Row]) -> int:
     if errors:
         console.line(errors[0])
     return 1
+
+
+def time_best(
+    config: SearchConfig, storage: RunStorage, best: Row, test: Examples, console: Console
+) -> None:
+    """Time a trial on test images, and print it. The search is complete: a fault is one line."""
+    trial = best["trial"]
+    network = Finalist(trial, config.model, str(storage.weights(trial)))
+    examples = test.first(min(SHORT_IMAGES, len(test)))
+    timing = short_form(trial, len(examples), config.seed)
+    try:
+        with console:
+            rows = conduct(
+                timing, timing.subjects([network]), examples, storage.tables, config.name, console
+            )
+    except KeyboardInterrupt:
+        console.line("The timing was interrupted; the search is complete.")
+    except (UsageError, OSError) as error:
+        console.line(f"Nothing was timed: {error}", style="yellow")
+    else:
+        summary.print_timings(console, rows)

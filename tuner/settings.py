@@ -1,6 +1,5 @@
 """Every setting of a search, declared once: flag, help, default, check, JSON and documentation."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,19 +34,17 @@ PERCEPTUAL = {
 ONLY_PERCEPTUAL = (*PERCEPTUAL, "vgg_weights", "vgg_normalisation")
 
 
-def _ranges() -> dict[str, Setting]:
-    """Declare the range of each hyperparameter."""
-    return {
-        name: Setting(
-            group=TRAINING,
-            help=f"{parameter.meaning}: the range that is searched; equal ends fix it",
-            default_text="the network's own",
-            type=parameter.kind,
-            nargs=2,
-            metavar=("LOW", "HIGH"),
-        )
-        for name, parameter in HYPERPARAMETERS.items()
-    }
+RANGES = {
+    name: Setting(
+        group=TRAINING,
+        help=f"{parameter.meaning}: the range that is searched; equal ends fix it",
+        default_text="the network's own",
+        type=parameter.kind,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+    )
+    for name, parameter in HYPERPARAMETERS.items()
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +153,7 @@ class SearchConfig:
         group=LOSS,
     )
 
-    ranges: Mapping[str, Range] = field(default_factory=dict, metadata={"settings": _ranges()})
+    ranges: Mapping[str, Range] = field(default_factory=dict, metadata={"settings": RANGES})
     """Lowest and highest value of hyperparameters by name, instead of the network's own range."""
     batch_size: int | None = setting(
         None,
@@ -288,8 +285,16 @@ class SearchConfig:
         self._check_loss()
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
-        for name, ends in self.ranges.items():
-            _check_range(name, *ends)
+        for name, (low, high) in self.ranges.items():
+            if not low <= high:
+                raise UsageError(
+                    f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {low} {high}"
+                )
+            for end, value in (("LOW", low), ("HIGH", high)):
+                if limit := HYPERPARAMETERS[name].broken_limit(value):
+                    raise UsageError(
+                        f"{flag(name)} LOW HIGH: {end} {limit} must hold, but got {value}"
+                    )
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
             raise UsageError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
@@ -355,7 +360,10 @@ class SearchConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings from what `flat` returned. Raises UsageError for names that are none."""
+        """Build settings from what `flat` returned, or from that as JSON has it.
+
+        Raises UsageError for names that are none: another version's.
+        """
         unknown = sorted(set(values) - set(SETTINGS))
         if unknown:
             raise UsageError(
@@ -367,26 +375,6 @@ class SearchConfig:
         }
         ranges = {name: given.pop(name) for name in HYPERPARAMETERS if name in given}
         return cls(**given, ranges={k: ends for k, ends in ranges.items() if ends is not None})
-
-    def to_json(self) -> str:
-        """Return the settings as the runs table keeps them; `from_json` reads them back."""
-        return json.dumps(self.flat())
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read an earlier session's settings. Raises UsageError for those of another version."""
-        return cls.from_flat(json.loads(text))
-
-
-def _check_range(name: str, low: float, high: float) -> None:
-    """Raise UsageError where a hyperparameter can't be searched from `low` to `high`."""
-    parameter = HYPERPARAMETERS[name]
-    start = f"{flag(name)} LOW HIGH:"
-    if not low <= high:
-        raise UsageError(f"{start} LOW ≤ HIGH must hold, but got {low} {high}")
-    for end, value in (("LOW", low), ("HIGH", high)):
-        if limit := parameter.broken_limit(value):
-            raise UsageError(f"{start} {end} {limit} must hold, but got {value}")
 
 
 SETTINGS = declared(SearchConfig)

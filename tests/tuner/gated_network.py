@@ -10,7 +10,7 @@ import ray.train
 from torch import Tensor, distributed
 
 from trainables.networks.separable import Separable
-from tuner.storage.experiment import trial_directory
+from tuner.storage.run_storage import trial_directory
 
 GATE = "GATE"
 

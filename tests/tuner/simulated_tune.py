@@ -31,7 +31,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.tune import _setup_signal_catching
 
-from tuner.trials.tune_run import Deadline
+from tuner.trials.tune_run import SearchEnd
 
 HEAD = "node:__internal_head__"
 
@@ -316,7 +316,7 @@ class SimulatedRay:
         patch.setattr(ray.train.torch, "TorchTrainer", LocalTrainer)
         clock = SimpleNamespace(**vars(time))
         clock.monotonic = lambda: time.monotonic() + self.skipped_sec
-        patch.setattr(sys.modules[Deadline.__module__], "time", clock)
+        patch.setattr(sys.modules[SearchEnd.__module__], "time", clock)
 
     def _init(self, **_: Any) -> None:
         self._started = True

@@ -1,5 +1,6 @@
 """The command line, alone and on top of a run that goes on."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
 from trainables.settings_fields import flag
-from tuner.arguments import from_command_line, parser
+from tuner.run import from_command_line, parser
 from tuner.settings import SETTINGS, SearchConfig
 
 STORED = SearchConfig(
@@ -44,7 +45,7 @@ def store(storage: Path, config: SearchConfig) -> None:
     row |= {c.name: "" for c in TABLES["runs"] if c.type == "string"}
     row |= {
         "run": config.name,
-        "config": config.to_json(),
+        "config": json.dumps(config.flat()),
         "dirty": False,
         "started_at": datetime.now(UTC),
     }
@@ -230,7 +231,7 @@ def test_values_of_the_loss_arrive_with_their_types() -> None:
     assert config.perceptual == Perceptual(
         layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
     )
-    assert SearchConfig.from_json(config.to_json()) == config
+    assert SearchConfig.from_flat(json.loads(json.dumps(config.flat()))) == config
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_a_flag_of_the_loss_that_makes_no_sense_is_told(arguments: str, told: st
 
 def test_flags_of_the_loss_are_checked_without_pytorch() -> None:
     code = (
-        "import sys\nfrom tuner.arguments import from_command_line\n"
+        "import sys\nfrom tuner.run import from_command_line\n"
         "loss = ['--loss', 'mse,perceptual', '--perceptual-size', '64', '--vgg-weights', 'x']\n"
         "from_command_line(loss)\n"
         "print('torch' in sys.modules)"
@@ -303,4 +304,4 @@ def test_a_run_keeps_its_loss_and_one_of_an_earlier_version_has_the_mean_squared
         from_command_line([*resume, "--perceptual-size", "32"])
     with pytest.raises(UsageError, match="--loss was perceptual, is mse"):
         from_command_line([*resume, "--loss", "mse"])
-    assert SearchConfig.from_json('{"model": "fc", "samples": 3}').losses == ("mse",)
+    assert SearchConfig.from_flat(json.loads('{"model": "fc", "samples": 3}')).losses == ("mse",)

@@ -14,8 +14,7 @@ from tests.tuner.few_images import write_few_images
 from tests.tuner.test_arguments import store
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
-from tuner.cluster.growth import Growth
-from tuner.cluster.nodes import Node, WorkerResources
+from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
     Plan,
     check_early,

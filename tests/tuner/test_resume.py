@@ -16,7 +16,7 @@ from analysis.tables.files import GrowingTable, publish
 from tests.tuner.conftest import Command, trial_processes
 from tests.tuner.simulated_tune import Trial, simulated
 from tests.waiting import until
-from tuner.storage.experiment import STATE_FILE, Experiment
+from tuner.storage.run_storage import STATE_FILE, Experiment
 
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
 OUTCOME = ["trial", "repeat_of", "loss", "learning_rate", "dropout", "patience", "seed",

@@ -22,7 +22,7 @@ from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network, read_header
 from trainables.pipelines.study import as_float
 from trainables.thresholds import THRESHOLDS
-from tuner.storage.experiment import STATE_FILE, Experiment
+from tuner.storage.run_storage import STATE_FILE, Experiment
 
 pytestmark = pytest.mark.xdist_group("ray_head")  # one cluster, in one process
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at"]

@@ -9,7 +9,7 @@ import torch
 from analysis.console import Console
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from tuner import short_timing
+from tuner import search_run
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
 
@@ -28,10 +28,10 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     count: int, timed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(short_timing, "conduct", lambda *given: seen.append(given) or [])
-    monkeypatch.setattr(short_timing.summary, "print_timings", lambda *given: True)
+    monkeypatch.setattr(search_run, "conduct", lambda *given: seen.append(given) or [])
+    monkeypatch.setattr(search_run.summary, "print_timings", lambda *given: True)
     config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
-    short_timing.time_best(config, storage, {"trial": 7}, examples(count), Console())
+    search_run.time_best(config, storage, {"trial": 7}, examples(count), Console())
     ((settings, subjects, test, tables, run, _),) = seen
     assert (len(test), tables, run) == (timed, tmp_path / "tables", "r")
     assert settings.seed == 5
@@ -58,7 +58,7 @@ def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
     def failing(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(short_timing, "conduct", failing)
+    monkeypatch.setattr(search_run, "conduct", failing)
     config = SearchConfig(model="separable", name="r")
-    short_timing.time_best(config, storage_in(tmp_path), {"trial": 7}, examples(3), Console())
+    search_run.time_best(config, storage_in(tmp_path), {"trial": 7}, examples(3), Console())
     assert capsys.readouterr().out.startswith(line)

@@ -14,8 +14,8 @@ from ray.tune.search import Searcher
 
 from tests.tuner.conftest import as_a_process
 from tests.tuner.simulated_tune import ProcessDied, simulated
-from tuner.cluster.quiet import prepare_environment
-from tuner.trials.scheduler import InOrder
+from tuner.cluster.connect import prepare_environment
+from tuner.trials.tune_run import InOrder
 
 pytestmark = pytest.mark.xdist_group("ray_head")  # one cluster, in one process
 TRIALS = [

@@ -18,15 +18,18 @@ from tests.tuner.small_disk import SmallDisk, small_disk
 from trainables.errors import UsageError
 from tuner import run
 from tuner.cluster.nodes import WorkerResources
-from tuner.storage import shared_storage
+from tuner.storage import run_storage
 from tuner.storage.claim import check_storage
-from tuner.storage.experiment import UNWRITABLE, Experiment
-from tuner.storage.run_storage import RunStorage
+from tuner.storage.run_storage import UNWRITABLE, Experiment, RunStorage
 from tuner.trials import trial
-from tuner.trials.failures import StorageGoneError, failure_result, group_cause
-from tuner.trials.reporter import TrialReporter
-from tuner.trials.trial_setup import TrialSetup
-from tuner.trials.tune_run import StorageGone
+from tuner.trials.reporter import (
+    StorageGoneError,
+    TrialReporter,
+    TrialSetup,
+    failure_result,
+    group_cause,
+)
+from tuner.trials.tune_run import SearchEnd
 
 EPOCHS = 4
 # More trials than run at once: none of them may be used up
@@ -206,23 +209,21 @@ def sentence_of(error: BaseException) -> str:
     """What the command says when a trial reports that it ended so."""
     result = failure_result(error, 3, "a traceback")
     assert (result["stop_reason"], result["error"]) == ("interrupted", None)
-    ends = StorageGone()
+    ends = SearchEnd(None, 0)
     ends("a trial", {"stop_reason": "", "epoch": 2})
     assert not ends.stop_all()
     ends("another", result)
     assert ends.stop_all()
-    with pytest.raises(OSError, match=r".") as raised:
-        ends.check()
-    return run._broken_off(raised.value, "results", "RESUME")
+    return run._broken_off(OSError(*ends.storage_problem), "results", "RESUME")
 
 
 def test_a_trial_that_starts_on_a_storage_that_has_turned_read_only_blames_the_storage(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = Experiment(LocalFileSystem(), str(disk.storage / "experiments" / "run"))
-    shared_storage.leave_mark(experiment.files, f"{experiment.root}/session-001")
+    run_storage.leave_mark(experiment.files, f"{experiment.root}/session-001")
     disk.protect()
-    monkeypatch.setattr(shared_storage, "this_node", lambda: "a-node")
+    monkeypatch.setattr(run_storage, "this_node", lambda: "a-node")
     with pytest.raises(StorageGoneError) as raised:
         trial._check_storage(setup(1, experiment))
     assert raised.value.args[0] == errno.EROFS

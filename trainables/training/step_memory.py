@@ -23,14 +23,12 @@ class StepMemory:
     Attributes:
         fraction: Share of the GPU with which it ran: as asked, else 1; infinite where a whole GPU
             was too small.
-        allocated_bytes: The most that tensors took.
         reserved_bytes: The most that CUDA's allocator held for them, which is what a share caps.
         context_bytes: What the process took beside that, for CUDA itself; 0 where NVML doesn't say.
         gpu_bytes: All that the GPU has.
     """
 
     fraction: float
-    allocated_bytes: int
     reserved_bytes: int
     context_bytes: int
     gpu_bytes: int
@@ -79,7 +77,6 @@ def measure(
     beside = _used_bytes(cuda, device) - before - cuda.memory_reserved(device)
     return StepMemory(
         fraction=ran,
-        allocated_bytes=cuda.max_memory_allocated(device),
         reserved_bytes=cuda.max_memory_reserved(device),
         context_bytes=max(0, beside),
         gpu_bytes=cuda.mem_get_info(device)[1],

@@ -1,7 +1,9 @@
-"""Ray started on this machine, or a cluster joined; and left again."""
+"""Ray without its chatter: started on this machine, or a cluster joined that answers; and left."""
 
+import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,10 +14,38 @@ import psutil
 
 from analysis.console import Console
 from trainables.errors import UsageError, first_line, last_line
-from tuner.cluster.quiet import quieten_loggers
-from tuner.cluster.reachable import ALONE, head_of
 from tuner.cluster.runtime_env import runtime_environment
 
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is silent at verbose=0; the newer one is not
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables hold what its CSV and JSON files would
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line for each
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+BEHAVIOUR = {
+    "RAY_AUTH_MODE": "token",  # Ray listens on every interface
+    # A driver whose head is gone ends after that; 60 s by default
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
+    # A worker group's reports wait for it; 2 s by default
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less per worker group
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A resumed search is rebuilt from the tables, not from Ray's snapshots
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+LOG_LEVELS = {
+    **dict.fromkeys(("ray", "ray.tune", "ray.train", "ray.air", "ray.data"), logging.ERROR),
+    # They log a traceback when a storage can't be written, which the command reports in a sentence
+    "ray.tune.execution.experiment_state": logging.CRITICAL,
+    "ray.train._internal.storage": logging.CRITICAL,
+}
+FILTERED = "ray.tune.execution.tune_controller"  # logs other faults too
+ANSWER_SEC = 5.0  # for the head of a cluster, before Ray tries for 20 s whatever is wrong
+ALONE = "leave --address out to start one on this machine"
+TOKEN_FILE = "~/.ray/auth_token"
 START_SEC = 300.0  # for Ray's own processes; Ray itself gives the last of them 30 s
 MINUTES = f"{START_SEC / 60:g} minutes"
 SLOW_SEC = 20.0  # until a line says that it takes long
@@ -28,6 +58,81 @@ PATIENCE = {
     "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
 }
+
+
+def prepare_environment(verbose: bool) -> None:
+    """Set what Ray reads on import; call it before anything imports ray.
+
+    The person's own values stay.
+    """
+    for name, value in {**BEHAVIOUR, **({} if verbose else QUIET)}.items():
+        os.environ.setdefault(name, value)
+
+
+def is_not_about_storage(record: logging.LogRecord) -> bool:
+    """Return whether a record is about something else than a storage that can't be used."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
+
+
+def check_reachable(address: str) -> None:
+    """See that the head of the cluster at `address` answers. Raises UsageError otherwise."""
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest  # type: ignore[attr-defined]
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+    from ray.exceptions import AuthenticationError
+
+    head = head_of(address)
+    options = [("grpc.enable_http_proxy", 0)]  # as Ray's own calls
+    mode = os.environ.get("RAY_AUTH_MODE", "")
+    try:
+        with init_grpc_channel(head, options=options) as channel:
+            NodeInfoGcsServiceStub(channel).GetClusterId(GetClusterIdRequest(), timeout=ANSWER_SEC)
+        return
+    except AuthenticationError:
+        problem = (
+            f"there is no token on this machine; copy {TOKEN_FILE} from the head of the cluster, "
+            f"or set RAY_AUTH_MODE=disabled if it was started without one"
+        )
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            reason = (error.details() or "").rpartition(": ")[2].strip("[]")
+            problem = (
+                f"no Ray cluster answers there ({reason}); "
+                f"give the HOST:PORT that `ray start --head` told on its head, or {ALONE}"
+            )
+        elif mode != "token":
+            problem = (
+                f"the cluster there asks for a token, and RAY_AUTH_MODE={mode} sends none; "
+                f"unset RAY_AUTH_MODE"
+            )
+        else:
+            problem = (
+                f"the cluster there has another token than this machine; copy {TOKEN_FILE} from "
+                f"its head, and unset RAY_AUTH_TOKEN if it is set"
+            )
+    raise UsageError(f"--address {address}: {problem}")
+
+
+def head_of(address: str) -> str:
+    """Return HOST:PORT of the head of the cluster at `address`.
+
+    Raises UsageError when `auto` finds none here, and for Ray's `local`, which has none.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    if address == "local":
+        raise UsageError(
+            f"--address local: it names no cluster that runs; "
+            f"give its head as HOST:PORT, or {ALONE}"
+        )
+    try:
+        return str(canonicalize_bootstrap_address_or_die(address))
+    except (ConnectionError, OSError, ValueError) as error:
+        raise UsageError(
+            f"--address {address}: there is no such cluster ({first_line(error)}); "
+            f"give its head as HOST:PORT, or {ALONE}"
+        ) from error
 
 
 class RayStartError(Exception):
@@ -50,14 +155,16 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
         if dashboard
         else {}
     )
-    output = _output(verbose)
     slow = f"Ray is slow to start on this machine; waiting up to {MINUTES} for it"
     timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
     timer.start()
     try:
         with _patient():
             ray.init(
-                address="local", include_dashboard=dashboard, runtime_env=environment, **output
+                address="local",
+                include_dashboard=dashboard,
+                runtime_env=environment,
+                **_output(verbose),
             )
     except Exception as error:
         raise RayStartError(
@@ -82,24 +189,26 @@ def _patient() -> Iterator[None]:
     until = time.monotonic() + START_SEC
     get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
 
-    def wait_a_second_for_port(*where: Any, timeout_ms: int) -> Any:
-        return wait_for_port(*where, timeout_ms=min(timeout_ms, 1000))
-
     services.get_node = _patiently(get_node, "raylet", until)
-    node.wait_for_persisted_port = _patiently(wait_a_second_for_port, "gcs_server", until)
+    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000)
     try:
         yield
     finally:
         services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
 
 
-def _patiently(ask: Callable[..., Any], process: str, until: float) -> Callable[..., Any]:
-    """Return `ask`, called again while it raises RuntimeError and that process of ours lives."""
+def _patiently(
+    ask: Callable[..., Any], process: str, until: float, **fixed: Any
+) -> Callable[..., Any]:
+    """Return `ask`, called again while it raises RuntimeError and that process of ours lives.
+
+    Each time it gets what is `fixed`, whatever Ray gives.
+    """
 
     def patient(*args: Any, **options: Any) -> Any:
         while True:
             try:
-                return ask(*args, **options)
+                return ask(*args, **{**options, **fixed})
             except RuntimeError as error:
                 if not _lives(process):
                     raise RayStartError(f"its process {process} has ended") from error
@@ -130,15 +239,21 @@ def join(address: str, *, model: str, verbose: bool) -> None:
     Call `check_reachable` first. Raises UsageError when it can't be joined.
     """
     import ray
+    from ray._private.runtime_env import packaging
     from ray.exceptions import RayError, RuntimeEnvSetupError
 
     # Without it a node's processes ask any cluster of their machine for the state of a trial
-    named = {"env_vars": {"RAY_ADDRESS": head_of(address)}}
-    environment = {**runtime_environment(model), **named}
+    environment = {**runtime_environment(model), "env_vars": {"RAY_ADDRESS": head_of(address)}}
     try:
         ray.init(address=address, runtime_env=environment, **_output(verbose))
     except RuntimeEnvSetupError as error:
-        raise UsageError(_not_sent(model, error)) from error
+        # Ray's own advice names settings that this command lacks
+        reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
+        raise UsageError(
+            f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages "
+            f"below {packaging.GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the "
+            f"package, or into a directory `data` in it, which stays here"
+        ) from error
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise UsageError(
             f"--address {address}: this machine can't join the cluster there "
@@ -155,19 +270,13 @@ def stop() -> None:
 
 
 def _output(verbose: bool) -> dict[str, Any]:
-    """Silence Ray unless its messages are asked for; what `ray.init` takes for that."""
+    """Return what `ray.init` takes of that, and silence the rest.
+
+    Errors that nobody else reports are heard all the same.
+    """
     if not verbose:
-        quieten_loggers()
+        warnings.filterwarnings("ignore", module=r"ray\b")
+        for name, level in LOG_LEVELS.items():
+            logging.getLogger(name).setLevel(level)
+        logging.getLogger(FILTERED).addFilter(is_not_about_storage)
     return {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
-
-
-def _not_sent(model: str, error: Exception) -> str:
-    """Say what is wrong with the code; Ray's advice names settings that this command lacks."""
-    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
-
-    reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
-    return (
-        f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages "
-        f"below {GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the package, "
-        f"or into a directory `data` in it, which stays here"
-    )

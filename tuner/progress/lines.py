@@ -1,16 +1,72 @@
-"""The lines that a search prints of its trials, and the line that shows how far it is."""
+"""The lines that a search prints: what was chosen, how the trials go, and the answer."""
 
 import time
 from typing import Any
 
-from analysis.console import Console, duration, hyperparameters, percent
+from analysis.console import (
+    DEFAULT_STORAGE,
+    Console,
+    command_text,
+    duration,
+    hyperparameters,
+    percent,
+    perceptual,
+)
 from analysis.tables.files import Row
-from analysis.tables.ranking import ranked
+from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
-from trainables.thresholds import THRESHOLD
-from tuner.progress.rows import RunRows
+from trainables.linear import factors
+from trainables.networks.receptive_field import fraction_in_sight, receptive_field
+from trainables.networks.registry import build, find
+from trainables.pipelines.study import reference
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
+from tuner.plan import Plan
+from tuner.progress.rows import FINISHED, RunRows
+from tuner.settings import SearchConfig
+from tuner.storage.run_storage import BEST_FILE
 
+SMALL_SIZE = 64  # pixels, at which VGG16 is bearable without a GPU
 WARNING, ERROR = "yellow", "red"
+
+
+def introduce(console: Console, plan: Plan) -> None:
+    """Print what the search will do."""
+    config, data, resources = plan.config, plan.data, plan.resources
+    has_gpus = any(node.gpus for node in plan.nodes)
+    if data.note:
+        console.line(f"{data.note}: using the built-in photographs", style="yellow")
+    console.line(
+        f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
+        f"{len(data.validation):,} validation and {len(data.test):,} test images"
+    )
+    gpus = f" and {resources.gpus:g} GPU" if resources.gpus else ""
+    console.line(
+        f"{config.samples} trials of up to {config.max_epochs} epochs, "
+        f"{config.concurrency or plan.slots} at a time with {resources.cpus:g} CPU{gpus} each; "
+        f"{config.search} search, ASHA after {config.grace_epochs} epochs, "
+        f"factor {config.reduction_factor:g}"
+    )
+    for line in plan.gpu_memory:
+        console.line(line)
+    if plan.vgg is not None:
+        console.line(f"perceptual loss: {perceptual(config.flat())}")
+        times = ((config.perceptual_size or 0) / SMALL_SIZE) ** 2
+        if times > 2 and not has_gpus:
+            console.line(
+                f"VGG16 takes long without a GPU: {times:.0f} × less with "
+                f"--perceptual-size {SMALL_SIZE}"
+            )
+    if config.mixed_losses:
+        console.line(
+            f"The loss is searched too: the best trial is the one with "
+            f"{ranking_rule(mixed_losses=True)}"
+        )
+    if not has_gpus:
+        full = find(config.model).defaults.gpu
+        console.line(
+            f"No GPU: that is a small search. The full one: --samples {full.samples} "
+            f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"
+        )
 
 
 class TrialLines:
@@ -34,10 +90,9 @@ class TrialLines:
     def started(self, row: Row) -> None:
         """A trial starts, or goes on."""
         if row["restarts"]:
-            text = f"goes on   after epoch {row['epochs']}"
+            self._line(row, f"goes on   after epoch {row['epochs']}")
         else:
-            text = f"starts    {hyperparameters(row, loss=self._mixed_losses)}"
-        self._line(row, text)
+            self._line(row, f"starts    {hyperparameters(row, loss=self._mixed_losses)}")
 
     def reported(self, row: Row, result: dict[str, Any]) -> None:
         """A trial has reported: whatever is worth a line, the first time.
@@ -54,7 +109,13 @@ class TrialLines:
             return
         if self._shows_precision:
             self._shows_precision = False
-            self._precision(result)
+            threads = result["threads"]
+            self._console.line(
+                f"training in {result['precision']} on {result['device']} "
+                f"({result['precision_reason']}), "
+                f"{threads} thread{'s' if threads > 1 else ''} a worker"
+                f"{', through torch.compile' if result['compiled'] else ''}"
+            )
         fallback = result["fallback"]
         if fallback and fallback not in self._fallbacks:
             self._fallbacks.add(fallback)
@@ -82,14 +143,6 @@ class TrialLines:
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
         self._console.progress(" · ".join(parts))
 
-    def _precision(self, result: dict[str, Any]) -> None:
-        threads = result["threads"]
-        self._console.line(
-            f"training in {result['precision']} on {result['device']} "
-            f"({result['precision_reason']}), {threads} thread{'s' if threads > 1 else ''} a worker"
-            f"{', through torch.compile' if result['compiled'] else ''}"
-        )
-
     def _line(self, row: Row, text: str, style: str = "") -> None:
         self._console.line(f"trial {row['trial']:>3}  {text}", style=style)
 
@@ -105,4 +158,123 @@ def _ending(row: Row) -> str:
         f"{reason:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
         f"loss {row['best_validation_loss']:.2e}, {accuracy} "
         f"at cosine ≥ {THRESHOLD} in epoch {row['best_epoch']}"
+    )
+
+
+def print_answer(
+    console: Console,
+    config: SearchConfig,
+    trials: list[Row],
+    accuracy: list[Row],
+    *,
+    timed_out: bool,
+) -> None:
+    """Print the best trial, and the finalists' table beside floors and ceiling.
+
+    Args:
+        console: Where to print.
+        config: The settings, complete.
+        trials: Rows of all trials, at least one of which has a result.
+        accuracy: Rows of the accuracy table.
+        timed_out: Whether --timeout ended the search.
+    """
+    best = ranked(trials)[0]
+    console.line()
+    _incomplete(console, config, trials, timed_out)
+    mixed_losses = has_mixed_losses(trials)
+    reached = f"loss {best['best_validation_loss']:.2e}"
+    if mixed_losses:
+        reached = (
+            f"{percent(best['best_validation_accuracy'])} at cosine ≥ {THRESHOLD}, "
+            f"mean cosine {best['best_validation_cosine']:.4f} ({ranking_rule(mixed_losses)})"
+        )
+    console.line(
+        f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), "
+        f"epoch {best['best_epoch']}, validation {reached}",
+        style="bold",
+    )
+    losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
+    _table(console, config.confirm_seeds, accuracy, losses)
+    _sight(console, config.model)
+
+
+def point_onward(console: Console, config: SearchConfig) -> None:
+    """Print where everything lies, and what to type next."""
+    name, storage = config.name, config.storage
+    place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
+    directory = () if storage == DEFAULT_STORAGE else (storage,)
+    other = "fc" if config.model == "separable" else "separable"  # a network to compare with
+    search = ("--model", other, "--data", config.data)
+    pointers = {
+        "Tables": f"{place}/tables/*/run={name}/",
+        "Network": f"{place}/networks/run={name}/{BEST_FILE}",
+        "Look": command_text("analysis.dashboard", *directory),
+        "Report": command_text("analysis.report", name, storage=storage),
+        "Timing": command_text("analysis.timing", "--run", name, storage=storage),
+        "Next": command_text("tuner.run", *search, storage=storage),
+    }
+    console.line()
+    for label, text in pointers.items():
+        console.line(f"{label:<10}{text}")
+
+
+def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed_out: bool) -> None:
+    if timed_out:
+        done = sum(row["stop_reason"] in FINISHED for row in trials if row["repeat_of"] is None)
+        resume = command_text("tuner.run", "--resume", config.name, storage=config.storage)
+        console.line(
+            f"--timeout {config.timeout:g} ended the search with {done} of {config.samples} trials "
+            f"finished; go on with: {resume}",
+            style="yellow",
+        )
+    failed = [str(t["trial"]) for t in trials if t["stop_reason"] in ("error", "out_of_memory")]
+    if failed:
+        console.line(
+            f"{len(failed)} trials failed ({', '.join(failed)}): "
+            f"the column `error` of trials says why",
+            style="red",
+        )
+
+
+def _table(
+    console: Console, confirm_seeds: int, accuracy: list[Row], losses: dict[int, str]
+) -> None:
+    """Print the accuracies; `losses` are those of trials by number, where they are mixed."""
+    headline = [r for r in accuracy if r["threshold"] == THRESHOLD and r["repeat_of"] is None]
+    strict = {r["subject"]: r["share"] for r in accuracy if r["threshold"] == STRICT_THRESHOLD}
+    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
+    if confirm_seeds:
+        columns.insert(1, f"{confirm_seeds + 1} seeds, mean ± sd")
+    rows = []
+    for row in headline:
+        more = losses.get(row["trial"]) if row["kind"] == "trial" else row["kind"]
+        name = row["subject"] + (f" ({more})" if more else "")
+        parameters = f"{row['parameters']:,}" if row["parameters"] else ""
+        cells = [
+            percent(row["share"]),
+            percent(strict[row["subject"]]),
+            f"{row['cosine_mean']:.4f}",
+            parameters,
+        ]
+        if confirm_seeds:
+            cells.insert(1, "")
+            if row["share_std"] is not None:
+                cells[1] = f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
+        rows.append([name, *cells])
+    title = f"{headline[0]['images']:,} test images, share at cosine similarity"
+    console.table(title, ["", *columns], rows)
+
+
+def _sight(console: Console, model: str) -> None:
+    """Say so when the network can't see what it would have to copy, whatever the training."""
+    network = build(model)
+    in_sight = fraction_in_sight(network, factors(reference))
+    if in_sight == 1:
+        return
+    height, width = receptive_field(network)
+    console.line(
+        f"{model} sees {height} × {width} input pixels around each output pixel, so it can't see "
+        f"across a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the "
+        f"pixel they must show. No training changes that; --model separable can see all of it.",
+        style="yellow",
     )

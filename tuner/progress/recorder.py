@@ -1,14 +1,101 @@
-"""What Ray Tune calls: each event goes to the tables, the console and the tracker."""
+"""What Ray Tune calls: each event goes to the tables, the console and W&B."""
 
+import contextlib
+import json
+import math
+import queue
+import subprocess
+import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ray import tune
 
+from analysis.tables.files import Row
 from tuner.progress.lines import TrialLines
-from tuner.progress.rows import EPOCH_COLUMNS, RunRows
-from tuner.progress.tracking import Tracker
-from tuner.trials.trial_setup import FAILURE_RETRIES
+from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
+from tuner.trials.reporter import FAILURE_RETRIES
+
+CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
+BEST = ("best_epoch", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
+COLUMNS = {
+    "start": ("trial", "repeat_of", "model", *CHOSEN),
+    "log": EPOCH_COLUMNS,
+    "finish": ("stop_reason", "epochs", *BEST),
+}
+
+
+class Tracker:
+    """Tracking that is off."""
+
+    def send(self, what: str, row: Row) -> None:
+        """Track that a trial starts or goes on, an epoch of it, or that it ends.
+
+        Args:
+            what: A key of COLUMNS.
+            row: The trial's row, or the epoch's with its trial.
+        """
+
+    def close(self) -> str:
+        """Wait a little for what is under way; return a sentence if something was lost."""
+        return ""
+
+
+class WandbTracker(Tracker):
+    """Tracking by W&B: one run per trial, grouped by search, in a process that no trial waits for.
+
+    The search hands lines to a thread, and the thread to that process through a pipe. Whatever
+    happens behind the pipe, a W&B that is slow, missing or broken costs the search a queue's put.
+    """
+
+    def __init__(self, run: str, mode: str, directory: Path) -> None:
+        """Start the process, whose output goes to a log in `directory`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log = (directory / f"{run}.log").open("ab")
+        command = [sys.executable, "-m", "tuner.progress.wandb_process", run, mode, str(directory)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is the search's own business
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._feed, args=(self._process.stdin,), daemon=True)
+        self._thread.start()
+
+    def send(self, what: str, row: Row) -> None:
+        """Open the trial's run with its hyperparameters, log to it, or close it with a summary."""
+        values = {name: row[name] for name in COLUMNS[what]}
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
+        self._lines.put(json.dumps({"what": what, "trial": row["trial"], "values": values}))
+
+    def close(self) -> str:
+        """Wait at most CLOSE_SEC, then leave W&B behind."""
+        self._lines.put(None)
+        try:
+            status = self._process.wait(CLOSE_SEC)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._log.close()
+        if status == 0:
+            return ""
+        return f"W&B did not take everything (see {self._log.name}); the tables have all of it"
+
+    def _feed(self, pipe: IO[bytes]) -> None:
+        with contextlib.suppress(OSError), pipe:  # a process that has died takes nothing more
+            while (line := self._lines.get()) is not None:
+                pipe.write(line.encode() + b"\n")
+                pipe.flush()
+
+
+def tracker(mode: str, run: str, storage: Path) -> Tracker:
+    """Return the tracker that `--wandb` asks for."""
+    return Tracker() if mode == "disabled" else WandbTracker(run, mode, storage / "wandb")
 
 
 class Recorder(tune.Callback):
@@ -29,7 +116,7 @@ class Recorder(tune.Callback):
         row = self.rows.start(trial.config)
         self._lines.started(row)
         self.rows.publish_if_due()
-        self._tracker.start(row["trial"], row)
+        self._tracker.send("start", row)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -44,14 +131,13 @@ class Recorder(tune.Callback):
         if before is not None:
             self._lines.reported(before, result)
         if "train_loss" in result:
-            self._tracker.log(number, {name: result[name] for name in EPOCH_COLUMNS})
+            self._tracker.send("log", {**result, "trial": number})
         self.rows.publish_if_due()
         self._lines.progress(self.rows)
 
     def on_checkpoint(
         self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
     ) -> None:
-        """Ray has kept a checkpoint."""
         self.rows.keep_checkpoint(trial.config["number"], checkpoint.path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -70,18 +156,19 @@ class Recorder(tune.Callback):
         number = trial.config["number"]
         if self.rows.trial(number) is None:
             self.rows.start(trial.config)
-        times = FAILURE_RETRIES + 1
-        error = f"its process died {times} times in a row, without getting through an epoch"
+        error = (
+            f"its process died {FAILURE_RETRIES + 1} times in a row, "
+            f"without getting through an epoch"
+        )
         if trial.error_file and Path(trial.error_file).exists():
             error = f"{Path(trial.error_file).read_text().strip()}\n{error}"
-        self.rows.fail(number, error)
-        self.end(number, "error")
+        self.end(number, "error", error=error)
 
-    def end(self, number: int, stop_reason: str) -> None:
-        """Record that a trial has ended, and why."""
-        row = self.rows.end(number, stop_reason)
+    def end(self, number: int, stop_reason: str, **more: Any) -> None:
+        """Record that a trial has ended, why, and what more its row says now."""
+        row = self.rows.end(number, stop_reason, **more)
         self.rows.publish_if_due()
-        self._tracker.finish(number, row)
+        self._tracker.send("finish", row)
         self._lines.ended(row)
         self._lines.progress(self.rows)
 

@@ -1,17 +1,25 @@
-"""The rows of a run's tables `trials` and `epochs`, which this process alone writes."""
+"""The rows of a run's tables `runs`, `trials` and `epochs`, which this process alone writes."""
 
 import itertools
+import json
+import platform
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
+from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.ranking import best_epoch
 from analysis.tables.schema import TABLES
+from trainables.data.examples import Splits
 from trainables.hyperparameters import HYPERPARAMETERS
+from tuner.cluster.nodes import nodes
+from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
 
 CHOSEN = ("loss", *HYPERPARAMETERS, "seed")  # what a proposal says of a trial
@@ -73,10 +81,6 @@ class RunRows:
         """Return the row of a trial; None before it is started for the first time."""
         return self._by_number.get(number)
 
-    def unfinished(self) -> list[int]:
-        """Return the trials that did not come to their own end."""
-        return [row["trial"] for row in self.trials if row["stop_reason"] not in FINISHED]
-
     def start(self, proposal: dict[str, Any]) -> Row:
         """Note that a trial starts, or goes on after its process died; return its row."""
         row = self._by_number.get(proposal["number"])
@@ -97,8 +101,7 @@ class RunRows:
             again = {"stop_reason": None, "error": None, "ended_at": None}
             row = {**row, **again, "restarts": row["restarts"] + 1}
         self.running.add(row["trial"])
-        self._put(row)
-        return row
+        return self._put(row)
 
     def report(self, number: int, result: dict[str, Any]) -> bool:
         """Note what a trial reports: an epoch, or why it can't go on.
@@ -109,14 +112,17 @@ class RunRows:
         row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
         is_new = False
         if "train_loss" in result:
-            epoch = {k: result[k] for k in EPOCH_COLUMNS}
-            epoch |= {"trial": number, "reported_at": datetime.now(UTC)}
-            is_new = epoch["epoch"] not in self._curves[number]
-            self._epochs.put(epoch)
-            self._curves[number][epoch["epoch"]] = epoch
+            known = self._curves[number]
+            is_new = result["epoch"] not in known
+            known[result["epoch"]] = {
+                "trial": number,
+                "reported_at": datetime.now(UTC),
+                **{name: result[name] for name in EPOCH_COLUMNS},
+            }
+            self._epochs.put(known[result["epoch"]])
         else:
             row["error"] = result["error"]
-        if "checkpoint_path" in result:
+        if "checkpoint_path" in result:  # a worker group's callback puts it there
             row["checkpoint"] = self._run.experiment.address(result["checkpoint_path"])
         self._put(self._summed_up(row))
         return is_new
@@ -126,17 +132,11 @@ class RunRows:
         address = self._run.experiment.address(path)
         self._put({**self._by_number[number], "checkpoint": address})
 
-    def fail(self, number: int, error: str) -> None:
-        """Note the error of a trial that could not report it itself."""
-        self._put({**self._by_number[number], "error": error})
-
-    def end(self, number: int, stop_reason: str) -> Row:
-        """Note that a trial has ended, and why; return its row."""
-        ended_at = datetime.now(UTC)
-        row = {**self._by_number[number], "stop_reason": stop_reason, "ended_at": ended_at}
+    def end(self, number: int, stop_reason: str, **more: Any) -> Row:
+        """Note that a trial has ended, why, and what more its row says now; return the row."""
+        ended = {"stop_reason": stop_reason, "ended_at": datetime.now(UTC), **more}
         self.running.discard(number)
-        self._put(row)
-        return row
+        return self._put({**self._by_number[number], **ended})
 
     def publish_if_due(self) -> None:
         """Write both tables unless that was a short while ago.
@@ -153,9 +153,10 @@ class RunRows:
         self._epochs.publish()
         self._trials.publish()
 
-    def _put(self, row: Row) -> None:
+    def _put(self, row: Row) -> Row:
         self._by_number[row["trial"]] = row
         self._trials.put(row)
+        return row
 
     def _agreeing(self, row: Row) -> Row:
         """The row with what its epochs say: a killed driver may have written either table first."""
@@ -186,3 +187,45 @@ class RunRows:
                 "best_validation_cosine": best["validation_cosine"],
             }
         return {**row, **summary}
+
+
+def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
+    """Return the row of the runs table at the start of a session.
+
+    Args:
+        config: The settings, complete.
+        data: The images that are used.
+        earlier: The row of the session before; what began the run stays.
+    """
+    up = nodes()
+    commit, dirty = code_version()
+    row = {
+        "run": config.name,
+        "status": "running",
+        "model": config.model,
+        "pipeline": "reference",
+        "command": command_text("tuner.run", *sys.argv[1:]),
+        "config": json.dumps(config.flat()),
+        "seed": config.seed,
+        "started_at": datetime.now(UTC),
+        "ended_at": None,
+        "sessions": 1,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": json.dumps(versions()),
+        "host": platform.node(),
+        "cpu_model": cpu_model(),
+        "cpu_count": round(sum(node.cpus for node in up)),
+        "gpu_model": ", ".join(sorted({node.gpu_model for node in up if node.gpu_model})) or None,
+        "gpu_count": round(sum(node.gpus for node in up)),
+        "node_count": len(up),
+        "memory_gib": sum(node.memory_gib for node in up),
+        "data": config.data,
+    }
+    for examples in (data.train, data.validation, data.test):
+        row[f"{examples.split}_images"] = len(examples)
+        row[f"{examples.split}_fingerprint"] = examples.fingerprint
+    if earlier is not None:
+        kept = {name: earlier[name] for name in ("command", "config", "started_at")}
+        row |= {**kept, "sessions": earlier["sessions"] + 1}
+    return row

@@ -1,4 +1,4 @@
-"""The process behind tuner.progress.tracking: reads JSON lines, writes W&B runs, one per trial."""
+"""The process behind tuner.progress.recorder: reads JSON lines, writes W&B runs, one per trial."""
 
 import json
 import sys
@@ -25,7 +25,6 @@ def main(run: str, mode: str, directory: str) -> None:
 
 
 def _open(run: str, trial: int, mode: Any, directory: str, config: dict[str, Any]) -> Any:
-    settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True)
     return wandb.init(
         project="transform-tuner",
         group=run,
@@ -36,7 +35,7 @@ def _open(run: str, trial: int, mode: Any, directory: str, config: dict[str, Any
         mode=mode,
         dir=directory,
         reinit="create_new",
-        settings=settings,
+        settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
     )
 
 

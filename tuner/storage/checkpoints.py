@@ -4,28 +4,14 @@ import hashlib
 import io
 import pickle
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tuner.storage.experiment import STATE_FILE, Experiment
+from tuner.storage.run_storage import STATE_FILE, Experiment
 
 DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What is left of a trial's checkpoints.
-
-    Attributes:
-        state: State in the newest one that is whole; None when there is none.
-        damaged: Directory of the newest one, where that is damaged; else None.
-    """
-
-    state: dict[str, Any] | None
-    damaged: str | None
 
 
 def save(directory: Path, state: dict[str, Any]) -> None:
@@ -39,7 +25,9 @@ def save(directory: Path, state: dict[str, Any]) -> None:
     (directory / STATE_FILE).write_bytes(content + hashlib.sha256(content).digest())
 
 
-def newest(experiment: Experiment, checkpoints: Iterable[str]) -> Restored:
+def newest(
+    experiment: Experiment, checkpoints: Iterable[str]
+) -> tuple[dict[str, Any] | None, str | None]:
     """Return the state in the first of these checkpoints that is as it was written.
 
     A damaged one is passed over, and so is one that holds more than data: the one before it is at
@@ -48,14 +36,18 @@ def newest(experiment: Experiment, checkpoints: Iterable[str]) -> Restored:
     Args:
         experiment: Where they lie.
         checkpoints: Their directories, the newest first.
+
+    Returns:
+        The state, None when no checkpoint is whole; and the directory of the newest one, where that
+        is damaged, else None.
     """
     damaged = None
     for checkpoint in checkpoints:
         try:
-            return Restored(_state(experiment.read(checkpoint)), damaged)
+            return _state(experiment.read(checkpoint)), damaged
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
             damaged = damaged or checkpoint
-    return Restored(None, damaged)
+    return None, damaged
 
 
 def _state(whole: bytes) -> dict[str, Any]:
@@ -63,5 +55,4 @@ def _state(whole: bytes) -> dict[str, Any]:
     content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("it does not match its SHA-256")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return state
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))

@@ -1,17 +1,190 @@
 """The right to write a run: its storage takes files, its name is free, nobody else searches it."""
 
+import json
+import os
+import signal
 import tempfile
+import threading
+import time
+import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
+from pyarrow import ArrowException
 
-from analysis.console import Console
-from analysis.tables.bucket import Bucket
+from analysis.console import Console, duration
+from analysis.tables.bucket import Bucket, TakenError
+from analysis.tables.table_sources import BUCKET, READINGS
 from trainables.errors import UsageError, first_line
 from tuner import interrupts
-from tuner.storage.lease import Lease
 from tuner.storage.run_storage import RunStorage
+
+LEASE_FILE = "lease.json"
+LEASE_SEC = 60.0  # without a renewal, and whoever held it is taken for dead
+RENEW_SEC, WATCH_SEC = 5.0, 1.0
+SETTLE_SEC = 1.0  # for another machine's writing that had begun before ours
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lease, as it stands in the bucket.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Process on it.
+        machine: The same for processes that see each other's ids.
+        id: One for each lease.
+        renewal: Another one with each renewal, and of the same length: a bucket gives the length
+            before the bytes.
+    """
+
+    host: str
+    pid: int
+    machine: str
+    id: str
+    renewal: str = ""
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its process is gone, as far as that can be seen from this machine."""
+        return self.machine == _machine() and not psutil.pid_exists(self.pid)
+
+
+class Lease:
+    """This process's right to a run in a bucket: held within `with`, and renewed by a thread."""
+
+    def __init__(self, run: RunStorage, console: Console) -> None:
+        self._run, self._console = run, console
+        self._files = run.experiment.files
+        self._path = f"{run.experiment.root}/{LEASE_FILE}"
+        self._owner = Owner(os.uname().nodename, os.getpid(), _machine(), uuid.uuid4().hex)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew_on, daemon=True)
+
+    def __enter__(self) -> "Lease":
+        """Raise UsageError when another process has the run, or the bucket can't be reached."""
+        try:
+            self._take()
+        except OSError as error:
+            raise UsageError(
+                f"--storage {self._run.storage} can't be used ({first_line(error)}): "
+                f"try again, or another one"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the lease away. Raises TakenError when another process has the run by now."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(OSError, ArrowException):  # the bucket is away: the lease runs out by itself
+            self.confirm()
+            self._files.delete_file(self._path)
+
+    def confirm(self) -> None:
+        """Raise TakenError when another process has the run now, OSError when it is unknown."""
+        other = self._other()
+        if other is not None:
+            raise TakenError(
+                f"the run {self._run.name} is searched by process {other.pid} on {other.host} now, "
+                f"which took it over when this one had not been heard of for {LEASE_SEC:g} s"
+            )
+
+    def _take(self) -> None:
+        """Write the lease, and see a while later whether it still stands.
+
+        A bucket has no "write if nobody else has". A process that took longer than SETTLE_SEC for
+        its writing has the run as well, until the next renewal of either.
+        """
+        earlier = self._other()
+        if earlier is not None and not earlier.has_died:
+            self._outwait(earlier)
+        try:
+            self._write()
+            time.sleep(SETTLE_SEC)
+            if (winner := self._other()) is not None:
+                raise UsageError(self._refusal(winner))
+            self._thread.start()
+        except BaseException:  # Ctrl-C as well: `__exit__` is not called for what ends `__enter__`
+            with suppress(TakenError):
+                self.__exit__()
+            raise
+
+    def _outwait(self, owner: Owner) -> None:
+        """Wait until it is given back, or was not renewed for LEASE_SEC.
+
+        Raises UsageError when it is renewed.
+        """
+        self._console.line(
+            f"{owner.host} had the run {self._run.name} and has not given it back: "
+            f"waiting for a sign of it"
+        )
+        end = time.monotonic() + LEASE_SEC
+        with self._console:
+            while (left := end - time.monotonic()) > 0:
+                self._console.progress(
+                    f"no sign of {owner.host} yet; goes on without it in {duration(left)}"
+                )
+                time.sleep(min(WATCH_SEC, left))
+                now = self._other()
+                if now is None:
+                    return
+                if now != owner:
+                    raise UsageError(self._refusal(now))
+
+    def _refusal(self, owner: Owner) -> str:
+        return (
+            f"the run {self._run.name} is being searched by another process, "
+            f"{owner.pid} on {owner.host}: wait for it or stop it"
+        )
+
+    def _renew_on(self) -> None:
+        while not self._over.wait(RENEW_SEC):
+            try:
+                self.confirm()
+                self._write()
+            except TakenError:
+                # Ends whatever is under way as Ctrl-C does; `__exit__` says why
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            except Exception:  # whatever it is: a bucket that is away for a while ends no search
+                continue
+
+    def _write(self) -> None:
+        with self._files.open_output_stream(self._path) as file:
+            file.write(json.dumps({**asdict(self._owner), "renewal": uuid.uuid4().hex}).encode())
+
+    def _other(self) -> Owner | None:
+        """Return who else holds it; None when nobody does, or this process. Raises OSError."""
+        for _ in range(READINGS):
+            try:
+                with self._files.open_input_stream(self._path) as file:
+                    owner = Owner(**json.loads(file.read()))
+                return owner if owner.id != self._owner.id else None
+            except FileNotFoundError:
+                return None
+            except (ValueError, TypeError):  # replaced by a longer one while it was read
+                continue
+        raise OSError(
+            f"{BUCKET}{self._path} is no lease that this version can read: "
+            f"delete it if nobody searches"
+        )
+
+
+def _machine() -> str:
+    """Return what is the same for processes that see each other's ids.
+
+    That is one start of a kernel, and one container on it.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot + os.readlink("/proc/self/ns/pid")
+    except OSError:  # not on Linux
+        return f"{os.uname().nodename} {uuid.getnode()}"
 
 
 def claim_run(

@@ -1,7 +1,6 @@
 """The best trials against the test split, beside floors and ceiling, and their weights on disk."""
 
 import shutil
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -18,19 +17,13 @@ from trainables.networks.weights import SavedNetwork, save_network
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage import checkpoints
-from tuner.storage.experiment import Experiment
-from tuner.storage.run_storage import BEST_FILE, RunStorage
+from tuner.storage.run_storage import BEST_FILE, Experiment, RunStorage
 
 SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What the test split says of one trial, and its weights."""
-
-    weights: dict[str, torch.Tensor]
-    accuracy: list[Row]
-    samples: list[Row]
+# The weights of a trial, and its rows of the tables accuracy and samples
+Evaluated = tuple[dict[str, torch.Tensor], list[Row], list[Row]]
 
 
 def evaluate_finalists(
@@ -57,12 +50,20 @@ def evaluate_finalists(
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
     evaluated = _evaluate_all(run.experiment, rows, resources, test)
-    for row, one in zip(rows, evaluated, strict=True):
-        _save(run, row, one.weights)
-    accuracy = with_repeats([row for one in evaluated for row in one.accuracy])
-    accuracy += _baselines(train_targets, test)
+    accuracy, samples = [], []
+    for row, (weights, scores, images) in zip(rows, evaluated, strict=True):
+        # Here, since where a trial was evaluated may be another machine
+        facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
+        saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts)
+        save_network(run.weights(row["trial"]), weights, saved)
+        accuracy += scores
+        samples += images
+    accuracy = with_repeats(accuracy)
+    baselines = {"floor": floors(train_targets), "ceiling": ceiling()}
+    for kind, subjects in baselines.items():
+        for name, baseline in subjects.items():
+            accuracy += evaluate(Measured(name, kind), baseline, "test", test)[0]
     run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
-    samples = [row for one in evaluated for row in one.samples]
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
     with atomic_write(run.networks / BEST_FILE) as aside:
@@ -79,8 +80,7 @@ def _evaluate_all(
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_evaluate_on_gpu)
     references = [task.remote(experiment, row, images, targets) for row in rows]
-    evaluated: list[Evaluated] = ray.get(references)
-    return evaluated
+    return list(ray.get(references))
 
 
 def _evaluate_on_gpu(experiment: Experiment, row: Row, images: Any, targets: Any) -> Evaluated:
@@ -105,14 +105,7 @@ def _evaluate(experiment: Experiment, row: Row, test: Examples) -> Evaluated:
     )
 
     rows, cosines = evaluate(measured, run, "test", test)
-    return Evaluated(weights, rows, sample_rows(measured, run, test, cosines))
-
-
-def _save(run: RunStorage, row: Row, weights: dict[str, torch.Tensor]) -> None:
-    """Write weights here: where a trial was evaluated may be another machine."""
-    facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
-    saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts)
-    save_network(run.weights(row["trial"]), weights, saved)
+    return weights, rows, sample_rows(measured, run, test, cosines)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:
@@ -120,18 +113,9 @@ def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]
 
     Raises OSError when no checkpoint of it can be read.
     """
-    state = checkpoints.newest(experiment, experiment.checkpoints(number)).state
+    state, _ = checkpoints.newest(experiment, experiment.checkpoints(number))
     if state is None:
         raise OSError(f"no checkpoint of trial {number} in {experiment.root} can be read")
-    best: dict[str, torch.Tensor] | None = state["best_weights"]
-    weights: dict[str, torch.Tensor] = state["weights"] if best is None else best
+    # There are none beside the last epoch's where that is the best
+    weights: dict[str, torch.Tensor] = state["best_weights"] or state["weights"]
     return weights
-
-
-def _baselines(train_targets: torch.Tensor, test: Examples) -> list[Row]:
-    kinds = {"floor": floors(train_targets), "ceiling": ceiling()}
-    rows = []
-    for kind, subjects in kinds.items():
-        for name, run in subjects.items():
-            rows += evaluate(Measured(name, kind), run, "test", test)[0]
-    return rows

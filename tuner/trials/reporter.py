@@ -1,9 +1,9 @@
-"""From a trial's process to the search: one report an epoch, with a checkpoint."""
+"""From a trial to the search: one report an epoch with a checkpoint, or why it can't go on."""
 
 import tempfile
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,86 @@ from ray import tune
 
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
-from trainables.memory import PeakMemory
+from trainables.memory import PeakMemory, is_short_of_memory
 from trainables.training.loop import EpochRecord, Training
 from trainables.training.workers import Workers
+from tuner.cluster.nodes import WorkerResources
+from tuner.cluster.object_store import StoredVgg16
 from tuner.storage import checkpoints
-from tuner.storage.experiment import UNWRITABLE
-from tuner.trials.failures import StorageGoneError, failure_result
-from tuner.trials.trial_setup import OBJECTIVE, Proposal, TrialSetup
+from tuner.storage.run_storage import UNWRITABLE, Experiment
+
+OBJECTIVE = "objective"
+"""The metric that ASHA and TPE minimise: of a trial's best epoch so far, as the ranking has it. NaN
+for a trial that can't be best."""
+FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
+
+Proposal = dict[str, Any]
+"""Number, hyperparameters and seed of a trial, and where it goes on from."""
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What every trial of a search has in common.
+
+    Attributes:
+        images: Object reference of the training and validation images and their targets.
+        training: Settings of TrainingConfig that are not searched.
+        workers: Processes that train one trial.
+        resources: What each of them gets.
+        experiment: Where checkpoints lie.
+        session: Name of the session that runs.
+        mixed_losses: Whether losses of several kinds are searched, which do not compare.
+        vgg: What the perceptual loss needs.
+    """
+
+    images: Any
+    training: dict[str, Any]
+    workers: int
+    resources: WorkerResources
+    experiment: Experiment
+    session: str
+    mixed_losses: bool
+    vgg: StoredVgg16 | None
+
+
+class StorageGoneError(Exception):
+    """The storage is full, read-only or not there: no trial can go on. Takes what OSError takes."""
+
+
+def failure_result(error: BaseException, epoch: int, text: str) -> dict[str, Any]:
+    """Return what a trial that raised reports last.
+
+    Args:
+        error: What it raised.
+        epoch: The last epoch that it reported, 0 before the first.
+        text: The error for the tables.
+    """
+    result = {"epoch": max(1, epoch), OBJECTIVE: float("nan"), "error": None}
+    if isinstance(error, StorageGoneError):
+        return {**result, "stop_reason": "interrupted", "storage_problem": error.args}
+    reason = "out_of_memory" if is_short_of_memory(error) else "error"
+    return {**result, "stop_reason": reason, "error": text}
+
+
+def group_cause(error: Any) -> BaseException | None:
+    """Return what the training of a worker group raised; None when the group lost a process.
+
+    Args:
+        error: Ray's WorkerGroupError or ControllerError.
+    """
+    if isinstance(error, ray.train.ControllerError):
+        failure = error.controller_failure
+        if isinstance(failure, OSError) and failure.errno in UNWRITABLE:
+            return StorageGoneError(*failure.args)
+        return None
+    raised: list[BaseException] = list(error.worker_failures.values())
+    if any(type(one).__module__.startswith("ray.") for one in raised):
+        return None
+    for one in raised:
+        # A worker fails so only because another one of its group is gone
+        if not isinstance(one, torch.distributed.DistBackendError) and "gloo" not in str(one):
+            return one
+    return None
 
 
 class TrialReporter:
@@ -57,7 +130,11 @@ class TrialReporter:
         device = torch.device("cpu")
         # A process without a part of a GPU still sees every one: Ray's word counts, not CUDA's
         if ray.get_gpu_ids():
-            device = torch.device("cuda:0") if self.alone else _device_in_group()
+            device = torch.device("cuda:0")
+            if not self.alone:
+                from ray.train.torch import get_device  # takes 2.6 s, and only groups need it
+
+                device = get_device()
         self._memory = PeakMemory(device)
         self._memory.reset()
         if device.type == "cuda" and resources.gpus < 1:
@@ -115,13 +192,6 @@ class TrialReporter:
             if error.errno not in UNWRITABLE and not is_refusal(error):
                 raise
             raise StorageGoneError(*error.args) from error
-
-
-def _device_in_group() -> torch.device:
-    from ray.train.torch import get_device  # takes 2.6 s, and only groups need it
-
-    device: torch.device = get_device()
-    return device
 
 
 def reached(history: Sequence[EpochRecord], *, mixed_losses: bool) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.hyperparameters import HYPERPARAMETERS, Hyperparameter
+from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.networks.registry import find
 from trainables.training.seeds import derive_seed
 
@@ -44,8 +44,14 @@ class Space:
         """
         random = np.random.default_rng([seed, number])
         drawn: Hyperparameters = dict.fromkeys(HYPERPARAMETERS)
-        for name, ends in self.ranges.items():
-            drawn[name] = _drawn(HYPERPARAMETERS[name], ends, random)
+        for name, (low, high) in self.ranges.items():
+            if HYPERPARAMETERS[name].kind is int:
+                drawn[name] = int(random.integers(int(low), int(high), endpoint=True))
+            elif HYPERPARAMETERS[name].log:
+                value = np.exp(random.uniform(np.log(low), np.log(high)))
+                drawn[name] = float(np.clip(value, low, high))
+            else:
+                drawn[name] = float(random.uniform(low, high))
         return {**drawn, "loss": self.losses[number % len(self.losses)]}
 
     def distributions(self) -> dict[str, Any]:
@@ -62,14 +68,6 @@ class Space:
         if len(self.losses) > 1:
             searched["loss"] = CategoricalDistribution(self.losses)
         return searched
-
-
-def _drawn(parameter: Hyperparameter, ends: Range, random: np.random.Generator) -> float:
-    if parameter.kind is int:
-        return int(random.integers(int(ends[0]), int(ends[1]), endpoint=True))
-    if parameter.log:
-        return float(np.clip(np.exp(random.uniform(*np.log(ends))), *ends))
-    return float(random.uniform(*ends))
 
 
 def trial_seed(search_seed: int, hyperparameters: Hyperparameters, repeat: int = 0) -> int:

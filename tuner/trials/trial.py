@@ -8,6 +8,7 @@ added up.
 import os
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import psutil
@@ -22,11 +23,15 @@ from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from tuner.cluster.nodes import this_node_name
 from tuner.cluster.object_store import from_store
 from tuner.storage import checkpoints
-from tuner.storage.experiment import UNWRITABLE, trial_directory
-from tuner.storage.shared_storage import MARK, answer_mark
-from tuner.trials.failures import StorageGoneError, failure_result, group_cause
-from tuner.trials.reporter import TrialReporter
-from tuner.trials.trial_setup import Proposal, TrialSetup
+from tuner.storage.run_storage import MARK, UNWRITABLE, answer_mark, trial_directory
+from tuner.trials.reporter import (
+    Proposal,
+    StorageGoneError,
+    TrialReporter,
+    TrialSetup,
+    failure_result,
+    group_cause,
+)
 
 _process = {"trials": 0, "free_since": psutil.Process().create_time()}
 
@@ -101,11 +106,11 @@ def _check_storage(setup: TrialSetup) -> None:
             raise StorageGoneError(*error.args) from error
         if not isinstance(error, FileNotFoundError | PermissionError) and not is_refusal(error):
             raise  # it may be there for the next trial
-        root = experiment.address(experiment.root)
         missing = isinstance(error, FileNotFoundError)
         reason = f"no {setup.session}/{MARK} there" if missing else error
         raise StorageGoneError(
-            f"the node {this_node_name()} does not share {root} ({reason}); "
+            f"the node {this_node_name()} does not share "
+            f"{experiment.address(experiment.root)} ({reason}); "
             f"mount it there for writing, or give --storage a bucket that all may write to"
         ) from error
 
@@ -134,8 +139,14 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         workers=reporter.workers,
         vgg=setup.vgg.load() if setup.vgg and config.loss == "perceptual" else None,
     )
-    restored = checkpoints.newest(setup.experiment, reporter.checkpoints(proposal))
-    unheard = _load(training, restored.state, proposal, restarted=reporter.restarted)
+    state, damaged = checkpoints.newest(setup.experiment, reporter.checkpoints(proposal))
+    unheard: list[EpochRecord] = []
+    if state is not None:
+        training.load_state_dict(state)
+        # The last epoch is always reported again, since it may have been the one that ended it
+        last = len(training.history) - 1
+        known = last if reporter.restarted else min(proposal["known_epochs"], last)
+        unheard = training.history[known:]
     reporter.facts = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": training.precision.name,
@@ -147,23 +158,7 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         "reused_process": _process["trials"] > 0,
         "process": os.getpid(),
     }
-    if restored.damaged:  # otherwise the table keeps what it says of an earlier start
-        reporter.facts["damaged_checkpoint"] = restored.damaged
-    for record in unheard:
+    if damaged:  # otherwise the table keeps what it says of an earlier start
+        reporter.facts["damaged_checkpoint"] = damaged
+    for record in chain(unheard, training.epochs()):
         reporter.report(record, training)
-    for record in training.epochs():
-        reporter.report(record, training)
-
-
-def _load(
-    training: Training, state: dict[str, Any] | None, proposal: Proposal, *, restarted: bool
-) -> list[EpochRecord]:
-    """Go on from a state; return the epochs in it that the search may not have heard of.
-
-    The last epoch is always reported again, since it may have been the one that ended the trial.
-    """
-    if state is None:
-        return []
-    training.load_state_dict(state)
-    last = len(training.history) - 1
-    return training.history[last if restarted else min(proposal["known_epochs"], last) :]

@@ -17,9 +17,9 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from analysis.console import Console
-from tuner.cluster import connect, quiet
+from tuner.cluster import connect
 
-quiet.prepare_environment(verbose=False)
+connect.prepare_environment(verbose=False)
 import ray
 from ray._private import node, services
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tuner.cluster.growth import Growth
-from tuner.cluster.nodes import Node, WorkerResources
+from tuner.cluster.nodes import Growth, Node, WorkerResources
 
 BIG, SMALL = Node(4, 1, 16), Node(2, 0, 8)
 

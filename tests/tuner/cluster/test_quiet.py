@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tuner.cluster.quiet import is_not_about_storage, prepare_environment
+from tuner.cluster.connect import is_not_about_storage, prepare_environment
 
 
 def test_the_environment_is_set_but_what_the_person_set_stays(

@@ -21,7 +21,7 @@ from tests.tuner.storage.leases import is_there, owner, take_over
 from tests.waiting import until
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.networks.weights import read_header
-from tuner.storage import lease
+from tuner.storage import claim
 from tuner.storage.run_storage import RunStorage
 
 EPOCHS = 4
@@ -151,7 +151,7 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_f
 
     bucket.service.refused_keys = {"of-the-head"}
     # It could not be given back, and this process lives on
-    monkeypatch.setattr(lease, "LEASE_SEC", 0.5)
+    monkeypatch.setattr(claim, "LEASE_SEC", 0.5)
     gate.hold_after(1)
 
     def end() -> None:
@@ -168,7 +168,7 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_f
 def test_a_search_ends_and_sends_nothing_more_when_another_machine_has_taken_its_run(
     bucket: Bucket, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "RENEW_SEC", 0.2)
+    monkeypatch.setattr(claim, "RENEW_SEC", 0.2)
     gate.hold_after(1)
 
     def take() -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from analysis.console import Console
 from tuner.progress.lines import TrialLines
-from tuner.progress.recorder import Recorder
+from tuner.progress.recorder import Recorder, tracker
 from tuner.progress.rows import RunRows
-from tuner.progress.tracking import tracker
 from tuner.storage.run_storage import RunStorage
 
 PROPOSAL = {

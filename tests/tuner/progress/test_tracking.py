@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tuner.progress import tracking
-from tuner.progress.tracking import Tracker, WandbTracker, tracker
+from tuner.progress import recorder
+from tuner.progress.recorder import BEST, Tracker, WandbTracker, tracker
+from tuner.progress.rows import EPOCH_COLUMNS
 
 BLOCK = 32768
 ROW = {
@@ -24,7 +25,8 @@ ROW = {
     "dropout": None,
 }
 ROW |= {"patience": 3, "seed": 4}
-ENDED = {"stop_reason": "asha", "epochs": 2, "best_epoch": 2, "best_validation_loss": 0.25}
+ENDED = {"stop_reason": "asha", "epochs": 2, **dict.fromkeys(BEST), "best_validation_loss": 0.25}
+EPOCH = {**dict.fromkeys(EPOCH_COLUMNS), "trial": 0, "validation_loss": 0.5}
 
 
 def records(file: Path) -> Iterator[Any]:
@@ -50,12 +52,12 @@ def values(items: Any) -> dict[str, Any]:
 def test_offline_every_trial_is_a_run_of_its_own_in_the_group_of_its_search(tmp_path: Path) -> None:
     wandb = tracker("offline", "search", tmp_path)
     for trial in (0, 1):
-        wandb.start(trial, {**ROW, "trial": trial})
+        wandb.send("start", {**ROW, "trial": trial})
     for trial, losses in ((0, (0.5, 0.25)), (1, (float("nan"),))):
         for epoch, loss in enumerate(losses, start=1):
-            wandb.log(trial, {"epoch": epoch, "validation_loss": loss})
-    wandb.start(0, ROW)  # goes on after its process died
-    wandb.finish(0, {**ROW, **ENDED})
+            wandb.send("log", {**EPOCH, "trial": trial, "epoch": epoch, "validation_loss": loss})
+    wandb.send("start", ROW)  # goes on after its process died
+    wandb.send("finish", {**ROW, **ENDED})
     assert wandb.close() == ""
 
     files = sorted(
@@ -95,12 +97,12 @@ def test_a_wandb_that_takes_nothing_never_holds_the_search_up(
 ) -> None:
     (tmp_path / "wandb.py").write_text(wandb)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(tracking, "CLOSE_SEC", 2.0)
+    monkeypatch.setattr(recorder, "CLOSE_SEC", 2.0)
     broken = WandbTracker("search", "offline", tmp_path / "storage")
-    broken.start(0, ROW)
+    broken.send("start", ROW)
     for epoch in range(5000):  # more than a pipe holds
-        broken.log(0, {"epoch": epoch, "validation_loss": 0.5})
-    broken.finish(0, {**ROW, **ENDED})
+        broken.send("log", {**EPOCH, "epoch": epoch})
+    broken.send("finish", {**ROW, **ENDED})
     lost = broken.close()
     log = tmp_path / "storage" / "search.log"
     assert broken._process.poll() is not None
@@ -116,10 +118,10 @@ def test_a_wandb_that_dies_in_the_middle_is_told(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     broken = WandbTracker("search", "offline", tmp_path / "storage")
-    broken.start(0, ROW)
+    broken.send("start", ROW)
     broken._process.wait()
     for epoch in range(100):
-        broken.log(0, {"epoch": epoch})
+        broken.send("log", {**EPOCH, "epoch": epoch})
     assert "W&B did not take everything" in broken.close()
     assert "no disk left" in (tmp_path / "storage" / "search.log").read_text()
 
@@ -134,9 +136,9 @@ def test_disabled_tracking_starts_no_process_and_imports_no_wandb(tmp_path: Path
     code = f"""
 import psutil, sys
 from pathlib import Path
-from tuner.progress.tracking import tracker
+from tuner.progress.recorder import tracker
 off = tracker("disabled", "search", Path({str(tmp_path)!r}))
-off.start(0, {{}}); off.log(0, {{}}); off.finish(0, {{}})
+off.send("start", {{}}); off.send("log", {{}}); off.send("finish", {{}})
 print(psutil.Process().children(), "wandb" in sys.modules, repr(off.close()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

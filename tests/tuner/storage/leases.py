@@ -4,12 +4,12 @@ import json
 
 from pyarrow.fs import FileType
 
-from tuner.storage import lease
+from tuner.storage import claim
 from tuner.storage.run_storage import RunStorage
 
 
 def lease_path(run: RunStorage) -> str:
-    return f"{run.experiment.root}/{lease.LEASE_FILE}"
+    return f"{run.experiment.root}/{claim.LEASE_FILE}"
 
 
 def is_there(run: RunStorage) -> bool:

@@ -8,8 +8,7 @@ from analysis.tables.bucket import Bucket
 from tests.tuner.bucket_service import Service
 from trainables.data.cache import CACHE_VARIABLE
 from tuner.storage.claim import check_storage
-from tuner.storage.experiment import Experiment
-from tuner.storage.run_storage import RunStorage
+from tuner.storage.run_storage import Experiment, RunStorage
 
 
 def test_a_name_that_another_machine_took_is_taken(

@@ -8,15 +8,14 @@ import torch
 from pyarrow.fs import LocalFileSystem
 
 from tuner.storage import checkpoints
-from tuner.storage.checkpoints import Restored
-from tuner.storage.experiment import STATE_FILE, Experiment, trial_directory
+from tuner.storage.run_storage import STATE_FILE, Experiment, trial_directory
 
 
 def find(root: Path, number: int) -> list[Path]:
     return [Path(path) for path in Experiment(LocalFileSystem(), str(root)).checkpoints(number)]
 
 
-def newest(paths: list[Path]) -> Restored:
+def newest(paths: list[Path]) -> tuple[dict[str, Any] | None, str | None]:
     return checkpoints.newest(Experiment(LocalFileSystem(), "/"), map(str, paths))
 
 
@@ -55,7 +54,7 @@ def test_only_checkpoints_of_that_trial_with_a_state_are_found(tmp_path: Path) -
 
 def test_the_first_whole_state_is_taken(tmp_path: Path) -> None:
     first, second = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
-    state = newest([first, second]).state
+    state, _ = newest([first, second])
     assert state is not None
     assert state["epoch"] == 2
     assert torch.equal(state["weights"]["w"], torch.full((1000,), 2.0))
@@ -93,12 +92,12 @@ def test_a_damaged_file_is_passed_over_and_named(tmp_path: Path, spoil: Any) -> 
     damaged, sound = save(tmp_path / "2", 2), save(tmp_path / "1", 1)
     path = damaged / STATE_FILE
     path.write_bytes(spoil(path.read_bytes()))
-    restored = newest([damaged, sound])
-    assert restored.state is not None
-    assert restored.state["epoch"] == 1
-    assert restored.damaged == str(damaged)
-    assert newest([damaged]) == Restored(None, str(damaged))
-    assert newest([sound, damaged]).damaged is None
+    state, passed_over = newest([damaged, sound])
+    assert state is not None
+    assert state["epoch"] == 1
+    assert passed_over == str(damaged)
+    assert newest([damaged]) == (None, str(damaged))
+    assert newest([sound, damaged])[1] is None
 
 
 class Payload:
@@ -117,10 +116,10 @@ def test_a_file_that_would_run_code_is_passed_over_like_a_damaged_one_even_with_
     evil, sound = tmp_path / "2", save(tmp_path / "1", 1)
     evil.mkdir()
     checkpoints.save(evil, {"epoch": 2, "weights": Payload(tmp_path / "ran")})
-    restored = newest([evil, sound])
-    assert restored.damaged == str(evil)
-    assert restored.state is not None
-    assert restored.state["epoch"] == 1
+    state, passed_over = newest([evil, sound])
+    assert passed_over == str(evil)
+    assert state is not None
+    assert state["epoch"] == 1
     assert not (tmp_path / "ran").exists()
     torch.load(evil / STATE_FILE, weights_only=False)
     assert (tmp_path / "ran").exists()
@@ -132,5 +131,5 @@ def test_plain_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:
 
 
 def test_without_checkpoints_there_is_no_state(tmp_path: Path) -> None:
-    assert newest([]) == Restored(None, None)
-    assert newest([tmp_path / "gone"]).state is None
+    assert newest([]) == (None, None)
+    assert newest([tmp_path / "gone"])[0] is None

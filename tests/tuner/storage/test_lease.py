@@ -15,8 +15,8 @@ from analysis.tables.bucket import TakenError
 from tests.tuner.bucket_service import BUSY, Service
 from tests.tuner.storage.leases import is_there, lease_path, owner, take_over
 from tests.waiting import until
-from tuner.storage import lease
-from tuner.storage.lease import Lease, Owner
+from tuner.storage import claim
+from tuner.storage.claim import Lease, Owner
 from tuner.storage.run_storage import RunStorage
 
 PATIENCE_SEC = 600.0  # in which whoever lives has renewed a lease, however slow this machine is
@@ -31,7 +31,7 @@ def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
         "WATCH_SEC": 0.05,
         "SETTLE_SEC": 0.2,
     }.items():
-        monkeypatch.setattr(lease, name, sec)
+        monkeypatch.setattr(claim, name, sec)
     return RunStorage(f"s3://searches/{tmp_path.name}?{service.options}", "r")
 
 
@@ -60,7 +60,7 @@ def held(run: RunStorage, machine: str = "another machine") -> Iterator[Holder]:
     holder.kill()
 
 
-@pytest.mark.parametrize("machine", ["another machine", lease._machine()])
+@pytest.mark.parametrize("machine", ["another machine", claim._machine()])
 def test_a_run_that_lives_elsewhere_is_refused_with_the_host_that_has_it(
     run: RunStorage, machine: str
 ) -> None:
@@ -81,10 +81,10 @@ def test_a_run_whose_search_was_killed_elsewhere_is_taken_when_its_lease_has_run
 ) -> None:
     with held(run) as holder:
         holder.kill()
-        monkeypatch.setattr(lease, "LEASE_SEC", 1.0)
+        monkeypatch.setattr(claim, "LEASE_SEC", 1.0)
         before = time.monotonic()
         with Lease(run, Console()):
-            assert time.monotonic() - before >= lease.LEASE_SEC
+            assert time.monotonic() - before >= claim.LEASE_SEC
         assert (
             "elsewhere had the run r and has not given it back: waiting" in capsys.readouterr().out
         )
@@ -93,7 +93,7 @@ def test_a_run_whose_search_was_killed_elsewhere_is_taken_when_its_lease_has_run
 def test_a_run_whose_search_was_killed_on_this_machine_is_taken_at_once(
     run: RunStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with held(run, lease._machine()) as holder:
+    with held(run, claim._machine()) as holder:
         holder.kill()
         with Lease(run, Console()):
             assert is_there(run)
@@ -122,7 +122,7 @@ def test_a_lease_that_can_not_be_read_is_told_with_its_address(run: RunStorage) 
 def test_of_several_that_come_at_once_one_has_the_run(
     run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "SETTLE_SEC", 1.5)
+    monkeypatch.setattr(claim, "SETTLE_SEC", 1.5)
     together, taken, refused = threading.Barrier(4), [], []
 
     def come() -> None:
@@ -173,7 +173,7 @@ def test_a_search_that_is_interrupted_when_another_took_the_run_leaves_that_ones
         raise KeyboardInterrupt
 
     mine = Lease(run, Console())
-    monkeypatch.setattr(lease.time, "sleep", interrupted)
+    monkeypatch.setattr(claim.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mine.__enter__()
     assert owner(run)["host"] == "elsewhere"
@@ -201,7 +201,7 @@ def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
 def test_a_bucket_that_answers_nothing_when_a_lease_is_to_be_renewed_leaves_it_with_its_owner(
     service: Service, run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_SEC", 0.0)
+    monkeypatch.setattr(claim, "LEASE_SEC", 0.0)
     with Lease(run, Console()) as mine:
         before = owner(run)
         service.trouble = BUSY
@@ -220,7 +220,7 @@ def test_a_bucket_that_answers_nothing_when_a_lease_is_to_be_renewed_leaves_it_w
 def test_a_lease_that_was_taken_over_is_not_given_back_for_the_other(
     run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "RENEW_SEC", 600.0)
+    monkeypatch.setattr(claim, "RENEW_SEC", 600.0)
     with pytest.raises(TakenError, match="process 1 on elsewhere now"), Lease(run, Console()):
         take_over(run)
     assert owner(run)["host"] == "elsewhere"

@@ -9,8 +9,8 @@ from pyarrow.fs import LocalFileSystem
 
 from trainables.errors import UsageError
 from tuner.cluster.nodes import Node
-from tuner.storage import shared_storage
-from tuner.storage.shared_storage import answer_mark, check_shared, leave_mark
+from tuner.storage import run_storage
+from tuner.storage.run_storage import answer_mark, check_shared, leave_mark
 
 NODES = [Node(1, 0, 1, "first", "1"), Node(1, 0, 1, "second", "2")]
 Here = Callable[[Node], Any]
@@ -24,12 +24,12 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]:
         def on_each(nodes: Sequence[Node], function: Any, *arguments: Any) -> list[Any]:
             answers = []
             for node in nodes:
-                monkeypatch.setattr(shared_storage, "this_node", lambda node=node: node.id)
+                monkeypatch.setattr(run_storage, "this_node", lambda node=node: node.id)
                 there = instead.get(node.name, function)
                 answers.append(there(*arguments) if callable(there) else there)
             return answers
 
-        monkeypatch.setattr(shared_storage, "on_each", on_each)
+        monkeypatch.setattr(run_storage, "on_each", on_each)
 
     return install
 
@@ -62,7 +62,7 @@ def test_a_node_that_does_not_share_it_is_named_with_what_went_wrong(
 def test_where_there_is_no_mark_none_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_storage, "this_node", lambda: "7")
+    monkeypatch.setattr(run_storage, "this_node", lambda: "7")
     with pytest.raises(FileNotFoundError):
         answer_mark(LocalFileSystem(), str(tmp_path))
     assert list(tmp_path.iterdir()) == []

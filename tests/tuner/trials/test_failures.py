@@ -3,8 +3,7 @@
 import ray
 import ray.train
 
-from tuner.trials.failures import failure_result, group_cause
-from tuner.trials.trial_setup import OBJECTIVE
+from tuner.trials.reporter import OBJECTIVE, failure_result, group_cause
 
 
 def test_a_group_is_blamed_for_what_its_network_raised_and_not_for_a_process_that_it_lost() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tuner.trials.proposals import Proposals, proposal, tpe
+from tuner.trials.reporter import OBJECTIVE
 from tuner.trials.space import Space, trial_seed
-from tuner.trials.trial_setup import OBJECTIVE
 
 SPACE = Space({"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5), "patience": (2, 10)})
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from tuner.settings import SearchConfig
-from tuner.storage.experiment import STATE_FILE, Experiment, trial_directory
-from tuner.trials.proposals import Proposals
-from tuner.trials.remaining import repeats, searched_trials
+from tuner.storage.run_storage import STATE_FILE, Experiment, trial_directory
+from tuner.trials.proposals import Proposals, repeats, searched_trials
 from tuner.trials.space import Space, trial_seed
 
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9)

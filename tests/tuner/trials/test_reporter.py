@@ -6,9 +6,8 @@ import torch
 from ray import tune
 
 from tuner.cluster.nodes import WorkerResources
-from tuner.storage.experiment import Experiment
-from tuner.trials.reporter import TrialReporter
-from tuner.trials.trial_setup import TrialSetup
+from tuner.storage.run_storage import Experiment
+from tuner.trials.reporter import TrialReporter, TrialSetup
 
 
 @pytest.mark.parametrize("gpus", [0.25, 1.0, 2.0])
