@@ -113,6 +113,7 @@ class GrowingTable:
         self._places: dict[tuple[Any, ...], int] = {}  # by key, in `rows`
         self._written = arrow_schema(table).empty_table()  # what the rows were already converted to
         self._due = 0.0
+        self._changed = True
         for row in rows:
             self.put(row)
 
@@ -123,12 +124,13 @@ class GrowingTable:
         key = tuple(filled[name] for name in KEYS[self._table])
         place = self._places.setdefault(key, len(self.rows))
         self.rows[place : place + 1] = [filled]
+        self._changed = True
         if place < len(self._written):
             self._written = self._written.slice(0, place)
 
     def publish_if_due(self) -> None:
-        """Write the table unless its last writing was a short while ago."""
-        if time.monotonic() >= self._due:
+        """Write the table unless that was a short while ago, or nothing has changed since."""
+        if self._changed and time.monotonic() >= self._due:
             self.publish()
 
     def publish(self) -> None:
@@ -137,5 +139,6 @@ class GrowingTable:
         fresh = pa.Table.from_pylist(self.rows[len(self._written) :], self._written.schema)
         self._written = pa.concat_tables([self._written, fresh]).combine_chunks()
         publish(self._tables, self._table, self._run, self._written)
+        self._changed = False
         now = time.monotonic()
         self._due = now + (now - start) / WRITING_FRACTION

@@ -135,6 +135,10 @@ class Recorder(tune.Callback):
         self.rows.publish_if_due()
         self._lines.progress(self.rows)
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune has looked for events, a few times a second: what was not due yet may be now."""
+        self.rows.publish_if_due()
+
     def on_checkpoint(
         self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
     ) -> None:

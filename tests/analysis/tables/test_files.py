@@ -206,6 +206,22 @@ def test_a_cheap_table_is_not_written_again_at_once_but_is_when_asked(tmp_path: 
     assert len(epochs_of(tmp_path)) == 50
 
 
+def test_what_has_not_changed_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.tables.files.WRITING_FRACTION", 1e9)  # it is always due
+    table = growing(tmp_path)
+    table.put(epoch(0, 1))
+    table.publish_if_due()
+    (path,) = (tmp_path / "epochs" / "run=r").glob("*.parquet")
+    path.unlink()
+    table.publish_if_due()
+    assert not path.exists()
+    table.put(epoch(0, 2))
+    table.publish_if_due()
+    assert len(epochs_of(tmp_path)) == 2
+
+
 def test_pandas_reads_a_folder_of_runs(tmp_path: Path) -> None:
     for run in ("a", "b"):
         publish(tmp_path, "epochs", run, [{"run": run, **epoch(0, 1)}])

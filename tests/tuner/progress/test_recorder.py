@@ -1,5 +1,6 @@
 """From what Ray Tune reports to tables and console; the rest is tested with the command."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,3 +71,16 @@ def test_what_trials_had_to_do_without_is_told_once_whenever_it_turns_out(
         "trial   2  on here trains without torch.compile (no C++ compiler here"
         in capsys.readouterr().out
     )
+
+
+def test_a_row_that_was_not_due_is_written_before_the_next_one_comes(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = SimpleNamespace(monotonic=itertools.count().__next__)
+    monkeypatch.setattr("analysis.tables.files.time", ticks)
+    run = RunStorage(str(tmp_path), "run")
+    report(recorder, 0, 1)
+    assert run.rows("epochs") == []
+    for _ in range(100):
+        recorder.on_step_end(0, [])
+    assert len(run.rows("epochs")) == 1
