@@ -19,6 +19,7 @@ DENIED = (
 
 
 AWAY = "503 Service Unavailable"
+TRIES_WHILE_AWAY = 31  # at most of the client itself, over 6 s
 BUSY = "409 Conflict"  # which the client does not try again
 
 

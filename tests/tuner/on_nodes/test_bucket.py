@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem
 
 from analysis.tables.bucket import local_directory
-from tests.tuner.bucket_service import AWAY, Service, start
+from tests.tuner.bucket_service import AWAY, TRIES_WHILE_AWAY, Service, start
 from tests.tuner.conftest import OWN
 from tests.tuner.gated_network import Gate
 from tests.tuner.on_nodes.conftest import Cluster, InProcess, meanwhile
@@ -96,8 +97,7 @@ def test_a_search_refuses_a_second_waits_for_its_bucket_and_when_killed_goes_on_
 
         service.trouble = AWAY
         gate.hold_after(2)
-        # A trial asks first whether the bucket is there, which the client itself tries but once
-        until(lambda: service.turned_away.count(("of-the-nodes", "/searches")) >= 3)
+        until(lambda: tries(service, "of-the-nodes") > TRIES_WHILE_AWAY)
         service.trouble = ""
         until(lambda: bucket.has_epochs(2))
     finally:
@@ -128,6 +128,13 @@ def test_a_search_refuses_a_second_waits_for_its_bucket_and_when_killed_goes_on_
     assert not [p for p in there if "/.shared-" in f"/{p}" and not p.startswith("experiments/")]
     assert not list((tmp_path / "here").rglob("state.pt"))
     assert not list((tmp_path / "there").rglob("state.pt"))
+
+
+def tries(service: Service, key: str) -> int:
+    """How often a key was turned away with one and the same request."""
+    return max(
+        Counter(asked for asked in service.turned_away if asked[0] == key).values(), default=0
+    )
 
 
 def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_frees_the_run(
