@@ -31,8 +31,8 @@ class Service:
         self.refused_keys: set[str] = set()
         self.trouble = ""
         """A status that it answers everything with."""
-        self.turned_away: list[tuple[str, str]] = []
-        """Key and path of what was asked for meanwhile."""
+        self.turned_away: list[str] = []
+        """Paths of what was asked for meanwhile."""
         self.start()
         self.options = f"scheme=http&endpoint_override=127.0.0.1:{self.port}"
         files, _ = FileSystem.from_uri(f"s3://searches?{self.options}&allow_bucket_creation=true")
@@ -47,13 +47,12 @@ class Service:
 
     def _guard(self, serve: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def answer(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            _, _, key = request.get("HTTP_AUTHORIZATION", "").partition("Credential=")
-            key = key.partition("/")[0]
             if self.trouble:
-                self.turned_away.append((key, request["PATH_INFO"]))
+                self.turned_away.append(request["PATH_INFO"])
                 start_response(self.trouble, [("Content-Type", "text/plain")])
                 return [b"not now"]
-            if key not in self.refused_keys:
+            _, _, key = request.get("HTTP_AUTHORIZATION", "").partition("Credential=")
+            if key.partition("/")[0] not in self.refused_keys:
                 return serve(request, start_response)
             start_response("403 Forbidden", [("Content-Type", "application/xml")])
             return [DENIED]

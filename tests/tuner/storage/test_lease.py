@@ -206,7 +206,7 @@ def test_a_bucket_that_answers_nothing_when_a_lease_is_to_be_renewed_leaves_it_w
         before = owner(run)
         service.trouble = BUSY
         try:
-            until(lambda: lease_path(run) in {path[1:] for _, path in service.turned_away})
+            until(lambda: lease_path(run) in {path[1:] for path in service.turned_away})
             with pytest.raises(OSError, match=r"."):
                 mine.confirm()
         finally:
