@@ -5,6 +5,7 @@ The command runs in the test's own process: a process of its own costs more than
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,10 @@ from tests.tuner.nodes import (
     short_directory,
     without,
 )
+from tests.waiting import until
 from trainables.data.cache import CACHE_VARIABLE
+
+Waiting = Callable[[Callable[[], object]], None]
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,33 @@ def search(cluster: Cluster, tmp_path: Path, few_images: tuple[str, ...]) -> InP
 
 
 @contextmanager
-def meanwhile(do: Callable[[], None]) -> Iterator[None]:
-    """Do it in a thread; what it raises ends the search here as Ctrl-C does."""
-    problems: list[BaseException] = []
+def meanwhile(do: Callable[[Waiting], None]) -> Iterator[None]:
+    """Do it in a thread, with a way to wait; it ends where the search in this one has ended.
+
+    What it raises ends the search as Ctrl-C does, and is raised here.
+    """
+    over = threading.Event()
+    problems: list[Exception] = []
+
+    def wait(true: Callable[[], object]) -> None:
+        until(lambda: over.is_set() or true())
+        if over.is_set():
+            sys.exit()  # this thread
 
     def guarded() -> None:
         try:
-            do()
-        except BaseException as problem:
+            do(wait)
+        except Exception as problem:
             problems.append(problem)
-            os.kill(os.getpid(), signal.SIGINT)
+            if not over.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=guarded)
     thread.start()
     try:
         yield
     finally:
+        over.set()
         thread.join()
         if problems:
             raise problems[0]

@@ -16,7 +16,7 @@ from analysis.tables.bucket import local_directory
 from tests.tuner.bucket_service import AWAY, TRIES_WHILE_AWAY, Service, start
 from tests.tuner.conftest import OWN
 from tests.tuner.gated_network import Gate
-from tests.tuner.on_nodes.conftest import Cluster, InProcess, meanwhile
+from tests.tuner.on_nodes.conftest import Cluster, InProcess, Waiting, meanwhile
 from tests.tuner.storage.leases import is_there, owner, take_over
 from tests.waiting import until
 from trainables.data.cache import CACHE_VARIABLE
@@ -139,8 +139,8 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_f
 ) -> None:
     gate.crawl()
 
-    def refuse() -> None:
-        until(lambda: bucket.has_epochs(1))
+    def refuse(wait: Waiting) -> None:
+        wait(lambda: bucket.has_epochs(1))
         bucket.service.refused_keys = {"of-the-head", "of-the-nodes", "of-the-driver"}
 
     with meanwhile(refuse):
@@ -158,8 +158,8 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_f
 
     known = len(bucket.table("epochs"))
 
-    def end() -> None:
-        until(lambda: bucket.has_epochs(known + 1))
+    def end(wait: Waiting) -> None:
+        wait(lambda: bucket.has_epochs(known + 1))
         os.kill(os.getpid(), signal.SIGTERM)
 
     with meanwhile(end):
@@ -176,8 +176,8 @@ def test_a_search_ends_and_sends_nothing_more_when_another_machine_has_taken_its
     monkeypatch.setattr(claim, "RENEW_SEC", 0.2)
     gate.crawl()
 
-    def take() -> None:
-        until(lambda: bucket.has_epochs(1))
+    def take(wait: Waiting) -> None:
+        wait(lambda: bucket.has_epochs(1))
         take_over(bucket.run)
 
     with meanwhile(take):

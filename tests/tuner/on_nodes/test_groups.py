@@ -9,8 +9,7 @@ import ray
 from analysis.console import Console
 from tests.tuner.conftest import TINY
 from tests.tuner.gated_network import Gate
-from tests.tuner.on_nodes.conftest import Cluster, InProcess, meanwhile
-from tests.waiting import until
+from tests.tuner.on_nodes.conftest import Cluster, InProcess, Waiting, meanwhile
 from trainables.data import loading
 from tuner.cluster import connect, nodes
 
@@ -56,8 +55,8 @@ def test_the_images_of_trials_in_several_processes_arrive_once_and_groups_train_
     before = bytes_received(cluster.address)
     gate.hold_after(0)
 
-    def open_when_all_have_begun() -> None:
-        until(lambda: len({process for _, _, process in gate.witnesses()}) == 3)
+    def open_when_all_have_begun(wait: Waiting) -> None:
+        wait(lambda: len({process for _, _, process in gate.witnesses()}) == 3)
         gate.open()
 
     alone = ("--grace-epochs", str(EPOCHS), "--cpus-per-trial", "0.5")
@@ -74,11 +73,11 @@ def test_the_images_of_trials_in_several_processes_arrive_once_and_groups_train_
     gate.spoil(1)
     gate.fail(2)
 
-    def lose_a_worker() -> None:
-        until(lambda: search.has_epochs("groups", 1))
-        until(lambda: len(group_workers()) == 2)
+    def lose_a_worker(wait: Waiting) -> None:
+        wait(lambda: search.has_epochs("groups", 1))
+        wait(lambda: len(group_workers()) == 2)
         group_workers()[1].kill()
-        until(lambda: search.has_epochs("groups", 2))
+        wait(lambda: search.has_epochs("groups", 2))
         gate.open()
 
     with meanwhile(lose_a_worker):

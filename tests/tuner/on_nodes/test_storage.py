@@ -7,8 +7,7 @@ import pytest
 
 from tests.tuner.gated_network import GATE, Gate
 from tests.tuner.nodes import cannot_hide, ray_start, without
-from tests.tuner.on_nodes.conftest import Cluster, InProcess, meanwhile
-from tests.waiting import until
+from tests.tuner.on_nodes.conftest import Cluster, InProcess, Waiting, meanwhile
 
 # It is ended, and does not end by itself
 LONG = ("--max-epochs", "999", "--grace-epochs", "999", "--patience", "999", "999")
@@ -39,8 +38,8 @@ def test_a_late_node_that_does_not_share_the_storage_ends_the_search_before_it_t
     gate.crawl()
     with ExitStack() as stack:
 
-        def join() -> None:
-            until(lambda: search.has_epochs("run", 2))
+        def join(wait: Waiting) -> None:
+            wait(lambda: search.has_epochs("run", 2))
             flags = (f"--address={cluster.address}", "--num-cpus=1", "--node-name=late")
             hidden = without(Path(search.storage), empty=empty)
             more = {GATE: str(gate.directory)}
