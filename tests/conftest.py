@@ -24,6 +24,7 @@ os.environ |= {
 ONE_GROUP = "tests/tuner/on_nodes/"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put a file's tests into one process (`--dist loadgroup`), and what takes longest first."""
     items.sort(key=_rank)
