@@ -14,7 +14,7 @@ run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
 test: .venv/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore tests/cluster --ignore tests/test_wheel.py $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --ignore tests/cluster --ignore tests/test_wheel.py $(ARGS)
 
 test-long: .venv/installed
 	$(BIN)/pytest -m long -rs $(ARGS)
@@ -24,7 +24,7 @@ test-wheel: .venv/installed
 	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)
 
 test-cluster: .venv/installed
-	$(BIN)/pytest tests/cluster --numprocesses 2 --dist loadgroup --no-loadscope-reorder -rs $(ARGS)
+	$(BIN)/pytest tests/cluster --numprocesses 2 --dist loadscope --no-loadscope-reorder -rs $(ARGS)
 
 docs: .venv/installed
 	$(BIN)/python -m docs.generate

@@ -14,7 +14,6 @@ from tests.tuner.gated_network import GATE, Gate
 from tests.waiting import until
 
 FILE = "~/onprem.yaml"
-GROUP = "hosts"  # tests on the cluster share one process, and so one cluster
 HEALTH = {  # a node without an answer is given up after 12 s, instead of 24
     "RAY_health_check_timeout_ms=5000": "RAY_health_check_timeout_ms=3000",
     "RAY_health_check_failure_threshold=3": (
@@ -22,12 +21,6 @@ HEALTH = {  # a node without an answer is given up after 12 s, instead of 24
     ),
 }
 SSH = "ssh -i ~/.ssh/id -o StrictHostKeyChecking=accept-new"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster first, whole before it is broken; all else runs beside it (`loadgroup`)."""
-    order = {"test_up.py": 0, "test_faults.py": 1}
-    items.sort(key=lambda item: order.get(item.path.name, 2))
 
 
 @dataclass(frozen=True)

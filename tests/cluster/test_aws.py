@@ -17,10 +17,7 @@ from tests.cluster.hosts import ROOT, SYSTEM_PATH, missing
 from tests.waiting import until
 
 MISSING = missing()
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
-    pytest.mark.xdist_group("aws"),
-]
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
 PORT = 5000
 BIN = Path(sys.executable).parent

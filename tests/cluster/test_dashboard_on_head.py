@@ -9,10 +9,7 @@ from tests.cluster.hosts import SHARED, Host, fake_hosts, missing
 from tests.waiting import until
 
 MISSING = missing()
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
-    pytest.mark.xdist_group("dashboard_on_head"),
-]
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
 OPEN_PORT, TOKEN_PORT = 8501, 8502
 TOKEN = "the-token-of-this-test"

@@ -10,14 +10,11 @@ import pandas as pd
 import pytest
 
 from analysis.tables.files import read
-from tests.cluster.conftest import FILE, GROUP, Cluster, succeeds
+from tests.cluster.conftest import FILE, Cluster, succeeds
 from tests.cluster.hosts import SHARED, Host, missing
 
 MISSING = missing()
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
-    pytest.mark.xdist_group(GROUP),
-]
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
 TRIALS, EPOCHS = 12, 3  # an epoch takes a second, but at the gate
 SEARCH = (

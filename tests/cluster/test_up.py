@@ -8,15 +8,12 @@ from shlex import quote
 import pytest
 
 from analysis.tables.files import read
-from tests.cluster.conftest import FILE, GROUP, Cluster, succeeds
+from tests.cluster.conftest import FILE, Cluster, succeeds
 from tests.cluster.hosts import SHARED, fake_hosts, missing
 from tests.waiting import until
 
 MISSING = missing()
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=MISSING or ""),
-    pytest.mark.xdist_group(GROUP),
-]
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
 COUNT_NODES = (
     "import ray; ray.init('auto', log_to_driver=False); "

@@ -24,7 +24,6 @@ from trainables.pipelines.study import as_float
 from trainables.thresholds import THRESHOLDS
 from tuner.storage.run_storage import STATE_FILE, Experiment
 
-pytestmark = pytest.mark.xdist_group("ray_head")  # one cluster, in one process
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at"]
 OF_THIS_MACHINE = ["train_sec", "epoch_sec", "images_per_sec", "start_sec", "reused_process",
                    "peak_mib", "started_at", "ended_at", "checkpoint"]  # fmt: skip

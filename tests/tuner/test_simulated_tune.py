@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import ray
 from ray import tune
 from ray.tune.search import Searcher
@@ -17,7 +16,6 @@ from tests.tuner.simulated_tune import ProcessDied, simulated
 from tuner.cluster.connect import prepare_environment
 from tuner.trials.tune_run import InOrder
 
-pytestmark = pytest.mark.xdist_group("ray_head")  # one cluster, in one process
 TRIALS = [
     {"epochs": 2},
     {"epochs": 3, "stopped_after": 2},
