@@ -245,7 +245,8 @@ def test_values_of_the_loss_arrive_with_their_types() -> None:
         (
             "--loss perceptual --perceptual-layers 3",
             "--perceptual-layers must be convolutions of VGG16, at least one, ascending, "
-            "each named once: choose from 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28, but got 3",
+            "each named once: choose from 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28, "
+            "but got 3",
         ),
         (
             "--loss perceptual --perceptual-weights 1 2",

@@ -80,15 +80,27 @@ def test_workers_are_spoken_of_where_a_trial_has_several_and_share_no_gpu() -> N
 @pytest.mark.parametrize(
     ("found", "gpus", "sentence"),
     [
-        (step(1331, 16, 1.0), 0.05, "--gpus-per-trial 0.05: a training step runs out of memory within "
-         "that share of here's H100 of 16.0 GiB, and takes 1.3 GiB with all of it; give --gpus-per-trial 0.2"),
+        (
+            step(1331, 16, 1.0),
+            0.05,
+            "--gpus-per-trial 0.05: a training step runs out of memory within that share of here's "
+            "H100 of 16.0 GiB, and takes 1.3 GiB with all of it; give --gpus-per-trial 0.2",
+        ),
         (step(5000, 16, 1.0), 0.25, "takes 4.9 GiB with all of it; give --gpus-per-trial 0.5"),
         (step(15_800, 16, 1.0), 0.3, "give --gpus-per-trial 1"),
-        (step(15_800, 16, math.inf), 0.3, "--gpus-per-trial 0.3: a training step runs out of memory on "
-         "here's H100 of 16.0 GiB, even with all of it; give a smaller --batch-size or fewer --images"),
-        (step(15_800, 16, math.inf), 4, "--gpus-per-trial 4: a training step runs out of memory on"),
+        (
+            step(15_800, 16, math.inf),
+            0.3,
+            "--gpus-per-trial 0.3: a training step runs out of memory on here's H100 of 16.0 GiB, "
+            "even with all of it; give a smaller --batch-size or fewer --images",
+        ),
+        (
+            step(15_800, 16, math.inf),
+            4,
+            "--gpus-per-trial 4: a training step runs out of memory on",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_trial_that_can_not_fit_is_refused_with_what_to_type(
     found: StepMemory, gpus: float, sentence: str
 ) -> None:
