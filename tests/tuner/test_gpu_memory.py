@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import ray
 
 from tests.tuner.conftest import as_a_process
 from tests.tuner.nodes import free_port, head, own_token
@@ -139,8 +140,6 @@ def test_nothing_is_said_where_no_gpu_is_asked_for() -> None:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[Node]]:
     """A node that Ray believes to have four H100s, which is not so."""
-    import ray
-
     flags = ("--num-cpus=2", "--num-gpus=4", '--resources={"accelerator_type:H100": 1}')
     with own_token(), head(*flags, port=free_port()) as address, as_a_process("run.py"):
         connect.prepare_environment(verbose=False)
@@ -158,8 +157,6 @@ def test_a_process_with_a_trials_share_measures_on_a_node_of_each_kind(
     def measured(
         resources: WorkerResources, training: Any, counts: dict[str, int], vgg: None
     ) -> StepMemory:
-        import ray
-
         assert len(ray.get_gpu_ids()) == 1
         assert ray.get_runtime_context().get_assigned_resources()["GPU"] == resources.gpus == 0.25
         assert counts == {"train_images": 64, "validation_images": 32}
@@ -185,9 +182,14 @@ def test_what_can_not_be_measured_is_said_to_be_unknown_with_the_cause(nodes: li
     assert re.search("NVIDIA driver|CUDA", said), said
 
 
-def test_a_gpu_that_does_not_get_free_ends_no_search(
-    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gpu_memory, "STEP_SEC", 0)
-    (said,) = check(WorkerResources(1, 0.25, 0), nodes)
-    assert said.endswith("is unknown: no answer within 0 s")
+def test_a_gpu_that_does_not_get_free_ends_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(reference: str, timeout: float) -> None:
+        raise ray.exceptions.GetTimeoutError(f"{reference} after {timeout:g} s")
+
+    ended = []
+    monkeypatch.setattr(gpu_memory, "submit", lambda *task, **gets: "a step")
+    monkeypatch.setattr(ray, "get", never)
+    monkeypatch.setattr(ray, "cancel", lambda reference, force: ended.append((reference, force)))
+    (said,) = check(WorkerResources(1, 0.25, 0), [MANY_CORES])
+    assert said.endswith("is unknown: no answer within 180 s")
+    assert ended == [("a step", True)]
