@@ -1,6 +1,8 @@
 """GPU memory of a trial: measured by a real step on a GPU of each kind, before the first trial."""
 
 import math
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,7 +79,6 @@ def check(
         try:
             found = ray.get(reference, timeout=STEP_SEC)
         except ray.exceptions.RayError as error:
-            ray.cancel(reference, force=True)
             late = isinstance(error, TimeoutError)
             reason = f"no answer within {STEP_SEC:g} s" if late else last_line(error)
             lines.append(
@@ -95,13 +96,19 @@ def _measure(
     vgg: StoredVgg16 | None,
 ) -> StepMemory:
     torch.set_num_threads(resources.threads)
-    return measure(
-        training,
-        **counts,
-        fraction=min(resources.gpus, 1.0),
-        device=torch.device("cuda:0"),
-        vgg=vgg.load() if vgg else None,
-    )
+    # A step that hangs ends itself: Ray's own process dies when a task is cancelled as it begins
+    limit = threading.Timer(STEP_SEC, os._exit, (1,))
+    limit.start()
+    try:
+        return measure(
+            training,
+            **counts,
+            fraction=min(resources.gpus, 1.0),
+            device=torch.device("cuda:0"),
+            vgg=vgg.load() if vgg else None,
+        )
+    finally:
+        limit.cancel()
 
 
 def describe(found: StepMemory, resources: WorkerResources, node: Node, *, workers: int) -> str:

@@ -2,12 +2,15 @@
 
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import ray
 
+from tests.paths import ROOT
 from tests.tuner.conftest import as_a_process
 from tests.tuner.nodes import free_port, head, own_token
 from trainables.errors import UsageError
@@ -186,10 +189,19 @@ def test_a_gpu_that_does_not_get_free_ends_no_search(monkeypatch: pytest.MonkeyP
     def never(reference: str, timeout: float) -> None:
         raise ray.exceptions.GetTimeoutError(f"{reference} after {timeout:g} s")
 
-    ended = []
     monkeypatch.setattr(gpu_memory, "submit", lambda *task, **gets: "a step")
     monkeypatch.setattr(ray, "get", never)
-    monkeypatch.setattr(ray, "cancel", lambda reference, force: ended.append((reference, force)))
     (said,) = check(WorkerResources(1, 0.25, 0), [MANY_CORES])
     assert said.endswith("is unknown: no answer within 180 s")
-    assert ended == [("a step", True)]
+
+
+def test_a_step_that_hangs_ends_its_process() -> None:
+    code = (
+        "import threading\n"
+        "from tuner import gpu_memory\n"
+        "from tuner.cluster.nodes import WorkerResources\n"
+        "gpu_memory.STEP_SEC = 0.1\n"
+        "gpu_memory.measure = lambda *training, **more: threading.Event().wait()\n"
+        "gpu_memory._measure(WorkerResources(1, 1, 0), None, {}, None)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=300).returncode == 1
