@@ -11,7 +11,7 @@ from tuner.trials.space import Space, trial_seed
 
 def main(source: str, images: int, trials: int, epochs: int) -> None:
     """Print the best validation loss."""
-    used = load(source).cut(images)
+    used = load(source, images)
     space = Space.of("fc", {"patience": (epochs, epochs)})
     best = []
     for number in range(trials):

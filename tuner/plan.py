@@ -100,7 +100,7 @@ def load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
             normalisation=config.vgg_normalisation,
             through=max(config.perceptual.layers),
         )
-    return vgg, loading.load(config.data)
+    return vgg, loading.load(config.data, config.images)
 
 
 def make_plan(
@@ -131,9 +131,9 @@ def make_plan(
         config,
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.data != "auto" else data.train.source,
-        train_images=len(data.train),
+        train_images=data.available_images,
     )
-    used = data.cut(complete.images or len(data.train))
+    used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None and earlier["train_fingerprint"] != used.train.fingerprint:
         raise UsageError(
@@ -168,7 +168,7 @@ def make_plan(
         earlier=earlier,
         vgg=vgg,
         gpu_memory=memory,
-        available_images=len(data.train),
+        available_images=data.available_images,
     )
 
 

@@ -65,12 +65,14 @@ class Splits:
 
     Attributes:
         note: Why this source was taken, where the person left the choice open.
+        available_images: Training images that the source has; these may be fewer.
     """
 
     train: Examples
     validation: Examples
     test: Examples
     note: str = ""
+    available_images: int = field(kw_only=True)
 
     def cut(self, train_images: int) -> "Splits":
         """Keep only so many training images, and validation images in proportion.
@@ -78,9 +80,13 @@ class Splits:
         Both then take as long as before, one beside the other. The test split stays whole. Raises
         UsageError where there are fewer training images.
         """
-        held_out = max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN))
-        validation = self.validation.first(min(len(self.validation), held_out))
+        validation = self.validation.first(kept_validation(train_images, len(self.validation)))
         return replace(self, train=self.train.first(train_images), validation=validation)
+
+
+def kept_validation(train_images: int, available: int) -> int:
+    """Return how many validation images are used beside so many training images."""
+    return min(available, max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN)))
 
 
 def random_examples(count: int) -> Examples:

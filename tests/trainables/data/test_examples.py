@@ -20,7 +20,11 @@ def numbered(count: int, split: str = "train") -> Examples:
 
 def splits(train: int, validation: int, test: int) -> Splits:
     counts = {"train": train, "validation": validation, "test": test}
-    return Splits(*(numbered(count, split) for split, count in counts.items()), note="why")
+    return Splits(
+        *(numbered(count, split) for split, count in counts.items()),
+        note="why",
+        available_images=train,
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data import photos
+from trainables.data import loading, photos
 from trainables.data.loading import hold_out, load
 from trainables.errors import UsageError
-from trainables.pipelines.study import reference
+from trainables.pipelines.study import Pipeline, make_targets, reference
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,27 @@ def test_every_split_comes_with_what_the_pipeline_makes_of_it(directory: Path) -
     assert splits.note == ""
     for part in parts:
         assert torch.equal(part.targets, reference(part.images))
+
+
+@pytest.mark.parametrize("wanted", [5, 18, 999])
+def test_the_pipeline_runs_over_no_more_images_than_are_wanted(
+    directory: Path, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load(str(directory))
+    made: list[int] = []
+
+    def counted(pipeline: Pipeline, images: Tensor) -> Tensor:
+        made.append(len(images))
+        return make_targets(pipeline, images)
+
+    monkeypatch.setattr(loading, "make_targets", counted)
+    splits = load(str(directory), wanted)
+    assert made == [min(wanted, 18), 2, 4]
+    cut = whole.cut(min(wanted, 18))
+    assert splits.available_images == cut.available_images == 18
+    for part, expected in ((splits.train, cut.train), (splits.validation, cut.validation)):
+        assert torch.equal(part.images, expected.images)
+        assert torch.equal(part.targets, expected.targets)
 
 
 def test_a_tenth_of_the_training_images_validates_and_none_is_lost_or_doubled() -> None:

@@ -178,7 +178,8 @@ def test_a_search_ends_and_sends_nothing_more_when_another_machine_has_taken_its
 
     def take(wait: Waiting) -> None:
         wait(lambda: bucket.has_epochs(1))
-        take_over(bucket.run)
+        # Until the search has ended: a renewal that had begun may be written over the first one
+        wait(lambda: take_over(bucket.run))
 
     with meanwhile(take):
         code, output = bucket.search(*LONG)

@@ -38,7 +38,7 @@ def bytes_received(address: str) -> dict[str, int]:
 
 
 def bytes_of_images() -> int:
-    cut = loading.load("photos").cut(int(TINY[TINY.index("--images") + 1]))
+    cut = loading.load("photos", int(TINY[TINY.index("--images") + 1]))
     parts = (cut.train, cut.validation)
     return sum(tensor.nbytes for part in parts for tensor in (part.images, part.targets))
 
