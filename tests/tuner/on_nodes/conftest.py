@@ -5,7 +5,6 @@ The command runs in the test's own process: a process of its own costs more than
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +121,10 @@ def search(cluster: Cluster, tmp_path: Path, few_images: tuple[str, ...]) -> InP
     return InProcess(tmp_path / "results", "--address", cluster.address, *few_images)
 
 
+class SearchIsOverError(Exception):
+    """Ends the thread beside a search."""
+
+
 @contextmanager
 def meanwhile(do: Callable[[Waiting], None]) -> Iterator[None]:
     """Do it in a thread, with a way to wait; it ends where the search in this one has ended.
@@ -134,11 +137,13 @@ def meanwhile(do: Callable[[Waiting], None]) -> Iterator[None]:
     def wait(true: Callable[[], object]) -> None:
         until(lambda: over.is_set() or true())
         if over.is_set():
-            sys.exit()  # this thread
+            raise SearchIsOverError
 
     def guarded() -> None:
         try:
             do(wait)
+        except SearchIsOverError:
+            pass
         except Exception as problem:
             problems.append(problem)
             if not over.is_set():
