@@ -190,10 +190,10 @@ def _opencv(_: Subject) -> Runner:
     cv2.setNumThreads(torch.get_num_threads())
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        small = cv2.resize(
-            pixels, SIZE, interpolation=cv2.INTER_AREA
-        )  # nearest to an antialiased resize
-        return cv2.flip(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), -1)
+        # The method that is nearest to an antialiased resize
+        small = cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA)
+        flipped: np.ndarray = cv2.flip(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), -1)
+        return flipped
 
     return Runner(layout=_rows_of_pixels, run=run, finish=_grey_bytes)
 

@@ -80,7 +80,7 @@ def check_reachable(address: str) -> None:
     """See that the head of the cluster at `address` answers. Raises UsageError otherwise."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest  # type: ignore[attr-defined]
+    from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest
     from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
     from ray.exceptions import AuthenticationError
 

@@ -182,7 +182,7 @@ def run_trials(
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=proposals,
-            scheduler=scheduler or InOrder(),  # type: ignore[no-untyped-call]
+            scheduler=scheduler or InOrder(),
             reuse_actors=setup.workers == 1,
             trial_dirname_creator=lambda trial: trial_directory(trial.config["number"]),
         ),
