@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.run:
         test, finalists = runs.test_images(storage, run), runs.finalists(storage, run)
     else:
-        test, finalists = load(settings.data or "auto").test, ()
+        test, finalists = load(settings.data or "auto", train_images=1).test, ()
     examples = test.first(settings.images or min(IMAGES, len(test)))
     subjects = settings.subjects(finalists)
     console = Console()

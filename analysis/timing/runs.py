@@ -19,7 +19,7 @@ def test_images(storage: Path, run: str) -> Examples:
     if not rows:
         known = known_runs(storage.glob("tables/runs/run=*"), "give another --storage")
         raise UsageError(f"--run {run}: {storage} has no such run; {known}")
-    images = load(rows[0]["data"]).test
+    images = load(rows[0]["data"], train_images=1).test
     if images.fingerprint != rows[0]["test_fingerprint"]:
         raise UsageError(
             f"--run {run}: {rows[0]['data']} now holds other test images than when the run was "
