@@ -25,6 +25,5 @@ def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:
 
 def photographs(count: int, split: str = "test") -> Examples:
     """The first photographs of a split with their targets, without making those of all others."""
-    train, validation, test = photos.load()
-    images = {"train": train, "validation": validation, "test": test}[split][:count]
+    images = torch.from_numpy(getattr(photos.load(), split)[:count])
     return Examples(images, make_targets(reference, images), source="photos", split=split)

@@ -1,31 +1,24 @@
-"""The cache: downloads and decoded images, written whole or not at all.
-
-Without PyTorch until images are read, since its import takes 2 s.
-"""
+"""The cache: downloads and decoded images, written whole or not at all."""
 
 import hashlib
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 from filelock import FileLock
 from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from trainables.atomic_write import atomic_write
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from trainables.data.images import Images, Pixels
 
 CACHE_VARIABLE = "TRANSFORM_TUNER_CACHE"
 CONNECT_SEC = 10.0
-
-Decoded = tuple["Tensor", "Tensor"]
 
 
 def cache_directory() -> Path:
@@ -59,24 +52,21 @@ def new_directory(target: Path) -> Iterator[Path | None]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def decoded_once(source: str, decode: Callable[[], Decoded]) -> Decoded:
-    """Return the (train, test) images of a source, decoded once and then read back.
+def decoded_once(source: str, key: str, decode: Callable[[], Mapping[str, Pixels]]) -> Images:
+    """Return the images of a source, decoded once and then read back.
 
     A cache that can't be written is no reason to stop: the images are then decoded each time.
 
     Args:
-        source: A text that changes whenever the source's files do.
-        decode: Makes the images, each (N, 3, 32, 32) uint8.
+        source: What the source is called.
+        key: A text that changes whenever its files do, or how they are decoded.
+        decode: Makes the images of each split.
     """
-    from safetensors.torch import load_file, save_file  # here, since it imports PyTorch
-
-    name = hashlib.sha256(source.encode()).hexdigest()[:32]
-    path = cache_directory() / "decoded" / f"{name}.safetensors"
-    try:
-        tensors = load_file(path)
-        return tensors["train"], tensors["test"]
-    except (OSError, SafetensorError, KeyError):
-        train, test = decode()
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    path = cache_directory() / "splits" / f"{name}.safetensors"
+    with suppress(OSError, SafetensorError, TypeError):
+        return Images(source=source, note="", **load_file(path))
+    splits = decode()
     with suppress(OSError, SafetensorError), atomic_write(path, many_writers=True) as aside:
-        save_file({"train": train.contiguous(), "test": test.contiguous()}, aside)
-    return train, test
+        save_file(dict(splits), aside)
+    return Images(source=source, note="", **splits)

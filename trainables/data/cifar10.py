@@ -5,13 +5,13 @@ import tarfile
 from http.client import HTTPException
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from trainables.data.cache import cache_directory, decoded_once, new_directory
+from trainables.data.images import Images, Pixels
 
 
-def load() -> tuple[Tensor, Tensor]:
+def load() -> Images:
     """Return training (50,000, 3, 32, 32) and test (10,000, 3, 32, 32) images, uint8.
 
     They are fetched on first use. Raises OSError when they are neither in the cache nor to be had.
@@ -20,7 +20,9 @@ def load() -> tuple[Tensor, Tensor]:
     if not root.is_dir():
         _fetch(root)
     return decoded_once(
-        f"cifar10 {root.stat().st_mtime_ns}", lambda: (_read(root, True), _read(root, False))
+        "cifar10",
+        f"cifar10 {root.stat().st_mtime_ns}",
+        lambda: {"train": _read(root, train=True), "test": _read(root, train=False)},
     )
 
 
@@ -35,7 +37,7 @@ def _fetch(root: Path) -> None:
             raise OSError(f"CIFAR-10 could not be fetched: {error}") from error
 
 
-def _read(root: Path, train: bool) -> Tensor:
+def _read(root: Path, *, train: bool) -> Pixels:
     from torchvision.datasets import CIFAR10
 
     try:
@@ -44,4 +46,4 @@ def _read(root: Path, train: bool) -> Tensor:
         raise OSError(
             f"CIFAR-10 in {root} is damaged: delete that directory to fetch it again"
         ) from error
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -1,110 +1,116 @@
-"""Images from a directory: parquet files, or image files of any size."""
+"""Images from a directory: each decoded once, and all that can't be read told together."""
 
 import hashlib
-import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
+from trainables.data import image_files, parquet_rows
 from trainables.data.cache import decoded_once
-from trainables.errors import UsageError
+from trainables.data.folder_contents import PARQUET, Found, find, suffix
+from trainables.data.images import Images, Pixels
+from trainables.data.parquet_rows import Encoded
+from trainables.data.pixels import EDGE, VERSION, UnreadableError, decode
+from trainables.data.split_names import TEST, TRAIN
+from trainables.errors import UsageError, first_line
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-COLUMNS = ("img", "image")  # the names that Hugging Face's image sets use
 TEST_FRACTION = 1 / 6  # as in CIFAR-10
+NAMED = 10  # of the images that can't be read
 
 
-def load(directory: Path) -> tuple[Tensor, Tensor]:
-    """Return training and test images of a directory, each (N, 3, 32, 32) uint8.
+def read(directory: Path) -> Images:
+    """Return the images of a directory, decoded once and then read from the cache.
 
-    They are decoded once and then read from the cache. Raises UsageError where the directory holds
-    neither both parquet files nor two image files.
+    Raises UsageError where there are too few, and where some can't be read.
     """
-    both = [directory / "train.parquet", directory / "test.parquet"]
-    if all(path.is_file() for path in both):
-        source = " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in both)
-        return decoded_once(source, lambda: (_from_parquet(both[0]), _from_parquet(both[1])))
-    train, test = _image_files(directory)
-    if not train or not test:
-        raise UsageError(
-            f"--data {directory}: found neither train.parquet and test.parquet "
-            f"nor two image files ({', '.join(sorted(SUFFIXES))})"
-        )
-    stamps = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in train + test]
-    return decoded_once("\n".join(stamps), lambda: (_decode(train), _decode(test)))
-
-
-def _from_parquet(path: Path) -> Tensor:
-    return _decode(encoded_images(path), where=str(path))
-
-
-def encoded_images(path: Path) -> list[bytes]:
-    """Read the encoded images of a parquet file, in order. Raises UsageError for another schema."""
-    import pyarrow as pa  # here, since other sources do without its 0.5 s
-    import pyarrow.parquet as pq
-
     try:
-        names = pq.read_schema(path).names
-        column = next((name for name in COLUMNS if name in names), None)
-        if column is None:
-            raise UsageError(
-                f"{path} has the columns {', '.join(names)}: one must be named img or image"
-            )
-        images = pq.read_table(path, columns=[column])[column].combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path} can't be read as parquet: {error}") from error
-    is_struct = pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0
-    if not is_struct or not len(images):
+        found = find(directory)
+    except OSError as error:
         raise UsageError(
-            f"{path}: column {column} must hold a struct with a field `bytes`, one per image"
+            f"--data {directory}: {error.filename} can't be read ({error.strerror}): "
+            f"make it readable, or give another directory"
+        ) from error
+    files = sorted(found.images.union(*found.splits.values()))
+    key = [f"directory {VERSION} {str(directory.resolve())!r} {found.splits}"]
+    key += [f"{file!r} {image_files.stamp(directory / file)}" for file in files]
+    images = decoded_once(str(directory), "\n".join(key), lambda: _decoded(found))
+    return replace(images, note=found.note)
+
+
+def _decoded(found: Found) -> dict[str, Pixels]:
+    """Decode every split: (N, 3, 32, 32) uint8 each. Raises UsageError for what can't be read."""
+    bad: list[str] = []
+    names, splits = {}, {}
+    for split, files in found.splits.items():
+        names[split], splits[split] = _decode(found, files, bad)
+    if bad:
+        count = len(bad) + sum(map(len, names.values()))
+        more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
+        raise UsageError(
+            f"--data {found.directory}: {len(bad):,} of {count:,} images can't be read: "
+            f"{', '.join(bad[:NAMED])}{more}: mend them or take them away"
         )
-    # A row without bytes is no image, which whoever decodes it says with its number
-    return [encoded or b"" for encoded in images.field("bytes").to_pylist()]
+    if splits.keys() != {TRAIN, TEST}:
+        splits = {split: _by_hash(images, names[split]) for split, images in splits.items()}
+    if TEST not in splits:
+        held_out = round(len(splits[TRAIN]) * TEST_FRACTION) or 1
+        splits[TEST], splits[TRAIN] = splits[TRAIN][:held_out], splits[TRAIN][held_out:]
+    return splits
 
 
-def _image_files(directory: Path) -> tuple[list[Path], list[Path]]:
-    """List those under train/ and test/ if both are there; else every sixth, by its hash, tests."""
-    files = sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES)
-    splits = [
-        [p for p in files if p.relative_to(directory).parts[0] == part]
-        for part in ("train", "test")
-    ]
-    if all(splits):
-        return splits[0], splits[1]
-    by_hash = sorted(
-        files, key=lambda p: hashlib.sha256(str(p.relative_to(directory)).encode()).digest()
-    )
-    held_out = round(len(files) * TEST_FRACTION) or 1
-    return by_hash[held_out:], by_hash[:held_out]
+def _by_hash(images: Pixels, names: Sequence[str]) -> Pixels:
+    """Shuffle images, each to where its name alone puts it: any first ones are a fair sample."""
+    digests = [hashlib.sha256(os.fsencode(name)).digest() for name in names]
+    return images[sorted(range(len(names)), key=digests.__getitem__)]
 
 
-def _decode(sources: Sequence[Path | bytes], where: str = "") -> Tensor:
-    """Decode, scale and crop to 32 × 32: (N, 3, 32, 32) uint8.
+def _decode(found: Found, files: Sequence[str], bad: list[str]) -> tuple[list[str], Pixels]:
+    """Decode the images of one split.
 
     One thread: on small images two threads took twice as long, fighting over the interpreter.
+
+    Args:
+        found: The directory.
+        files: Parquet files or image files in it.
+        bad: Grows by what can't be read and why.
+
+    Returns:
+        What the images are called, and (N, 3, 32, 32) uint8.
     """
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     shown = track(
-        sources, "Decoding images", console=console, transient=True, disable=not console.is_terminal
+        _encoded(found, files),
+        "Decoding images",
+        total=None,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
-    images = [_decode_one(source, row, where) for row, source in enumerate(shown)]
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    names, images = [], [np.empty((0, EDGE, EDGE, 3), np.uint8)]
+    for name, encoded in shown:
+        try:
+            images.append(decode(encoded())[None])
+            names.append(name)
+        except (OSError, UnreadableError) as error:
+            reason = getattr(error, "strerror", None) or first_line(error)
+            bad.append(f"{_printable(name)} ({reason})")
+    return names, np.ascontiguousarray(np.concatenate(images).transpose(0, 3, 1, 2))
 
 
-def _decode_one(source: Path | bytes, row: int, where: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            rgb = image.convert("RGB")
-            if rgb.size != (32, 32):
-                rgb = ImageOps.fit(rgb, (32, 32), Image.Resampling.LANCZOS)
-            return np.asarray(rgb)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        name = f"{where}, row {row}" if where else str(source)
-        raise UsageError(f"{name} can't be read as an image: {error}") from error
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
+def _encoded(found: Found, files: Sequence[str]) -> Iterator[tuple[str, Encoded]]:
+    for file in files:
+        if suffix(file) == PARQUET:
+            yield from parquet_rows.rows(found.directory, file, found.images)
+        else:
+            yield file, partial(image_files.read, found.directory / file)

@@ -4,17 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from trainables.data.cache import (
-    CACHE_VARIABLE,
-    Decoded,
-    cache_directory,
-    decoded_once,
-    new_directory,
-)
+from trainables.data.cache import CACHE_VARIABLE, cache_directory, decoded_once, new_directory
+from trainables.data.images import Pixels
 
 
 class Decoder:
@@ -22,9 +17,9 @@ class Decoder:
 
     calls = 0
 
-    def __call__(self) -> Decoded:
+    def __call__(self) -> dict[str, Pixels]:
         self.calls += 1
-        return torch.full((2, 3), self.calls), torch.full((1, 3), self.calls)
+        return {"train": np.full((2, 3), self.calls), "test": np.full((1, 3), self.calls)}
 
 
 @pytest.fixture(autouse=True)
@@ -53,17 +48,26 @@ def test_the_cache_lies_where_the_variable_says_and_elsewhere_without_it(
 
 def test_a_source_is_decoded_once() -> None:
     decode = Decoder()
-    first = decoded_once("source", decode)
-    again = decoded_once("source", decode)
+    first = decoded_once("mine", "key", decode)
+    again = decoded_once("mine", "key", decode)
     assert decode.calls == 1
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert first.source == again.source == "mine"
+    assert np.array_equal(first.train, again.train)
+    assert np.array_equal(first.test, again.test)
+    assert first.validation is again.validation is None
 
 
-def test_another_source_is_decoded_for_itself() -> None:
+def test_a_split_for_validation_is_kept() -> None:
+    splits = {split: np.full((2, 3), n) for n, split in enumerate(("train", "validation", "test"))}
+    for images in (decoded_once("mine", "key", lambda: splits) for _ in range(2)):
+        assert images.validation is not None
+        assert np.array_equal(images.validation, splits["validation"])
+
+
+def test_another_key_is_decoded_for_itself() -> None:
     decode = Decoder()
-    decoded_once("source", decode)
-    train, _ = decoded_once("source changed", decode)
-    assert int(train[0, 0]) == 2
+    decoded_once("mine", "key", decode)
+    assert int(decoded_once("mine", "key changed", decode).train[0, 0]) == 2
 
 
 def truncate(path: Path) -> None:
@@ -71,7 +75,7 @@ def truncate(path: Path) -> None:
 
 
 def leave_half(path: Path) -> None:
-    save_file({"train": torch.zeros(1)}, path)
+    save_file({"train": np.zeros(1)}, path)
 
 
 @pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b""), leave_half])
@@ -79,29 +83,28 @@ def test_a_torn_cache_file_is_decoded_anew_and_mended(
     cache: Path, damage: Callable[[Path], None]
 ) -> None:
     decode = Decoder()
-    decoded_once("source", decode)
-    (file,) = (cache / "decoded").iterdir()
+    decoded_once("mine", "key", decode)
+    (file,) = (cache / "splits").iterdir()
     damage(file)
-    train, test = decoded_once("source", decode)
-    assert (decode.calls, int(train[0, 0]), int(test[0, 0])) == (2, 2, 2)
-    decoded_once("source", decode)
+    images = decoded_once("mine", "key", decode)
+    assert (decode.calls, int(images.train[0, 0]), int(images.test[0, 0])) == (2, 2, 2)
+    decoded_once("mine", "key", decode)
     assert decode.calls == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(cache: Path) -> None:
     cache.write_text("a file where the directory should be")
     decode = Decoder()
-    decoded_once("source", decode)
-    train, _ = decoded_once("source", decode)
-    assert int(train[0, 0]) == 2
+    decoded_once("mine", "key", decode)
+    assert int(decoded_once("mine", "key", decode).train[0, 0]) == 2
 
 
 def test_a_disk_that_fills_up_leaves_no_part_of_a_file(cache: Path) -> None:
-    big = torch.zeros(100_000), torch.zeros(1)
+    big = {"train": np.zeros(100_000), "test": np.zeros(1)}
     with file_size_limit(1000):
-        train, _ = decoded_once("source", lambda: big)
-    assert torch.equal(train, big[0])
-    assert list((cache / "decoded").iterdir()) == []
+        images = decoded_once("mine", "key", lambda: big)
+    assert np.array_equal(images.train, big["train"])
+    assert list((cache / "splits").iterdir()) == []
 
 
 def test_a_new_directory_appears_whole(cache: Path) -> None:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import torch
 from torchvision.datasets import CIFAR10
 
 from trainables.data import cifar10, photos
@@ -98,18 +97,18 @@ def kept(cache: Path) -> list[str]:
 
 
 def test_the_images_are_those_of_the_archive(cache: Path, server: ThreadingHTTPServer) -> None:
-    train, test = cifar10.load()
-    assert torch.equal(train, torch.from_numpy(PIXELS[:5].reshape(-1, 3, 32, 32)))
-    assert torch.equal(test, torch.from_numpy(PIXELS[5].reshape(-1, 3, 32, 32)))
+    images = cifar10.load()
+    assert np.array_equal(images.train, PIXELS[:5].reshape(-1, 3, 32, 32))
+    assert np.array_equal(images.test, PIXELS[5].reshape(-1, 3, 32, 32))
 
 
 def test_the_second_load_needs_no_server(cache: Path, server: ThreadingHTTPServer) -> None:
-    train, test = cifar10.load()
+    images = cifar10.load()
     server.shutdown()
     server.server_close()
     again = cifar10.load()
-    assert torch.equal(again[0], train)
-    assert torch.equal(again[1], test)
+    assert np.array_equal(again.train, images.train)
+    assert np.array_equal(again.test, images.test)
 
 
 def test_the_connect_timeout_holds_for_the_download_only(
@@ -134,7 +133,7 @@ def test_a_corrupt_archive_is_refused_and_leaves_nothing_behind(
         cifar10.load()
     assert kept(cache) == []
     archive.write_bytes(whole)
-    assert len(cifar10.load()[0]) == 20
+    assert len(cifar10.load().train) == 20
 
 
 def test_a_file_damaged_in_the_cache_is_named_and_never_read(
@@ -143,7 +142,7 @@ def test_a_file_damaged_in_the_cache_is_named_and_never_read(
     cifar10.load()
     batch = cache / "cifar10" / CIFAR10.base_folder / "test_batch"
     batch.write_bytes(b"\0" + batch.read_bytes()[1:])
-    for decoded in (cache / "decoded").iterdir():
+    for decoded in (cache / "splits").iterdir():
         decoded.unlink()
     with pytest.raises(OSError, match="is damaged: delete that directory") as error:
         cifar10.load()
@@ -191,4 +190,5 @@ def test_without_a_server_auto_falls_back_to_photos_and_says_why(
     assert {splits.train.source, splits.validation.source, splits.test.source} == {"photos"}
     assert splits.note.startswith("CIFAR-10 is not in the cache and could not be fetched (")
     assert "refused" in splits.note
+    assert splits.note.endswith("): using the built-in photographs")
     assert "\n" not in splits.note

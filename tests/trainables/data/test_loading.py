@@ -1,13 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data import loading, photos
-from trainables.data.loading import hold_out, load
-from trainables.errors import UsageError
+from trainables.data import loading
+from trainables.data.images import Images
+from trainables.data.loading import hold_out, load, with_targets
 from trainables.pipelines.study import Pipeline, make_targets, reference
 
 
@@ -63,45 +64,35 @@ def test_the_pipeline_runs_over_no_more_images_than_are_wanted(
 
 
 def test_a_tenth_of_the_training_images_validates_and_none_is_lost_or_doubled() -> None:
-    given, for_test = numbered(60).split([50, 10])
-    train, validation, test = hold_out("mine", given, for_test)
+    given = numbered(50)
+    train, validation = hold_out(given)
     assert (len(train), len(validation)) == (45, 5)
     assert names(train) | names(validation) == names(given)
     assert not names(train) & names(validation)
-    assert torch.equal(test, for_test)
 
 
 def test_the_split_is_shuffled_the_same_way_every_time() -> None:
-    given, test = numbered(60).split([50, 10])
-    first = hold_out("mine", given, test)
+    given = numbered(50)
+    first = hold_out(given)
     torch.manual_seed(99)
-    again = hold_out("mine", given, test)
+    again = hold_out(given)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[1], given[:5])
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_smallest_sets_still_train_and_validate(count: int) -> None:
-    train, validation, _ = hold_out("mine", numbered(count), numbered(1))
+    train, validation = hold_out(numbered(count))
     assert (len(train), len(validation)) == (count - 1, 1)
 
 
-def test_a_single_training_image_cannot_be_split() -> None:
-    with pytest.raises(UsageError, match="mine has 1 training images: give at least 2"):
-        hold_out("mine", numbered(1), numbered(1))
-
-
-def test_photos_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = numbered(9).split([4, 3, 2])
-    monkeypatch.setattr(photos, "load", lambda: given)
-    splits = load("photos")
+def test_what_the_source_sets_aside_for_validation_is_taken() -> None:
+    train, validation, test = (part.numpy() for part in numbered(9).split([4, 3, 2]))
+    images = Images(source="mine", train=train, validation=validation, test=test, note="why")
+    splits = with_targets(images)
     parts = (splits.train, splits.validation, splits.test)
-    assert {part.source for part in parts} == {"photos"}
+    assert {part.source for part in parts} == {"mine"}
     assert [part.split for part in parts] == ["train", "validation", "test"]
-    for part, images in zip(parts, given, strict=True):
-        assert torch.equal(part.images, images)
-
-
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--data .*/nowhere: there is no such directory"):
-        load(str(tmp_path / "nowhere"))
+    for part, given in zip(parts, (train, validation, test), strict=True):
+        assert np.array_equal(part.images, given)
+    assert splits.note == "why"

@@ -1,21 +1,36 @@
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trainables.data import sources
+from trainables.data import photos, sources
+from trainables.data.images import Images
 from trainables.errors import UsageError
 
 
-def test_names_and_directories_pass(tmp_path: Path) -> None:
-    for source in (*sources.SOURCES, str(tmp_path)):
-        sources.check(source)
+def test_photos_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((2, 3, 32, 32), np.uint8)
+    images = Images(source="photos", train=pixels, validation=pixels, test=pixels)
+    monkeypatch.setattr(photos, "load", lambda: images)
+    assert sources.read("photos") is images
 
 
-def test_a_source_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    missing = tmp_path / "nowhere"
+@pytest.mark.parametrize("name", ["nowhere", "a file", "loop", "file/below"])
+def test_a_source_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    missing = str(tmp_path / name)
     with pytest.raises(UsageError, match="there is no such directory") as error:
-        sources.check(str(missing))
+        sources.read(missing)
     message = str(error.value)
-    assert str(missing) in message
+    assert missing in message
     assert all(source in message for source in sources.SOURCES)
     assert "\n" not in message
+
+
+def test_a_directory_that_no_table_can_name_is_refused_with_the_way_round(tmp_path: Path) -> None:
+    directory = os.fsdecode(os.fsencode(tmp_path / "caf") + b"\xe9")
+    os.mkdir(directory)
+    with pytest.raises(UsageError, match="a name that is not UTF-8; give a link to that directory"):
+        sources.read(directory)

@@ -1,0 +1,69 @@
+"""The files below a directory that somebody put there, and what tells whether they have changed."""
+
+import errno
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+# Directories that systems leave beside images, in lower case; so are names that begin with a dot
+NOBODYS = {"__macosx", "@eadir", "$recycle.bin"}
+HASHED_BYTES = 2**16  # of each file: small ones whole
+
+
+def files_below(directory: Path) -> list[str]:
+    """List the files below `directory`, as sorted paths relative to it.
+
+    Links are followed, and each directory is entered once: by its own name where it lies here too.
+    One around `directory` is not entered. Raises OSError where a directory can't be read.
+    """
+    root = directory.resolve()
+    entered = {_identity(around) for around in root.parents}
+    files, waiting, linked = [], [""], list[str]()
+    while waiting or linked:
+        here = (waiting or linked).pop()
+        if _identity(root / here) in entered:
+            continue
+        entered.add(_identity(root / here))
+        with os.scandir(root / here) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+                path = os.path.join(here, entry.name)
+                if entry.name.startswith("."):
+                    continue
+                if not os.path.isdir(entry):
+                    files.append(path)
+                elif entry.name.lower() not in NOBODYS:
+                    (linked if entry.is_symlink() else waiting).append(path)
+    return sorted(files, key=lambda path: path.split(os.sep))
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    found = directory.stat()
+    return found.st_dev, found.st_ino
+
+
+def stamp(path: Path) -> str:
+    """Return a text that changes whenever the file does: its size, its times, how it begins.
+
+    What can't be read has one too.
+    """
+    try:
+        found = _regular(path)
+        with path.open("rb") as file:
+            begin = hashlib.sha256(file.read(HASHED_BYTES)).hexdigest()
+    except OSError as error:
+        return str(error)
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {begin}"
+
+
+def read(path: Path) -> bytes:
+    """Read a file. Raises OSError where it can't be read, or is a pipe or the like."""
+    _regular(path)
+    return path.read_bytes()
+
+
+def _regular(path: Path) -> os.stat_result:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for ever
+        raise OSError(errno.EINVAL, "no regular file")
+    return found

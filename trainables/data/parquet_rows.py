@@ -1,0 +1,101 @@
+"""Rows of parquet files that hold images: encoded, or as names of image files beside them."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trainables.data import image_files
+from trainables.data.pixels import UnreadableError
+from trainables.errors import first_line
+
+COLUMNS = ("img", "image", "pixel_values")
+ROWS_AT_ONCE = 8  # Arrow holds no more than 2 GiB of them
+Encoded = Callable[[], bytes]
+
+
+def columns(path: Path) -> list[str]:
+    """Return the names of a parquet file's columns. Raises UnreadableError where it is none."""
+    import pyarrow as pa  # here, since other sources do without its 0.5 s
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"not parquet: {first_line(error)}") from error
+
+
+def image_column(names: Collection[str]) -> str | None:
+    """Return which of a parquet file's columns holds images; None where none is called so."""
+    return next((name for known in COLUMNS for name in names if name.lower() == known), None)
+
+
+def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+    """Yield for each row its name, and a function that returns its encoded image.
+
+    The function raises UnreadableError or OSError where there is none.
+
+    Args:
+        directory: The directory that somebody gave.
+        file: A parquet file, relative to it.
+        images: The image files, relative to it too: rows may name these and no others.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(directory / file) as parquet:
+            schema = parquet.schema_arrow
+            column = image_column(schema.names) or ""
+            if not _may_hold_images(schema.field(column).type):
+                reason = f"column {column} holds {schema.field(column).type}, where bytes, names "
+                yield file, partial(_refuse, f"{reason}of files or structs of both are needed")
+                return
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    yield f"{file}, row {number}", partial(_encoded, value, directory, file, images)
+                    number += 1
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        yield f"{file}, from row {number}", partial(_refuse, first_line(error))
+
+
+def _may_hold_images(kind: Any) -> bool:
+    """Tell whether values of an Arrow type may be images: bytes, strings, or structs of them."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return not {"bytes", "path"}.isdisjoint(field.name for field in kind)
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return any(
+        is_such(kind)
+        for is_such in (
+            types.is_binary,
+            types.is_large_binary,
+            types.is_fixed_size_binary,
+            types.is_binary_view,
+            types.is_string,
+            types.is_large_string,
+            types.is_string_view,
+        )
+    )
+
+
+def _encoded(value: Any, directory: Path, file: str, images: Collection[str]) -> bytes:
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if value is None:
+        raise UnreadableError("null")
+    if not isinstance(value, str):
+        return bytes(value)
+    for beside in (os.path.dirname(file), ""):
+        named = os.path.relpath(os.path.join(directory, beside, value), directory)
+        if named in images:
+            return image_files.read(directory / named)
+    raise UnreadableError(f"{value!r:.99} is no image file of that directory")
+
+
+def _refuse(reason: str) -> bytes:
+    raise UnreadableError(reason)
