@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
@@ -48,8 +49,8 @@ def stamp(path: Path) -> str:
     What can't be read has one too.
     """
     try:
-        found = _regular(path)
-        with path.open("rb") as file:
+        with _opened(path) as file:
+            found = os.fstat(file.fileno())
             begin = hashlib.sha256(file.read(HASHED_BYTES)).hexdigest()
     except OSError as error:
         return str(error)
@@ -58,12 +59,14 @@ def stamp(path: Path) -> str:
 
 def read(path: Path) -> bytes:
     """Read a file. Raises OSError where it can't be read, or is a pipe or the like."""
-    _regular(path)
-    return path.read_bytes()
+    with _opened(path) as file:
+        return file.read()
 
 
-def _regular(path: Path) -> os.stat_result:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for ever
-        raise OSError(errno.EINVAL, "no regular file")
-    return found
+def _opened(path: Path) -> io.FileIO:
+    # A pipe would be waited for, for ever
+    file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "no regular file")

@@ -99,9 +99,9 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket.png"))
-        for name in ("pipe.png", "socket.png"):
-            assert "no regular file" in stamp(tmp_path / name)
-            with pytest.raises(OSError, match="no regular file"):
+        for name, reason in (("pipe.png", "no regular file"), ("socket.png", "No such device")):
+            assert reason in stamp(tmp_path / name)
+            with pytest.raises(OSError, match=reason):
                 read(tmp_path / name)
     (tmp_path / "gone.png").symlink_to("nowhere")
     assert "No such file" in stamp(tmp_path / "gone.png")
