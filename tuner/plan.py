@@ -1,7 +1,7 @@
 """What can't work fails here, with one sentence; what can becomes the Plan that all else is given.
 
-`check_early` looks at names and files before Ray starts, `load` reads them while it does, and
-`make_plan` fits the search to the cluster.
+`check_early` looks at names and files before Ray starts, the images among them; `load` makes their
+targets while it does, and `make_plan` fits the search to the cluster.
 """
 
 import netrc
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from trainables.data import sources
+from trainables.data.images import Images
 from trainables.errors import UsageError
 from trainables.losses import loss_settings
 from trainables.networks.registry import find
@@ -59,8 +60,11 @@ class Plan:
     available_images: int
 
 
-def check_early(config: SearchConfig) -> None:
-    """Raise UsageError for what names and files show to be impossible. Takes no time."""
+def check_early(config: SearchConfig) -> Images:
+    """Return the images, which are decoded if they are new.
+
+    Raises UsageError for what names and files show to be impossible.
+    """
     if config.wandb == "online" and not _has_wandb_key():
         raise UsageError(
             "--wandb online needs a key, and there is none: type `wandb login` first, "
@@ -71,9 +75,9 @@ def check_early(config: SearchConfig) -> None:
             f"--wait-for-nodes {config.wait_for_nodes}: without --address there is one node; "
             f"leave --wait-for-nodes out, or give --address"
         )
-    sources.check(config.data)
     if "perceptual" in config.losses:
         loss_settings.check_weights(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
+    return sources.read(config.data)
 
 
 def _has_wandb_key() -> bool:
@@ -85,22 +89,22 @@ def _has_wandb_key() -> bool:
         return False
 
 
-def load(config: SearchConfig) -> "tuple[Vgg16 | None, Splits]":
-    """Read VGG16's weights, where the loss needs them, and the images.
+def load(config: SearchConfig, images: Images) -> "tuple[Vgg16 | None, Splits]":
+    """Read VGG16's weights, where the loss needs them, and make the images' targets.
 
-    Imports PyTorch. Raises UsageError when they can't be had.
+    Imports PyTorch. Raises UsageError when the weights can't be had.
     """
     from trainables.data import loading
     from trainables.losses import vgg16_weights
 
     vgg = None
-    if "perceptual" in config.losses:  # first, since it takes less time to say that there is none
+    if "perceptual" in config.losses:
         vgg = vgg16_weights.load(
             config.vgg_weights or DEFAULT_VGG_WEIGHTS,
             normalisation=config.vgg_normalisation,
             through=max(config.perceptual.layers),
         )
-    return vgg, loading.load(config.data, config.images)
+    return vgg, loading.with_targets(images, config.images)
 
 
 def make_plan(
@@ -135,11 +139,8 @@ def make_plan(
     )
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
-    if earlier is not None and earlier["train_fingerprint"] != used.train.fingerprint:
-        raise UsageError(
-            f"--resume {config.name}: {config.data} now holds other images than when the run was "
-            f"started: bring those back, or start a new run without --resume"
-        )
+    if earlier is not None:
+        _check_same_images(config, used, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
@@ -170,6 +171,17 @@ def make_plan(
         gpu_memory=memory,
         available_images=data.available_images,
     )
+
+
+def _check_same_images(config: SearchConfig, data: "Splits", earlier: Row) -> None:
+    """Raise UsageError where a run would go on with other images than it began with."""
+    for part in (data.train, data.validation, data.test):
+        if part.fingerprint != earlier[f"{part.split}_fingerprint"]:
+            raise UsageError(
+                f"--resume {config.name}: the {part.split} images in {config.data} are not those "
+                f"that the run began with: bring those back, give --data where they are now, "
+                f"or start a new run without --resume"
+            )
 
 
 def training_settings(config: SearchConfig) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
             f"or start a new run without --resume"
         )
-    return SearchConfig.from_flat({**earlier, "timeout": None, "storage": asked.storage, **changes})
+    lasting = {"timeout": None, "storage": asked.storage, "data": rows[0]["data"]}
+    return SearchConfig.from_flat({**earlier, **lasting, **changes})
 
 
 @command()
@@ -130,14 +131,14 @@ def _prepare(
     Returns the plan, and a function that raises TakenError once another machine has the run.
     Raises UsageError where the search can't work.
     """
-    check_early(config)
+    images = check_early(config)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
     connect.prepare_environment(config.verbose)
     if config.address:
         connect.check_reachable(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
-    loading = background.submit(load, config)  # while Ray's processes start
+    loading = background.submit(load, config, images)  # while Ray's processes start
     stack.callback(connect.stop)
     if config.address:
         connect.join(config.address, model=config.model, verbose=config.verbose)

@@ -58,6 +58,7 @@ class SearchConfig:
     data: str = setting(
         "auto",
         "cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos",
+        may_change=True,
         group=SEARCHED,
     )
     images: int | None = setting(

@@ -40,12 +40,14 @@ TABLE = {
 }
 
 
-def store(storage: Path, config: SearchConfig) -> None:
+def store(storage: Path, config: SearchConfig, **more: str) -> None:
     row = {c.name: None if c.nullable else 0 for c in TABLES["runs"]}
     row |= {c.name: "" for c in TABLES["runs"] if c.type == "string"}
     row |= {
         "run": config.name,
         "config": json.dumps(config.flat()),
+        "data": config.data,
+        **more,
         "dirty": False,
         "started_at": datetime.now(UTC),
     }
@@ -200,6 +202,12 @@ def test_what_does_not_change_the_search_may_change(storage: Path) -> None:
     waiting = resume(storage, *split("--wait-for-nodes 2 --wait-sec 9.5"))
     assert (waiting.wait_for_nodes, waiting.wait_sec) == (2, 9.5)
     assert (config.model, config.samples) == ("cnn", 7)
+
+
+def test_images_that_were_moved_are_looked_for_where_they_were_last(tmp_path: Path) -> None:
+    store(tmp_path, replace(STORED, storage=str(tmp_path)), data="moved/once")
+    assert resume(tmp_path).data == "moved/once"
+    assert resume(tmp_path, "--data", "moved/again").data == "moved/again"
 
 
 def test_a_storage_that_was_moved_is_the_one_in_which_the_run_was_found(

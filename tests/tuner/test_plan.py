@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from tests.trainables.made_up import vgg16
 from tests.tuner.few_images import write_few_images
 from tests.tuner.test_arguments import store
+from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
+from trainables.losses.vgg16_weights import Vgg16
 from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
     Plan,
@@ -225,9 +227,13 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
 
 
+def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits]:
+    return load(asked, check_early(asked))
+
+
 def planned(few: str, storage: Path, **more: Any) -> Plan:
     asked = config(data=few, storage=str(storage), **more)
-    return make_plan(asked, RunStorage(str(storage), "r"), load(asked), [CPU_NODE], Growth())
+    return make_plan(asked, RunStorage(str(storage), "r"), loaded(asked), [CPU_NODE], Growth())
 
 
 def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_gets(
@@ -243,7 +249,7 @@ def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Pat
     asked = config(data=few, storage=str(tmp_path), address="auto", gpus_per_trial=0)
     head = Node(0, 0, 8, head=True)
     storage = RunStorage(str(tmp_path), "r")
-    plan = make_plan(asked, storage, load(asked), [head], Growth((CPU_NODE,) * 3, limit=2))
+    plan = make_plan(asked, storage, loaded(asked), [head], Growth((CPU_NODE,) * 3, limit=2))
     assert (plan.slots, plan.nodes) == (16, [head, CPU_NODE, CPU_NODE])
 
 
@@ -265,11 +271,20 @@ def test_what_does_not_fit_the_machine_the_network_or_the_images_is_refused(
     assert "\n" not in str(error.value)
 
 
-def test_a_run_that_goes_on_with_other_images_is_refused(few: str, tmp_path: Path) -> None:
-    store(tmp_path, config(storage=str(tmp_path)))  # its fingerprint is not that of these images
-    with pytest.raises(
-        UsageError, match=f"--resume r: {few} now holds other images than when the run was started"
-    ):
+@pytest.mark.parametrize("other", ["train", "validation", "test"])
+def test_a_run_that_goes_on_with_other_images_is_refused(
+    few: str, tmp_path: Path, other: str
+) -> None:
+    data = planned(few, tmp_path).data
+    prints = {
+        f"{part.split}_fingerprint": part.fingerprint
+        for part in (data.train, data.validation, data.test)
+    }
+    store(tmp_path, config(storage=str(tmp_path)), **prints)
+    assert planned(few, tmp_path, resume="r").earlier is not None
+    store(tmp_path, config(storage=str(tmp_path)), **prints | {f"{other}_fingerprint": "others"})
+    message = f"--resume r: the {other} images in {few} are not those that the run began with: "
+    with pytest.raises(UsageError, match=message):
         planned(few, tmp_path, resume="r")
 
 
@@ -293,7 +308,7 @@ def test_weights_of_vgg16_are_read_where_the_loss_needs_them(few: str, tmp_path:
     path = tmp_path / "made-up.safetensors"
     save_file(vgg16().tensors, path, {"normalisation": "imagenet"})
     weights = {"vgg_weights": str(path), "perceptual_layers": (0, 2)}
-    vgg, _ = load(config(data=few, loss="mse,perceptual", **weights))
+    vgg, _ = loaded(config(data=few, loss="mse,perceptual", **weights))
     assert vgg is not None
     assert {name.split(".")[1] for name in vgg.tensors} == {"0", "2"}
-    assert load(config(data=few))[0] is None
+    assert loaded(config(data=few))[0] is None

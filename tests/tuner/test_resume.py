@@ -14,6 +14,7 @@ import pytest
 
 from analysis.tables.files import GrowingTable, publish
 from tests.tuner.conftest import Command, trial_processes
+from tests.tuner.few_images import write_few_images
 from tests.tuner.simulated_tune import Trial, simulated
 from tests.waiting import until
 from tuner.storage.run_storage import STATE_FILE, Experiment
@@ -349,3 +350,20 @@ def test_real_kills_of_a_trial_and_of_the_driver_and_a_real_sigterm_change_nothi
     assert_same(command, calm)
     assert (command.table("trials", "run").restarts > 0).all()
     assert command.table("runs", "run").sessions.tolist() == [3]
+
+
+def test_a_run_goes_on_with_its_images_where_they_are_now(command: Command, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_few_images(first)
+    search = (*SEARCH, *FEWER, "--timing", "none", "--wandb", "disabled")
+    with simulated():
+        status, output = command.call("--name", "run", "--data", str(first), *search)
+        assert status == 0, output
+        first.rename(second)
+        status, output = command.call("--resume", "run")
+        assert (status, output.count("\n")) == (2, 1)
+        assert f"--data {first}: there is no such directory" in output
+        for moved in (("--data", str(second)), ()):
+            status, output = command.call("--resume", "run", *moved)
+            assert status == 0, output
+    assert command.table("runs", "run")[["data", "sessions"]].values.tolist() == [[str(second), 3]]

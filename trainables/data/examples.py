@@ -64,7 +64,7 @@ class Splits:
     """What trials train on, what they are stopped and ranked by, and what only finalists see.
 
     Attributes:
-        note: Why this source was taken, where the person left the choice open.
+        note: What was guessed or left out, in one line; empty where nothing was.
         available_images: Training images that the source has; these may be fewer.
     """
 

@@ -34,7 +34,7 @@ def introduce(console: Console, plan: Plan) -> None:
     config, data, resources = plan.config, plan.data, plan.resources
     has_gpus = any(node.gpus for node in plan.nodes)
     if data.note:
-        console.line(f"{data.note}: using the built-in photographs", style="yellow")
+        console.line(f"{data.train.source}: {data.note}", style="yellow")
     console.line(
         f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
         f"{len(data.validation):,} validation and {len(data.test):,} test images"
