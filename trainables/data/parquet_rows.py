@@ -54,8 +54,9 @@ def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[
                 yield file, partial(_refuse, f"{reason}of files or structs of both are needed")
                 return
             for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    yield f"{file}, row {number}", partial(_encoded, value, directory, file, images)
+                for row in batch.column(0):
+                    held = row.as_py()
+                    yield f"{file}, row {number}", partial(_encoded, held, directory, file, images)
                     number += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"{file}, from row {number}", partial(_refuse, first_line(error))
