@@ -291,7 +291,7 @@ def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str
         console: For the progress line.
 
     Returns:
-        A sentence for each file that was not written, since one of `tables` can't be read.
+        A sentence for each file of `tables` whose rows were left out.
 
     Raises:
         OSError: The disk is full or read-only.
@@ -301,17 +301,16 @@ def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str
         sources = sorted(tables.glob(f"{table}/run=*/{table}.parquet"))
         path = directory / f"{table}.csv"
         console.progress(f"writing {path}")
-        try:
-            if sources:
-                with atomic_write(path, keep_same=True) as aside:
-                    _write_csv(aside, table, sources)
-        except UsageError as error:
-            problems.append(f"{path} was not written: {error}")
+        if sources:
+            with atomic_write(path, keep_same=True) as aside:
+                left_out = _write_csv(aside, table, sources)
+            problems += [f"{path} is without the rows of {error}" for error in left_out]
     return problems
 
 
-def _write_csv(path: Path, table: str, sources: list[Path]) -> None:
-    # No dictionaries, and null anywhere: what was collected before is not checked again
+def _write_csv(path: Path, table: str, sources: list[Path]) -> list[UsageError]:
+    left_out = []
+    # No dictionaries, which a CSV file can't hold
     schema = pa.schema(
         (field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
         for field in arrow_schema(table)
@@ -319,7 +318,13 @@ def _write_csv(path: Path, table: str, sources: list[Path]) -> None:
     )
     with CSVWriter(path, schema) as writer:
         for source in sources:
-            writer.write_table(read_file(source, table).select(schema.names).cast(schema))
+            try:
+                content = read_file(source, table)
+            except UsageError as error:
+                left_out.append(error)
+            else:
+                writer.write_table(content.select(schema.names).cast(schema))
+    return left_out
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _problems(store: Store) -> None:
     problems = store.problems()
     if problems:
         st.warning(
-            f"{len(problems)} of the files can't be read and are left out:",
+            f"{len(problems)} of the files can't be used and are left out:",
             icon=":material/warning:",
         )
         st.code("\n".join(problems[:20]), language=None, wrap_lines=True)

@@ -25,8 +25,11 @@ class Selection:
     trials: pd.DataFrame
 
     def table(self, table: str) -> pd.DataFrame:
-        """Return a table's rows of the chosen runs."""
-        return self.store.frame(table, self.names)
+        """Return a table's rows of the chosen runs.
+
+        Without its row of `runs` only the timings of a run can be shown.
+        """
+        return self.store.frame(table, self.names if table == "timings" else self.runs.run)
 
 
 def choose(store: Store) -> Selection:
@@ -35,7 +38,7 @@ def choose(store: Store) -> Selection:
     with st.sidebar:
         runs_left = _filtered(runs.assign(data_name=data_names(runs).reindex(runs.run).to_numpy()))
         # Timings without a search are named by their times
-        alone = sorted(set(store.runs("timings")) - set(runs.run), reverse=True)
+        alone = sorted(set(store.runs("timings")) - set(store.runs()), reverse=True)
         options = [*runs_left.run, *alone]
         _begin_with_newest(options)
         names = st.multiselect(
@@ -47,7 +50,9 @@ def choose(store: Store) -> Selection:
             help="Newest first. What is shown here is in the address: a copy of it shows the same.",
         )
     chosen = runs[runs.run.isin(names)]
-    return Selection(store, tuple(names), chosen, labelled(store.frame("trials", names), chosen))
+    return Selection(
+        store, tuple(names), chosen, labelled(store.frame("trials", chosen.run), chosen)
+    )
 
 
 def _begin_with_newest(options: list[str]) -> None:

@@ -46,15 +46,15 @@ class Store:
     def frame(self, table: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the table's rows of these runs, or of all, as of the last call of `version`.
 
-        A file that can't be read is left out, and `problems` says so. It is no copy: leave it as it
-        is.
+        A file that is not as its run would have written it is left out, and `problems` says so. It
+        is no copy: leave it as it is.
         """
         files = self._files.get(table, {})
         chosen = sorted(files) if runs is None else sorted(set(runs) & set(files))
         return self._frame(table, tuple((run, files[run]) for run in chosen))
 
     def problems(self) -> list[str]:
-        """Say which files could not be read as they are now, a sentence each."""
+        """Say which files were left out as they are now, a sentence each."""
         current = self._files
         return [
             text
@@ -92,7 +92,7 @@ def _stamps(directory: Path, table: str) -> dict[str, Stamp]:
     """Return the state of each run's file: when it changed, its size, its number."""
     found = {}
     try:
-        entries = sorted(os.listdir(directory))
+        entries = sorted(name for name in os.listdir(directory) if name.startswith("run="))
     except OSError:
         return {}
     for entry in entries:

@@ -1,5 +1,6 @@
 """A file's content against the schema: what is wrong, in sentences that name column and row."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -8,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from analysis.tables.files import parsed
-from analysis.tables.schema import KEYS, TABLES, Column, arrow_schema, schema_problems
+from analysis.tables.schema import JSON, KEYS, TABLES, Column, arrow_schema, schema_problems
+from trainables.errors import first_line
 
 Flags = npt.NDArray[np.bool_]
 """One flag a row; without any where no row can be meant."""
@@ -33,14 +35,22 @@ def check(data: bytes, table: str, run: str) -> Checked:
     Rows are counted from 1. Each column is named once, with the first of its rows that is wrong.
     """
     try:
-        content = parsed(data)
-    except ValueError as error:
-        return Checked(data, (f"can't be read: {error}",))
+        content = _parsed(data)
+    except (pa.ArrowException, OSError) as error:
+        return Checked(data, (f"can't be read: {first_line(error)}",))
     problems = schema_problems(content.schema, table)
     if problems:
         return Checked(data, tuple(problems))
     content = pa.table(content.columns, schema=arrow_schema(table))
     return Checked(data, tuple(_wrong_rows(content, table, run)), content)
+
+
+def _parsed(data: bytes) -> pa.Table:
+    """Return the rows of a parquet file, with every value looked at."""
+    # A table is small: threads cost more than they save
+    content = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it
+    return content
 
 
 def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
@@ -65,8 +75,10 @@ def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
 def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
     """Flag the values that may not be there; NONE where that is plain without a look at them."""
     nulls, wrong = values.null_count, NONE
-    if column.name == "run":
+    if column.name == "run" and values.unique().to_pylist() != [run]:
         wrong = pc.not_equal(values.cast(pa.string()), run).fill_null(True).to_numpy()
+    elif column.name in JSON:
+        wrong = ~pc.is_in(values, pa.array(_objects(values), pa.string())).to_numpy()
     elif column.range and nulls < len(values):
         low, high = column.range
         numbers = values.to_numpy()  # null becomes NaN, which is never inside
@@ -78,11 +90,25 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
     return wrong
 
 
+def _objects(values: pa.ChunkedArray) -> list[str]:
+    """Return those texts that are the JSON of an object; of equal ones one."""
+    found = []
+    for text in values.unique().drop_null().to_pylist():
+        try:
+            if isinstance(json.loads(text), dict):
+                found.append(text)
+        except (ValueError, RecursionError):
+            continue
+    return found
+
+
 def _is_not(column: Column, value: object, run: str) -> str:
     if value is None:
         return "is null, should have a value"
     if column.name == "run":
         return f"is {value}, should be {run} as its folder says"
+    if column.name in JSON:
+        return "is no object in JSON"
     low, high = column.range or (0.0, inf)
     if high == inf:
         return f"is {value}, should be {low:g} or more"

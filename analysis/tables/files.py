@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.tables.schema import KEYS, TABLES, arrow_schema, schema_problems
+from analysis.tables.checks import check
+from analysis.tables.schema import KEYS, TABLES, arrow_schema
 from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, first_line
 
@@ -49,7 +50,7 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     """Return one run's rows of a table, or every run's; none where there is no such file.
 
     Raises:
-        UsageError: A file can't be read, or has other columns than the table.
+        UsageError: A file can't be read, or is not as its run would have written it.
     """
     every = tables.glob(f"{table}/run=*/{table}.parquet")
     paths = sorted(every) if run is None else [table_path(tables, table, run)]
@@ -64,27 +65,16 @@ def read_file(path: Path, table: str) -> pa.Table:
     """Return the rows of one run's file.
 
     Raises:
-        UsageError: It can't be read, or has other columns than the table.
+        UsageError: It is not as a run of its folder's name would have written it.
     """
     try:
         # Read once: given a path, pyarrow opens it twice, and a rename may fall between
-        content = parsed(path.read_bytes())
-        problems = schema_problems(content.schema, table)
-    except (OSError, ValueError) as error:
-        problems = [first_line(error)]
-    if problems:
-        raise UsageError(f"{path} can't be read as the table {table}: {problems[0]}")
-    return pa.table(content.columns, schema=arrow_schema(table))
-
-
-def parsed(data: bytes) -> pa.Table:
-    """Return the rows of a parquet file, with every value looked at. Raises ValueError."""
-    try:
-        # A table is small: threads cost more than they save
-        content = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-        content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(first_line(error)) from error
+        checked = check(path.read_bytes(), table, path.parent.name.removeprefix("run="))
+        content, problems = checked.content, checked.problems
+    except OSError as error:
+        content, problems = None, (first_line(error),)
+    if content is None or problems:
+        raise UsageError(f"{path}: {problems[0]}; put a sound copy in its place, or move it away")
     return content
 
 
@@ -92,7 +82,7 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     """Return one run's rows as dicts, with None for null; none where there is no such file.
 
     Raises:
-        UsageError: The file can't be read.
+        UsageError: The file can't be read, or is not as its run would have written it.
     """
     path = table_path(tables, table, run)
     rows: list[Row] = read_file(path, table).to_pylist() if path.exists() else []

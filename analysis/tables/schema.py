@@ -297,6 +297,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 
+JSON = frozenset({"config", "versions"})  # columns whose texts are objects in JSON
+
 # The columns that tell a run's rows of a table apart
 KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": (),

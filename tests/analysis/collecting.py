@@ -8,14 +8,17 @@ import pyarrow as pa
 
 from analysis.aggregate import main
 from analysis.tables.files import publish, rows_of, table_path
-from analysis.tables.schema import TABLES
+from analysis.tables.schema import JSON, TABLES
 
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def row(table: str, run: str = "fc", **more: Any) -> dict[str, Any]:
     """A row with a value in every column."""
-    return {column.name: value(column.type) for column in TABLES[table]} | {"run": run, **more}
+    values = {
+        column.name: "{}" if column.name in JSON else value(column.type) for column in TABLES[table]
+    }
+    return values | {"run": run, **more}
 
 
 def value(kind: pa.DataType) -> Any:

@@ -1,6 +1,7 @@
 """Runs from several places become one data set, whatever happens meanwhile."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,25 +170,39 @@ def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:
     )
 
 
-def test_a_csv_file_is_whole_or_stays_as_it_was(
+def test_a_file_that_can_not_be_used_is_told_and_its_rows_are_in_no_csv_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     search(a)
     assert collect(a, out, more=("--csv",)) == 0
     search(a, "late", 5)
-    before = state(out / "csv")
-    file_of(out, "epochs", "unseen").parent.mkdir()
-    file_of(out, "epochs", "unseen").write_bytes(b"cut")
+    copied = file_of(out, "epochs", "backup")
+    shutil.copytree(file_of(out, "epochs").parent, copied.parent)
     assert collect(a, out, more=("--csv",)) == 1
-    assert (
-        f"{out}/csv/epochs.csv was not written: {file_of(out, 'epochs', 'unseen')}"
-        in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"error: {out}/csv/epochs.csv is without the rows of {copied}: column run, row 1: is fc, "
+        "should be backup as its folder says; so are 2 more rows; "
+        "put a sound copy in its place, or move it away\n"
     )
-    after = state(out / "csv")
-    assert after["epochs.csv"] == before["epochs.csv"]
-    assert set(after) == set(before)
-    assert pd.read_csv(out / "csv" / "runs.csv").run.tolist() == ["fc", "late"]
+    for table in ("runs", "epochs"):
+        assert set(pd.read_csv(out / "csv" / f"{table}.csv").run) == {"fc", "late"}
+
+
+def test_the_copy_of_a_run_beside_it_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    before = contents(a)
+    for table in TABLES:
+        shutil.copytree(file_of(a, table).parent, file_of(a, table, "backup").parent)
+    assert collect(a, out) == 1
+    assert contents(out) == before
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[2].partition(": column run, ")[0].strip() for line in told] == [
+        str(file_of(a, table, "backup")) for table in TABLES
+    ]
 
 
 LIMITED = """

@@ -1,5 +1,6 @@
 """The tables of a storage as they are now, read once and again when they have changed."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -137,6 +138,23 @@ def test_a_damaged_file_is_left_out_and_named_until_it_is_mended(
     assert store.problems() == []
 
 
+def test_the_copy_of_a_run_beside_it_is_left_out_and_named(tmp_path: Path) -> None:
+    search(tmp_path)
+    for table in TABLES:
+        folder = file_of(tmp_path, table).parent
+        shutil.copytree(folder, folder.with_name("run=fc-backup"))
+        shutil.copytree(folder, folder.with_name("fc"))  # no folder of a run
+    store = opened(tmp_path)
+    for table in TABLES:
+        assert store.frame(table).run.unique().tolist() == ["fc"]
+        assert len(store.frame(table, ["fc", "fc-backup"])) == len(store.frame(table, ["fc"]))
+    assert [problem.partition(";")[0] for problem in store.problems()] == [
+        f"{file_of(tmp_path, table, 'fc-backup')}: "
+        "column run, row 1: is fc, should be fc-backup as its folder says"
+        for table in TABLES
+    ]
+
+
 def test_a_damaged_file_that_goes_is_no_problem_any_more(tmp_path: Path) -> None:
     put(tmp_path, "trials")
     file_of(tmp_path, "trials").write_bytes(b"")
@@ -179,7 +197,7 @@ def test_a_table_of_another_schema_version_is_left_out_and_said_in_a_sentence(
     store = opened(tmp_path)
     assert store.frame("trials").run.tolist() == ["today"]
     (problem,) = store.problems()
-    assert problem.startswith(f"{path} can't be read as the table trials: it has schema version 1,")
+    assert problem.startswith(f"{path}: it has schema version 1,")
 
 
 @pytest.mark.parametrize("folder", ["", "nowhere"])

@@ -14,6 +14,7 @@ import pytest
 
 from analysis.tables.files import GrowingTable, publish, read, rows_of, table_path
 from analysis.tables.schema import TABLES, arrow_schema
+from trainables.errors import UsageError
 
 EPOCH = dict.fromkeys(
     ("train_loss", "validation_loss", "validation_accuracy", "validation_cosine"), 0.5
@@ -258,10 +259,31 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, spoil: Any) -> None
     path = table_path(tmp_path, "epochs", "a")
     path.write_bytes(spoil(path.read_bytes()))
     for reading in (lambda: read(tmp_path, "epochs"), lambda: rows_of(tmp_path, "epochs", "a")):
-        with pytest.raises(ValueError, match="can't be read as the table epochs") as error:
+        with pytest.raises(ValueError, match=r"epochs\.parquet: can't be read: ") as error:
             reading()
         assert str(error.value).startswith(str(path))
     assert len(read(tmp_path, "epochs", "b")) == 100
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([("r", 1), ("r", 1)], "row 2: has the key of an earlier row (trial 0, epoch 1)"),
+        ([("r", 1), ("other", 2)], "column run, row 2: is other, should be r as its folder says"),
+    ],
+    ids=["doubled", "another run's"],
+)
+def test_rows_that_its_run_would_not_have_written_are_told_with_the_file_and_what_to_do(
+    tmp_path: Path, rows: list[tuple[str, int]], problem: str
+) -> None:
+    publish(tmp_path, "epochs", "r", [{"run": run, **epoch(0, number)} for run, number in rows])
+    for reading in (lambda: read(tmp_path, "epochs"), lambda: rows_of(tmp_path, "epochs", "r")):
+        with pytest.raises(UsageError) as error:
+            reading()
+        assert str(error.value) == (
+            f"{table_path(tmp_path, 'epochs', 'r')}: {problem}; "
+            "put a sound copy in its place, or move it away"
+        )
 
 
 def test_a_place_that_takes_no_tables_is_an_oserror(tmp_path: Path) -> None:
@@ -279,5 +301,5 @@ def test_text_that_is_no_text_is_noticed_when_the_file_is_read(tmp_path: Path) -
         whole.set_column(position, whole.field("subject"), damaged),
         table_path(tmp_path, "samples", "r"),
     )
-    with pytest.raises(ValueError, match=r"samples\.parquet can't be read as the table samples"):
+    with pytest.raises(ValueError, match=r"samples\.parquet: can't be read: "):
         read(tmp_path, "samples")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from analysis.tables.files import publish
-from analysis.tables.schema import TABLES
+from analysis.tables.schema import JSON, TABLES
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
 from trainables.data.cache import CACHE_VARIABLE
@@ -30,7 +30,7 @@ EMPTY = {
 
 def row(table: str, run: str, **facts: Any) -> dict[str, Any]:
     needed = {c.name: EMPTY[c.type] for c in TABLES[table] if not c.nullable and c.name != "run"}
-    return needed | {"run": run} | facts
+    return needed | dict.fromkeys(JSON & needed.keys(), "{}") | {"run": run} | facts
 
 
 def write_images(directory: Path, seed: int) -> None:
@@ -110,7 +110,7 @@ def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
     finished(tmp_path, data, model="my.package:Own")
     paths = {trial: trained(tmp_path, trial) for trial in (12, 3, 7, 20, 0)}
     trained(tmp_path, 5, name="another-run")
-    trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7, 12)]
+    trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7)]
     trials += [
         row("trials", "a-run", trial=20, repeat_of=0),
         row("trials", "a-run", trial=12, repeat_of=3),
