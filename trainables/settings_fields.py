@@ -19,6 +19,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from trainables.errors import UsageError
 
+# What a setting of a type may be, in a file too, and how sentences call it
+TYPES: Mapping[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "a text"),
+    bool: ((bool,), "true or false"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -73,14 +81,23 @@ class Setting:
     def check(self, name: str, value: Any) -> None:
         """Raise UsageError with one sentence where the setting `name` can't have this value.
 
-        Of several values each is checked. None and what is empty is not: it stands for the default.
+        Of several values each is checked. None is not, where it stands for the default.
         """
-        if isinstance(value, tuple):
-            for one in value:
-                self.check(name, one)
+        if value is None and self.default is None:
             return
-        if value is None:
-            return
+        values = value if self.nargs is not None or self.repeated else (value,)
+        if not isinstance(values, tuple) or self.nargs not in (None, "+", len(values)):
+            count = f" of {self.nargs}" if isinstance(self.nargs, int) else ""
+            raise UsageError(f"{flag(name)} {value!r}: give a list{count}")
+        for one in values:
+            self._check_one(name, one)
+
+    def _check_one(self, name: str, value: Any) -> None:
+        types, words = TYPES[self.type]
+        is_flag = isinstance(value, bool)  # which Python takes for a whole number too
+        has_type = isinstance(value, types) and is_flag == (self.type is bool)
+        if not has_type:
+            raise UsageError(f"{flag(name)} {value!r}: give {words}")
         if self.choices and value not in self.choices:
             raise UsageError(f"{flag(name)} {value}: choose one of {', '.join(self.choices)}")
         limits = (
@@ -89,7 +106,7 @@ class Setting:
             ("<", operator.lt, self.below),
         )
         for sign, holds, limit in limits:
-            if limit is not None and not (holds(value, limit) and math.isfinite(value)):
+            if limit is not None and not (holds(value, limit) and abs(value) < math.inf):
                 raise UsageError(f"{flag(name)} {sign} {limit} must hold, but got {value}")
 
 

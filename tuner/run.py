@@ -22,7 +22,8 @@ from typing import Any
 
 from analysis.console import Console, command_text
 from analysis.tables.bucket import TakenError, local_directory, sending
-from analysis.tables.files import rows_of
+from analysis.tables.files import rows_of, table_path
+from analysis.tables.schema import TABLES
 from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
 from trainables.settings_fields import add_flags, flag, given
 from tuner import interrupts
@@ -70,11 +71,18 @@ def from_command_line(arguments: Sequence[str]) -> SearchConfig:
 def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     name = asked.resume or ""
     tables = local_directory(asked.storage, name) / "tables"
-    rows = rows_of(tables, "runs", name)
+    # All that the search goes on from, so that damage is told before Ray starts
+    rows = {table: rows_of(tables, table, name) for table in TABLES}["runs"]
     if not rows:
         known = known_runs(tables.glob("runs/run=*"), "leave --resume out to start one")
         raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
-    earlier = SearchConfig.from_flat(json.loads(rows[0]["config"])).flat()
+    try:
+        earlier = SearchConfig.from_run(json.loads(rows[0]["config"])).flat()
+    except UsageError as error:
+        raise UsageError(
+            f"--resume {name}: {table_path(tables, 'runs', name)}, column config: {error}; "
+            "put a sound copy in its place, or start a new run without --resume"
+        ) from error
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
     changed = [
         f"{flag(key)} was {earlier[key]}, is {value}"
@@ -86,7 +94,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
             f"or start a new run without --resume"
         )
-    lasting = {"timeout": None, "storage": asked.storage, "data": rows[0]["data"]}
+    lasting = {"name": name, "timeout": None, "storage": asked.storage, "data": rows[0]["data"]}
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
 
 

@@ -277,15 +277,15 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
-        check_name(self.model)
         if self.compile == "auto":
             raise UsageError(
                 "--compile auto: on an NVIDIA H100 a compiled plain loop was not faster either; "
                 "choose on or off"
             )
-        self._check_loss()
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
+        check_name(self.model)
+        self._check_loss()
         for name, (low, high) in self.ranges.items():
             if not low <= high:
                 raise UsageError(
@@ -361,21 +361,31 @@ class SearchConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings from what `flat` returned, or from that as JSON has it.
-
-        Raises UsageError for names that are none: another version's.
-        """
-        unknown = sorted(set(values) - set(SETTINGS))
-        if unknown:
-            raise UsageError(
-                f"the run was made by another version: it has the settings {', '.join(unknown)}"
-            )
+        """Build settings from what `flat` returned, or from a part of that, or as JSON has it."""
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
         ranges = {name: given.pop(name) for name in HYPERPARAMETERS if name in given}
         return cls(**given, ranges={k: ends for k, ends in ranges.items() if ends is not None})
+
+    @classmethod
+    def from_run(cls, values: Mapping[str, Any]) -> Self:
+        """Build settings from what a run keeps: `flat`, as JSON has it.
+
+        Raises UsageError also where names are missing, or are none: another version's.
+        """
+        other = {
+            "lacks": sorted(set(SETTINGS) - set(values)),
+            "has": sorted(set(values) - set(SETTINGS)),
+        }
+        differences = [f"{what} {', '.join(names)}" for what, names in other.items() if names]
+        if differences:
+            raise UsageError(
+                f"these are settings of another version of transform-tuner: it "
+                f"{' and '.join(differences)}"
+            )
+        return cls.from_flat(values)
 
 
 SETTINGS = declared(SearchConfig)

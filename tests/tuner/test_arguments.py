@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from shlex import split
 
 import pytest
 
-from analysis.tables.files import publish, table_path
+from analysis.tables.files import publish, rows_of, table_path
 from analysis.tables.schema import TABLES
 from docs.generate import flag_rows
 from tests.paths import ROOT
@@ -46,6 +47,7 @@ def store(storage: Path, config: SearchConfig, **more: str) -> None:
     row |= {
         "run": config.name,
         "config": json.dumps(config.flat()),
+        "versions": "{}",
         "data": config.data,
         **more,
         "dirty": False,
@@ -292,9 +294,7 @@ def test_flags_of_the_loss_are_checked_without_pytorch() -> None:
     assert done.stdout == "False\n"
 
 
-def test_a_run_keeps_its_loss_and_one_of_an_earlier_version_has_the_mean_squared_error(
-    tmp_path: Path,
-) -> None:
+def test_a_run_keeps_its_loss(tmp_path: Path) -> None:
     place = str(tmp_path)
     store(
         tmp_path,
@@ -313,4 +313,73 @@ def test_a_run_keeps_its_loss_and_one_of_an_earlier_version_has_the_mean_squared
         from_command_line([*resume, "--perceptual-size", "32"])
     with pytest.raises(UsageError, match="--loss was perceptual, is mse"):
         from_command_line([*resume, "--loss", "mse"])
-    assert SearchConfig.from_flat(json.loads('{"model": "fc", "samples": 3}')).losses == ("mse",)
+
+
+def damaged(storage: Path, text: str) -> str:
+    """Keep other settings for the run; what `--resume` says then, after the file's name."""
+    path = table_path(storage / "tables", "runs", "first")
+    (row,) = rows_of(storage / "tables", "runs", "first")
+    publish(storage / "tables", "runs", "first", [row | {"config": text}])
+    with pytest.raises(UsageError) as error:
+        resume(storage)
+    said = str(error.value)
+    assert str(path) in said
+    assert "\n" not in said
+    return said.partition(str(path))[2]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: "",
+        lambda whole: whole.replace(":", ",", 1),
+        lambda whole: f"[{whole}]",
+        lambda whole: "null",
+        lambda whole: "[" * 100_000,
+        lambda whole: "9" * 5_000,
+    ],
+    ids=["cut", "empty", "malformed", "list", "null", "nested", "long number"],
+)
+def test_settings_that_are_no_json_are_told_with_the_file_and_what_to_do(
+    spoil: Callable[[str], str], storage: Path
+) -> None:
+    assert damaged(storage, spoil(json.dumps(STORED.flat()))) == (
+        ": column config, row 1: is no object in JSON; "
+        "put a sound copy in its place, or move it away"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"samples": "three"}, "--samples 'three': give a whole number"),
+        (
+            {"weather": 1},
+            "these are settings of another version of transform-tuner: it has weather",
+        ),
+        ({"model": "lenet"}, "there is no network 'lenet': choose one of fc, cnn, separable"),
+    ],
+)
+def test_settings_that_this_version_does_not_take_are_told_with_the_file_and_what_to_do(
+    change: dict[str, object], told: str, storage: Path
+) -> None:
+    said = damaged(storage, json.dumps({**STORED.flat(), **change}))
+    assert said.startswith(f", column config: {told}")
+    assert said.endswith("; put a sound copy in its place, or start a new run without --resume")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_table_is_told_before_anything_is_started(table: str, storage: Path) -> None:
+    path = table_path(storage / "tables", table, "first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"torn")
+    with pytest.raises(UsageError, match=f"{re.escape(str(path))}: can't be read: "):
+        resume(storage)
+
+
+def test_a_run_that_kept_another_s_name_goes_on_under_its_own(storage: Path) -> None:
+    store(storage, replace(STORED, name="second"))
+    (other,) = rows_of(storage / "tables", "runs", "second")
+    publish(storage / "tables", "runs", "first", [other | {"run": "first"}])
+    assert resume(storage).name == "first"

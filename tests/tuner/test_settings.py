@@ -162,10 +162,53 @@ def test_every_setting_survives_json() -> None:
     assert json.loads(json.dumps(config.flat()))["patience"] == [2, 2]  # as reports read it
 
 
-def test_json_of_another_version_tells_the_settings_that_this_one_lacks() -> None:
-    text = json.dumps({**SearchConfig().flat(), "weather": 1, "colour": 2})
-    with pytest.raises(UsageError, match=r"another version: it has the settings colour, weather$"):
-        SearchConfig.from_flat(json.loads(text))
+def test_settings_of_another_version_are_told() -> None:
+    kept = {**SearchConfig().flat(), "weather": 1, "colour": 2}
+    del kept["seed"]
+    with pytest.raises(UsageError) as error:
+        SearchConfig.from_run(json.loads(json.dumps(kept)))
+    assert str(error.value) == (
+        "these are settings of another version of transform-tuner: "
+        "it lacks seed and has colour, weather"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("samples", "three", "--samples 'three': give a whole number"),
+        ("samples", 2.5, "--samples 2.5: give a whole number"),
+        ("samples", True, "--samples True: give a whole number"),
+        ("samples", [3], "--samples (3,): give a whole number"),
+        ("samples", -(10**400), "--samples ≥ 1 must hold, but got -1000"),
+        ("model", None, "--model None: give a text"),
+        ("model", 3, "--model 3: give a text"),
+        ("loss", {}, "--loss {}: give a text"),
+        ("compile", ["auto"], "--compile ('auto',): give a text"),
+        ("cpus_per_trial", "1", "--cpus-per-trial '1': give a number"),
+        ("verbose", "no", "--verbose 'no': give true or false"),
+        ("perceptual_layers", 2, "--perceptual-layers 2: give a list"),
+        ("perceptual_layers", [[2]], "--perceptual-layers [2]: give a whole number"),
+        ("patience", [2], "--patience (2,): give a list of 2"),
+        ("patience", 2, "--patience 2: give a list of 2"),
+        ("patience", [2.5, 3], "--patience 2.5: give a whole number"),
+    ],
+)
+def test_a_setting_of_another_type_is_told_with_its_flag(
+    setting: str, value: Any, told: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        SearchConfig.from_run({**SearchConfig().flat(), setting: value})
+
+
+def test_what_a_run_keeps_may_have_whole_numbers_for_numbers() -> None:
+    kept = {
+        **SearchConfig().flat(),
+        "cpus_per_trial": 2,
+        "learning_rate": [1, 2],
+        "samples": 10**30,
+    }
+    assert SearchConfig.from_run(kept).cpus_per_trial == 2
 
 
 def test_an_empty_resume_is_no_name() -> None:
