@@ -14,6 +14,7 @@ from analysis.charts.style import (
     height_with,
     log_axis,
     log_scale,
+    logarithmic_ends,
     numbers,
     per,
     round_marks,
@@ -65,7 +66,8 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
             tooltip=TOOLTIP,
         )
     )
-    return points + alt.Chart(best).mark_line(interpolate="step-after", strokeWidth=2.5).encode(
+    steps = best[best.best > 0]
+    return points + alt.Chart(steps).mark_line(interpolate="step-after", strokeWidth=2.5).encode(
         x, alt.Y("best:Q"), series, detail=per("run", "series")
     )
 
@@ -76,6 +78,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
     Args:
         best: As `best_so_far` returns it, with a `label` for each run.
     """
+    best = best[best.best > 0]
     return (
         alt.Chart(best, height=height_with(best.label))
         .mark_line(interpolate="step-after", strokeWidth=2.5)
@@ -146,6 +149,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
 
     The line that the pointer is on stands out.
     """
+    logarithmic_ends(trials[LOSS])
     rows, ticks = _axes(trials.loc[trials[LOSS] > 0, COLUMNS])
     x = alt.X(
         "axis:N",

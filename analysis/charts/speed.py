@@ -11,6 +11,7 @@ from analysis.charts.style import (
     fractions,
     height_with,
     log_axis,
+    logarithmic_ends,
     numbers,
     words,
 )
@@ -42,7 +43,8 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
         study: The study's numbers, drawn as rules: `subject` and `us`.
     """
     every = pd.concat([series.lower, series.upper, study.us])
-    scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.3], nice=False)
+    low, high = logarithmic_ends(every)
+    scale = alt.Scale(type="log", domain=[low / 1.2, high * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="µs an image", axis=log_axis(every))
     base = alt.Chart(
         series[[*DRAWN, *MORE]], height=height_with(series.subject, HEIGHT + 60)
@@ -76,7 +78,8 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
         ratios: `subject`, `batch_size`, `median`, `low` and `high` (its 95 % interval), `pairs`.
     """
     every = pd.concat([ratios.low, ratios.high, pd.Series([1.0])])
-    scale = alt.Scale(type="log", domain=[every.min() / 1.2, every.max() * 1.2], nice=False)
+    low, high = logarithmic_ends(every)
+    scale = alt.Scale(type="log", domain=[low / 1.2, high * 1.2], nice=False)
     y = alt.Y("median:Q", scale=scale, title="Times as fast as torchvision", axis=log_axis(every))
     base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
         _batch_size(),

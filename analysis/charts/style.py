@@ -1,5 +1,6 @@
 """What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
+import math
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -24,6 +25,10 @@ LEGEND: dict[str, Any] = {"orient": "bottom", "titleOrient": "left", "columns": 
 STEPS = (1, 2, 5)
 POWERS = range(-12, 13)
 PLAIN_NUMBER = "format(datum.value, datum.value < 0.001 ? '~e' : ',.3~r')"
+
+
+class NothingToDrawError(Exception):
+    """None of a chart's values has a place on its axes: a clause that says why."""
 
 
 def colours(labels: Iterable[str]) -> alt.Scale:
@@ -76,8 +81,11 @@ def log_axis(values: pd.Series) -> alt.Axis:
 
     Where the data spans less than a factor of 8 there are more ticks, and where it spans many
     powers only those.
+
+    Raises:
+        NothingToDrawError: No value is above 0.
     """
-    low, high = values.min(), values.max()
+    low, high = logarithmic_ends(values)
     ticks = [digit * 10.0**power for power in POWERS for digit in STEPS]
     if high < 8 * low:
         ticks = [digit / 2 * tick for tick in ticks for digit in (2, 3)]
@@ -87,6 +95,18 @@ def log_axis(values: pd.Series) -> alt.Axis:
     if len(shown) > 12:
         shown = [tick for tick in shown if f"{tick:e}"[0] == "1"]
     return alt.Axis(values=shown, labelExpr=PLAIN_NUMBER)
+
+
+def logarithmic_ends(values: pd.Series) -> tuple[float, float]:
+    """Return the lowest and the highest value that have a place on a logarithmic axis.
+
+    Raises:
+        NothingToDrawError: There is none.
+    """
+    shown = values[(values > 0) & (values < math.inf)]
+    if shown.empty:
+        raise NothingToDrawError("no value is above 0, and its axis is logarithmic")
+    return shown.min(), shown.max()
 
 
 def round_marks(low: float, high: float, log: bool) -> dict[float, str]:

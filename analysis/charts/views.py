@@ -15,7 +15,11 @@ from analysis.timing.subjects import TORCHVISION
 from trainables.hyperparameters import HYPERPARAMETERS
 
 CURVES = 100  # trials whose learning curves are drawn
-BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+# A PNG as all others are: no GIF gets into a PDF
+BLANK = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR4nGNgYAAAAAMAAbit"
+    "OmMAAAAASUVORK5CYII="
+)
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
 FEWEST_TRIALS = 20
@@ -78,6 +82,20 @@ def counted(drawn: int, trials: int) -> str:
     if drawn < trials:
         return f"the {drawn:,} best of {trials:,} trials"
     return f"{trials:,} trial{'s' if trials != 1 else ''}"
+
+
+def zero_losses(losses: pd.Series, unit: str) -> str:
+    """Say how many losses have no place on a logarithmic axis; empty where each has.
+
+    Args:
+        losses: Of trials or epochs; those that are not known yet do not count.
+        unit: What has one of them: `trial` or `epoch`.
+    """
+    count = int((losses <= 0).sum())
+    if not count:
+        return ""
+    units = unit if count == 1 else f"{unit}s"
+    return f" Left out, since the axis is logarithmic: {count:,} {units} of loss 0."
 
 
 def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:

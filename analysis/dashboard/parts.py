@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.charts.drawing import converted, drawn
-from analysis.charts.style import LEGEND, specification
+from analysis.charts.style import LEGEND, NothingToDrawError, specification
 
 Chart = alt.Chart | alt.LayerChart
 NUMBER = st.column_config.NumberColumn
@@ -26,8 +26,16 @@ def card(title: str, note: str, name: str, chart: Callable[..., Chart], *given: 
         given: Its arguments.
     """
     with st.container(border=True):
-        _heading(title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")})
-        _chart(name, f"{title}. {note}", given, chart)
+        heading = st.container()
+        try:
+            _chart(name, f"{title}. {note}", given, chart)
+        except NothingToDrawError as error:
+            hint(f"{title}: {error}.")
+            return
+        with heading:
+            _heading(
+                title, note, name, {kind: _figure(kind, chart, given) for kind in ("svg", "png")}
+            )
 
 
 def picture(title: str, note: str, name: str, chart: Callable[..., Chart], *given: object) -> None:

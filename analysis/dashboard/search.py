@@ -29,7 +29,7 @@ def show(selection: Selection) -> None:
     best_trials = views.bests(trials)
     key_figures(_figures(trials, best_trials))
     if trials.best_validation_loss.isna().all():
-        hint("No epoch has ended yet in these runs.")
+        hint("No epoch with a finite loss has ended yet in these runs.")
         return
     best = views.best_so_far(trials)
     if trials.series.nunique() > 1:
@@ -52,7 +52,7 @@ def show(selection: Selection) -> None:
     card(
         "Search history",
         f"Validation loss of {views.counted(len(drawn), len(trials))} in their order; "
-        "steps: the best so far.",
+        "steps: the best so far." + views.zero_losses(drawn[charts.LOSS], "trial"),
         "history",
         charts.history,
         drawn,
@@ -105,7 +105,7 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
     card(
         "Runs side by side",
-        f"{which} lowest validation loss after each trial.",
+        f"{which} lowest validation loss after each trial." + views.zero_losses(shown.best, "step"),
         "runs",
         charts.compare,
         shown,
@@ -120,7 +120,7 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
         card(
             "Parallel coordinates",
             f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower "
-            "its loss within its series.",
+            "its loss within its series." + views.zero_losses(drawn[charts.LOSS], "trial"),
             "parallel",
             charts.parallel,
             drawn,

@@ -97,7 +97,8 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> None:
     card(
         "Learning curves",
         f"Validation loss of {views.counted(len(drawn), len(trials))} by epoch; the best trial of "
-        "each network stands out, its training loss dashed.",
+        "each network stands out, its training loss dashed."
+        + views.zero_losses(rows.validation_loss, "epoch"),
         "curves",
         charts.curves,
         rows,

@@ -19,10 +19,11 @@ from analysis.console import (
     perceptual,
 )
 from analysis.report.figures import Tables
-from analysis.tables.files import Row
+from analysis.tables.files import Row, table_path
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
+from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
@@ -48,7 +49,10 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
         best: Its rows of `trials` from best to worst.
     """
     if not best:
-        return "No trial of this run has finished an epoch, so there is nothing to report yet."
+        return (
+            "No trial of this run has finished an epoch with a finite loss, so there is nothing to "
+            "report yet."
+        )
     trial = best[0]["trial"]
     rows = [row for row in accuracy if row["threshold"] == THRESHOLD]
     shares = {
@@ -100,7 +104,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     )
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
-        ("Loss", _losses(config, sorted({row["loss"] for row in searched}))),
+        ("Loss", _losses(run, config, sorted({row["loss"] for row in searched}))),
         ("Search", f"{config.get('search', 'random')} over {over}, seed {run['seed']}"),
         ("Trials", f"{len(searched)}: {ended}"),
         ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {hours}"),
@@ -302,9 +306,20 @@ def with_interval(share: float, count: int) -> str:
     return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
-def _losses(config: dict[str, Any], minimised: list[str]) -> str:
-    settings = f" ({perceptual(config)})" if config.get("perceptual_layers") else ""
-    return ", ".join(minimised) + settings if minimised else "none"
+def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:
+    if not minimised:
+        return "none"
+    settings = ""
+    if config.get("perceptual_layers"):
+        try:
+            settings = f" ({perceptual(config)})"
+        except (KeyError, TypeError, ValueError) as error:
+            path = table_path(Path("tables"), "runs", run["run"])
+            raise UsageError(
+                f"{path}: its column config does not say what the perceptual loss was made of "
+                f"({type(error).__name__}: {error}); put a sound copy in its place"
+            ) from error
+    return ", ".join(minimised) + settings
 
 
 def _trainings(row: Row) -> str:

@@ -1,8 +1,9 @@
 """The figures of a report, each with its caption."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import altair as alt
 import pandas as pd
@@ -20,10 +21,11 @@ class Figure:
 
     Attributes:
         name: Its files', without an ending.
+        chart: Makes it. Raises NothingToDrawError.
     """
 
     name: str
-    chart: alt.Chart | alt.LayerChart
+    chart: Callable[[], alt.Chart | alt.LayerChart]
     title: str
     caption: str
 
@@ -62,7 +64,7 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
     if not found.empty:
         yield Figure(
             "importance",
-            search.importance(found),
+            partial(search.importance, found),
             "Hyperparameter importance",
             "fANOVA: share of the variance of a forest fitted to log loss of "
             f"{found.trials.max()} trials, each alone.",
@@ -73,7 +75,9 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
     first = best.iloc[0]
     yield Figure(
         "loss",
-        trials.training(tables.epochs[tables.epochs.trial == first.trial], first.best_epoch),
+        partial(
+            trials.training, tables.epochs[tables.epochs.trial == first.trial], first.best_epoch
+        ),
         "Loss of the best trial",
         f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose "
         "weights are kept.",
@@ -83,9 +87,10 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
     which = views.counted(curves.trial.nunique(), len(tables.trials))
     yield Figure(
         "curves",
-        trials.curves(curves, best),
+        partial(trials.curves, curves, best),
         "Loss of every trial",
         f"Validation loss of {which}; the best stands out, its training loss dashed."
+        + views.zero_losses(curves.validation_loss, "epoch")
         + _mixed_losses(tables),
     )
 
@@ -100,7 +105,7 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
     images = f"{tables.accuracy.images.max():,} test images"
     yield Figure(
         "thresholds",
-        quality.thresholds(networks, views.baselines_of(tables.accuracy, run)),
+        partial(quality.thresholds, networks, views.baselines_of(tables.accuracy, run)),
         "Accuracy by threshold",
         f"Share of the {images} that reach each cosine similarity, beside floors and ceiling.",
     )
@@ -120,7 +125,7 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
         )
         yield Figure(
             f"images-{order}",
-            quality.images(cells, rows),
+            partial(quality.images, cells, rows),
             f"Images, {order}",
             f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, "
             f"{chosen}.{more}",
@@ -137,15 +142,20 @@ def _named(best: pd.DataFrame) -> str:
 def _search(tables: Tables) -> Iterator[Figure]:
     drawn = views.foremost(tables.trials, DRAWN)
     which = views.counted(len(drawn), len(tables.trials))
+    zeros = views.zero_losses(drawn.best_validation_loss, "trial")
     yield Figure(
         "history",
-        search.history(drawn, views.best_so_far(tables.trials)),
+        partial(search.history, drawn, views.best_so_far(tables.trials)),
         "Search history",
         f"Lowest validation loss of each of {which} in their order; the steps are the best so far."
+        + zeros
         + _mixed_losses(tables),
     )
     yield Figure(
-        "parallel", search.parallel(drawn), "Parallel coordinates", f"One line a trial, {which}."
+        "parallel",
+        partial(search.parallel, drawn),
+        "Parallel coordinates",
+        f"One line a trial, {which}.{zeros}",
     )
 
 
@@ -158,7 +168,11 @@ def _speed(tables: Tables, device: str) -> Iterator[Figure]:
     name = views.DEVICES[device]
     yield Figure(
         f"times-{device}",
-        speed.times(views.measured(here, "end_to_end"), views.study_marks(tables.timings, device)),
+        partial(
+            speed.times,
+            views.measured(here, "end_to_end"),
+            views.study_marks(tables.timings, device),
+        ),
         f"Time an image, {name}",
         f"End to end: median of {here.passes.max()} passes, bars the quartiles; dashed the study's "
         "numbers, on its own machine.",
@@ -167,7 +181,7 @@ def _speed(tables: Tables, device: str) -> Iterator[Figure]:
     if not bests.empty:
         yield Figure(
             f"pareto-{device}",
-            speed.pareto(bests),
+            partial(speed.pareto, bests),
             f"Quality and speed, {name}",
             "Each at its best batch size; on the line: not beaten at "
             f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time together.",

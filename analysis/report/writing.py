@@ -1,7 +1,10 @@
 """Write a report: the page with its figures, and each figure as PDF and SVG."""
 
 import base64
-from concurrent.futures import Executor
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,16 @@ import pandas as pd
 
 from analysis.charts.drawing import for_paper
 from analysis.charts.labels import labelled, machines
-from analysis.charts.style import specification
+from analysis.charts.style import NothingToDrawError, specification
 from analysis.charts.views import DEVICES, FEWEST_TRIALS, importances
 from analysis.console import Console
 from analysis.report import facts
-from analysis.report.figures import Tables, figures
+from analysis.report.figures import Figure, Tables, figures
 from analysis.tables.files import Row, read, rows_of
 from analysis.tables.ranking import ranked
 from analysis.timing import comparison
 from trainables.atomic_write import atomic_write
+from trainables.errors import first_line
 
 PAGE = "report.html"
 
@@ -26,7 +30,7 @@ PAGE = "report.html"
 def write(
     storage: str, tables: Path, run: Row, out: Path, pool: Executor, console: Console
 ) -> Path:
-    """Write the page and its figures, each file whole or not at all; return the page's path.
+    """Write the page and its figures, all of them or none; return the page's path.
 
     Args:
         storage: The storage as it was typed, for the commands on the page.
@@ -44,25 +48,63 @@ def write(
     shares = None
     if len(content.trials) >= FEWEST_TRIALS:
         shares = pool.submit(importances, content.trials)
-    drawn, pending = {}, {}
-    for figure in figures(run["run"], content, shares):
-        drawn[figure.name] = {"title": figure.title, "caption": figure.caption}
-        pending[figure.name] = pool.submit(for_paper, specification(figure.chart))
+    drawn = _drawn(figures(run["run"], content, shares), pool, console)
     values = _values(storage, tables, run, content, out)
-    for name, future in pending.items():
-        console.progress(f"drawing {name}")
-        made = future.result()
-        for kind, content_bytes in made.items():
-            with atomic_write(out / f"{name}.{kind}") as aside:
-                aside.write_bytes(content_bytes)
-        drawn[name]["uri"] = "data:image/svg+xml;base64," + base64.b64encode(made["svg"]).decode()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        Path(__file__).with_name("page.html").read_text()
+        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
-    path = out / PAGE
-    with atomic_write(path) as aside:
-        aside.write_text(template.render(drawn=drawn, **values))
-    return path
+    files = {PAGE: template.render(drawn=drawn, **values).encode()}
+    for name, figure in drawn.items():
+        files |= {f"{name}.{kind}": data for kind, data in figure.files.items()}
+    # Each is written aside before the first takes its place, the page last
+    with ExitStack() as stack:
+        for name, data in files.items():
+            stack.enter_context(atomic_write(out / name)).write_bytes(data)
+    return out / PAGE
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page shows it.
+
+    Attributes:
+        caption: What a reader has to know of it, or why it is left out.
+        files: Its bytes by kind, `svg` and `pdf`; none where it is left out.
+    """
+
+    title: str
+    caption: str
+    files: dict[str, bytes]
+
+    @property
+    def uri(self) -> str:
+        """The figure for the `src` of an image."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.files["svg"]).decode()
+
+
+def _drawn(every: Iterable[Figure], pool: Executor, console: Console) -> dict[str, Drawn]:
+    """Draw figures, by name. One that can't be drawn is left out, which is printed too."""
+    pending = [(figure, _begun(figure, pool)) for figure in every]
+    found = {}
+    for figure, future in pending:
+        console.progress(f"drawing {figure.name}")
+        caption, files = figure.caption, {}
+        try:
+            files = future.result()
+        except (NothingToDrawError, ValueError) as error:  # ValueError of the renderer
+            caption = f"Left out: {first_line(error)}."
+            console.line(f"The figure {figure.name} is left out: {first_line(error)}", "yellow")
+        found[figure.name] = Drawn(figure.title, caption, files)
+    return found
+
+
+def _begun(figure: Figure, pool: Executor) -> Future[dict[str, bytes]]:
+    try:
+        return pool.submit(for_paper, specification(figure.chart()))
+    except NothingToDrawError as error:
+        nothing: Future[dict[str, bytes]] = Future()
+        nothing.set_exception(error)
+        return nothing
 
 
 def _read(tables: Path, run: Row) -> Tables:

@@ -291,11 +291,14 @@ def test_a_chart_carries_no_column_that_it_does_not_draw(run: Charts, name: str)
 
 def test_no_chart_carries_what_only_the_owner_of_the_machine_should_see(tmp_path: Path) -> None:
     private = "private thing"
-    facts = dict.fromkeys(("command", "config", "versions", "host", "cpu_model", "commit"), private)
+    facts = dict.fromkeys(("command", "host", "cpu_model", "commit"), private)
+    facts |= dict.fromkeys(("config", "versions"), json.dumps({"of": private}))
     make_run(tmp_path, **facts)
     change(tmp_path, "trials", error=private, checkpoint=private, device=private)
     rows = [
-        row | dict.fromkeys(("versions", "host", "commit", "driver", "compared_with"), private)
+        row
+        | dict.fromkeys(("host", "commit", "driver", "compared_with"), private)
+        | {"versions": json.dumps({"of": private})}
         for row in timing_rows("fc-1")
     ]
     publish(tmp_path / "tables", "timings", "fc-1", rows)
@@ -359,14 +362,60 @@ def test_more_labels_than_colours_are_no_error() -> None:
         ([1.1, 3.4], [1, 1.5, 2, 3]),
         ([0.0041, 0.0048], [0.0041, 0.0048]),
         ([0.0042, 0.0042], [0.0042]),
-        ([], []),
+        ([0.0, float("nan"), float("inf"), 0.0042], [0.0042]),
     ],
-    ids=["a decade", "two decades", "many decades", "little", "less", "one value", "nothing"],
+    ids=["a decade", "two decades", "many decades", "little", "less", "one value", "no place"],
 )
 def test_log_axes_have_round_ticks_near_the_data(values: list[float], ticks: list[float]) -> None:
     assert style.log_axis(pd.Series(values, dtype=float)).to_dict()["values"] == pytest.approx(
         ticks
     )
+
+
+@pytest.mark.parametrize("losses", [[], [0.0, 0.0], [None], [0.0, None]])
+def test_losses_that_have_no_place_on_the_axis_are_told_instead_of_drawn(
+    losses: list[float | None],
+) -> None:
+    trials = searched(losses)
+    epochs = pd.DataFrame({"trial": [0], "epoch": [1], "validation_accuracy": [1.0]}).assign(
+        run="fc-1", series="fc", train_loss=0.0, validation_loss=0.0
+    )
+    for chart in (
+        lambda: search.history(trials, views.best_so_far(trials)),
+        lambda: search.compare(views.best_so_far(trials).assign(label="fc-1")),
+        lambda: search.slices(trials, "dropout"),
+        lambda: search.parallel(trials),
+        lambda: curves.curves(epochs, trials),
+        lambda: curves.training(epochs, 1),
+    ):
+        with pytest.raises(style.NothingToDrawError, match="no value is above 0"):
+            chart()
+
+
+def test_beside_others_a_loss_of_zero_is_left_out() -> None:
+    trials = searched([0.2, 0.0, 0.1], run="a")
+    best = views.best_so_far(trials)
+    for chart in (
+        search.history(trials, best),
+        search.compare(best.assign(label="a")),
+        search.slices(trials, "dropout"),
+        search.parallel(trials),
+    ):
+        svg = drawn(chart)
+        assert "NaN" not in svg
+        assert "Infinity" not in svg
+    assert views.zero_losses(trials.best_validation_loss, "trial") == (
+        " Left out, since the axis is logarithmic: 1 trial of loss 0."
+    )
+    assert views.zero_losses(searched([0.2, None]).best_validation_loss, "trial") == ""
+
+
+def test_a_cell_without_an_image_gets_into_a_pdf() -> None:
+    cells = pd.DataFrame(
+        {"column": [0], "row": ["fc"], "image": [views.BLANK], "test_image": [7], "note": [""]}
+    )
+    paper = drawing.for_paper(style.specification(quality.images(cells, ["fc"])))
+    assert paper["pdf"].startswith(b"%PDF-")
 
 
 def test_a_log_axis_has_between_one_and_twelve_ticks_among_the_data() -> None:

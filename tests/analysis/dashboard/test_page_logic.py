@@ -1,7 +1,9 @@
 """What the pages say for tables in every state, without a browser."""
 
 import json
+import math
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,10 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, table_path
+from analysis.tables.ranking import RANKED_BY
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
 from tests.analysis.made_runs import (
+    change,
     epoch_frame,
     make_run,
     make_run_of_two_losses,
@@ -228,14 +232,14 @@ def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> N
         assert hint in told(app)
     else:
         assert figures(app)["Trials"] == ("0", "0 running")
-        assert "No epoch has ended yet in these runs." in told(app)
+        assert "No epoch with a finite loss has ended yet in these runs." in told(app)
     assert charts(app) == []
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("search", "No epoch has ended yet in these runs."),
+        ("search", "No epoch with a finite loss has ended yet in these runs."),
         ("trials", "No epoch has ended yet in these runs."),
         ("quality", "No accuracy yet: a search measures its finalists"),
         ("speed", "No timings yet: they are measured"),
@@ -291,10 +295,75 @@ def test_a_file_that_is_damaged_is_named_and_the_rest_is_shown(tmp_path: Path) -
     path = table_path(tmp_path / "tables", "trials", "fc-1")
     path.write_bytes(path.read_bytes()[:-100])
     app = opened(tmp_path, runs=["fc-1", "fc-2"])
-    assert app.warning[0].value == "1 of the files can't be read and are left out:"
-    assert app.code[0].value.startswith(f"{path} can't be read as the table trials")
+    assert app.warning[0].value == "1 of the files can't be used and are left out:"
+    assert app.code[0].value.startswith(f"{path}: can't be read: ")
     assert figures(app)["Trials"] == ("24", "0 running")
     assert set(drawn(app, "Search history").run) == {"fc-2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("search", ["Search history", "Parallel coordinates", *SLICES]),
+        ("trials", ["Learning curves", "Loss by epoch"]),
+    ],
+)
+def test_losses_of_zero_are_told_instead_of_drawn(
+    name: str, left_out: list[str], tmp_path: Path
+) -> None:
+    make_run(tmp_path, trials=3, epochs=2, tested=False)
+    change(tmp_path, "trials", best_validation_loss=0.0)
+    change(tmp_path, "epochs", train_loss=0.0, validation_loss=0.0)
+    app = opened(tmp_path, name, trial="fc-1 / 0")
+    for title in left_out:
+        assert f"{title}: no value is above 0, and its axis is logarithmic." in told(app)
+    assert not set(charts(app)) & set(left_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("search", "No epoch with a finite loss has ended yet"), ("trials", "Trial 0 of fc-1")],
+)
+def test_trials_that_all_diverged_are_no_error(name: str, shown: str, tmp_path: Path) -> None:
+    make_run(tmp_path, trials=2, epochs=2, tested=False)
+    nothing = dict.fromkeys(("best_epoch", *RANKED_BY))
+    change(tmp_path, "trials", stop_reason="diverged", **nothing)
+    change(tmp_path, "epochs", train_loss=math.inf, validation_loss=math.inf)
+    assert shown in told(opened(tmp_path, name, trial="fc-1 / 0"))
+
+
+@pytest.fixture(scope="module")
+def with_a_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, its folder copied beside it, and one whose trials are doubled."""
+    storage = tmp_path_factory.mktemp("copied")
+    make_run(storage, "fc-1")
+    make_run(storage, "fc-2", trials=3, tested=False)
+    for folder in (storage / "tables").glob("*/run=fc-1"):
+        shutil.copytree(folder, folder.with_name("run=fc-1-backup"))
+    trials = read(storage / "tables", "trials", "fc-2")
+    put(storage / "tables", "trials", "fc-2", pd.concat([trials, trials]))
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("search", 6), ("trials", 2), ("quality", 1), ("speed", 1)]
+)
+def test_beside_the_copy_of_a_run_and_doubled_rows_every_page_shows_the_rest_and_names_them(
+    name: str, count: int, with_a_copy: Path
+) -> None:
+    app = opened(with_a_copy, name, runs=["fc-1", "fc-1-backup", "fc-2"])
+    assert len(charts(app)) >= count
+    assert app.multiselect(key="runs").value == ["fc-1", "fc-2"]
+    assert figures(app).get("Trials", ("24",))[0] == "24"
+    assert "files can't be used and are left out:" in app.warning[0].value
+    tables = with_a_copy / "tables"
+    for text in (
+        f"{table_path(tables, 'runs', 'fc-1-backup')}: column run, row 1: is fc-1, "
+        "should be fc-1-backup as its folder says; put a sound copy in its place, or move it away",
+        f"{table_path(tables, 'trials', 'fc-2')}: row 4: has the key of an earlier row (trial 0); "
+        "so are 2 more rows; put a sound copy in its place, or move it away",
+    ):
+        assert text in app.code[0].value
 
 
 def test_a_file_of_a_newer_version_is_named_too(tmp_path: Path) -> None:

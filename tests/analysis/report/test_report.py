@@ -1,7 +1,9 @@
 """The report: one page that needs nothing else, each figure as PDF and SVG, numbers with n."""
 
 import base64
+import errno
 import html.parser
+import json
 import math
 import re
 import subprocess
@@ -19,8 +21,11 @@ from analysis.report.__main__ import main
 from analysis.report.facts import accuracy, answer, with_interval
 from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
+from analysis.tables.ranking import RANKED_BY
+from tests.analysis.collecting import state
 from tests.analysis.made_runs import (
     accuracy_rows,
+    change,
     make_run,
     make_run_of_two_losses,
     put,
@@ -29,6 +34,7 @@ from tests.analysis.made_runs import (
     trial_frame,
 )
 from tests.paths import ROOT
+from trainables.errors import UsageError
 
 GRID = ["input", "pipeline", "fc, mse", "fc, perceptual"]
 FIGURES = {
@@ -75,20 +81,30 @@ class Page(html.parser.HTMLParser):
 
 
 class Undrawn(Executor):
-    """Makes figures without drawing them, for tests of what the page says."""
+    """Makes figures without drawing them, for tests of what the page says.
+
+    Those with a mark that is `refused` can't be drawn.
+    """
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         made: Future[Any] = Future()
-        blank = {"svg": b"<svg/>", "pdf": b"%PDF-"}
-        made.set_result(blank if fn is for_paper else fn(*args, **kwargs))
+        if fn is not for_paper:
+            made.set_result(fn(*args, **kwargs))
+        elif self.refused and f"'{self.refused}'" in str(args):
+            made.set_exception(ValueError("SVG has an invalid size\nin line 7"))
+        else:
+            made.set_result({"svg": b"<svg/>", "pdf": b"%PDF-"})
         return made
 
 
-def page_of(storage: Path, run: str = "r") -> Page:
+def page_of(storage: Path, run: str = "r", refused: str = "") -> Page:
     """The page of a run, with blank figures."""
     tables = storage / "tables"
     (row,) = rows_of(tables, "runs", run)
-    with Undrawn() as pool:
+    with Undrawn(refused) as pool:
         path = write(str(storage), tables, row, storage / "out", pool, Console())
     return Page(path.read_text())
 
@@ -307,6 +323,104 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(
     assert error.count("\n") == 1
 
 
+def files_of(storage: Path) -> set[str]:
+    return {path.name for path in (storage / "out").iterdir()}
+
+
+def test_losses_of_zero_have_no_figures_and_the_page_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=2)
+    change(tmp_path, "trials", "r", best_validation_loss=0.0)
+    change(tmp_path, "epochs", "r", train_loss=0.0, validation_loss=0.0)
+    text = page_of(tmp_path).text
+    said = "no value is above 0, and its axis is logarithmic"
+    for title in ("Loss of the best trial", "Loss of every trial", "Search history"):
+        assert f"{title}. Left out: {said}." in text
+    without = ["loss", "curves", "history", "parallel"]
+    assert files_of(tmp_path) == {"report.html"} | {
+        f"{name}.{kind}" for name in FIGURES - {*without, "importance"} for kind in ("svg", "pdf")
+    }
+    told = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert told == [f"The figure {name} is left out: {said}" for name in without]
+
+
+def test_a_loss_of_zero_among_others_is_left_out_of_the_figures_and_counted(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    change(tmp_path, "trials", "r", best_validation_loss=[0.1, 0.0, 0.2])
+    text = page_of(tmp_path).text
+    assert text.count("Left out, since the axis is logarithmic: 1 trial of loss 0.") == 2
+
+
+def test_a_figure_that_can_not_be_drawn_is_left_out_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=2)
+    text = page_of(tmp_path, refused="image").text
+    assert "Images, worst. Left out: SVG has an invalid size. " in text
+    assert not {"images-spread.svg", "images-worst.pdf"} & files_of(tmp_path)
+    assert "thresholds.pdf" in files_of(tmp_path)
+    assert "The figure images-worst is left out: SVG has an invalid size\n" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_run_whose_every_trial_diverged_says_that_nothing_can_be_reported(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=2, tested=False)
+    nothing = dict.fromkeys(("best_epoch", *RANKED_BY))
+    change(tmp_path, "trials", "r", stop_reason="diverged", **nothing)
+    change(tmp_path, "epochs", "r", train_loss=math.inf, validation_loss=math.inf)
+    text = page_of(tmp_path).text
+    assert "No trial of this run has finished an epoch with a finite loss" in text
+    assert "3: 3 diverged" in text
+    assert files_of(tmp_path) == {"report.html"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"perceptual_layers": [2]},
+        {"perceptual_layers": 2, "perceptual_weights": [1], "mse_weight": 1},
+        {"perceptual_layers": [2], "perceptual_weights": ["x"], "mse_weight": 1},
+    ],
+    ids=["missing", "no list", "text"],
+)
+def test_settings_that_can_not_be_told_are_named_with_the_file_and_what_to_do(
+    tmp_path: Path, config: dict[str, object]
+) -> None:
+    make_run(tmp_path, "r", trials=1, epochs=1, config=json.dumps(config))
+    with pytest.raises(UsageError, match=r"run=r/runs\.parquet: its column config .* sound copy"):
+        page_of(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["a first report", "a later report"])
+def test_a_disk_that_gets_full_leaves_the_old_report_or_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    there: bool,
+) -> None:
+    make_run(tmp_path, "r", trials=1, epochs=1)
+    if there:
+        page_of(tmp_path)
+        make_run(tmp_path, "r", trials=1, epochs=1, command="another")
+    before = state(tmp_path / "out")
+    room = iter(range(3))
+
+    def write_bytes(path: Path, data: bytes) -> None:
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(data.decode(errors="replace"))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(OSError, match="No space left"):
+        page_of(tmp_path)
+    assert state(tmp_path / "out") == before
+
+
 def test_a_place_that_takes_no_files_ends_with_status_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,7 +436,7 @@ def test_a_damaged_table_is_named_and_no_page_is_written(
     make_run(tmp_path, "r", trials=3, epochs=1)
     (tmp_path / "tables" / "epochs" / "run=r" / "epochs.parquet").write_bytes(b"torn")
     assert main(["r", "--storage", str(tmp_path)]) == 2
-    assert "epochs.parquet can't be read" in capsys.readouterr().err
+    assert "epochs.parquet: can't be read: " in capsys.readouterr().err
     assert not (tmp_path / "reports").exists()
 
 
