@@ -55,9 +55,7 @@ class Console:
         """Replace the progress line; into a file, print one now and then."""
         if self._live:
             self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
-            self._live.update(
-                Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True
-            )
+            self._live.update(Text(text, style="dim", no_wrap=True, overflow="crop"), refresh=True)
         elif self.progress_is_due:
             self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC
             self.line(text)

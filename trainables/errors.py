@@ -10,6 +10,8 @@ from functools import wraps
 from pathlib import PurePath
 from typing import ParamSpec
 
+from trainables.terminal import take_every_character
+
 RUNS_LISTED = 10
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit statuses, beside 0
 BUG = "this is a bug of transform-tuner: please report it with the lines above"
@@ -72,7 +74,7 @@ def prog(module: str) -> str:
 def command(
     interrupted: str = "",
 ) -> Callable[[Callable[Arguments, int]], Callable[Arguments, int]]:
-    """Let a `main`, which returns an exit status, end as every command does.
+    """Let a `main`, which returns an exit status, print and end as every command does.
 
     UsageError is a person's mistake: one sentence and exit status 2. Ctrl-C is 130. What else is
     raised is a bug of this project: its traceback, a line that says so, and 1. What happens to the
@@ -85,6 +87,7 @@ def command(
     def decorated(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
         @wraps(main)
         def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+            take_every_character()
             try:
                 return main(*args, **kwargs)
             except UsageError as mistake:

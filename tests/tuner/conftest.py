@@ -59,8 +59,10 @@ class Command:
         output, _ = process.communicate(timeout=timeout)
         return process.returncode, output
 
-    def call(self, *arguments: str) -> tuple[int, str]:
+    def call(self, *arguments: str, encoding: str = "utf-8") -> tuple[int, str]:
         """The command's `main` in this process: exit status, and what it printed on both streams.
+
+        They have an encoding, as a terminal has.
 
         A process of its own takes four seconds to import everything, and as long to start Ray.
         It must leave nothing behind here: no signal's handler, and no connection to a cluster.
@@ -68,7 +70,7 @@ class Command:
         from tuner import run
 
         before = [signal.getsignal(number) for number in SIGNALS]
-        output = io.StringIO()
+        output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
         argv = ("run.py", "--storage", str(self.storage), *arguments)
         with as_a_process(*argv), redirect_stdout(output), redirect_stderr(output):
             try:
@@ -78,7 +80,7 @@ class Command:
         assert [signal.getsignal(number) for number in SIGNALS] == before
         if ray := sys.modules.get("ray"):
             assert not ray.is_initialized()
-        return status, output.getvalue()
+        return status, output.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
     def table(self, table: str, run: str) -> pd.DataFrame:
         return read(Path(self.storage) / "tables", table, run)

@@ -1,5 +1,6 @@
 """`transform-tuner` runs the same code as `python -m …`, and imports only what is asked for."""
 
+import io
 import subprocess
 import sys
 from importlib import import_module
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.tuner.conftest import Command
+from tests.tuner.simulated_tune import simulated
 from tuner import command
 
 
@@ -47,6 +50,38 @@ def test_the_help_of_a_sub_command_begins_with_what_was_typed(
         import_module(module).main(["--help"])
     typed = f"python -m {module.removesuffix('.__main__')}"
     assert capsys.readouterr().out.startswith(f"usage: {typed} [-h]")
+
+
+@pytest.mark.parametrize("name", ["", *command.COMMANDS])
+def test_every_command_prints_its_help_and_its_complaints_where_ascii_is_all_there_is(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, terminal)
+    if name:
+        main = import_module(command.COMMANDS[name][0]).main
+        for arguments in (["--help"], ["--≥"]):
+            with pytest.raises(SystemExit):
+                main(arguments)
+    else:
+        assert type_(monkeypatch, "--help") == 0
+        assert type_(monkeypatch, "≥") == 2
+    assert isinstance(terminal.buffer, io.BytesIO)
+    shown = terminal.buffer.getvalue().decode("ascii")
+    assert "usage: " in shown
+    assert "error: " in shown
+
+
+def test_a_search_comes_to_its_end_where_ascii_is_all_there_is(
+    few_images: tuple[str, ...], typed_elsewhere: Path
+) -> None:
+    search = ("--model", "separable", "--samples", "2", "--max-epochs", "2", *few_images)
+    with simulated():
+        status, output = Command(typed_elsewhere / "results").call(*search, encoding="ascii")
+    assert status == 0, output
+    assert output.count(" % at cosine >= 0.95 in epoch ") == 2
+    assert "No GPU: that is a small search." in output
 
 
 @pytest.mark.parametrize(
