@@ -76,7 +76,7 @@ def _nothing(files: Sequence[str], columns: Mapping[str, list[str]]) -> str:
     if columns:
         file, names = next(iter(columns.items()))
         return (
-            f"{file} has the columns {', '.join(names)}: "
+            f"{image_files.printable(file)} has the columns {', '.join(names)}: "
             f"one must be named {' or '.join(parquet_rows.COLUMNS)}"
         )
     others = "".join(f", but {kind} files ({n:,})" for kind, n in _not_read(files).items())
@@ -101,7 +101,7 @@ def _missing_shards(tables: Sequence[str]) -> list[str]:
     shards = [found for file in tables if (found := SHARD.fullmatch(file))]
     there = Counter((found[1], int(found[2])) for found in shards)
     return [
-        f"of the {count:,} parts {start}* only {there[start, count]:,} are there"
-        for start, count in there
-        if there[start, count] < count
+        f"of the {count:,} parts {image_files.printable(start)}* only {n:,} are there"
+        for (start, count), n in there.items()
+        if n < count
     ]

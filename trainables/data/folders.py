@@ -30,8 +30,9 @@ def read(directory: Path) -> Images:
     try:
         found = find(directory)
     except OSError as error:
+        closed = image_files.printable(str(error.filename))
         raise UsageError(
-            f"--data {directory}: {error.filename} can't be read ({error.strerror}): "
+            f"--data {directory}: {closed} can't be read ({error.strerror}): "
             f"make it readable, or give another directory"
         ) from error
     files = sorted(found.images.union(*found.splits.values()))
@@ -100,12 +101,8 @@ def _decode(found: Found, files: Sequence[str], bad: list[str]) -> tuple[list[st
             names.append(name)
         except (OSError, UnreadableError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
-            bad.append(f"{_printable(name)} ({reason})")
+            bad.append(f"{image_files.printable(name)} ({reason})")
     return names, np.ascontiguousarray(np.concatenate(images).transpose(0, 3, 1, 2))
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
 def _encoded(found: Found, files: Sequence[str]) -> Iterator[tuple[str, Encoded]]:

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-# Directories that systems leave beside images, in lower case; so are names that begin with a dot
+# What systems leave beside images, in lower case; names that begin with a dot are nobody's too
 NOBODYS = {"__macosx", "@eadir", "$recycle.bin"}
 HASHED_BYTES = 2**16  # of each file: small ones whole
 
@@ -15,27 +15,37 @@ HASHED_BYTES = 2**16  # of each file: small ones whole
 def files_below(directory: Path) -> list[str]:
     """List the files below `directory`, as sorted paths relative to it.
 
-    Links are followed, and each directory is entered once: by its own name where it lies here too.
-    One around `directory` is not entered. Raises OSError where a directory can't be read.
+    Links are followed, and each directory is entered once: by the name that is least deep, by a
+    link's before its own. None around `directory` is entered. Raises OSError where one can't be
+    read.
     """
     root = directory.resolve()
     entered = {_identity(around) for around in root.parents}
-    files, waiting, linked = [], [""], list[str]()
-    while waiting or linked:
-        here = (waiting or linked).pop()
-        if _identity(root / here) in entered:
-            continue
-        entered.add(_identity(root / here))
-        with os.scandir(root / here) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                path = os.path.join(here, entry.name)
-                if entry.name.startswith("."):
-                    continue
-                if not os.path.isdir(entry):
-                    files.append(path)
-                elif entry.name.lower() not in NOBODYS:
-                    (linked if entry.is_symlink() else waiting).append(path)
+    files, level = [], [""]
+    while level:
+        links, directories = [], []
+        for here in level:
+            if _identity(root / here) in entered:
+                continue
+            entered.add(_identity(root / here))
+            with os.scandir(root / here) as entries:
+                for entry in entries:
+                    path = os.path.join(here, entry.name)
+                    if entry.name.startswith(".") or entry.name.lower() in NOBODYS:
+                        continue
+                    if not os.path.isdir(entry):
+                        files.append(path)
+                    elif entry.is_symlink():
+                        links.append(path)
+                    else:
+                        directories.append(path)
+        level = sorted(links) + sorted(directories)
     return sorted(files, key=lambda path: path.split(os.sep))
+
+
+def printable(path: str) -> str:
+    """Return a path with escapes for what terminals obey, and for bytes that are no text."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in path)
 
 
 def _identity(directory: Path) -> tuple[int, int]:

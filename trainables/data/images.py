@@ -34,13 +34,9 @@ class Images:
     note: str = ""
 
     def __post_init__(self) -> None:
-        held_out = self.validation is None  # from the training images
-        for split, images, least in (
-            ("training", self.train, 2 if held_out else 1),
-            ("test", self.test, 1),
-        ):
-            if len(images) < least:
-                raise UsageError(
-                    f"--data {self.source}: it has {len(images)} {split} images: "
-                    f"give at least {least}"
-                )
+        least = 2 if self.validation is None else 1  # since one of them then validates
+        if len(self.train) < least or not len(self.test):
+            raise UsageError(
+                f"--data {self.source}: {len(self.train)} images train and {len(self.test)} test, "
+                f"where at least {least} and 1 must: give more images"
+            )

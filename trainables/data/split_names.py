@@ -31,7 +31,9 @@ def split_by_names(named: Mapping[str, str]) -> tuple[dict[str, list[str]], list
         notes.append("nothing is named test: every sixth training image tests")
     if by_name.keys() <= {TRAIN}:
         if by_name and unnamed:
-            notes.append(f"files that are not named train do so too ({len(unnamed):,})")
+            notes.append(
+                f"files that are not named train are used like the rest ({len(unnamed):,})"
+            )
         return {TRAIN: list(named)}, notes
     if unnamed and TRAIN in by_name:
         notes.append(f"files that no name puts into a split are left out ({len(unnamed):,})")

@@ -55,15 +55,24 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert files_below(tmp_path / "link") == whole
 
 
-def test_each_directory_is_entered_once_by_its_own_name_where_it_has_one(tmp_path: Path) -> None:
+def test_each_directory_is_entered_once_whatever_leads_to_it(tmp_path: Path) -> None:
     directory = tmp_path / "directory"
     touch(directory / "real" / "1.png", tmp_path / "elsewhere" / "2.png", tmp_path / "outside.png")
-    (directory / "a link").symlink_to("real")
+    (directory / "real" / "again").symlink_to("../real")
     (directory / "real" / "loop").symlink_to("..")
     (directory / "up").symlink_to("..")
     (directory / "other").symlink_to(tmp_path / "elsewhere")
     (directory / "other again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to("../directory/real")
     assert files_below(directory) == ["other/2.png", "real/1.png"]
+
+
+def test_a_link_gives_a_directory_its_name_so_that_it_can_say_a_split(tmp_path: Path) -> None:
+    touch(tmp_path / "all" / "a" / "1.png", tmp_path / "all" / "b" / "2.png")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "train").symlink_to("all/a")
+    (tmp_path / "splits" / "test").symlink_to("../all/b")
+    assert files_below(tmp_path) == ["splits/test/2.png", "train/1.png"]
 
 
 def test_names_that_are_no_text_are_listed(tmp_path: Path) -> None:

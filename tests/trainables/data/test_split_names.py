@@ -56,7 +56,7 @@ def test_without_a_name_for_it_the_others_train_and_that_is_told() -> None:
 
 
 def test_train_alone_may_be_a_class_and_that_is_told() -> None:
-    told = [EVERY_SIXTH, "files that are not named train do so too (2)"]
+    told = [EVERY_SIXTH, "files that are not named train are used like the rest (2)"]
     assert splits("bus", "ship", "train") == ({"train": ["bus", "ship", "train"]}, told)
 
 
