@@ -34,9 +34,11 @@ class Images:
     note: str = ""
 
     def __post_init__(self) -> None:
-        least = 2 if self.validation is None else 1  # since one of them then validates
-        if len(self.train) < least or not len(self.test):
+        train, test = len(self.train), len(self.test)
+        # One training image that validates must leave another
+        validation = max(train - 1, 0) if self.validation is None else len(self.validation)
+        if not (train and validation and test):
             raise UsageError(
-                f"--data {self.source}: {len(self.train)} images train and {len(self.test)} test, "
-                f"where at least {least} and 1 must: give more images"
+                f"--data {self.source}: of its images {train} may train, {validation} validate and "
+                f"{test} test: give more"
             )

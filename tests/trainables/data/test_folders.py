@@ -148,7 +148,7 @@ def test_all_that_cannot_be_read_is_told_together_and_the_first_ten_are_named(
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_folder_with_too_few_images_says_how_many_are_needed(directory: Path, count: int) -> None:
     write_images(directory, count)
-    message = f"mine: {count - 1} images train and 1 test, where at least 2 and 1 must: give more"
+    message = f"mine: of its images {count - 1} may train, 0 validate and 1 test: give more"
     with pytest.raises(UsageError, match=message):
         folders.read(directory)
 
@@ -222,7 +222,9 @@ def test_bad_rows_of_all_files_are_named_together(directory: Path) -> None:
 def test_a_file_without_rows_is_refused(directory: Path) -> None:
     write_parquet(directory / "train.parquet", [png(NOISE[0])] * 3)
     write_parquet(directory / "test.parquet", [])
-    with pytest.raises(UsageError, match="3 images train and 0 test, where at least 2 and 1 must"):
+    with pytest.raises(
+        UsageError, match="of its images 3 may train, 2 validate and 0 test: give more"
+    ):
         folders.read(directory)
 
 

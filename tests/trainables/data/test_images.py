@@ -18,14 +18,18 @@ def test_the_smallest_sets_leave_no_split_without_images(
 
 
 @pytest.mark.parametrize(
-    ("train", "validation", "test", "least"), [(1, None, 9, 2), (9, None, 0, 2), (0, 9, 9, 1)]
+    ("train", "validation", "test", "told"),
+    [
+        (1, None, 9, "1 may train, 0 validate and 9 test"),
+        (0, None, 1, "0 may train, 0 validate and 1 test"),
+        (9, None, 0, "9 may train, 8 validate and 0 test"),
+        (9, 0, 9, "9 may train, 0 validate and 9 test"),
+        (0, 9, 9, "0 may train, 9 validate and 9 test"),
+    ],
 )
 def test_a_set_that_would_leave_one_without_is_refused(
-    train: int, validation: int | None, test: int, least: int
+    train: int, validation: int | None, test: int, told: str
 ) -> None:
     held_out = None if validation is None else empty(validation)
-    message = (
-        f"--data mine: {train} images train and {test} test, where at least {least} and 1 must"
-    )
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=f"--data mine: of its images {told}: give more"):
         Images(source="mine", train=empty(train), validation=held_out, test=empty(test))
