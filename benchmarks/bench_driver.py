@@ -22,6 +22,7 @@ from ray import tune
 from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
+from trainables.networks.fc import FC
 from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder, Tracker
 from tuner.progress.rows import RunRows
@@ -104,7 +105,9 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.with_resources(trial, {"CPU": 1}),
             tune_config=tune.TuneConfig(
                 num_samples=trials,
-                search_alg=Proposals([], space=Space.of("fc", {}), seed=0, numbers=range(trials)),
+                search_alg=Proposals(
+                    [], space=Space.of(FC.defaults, {}), seed=0, numbers=range(trials)
+                ),
                 scheduler=asha,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
             ),

@@ -5,6 +5,7 @@ import sys
 import torch
 
 from trainables.data.loading import load
+from trainables.networks.fc import FC
 from trainables.training.loop import Training, TrainingConfig
 from tuner.trials.space import Space, trial_seed
 
@@ -12,7 +13,7 @@ from tuner.trials.space import Space, trial_seed
 def main(source: str, images: int, trials: int, epochs: int) -> None:
     """Print the best validation loss."""
     used = load(source, images)
-    space = Space.of("fc", {"patience": (epochs, epochs)})
+    space = Space.of(FC.defaults, {"patience": (epochs, epochs)})
     best = []
     for number in range(trials):
         drawn = space.draw(0, number)

@@ -8,11 +8,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import PurePath
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from trainables.terminal import take_every_character
 
 RUNS_LISTED = 10
+LONGEST = 500  # characters of another's text in a sentence of ours
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit statuses, beside 0
 BUG = "this is a bug of transform-tuner: please report it with the lines above"
 
@@ -29,7 +30,7 @@ class UsageError(ValueError):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its class where it has none."""
-    return _lines(error)[0]
+    return _printable(_lines(error)[0])
 
 
 def last_line(error: BaseException | str) -> str:
@@ -37,7 +38,30 @@ def last_line(error: BaseException | str) -> str:
 
     It is the cause, where a library puts its own stack first.
     """
-    return _lines(error)[-1]
+    return _printable(_lines(error)[-1])
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error as the last line of its traceback has it: `KeyError: 'a name'`."""
+    name, text = type(error).__name__, first_line(error)
+    return name if text == name else f"{name}: {text}"
+
+
+def at_once(*checks: Callable[[], Any]) -> list[Any]:
+    """Call each of them, and return what they returned.
+
+    Raises UsageError with the mistakes of all that raise one, a line each: a person who mends one
+    does not want to meet the next.
+    """
+    results, mistakes = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except UsageError as mistake:
+            mistakes.append(str(mistake))
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return results
 
 
 def known_runs(folders: Iterable[PurePath], otherwise: str) -> str:
@@ -57,12 +81,23 @@ def known_runs(folders: Iterable[PurePath], otherwise: str) -> str:
 
 
 def _lines(error: BaseException | str) -> list[str]:
-    return (str(error).strip() or type(error).__name__).splitlines()
+    try:
+        text = str(error).strip()
+    except Exception:  # a class of a person's own
+        text = ""
+    return (text or type(error).__name__).splitlines()
+
+
+def _printable(line: str) -> str:
+    """Return a line as any terminal and any file takes it: not endless, and without controls."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:LONGEST])
+    return f"{shown} …" if len(line) > LONGEST else shown
 
 
 def complain(error: object) -> None:
-    """Print one sentence on the error stream, after `error: `."""
-    print(f"error: {error}", file=sys.stderr)
+    """Print one sentence on the error stream, after `error: `; of several each on its line."""
+    for sentence in str(error).splitlines():
+        print(f"error: {sentence}", file=sys.stderr)
 
 
 def prog(module: str) -> str:

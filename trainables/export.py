@@ -98,11 +98,9 @@ def _write(module: nn.Module, to: str, path: Path) -> None:
             )
         else:
             torch.export.save(torch.export.export(module, (images,), dynamic_shapes=shapes), path)
-    except (
-        RuntimeError,
-        torch._dynamo.exc.TorchDynamoException,
-        torch.onnx.OnnxExporterError,
-    ) as error:
+    except (UsageError, OSError):
+        raise
+    except (Exception, SystemExit) as error:  # of PyTorch, and whatever the network raises
         raise UsageError(
             f"PyTorch can't export this network for any number of images: {first_line(error)}"
         ) from error
@@ -130,12 +128,12 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
             0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator
         )
         try:
-            outputs = exported(images)
-        except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
+            difference = (exported(images) - module(images)).abs().max()
+        except (Exception, SystemExit) as error:  # of ONNX Runtime, and whatever the network raises
             raise UsageError(
                 f"the exported network does not work for any number of images: {first_line(error)}"
             ) from error
-        differences.append((outputs - module(images)).abs().max())
+        differences.append(difference)
     return float(torch.stack(differences).max())
 
 

@@ -30,6 +30,7 @@ from trainables.settings_fields import flag
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.matrix_rate import finish, matrix_gflops
 from trainables.training.precision import PRECISIONS
+from trainables.training.try_out import check
 
 EPOCH_SEC = 1.5  # length of an epoch at the full matrix rate, where --images leaves the choice
 FEWEST = 4  # images then: one pass through VGG16 on a CPU
@@ -208,7 +209,8 @@ def lines(profile: Profile, device: torch.device) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; returns the exit status."""
     options = parser().parse_args(arguments)
-    config, device = _config(options), _device(options.device)
+    device = _device(options.device)
+    config = _config(options, device)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     profile = measure(config, images=options.images, epochs=options.epochs, device=device)
@@ -254,13 +256,17 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _config(options: argparse.Namespace) -> TrainingConfig:
-    """Return the training that is profiled. Raises UsageError where an option makes no sense."""
+def _config(options: argparse.Namespace, device: torch.device) -> TrainingConfig:
+    """Return the training that is profiled.
+
+    Raises UsageError where an option makes no sense, or the network can't be trained.
+    """
     least = {"images": 1, "batch_size": 1, "threads": 1, "epochs": 1, "perceptual_size": SMALLEST}
     for name, limit in least.items():
         value = getattr(options, name)
         if value is not None and value < limit:
             raise UsageError(f"{flag(name)} ≥ {limit} must hold, but got {value}")
+    check(options.model, precision=options.precision, device=device.type)
     defaults = find(options.model).defaults
     return TrainingConfig(
         model=options.model,

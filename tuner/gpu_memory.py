@@ -48,6 +48,7 @@ def check(
     train_images: int,
     validation_images: int,
     vgg: Vgg16 | None,
+    problem: str = "",
 ) -> list[str]:
     """Return a line to print for each kind of GPU among the nodes that are up; none without GPUs.
 
@@ -59,9 +60,11 @@ def check(
         train_images: Images that lie on the GPU for training.
         validation_images: Images that lie there for validation.
         vgg: What the perceptual loss needs.
+        problem: Why the network can't be trained on a CPU, which is no matter if a GPU can.
 
     Raises:
-        UsageError: A trial runs out of memory within its share of such a GPU.
+        UsageError: A trial runs out of memory within its share of such a GPU, or the network can't
+            be trained here or there.
     """
     if not resources.gpus:
         return []
@@ -79,6 +82,8 @@ def check(
         try:
             found = ray.get(reference, timeout=STEP_SEC)
         except ray.exceptions.RayError as error:
+            if problem:
+                raise UsageError(problem) from error
             late = isinstance(error, TimeoutError)
             reason = f"no answer within {STEP_SEC:g} s" if late else last_line(error)
             lines.append(

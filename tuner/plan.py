@@ -8,14 +8,16 @@ import netrc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from trainables.data import sources
 from trainables.data.images import Images
-from trainables.errors import UsageError
+from trainables.errors import UsageError, at_once
 from trainables.losses import loss_settings
-from trainables.networks.registry import find
+from trainables.networks.registry import check_module
+from trainables.training.try_out import TryOut
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.run_storage import RunStorage, check_shared
@@ -24,6 +26,8 @@ from tuner.trials.space import Space
 if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
     from trainables.losses.vgg16_weights import Vgg16
+    from trainables.networks.base import Defaults
+    from trainables.training.network_facts import NetworkFacts
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
@@ -39,6 +43,7 @@ class Plan:
         config: The settings, complete.
         storage: Where the run lies.
         data: The images that are used, with their targets.
+        network: What there is to know of the network; none of its code runs in this process.
         resources: What each worker of a trial gets.
         slots: How many trials run at once.
         nodes: The machines that are up, and those that the cluster may grow by.
@@ -51,6 +56,7 @@ class Plan:
     config: SearchConfig
     storage: RunStorage
     data: "Splits"
+    network: "NetworkFacts"
     resources: WorkerResources
     slots: int
     nodes: list[Node]
@@ -59,25 +65,46 @@ class Plan:
     gpu_memory: list[str]
     available_images: int
 
+    @property
+    def space(self) -> Space:
+        """What the trials are drawn from."""
+        return Space.of(self.network.defaults, self.config.ranges, self.config.losses)
+
 
 def check_early(config: SearchConfig) -> Images:
     """Return the images, which are decoded if they are new.
 
-    Raises UsageError for what names and files show to be impossible.
+    Raises UsageError for all that names and files show to be impossible.
     """
+    images: Images = at_once(
+        partial(_check_wandb, config),
+        partial(_check_waiting, config),
+        partial(check_module, config.model),
+        partial(_check_vgg, config),
+        partial(sources.read, config.data),
+    )[-1]
+    return images
+
+
+def _check_wandb(config: SearchConfig) -> None:
     if config.wandb == "online" and not _has_wandb_key():
         raise UsageError(
             "--wandb online needs a key, and there is none: type `wandb login` first, "
             "or --wandb offline"
         )
+
+
+def _check_waiting(config: SearchConfig) -> None:
     if config.wait_for_nodes and config.address is None:
         raise UsageError(
             f"--wait-for-nodes {config.wait_for_nodes}: without --address there is one node; "
             f"leave --wait-for-nodes out, or give --address"
         )
+
+
+def _check_vgg(config: SearchConfig) -> None:
     if "perceptual" in config.losses:
         loss_settings.check_weights(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
-    return sources.read(config.data)
 
 
 def _has_wandb_key() -> bool:
@@ -89,28 +116,44 @@ def _has_wandb_key() -> bool:
         return False
 
 
-def load(config: SearchConfig, images: Images) -> "tuple[Vgg16 | None, Splits]":
-    """Read VGG16's weights, where the loss needs them, and make the images' targets.
+def load(
+    config: SearchConfig, images: Images, network: TryOut
+) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
+    """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
 
-    Imports PyTorch. Raises UsageError when the weights can't be had.
+    Imports PyTorch. Raises UsageError with all the reasons why they can't be had.
+
+    Args:
+        config: The settings as they were asked for.
+        images: What `check_early` returned.
+        network: That of the search, which is being tried out.
     """
     from trainables.data import loading
+
+    vgg, data, facts = at_once(
+        partial(_load_vgg, config),
+        partial(loading.with_targets, images, config.images),
+        network.facts,
+    )
+    return vgg, data, facts
+
+
+def _load_vgg(config: SearchConfig) -> "Vgg16 | None":
     from trainables.losses import vgg16_weights
 
-    vgg = None
-    if "perceptual" in config.losses:
-        vgg = vgg16_weights.load(
-            config.vgg_weights or DEFAULT_VGG_WEIGHTS,
-            normalisation=config.vgg_normalisation,
-            through=max(config.perceptual.layers),
-        )
-    return vgg, loading.with_targets(images, config.images)
+    if "perceptual" not in config.losses:
+        return None
+    return vgg16_weights.load(
+        config.vgg_weights or DEFAULT_VGG_WEIGHTS,
+        normalisation=config.vgg_normalisation,
+        through=max(config.perceptual.layers),
+    )
 
 
 def make_plan(
     config: SearchConfig,
     storage: RunStorage,
-    loaded: "tuple[Vgg16 | None, Splits]",
+    loaded: "tuple[Vgg16 | None, Splits, NetworkFacts]",
     up: Sequence[Node],
     growth: Growth,
 ) -> Plan:
@@ -127,12 +170,15 @@ def make_plan(
     """
     from tuner import gpu_memory  # here, since it imports PyTorch, and Ray starts meanwhile
 
-    vgg, data = loaded
+    vgg, data, network = loaded
     resources = worker_resources(config, [*up, *growth.nodes])
     nodes = [*up, *growth.beside(up, resources)]
     slots = slots_for(config, resources, nodes)
+    if network.problem and not resources.gpus:
+        raise UsageError(network.problem)
     complete = completed(
         config,
+        network.defaults,
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.data != "auto" else data.train.source,
         train_images=data.available_images,
@@ -148,7 +194,7 @@ def make_plan(
         _check_groups(config.workers_per_trial, up)
     memory = gpu_memory.check(
         gpu_memory.largest(
-            Space.of(config.model, config.ranges, config.losses),
+            Space.of(network.defaults, config.ranges, config.losses),
             training_settings(complete),
             workers=config.workers_per_trial,
         ),
@@ -158,11 +204,13 @@ def make_plan(
         train_images=len(used.train),
         validation_images=len(used.validation),
         vgg=vgg,
+        problem=network.problem,
     )
     return Plan(
         config=complete,
         storage=storage,
         data=used,
+        network=network,
         resources=resources,
         slots=slots,
         nodes=nodes,
@@ -277,18 +325,20 @@ def _ask_dashboard() -> None:
     list_nodes(limit=1, timeout=DASHBOARD_SEC)
 
 
-def completed(config: SearchConfig, *, gpus: float, data: str, train_images: int) -> SearchConfig:
+def completed(
+    config: SearchConfig, defaults: "Defaults", *, gpus: float, data: str, train_images: int
+) -> SearchConfig:
     """Return the settings with the amount of work filled in, and what the loss is made of.
 
     Raises UsageError for a hyperparameter that the network doesn't have.
 
     Args:
         config: The settings as they were asked for.
+        defaults: The network's own.
         gpus: How many are in the cluster.
         data: Where the images were found.
         train_images: How many there are to train on.
     """
-    defaults = find(config.model).defaults
     usual = defaults.gpu if gpus else defaults.cpu
     for name in config.ranges:
         if getattr(defaults, name) is None:

@@ -26,6 +26,7 @@ from analysis.tables.files import rows_of, table_path
 from analysis.tables.schema import TABLES
 from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
 from trainables.settings_fields import add_flags, flag, given
+from trainables.training.try_out import TryOut
 from tuner import interrupts
 from tuner.cluster import connect
 from tuner.cluster.nodes import Growth, growth, nodes, wait_for_nodes
@@ -146,7 +147,8 @@ def _prepare(
     if config.address:
         connect.check_reachable(config.address)
     background = stack.enter_context(ThreadPoolExecutor(1))
-    loading = background.submit(load, config, images)  # while Ray's processes start
+    network = stack.enter_context(TryOut(config.model, precision=config.precision))
+    loading = background.submit(load, config, images, network)  # while Ray's processes start
     stack.callback(connect.stop)
     if config.address:
         connect.join(config.address, model=config.model, verbose=config.verbose)

@@ -17,12 +17,12 @@ from trainables.errors import UsageError
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, training_settings
-from tuner.progress.lines import TrialLines, introduce, point_onward, print_answer
+from tuner.progress.lines import TrialLines, introduce, point_onward, print_answer, print_sight
 from tuner.progress.recorder import Recorder, Tracker, tracker
 from tuner.progress.rows import FINISHED, RunRows, runs_row
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage, leave_mark
-from tuner.trials.finalists import evaluate_finalists
+from tuner.trials.finalists import evaluate_finalists, look
 from tuner.trials.proposals import Proposals, repeats, searched_trials
 from tuner.trials.reporter import TrialSetup
 from tuner.trials.tune_run import Rungs, SearchEnd, run_trials
@@ -87,6 +87,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data.test,
         )
     print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
+    print_sight(console, config.model, look(config.model, plan.resources))
     if config.timing == "short":
         time_best(config, storage, best[0], data.test, console)
     point_onward(console, config)
@@ -136,7 +137,7 @@ class SearchRun:
         searched = {row["trial"] for row in rows.trials if row["repeat_of"] is None}
         stopped = rungs.replay(row for row in epochs if row["trial"] in searched)
         proposals = searched_trials(
-            config, self._setup.experiment, rows.trials, stopped, self._plan.slots
+            config, self._plan.space, self._setup.experiment, rows.trials, stopped, self._plan.slots
         )
         for row in rows.trials:
             if row["trial"] in stopped and row["stop_reason"] not in FINISHED:
@@ -146,7 +147,7 @@ class SearchRun:
     def confirm(self, finalists: list[Row]) -> None:
         """Train each finalist again with other seeds, to the end: without ASHA."""
         config, trials = self._plan.config, self._recorder.rows.trials
-        proposals = repeats(config, self._setup.experiment, finalists, trials)
+        proposals = repeats(config, self._plan.space, self._setup.experiment, finalists, trials)
         self._run(proposals, None, len(finalists) * config.confirm_seeds)
 
     def _run(self, proposals: Proposals, scheduler: TrialScheduler | None, count: int) -> None:

@@ -287,13 +287,13 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         ),
         Column("bytes_per_image", INT64, "read as uint8 and written as float32", "B"),
         Column("weight_bytes", INT64, "all weights", "B"),
-        Column(
+        nullable(
             "receptive_height",
             INT32,
-            "input rows that the middle output pixel depends on",
+            "input rows that the middle output pixel depends on, where autograd shows it",
             "pixels",
         ),
-        Column("receptive_width", INT32, "likewise columns", "pixels"),
+        nullable("receptive_width", INT32, "likewise columns", "pixels"),
     ),
 }
 

@@ -29,13 +29,15 @@ class Card:
 
     Attributes:
         flops_per_image: 2 per multiplication and addition of its matrix products and convolutions.
+        receptive_height: Pixels; None where autograd finds no way back to the input.
+        receptive_width: Likewise.
     """
 
     parameters: int
     flops_per_image: int
     weight_bytes: int
-    receptive_height: int
-    receptive_width: int
+    receptive_height: int | None
+    receptive_width: int | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def card(network: nn.Module) -> Card:
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
-    height, width = receptive_field(network)
+    height, width = receptive_field(network) or (None, None)
     return Card(
         parameter_count(network),
         counter.get_total_flops(),

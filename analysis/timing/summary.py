@@ -151,7 +151,7 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
             f"{card['parameters']:,}",
             f"{card['flops_per_image'] / 1e6:.3g}",
             f"{card['weight_bytes'] / 2**10:,.0f}",
-            f"{card['receptive_height']} × {card['receptive_width']}",
+            _window(card),
             ", ".join(f"{microseconds(us)} ({on})" for on, us in limits[card["subject"]].items()),
         ]
         for card in cards
@@ -172,6 +172,11 @@ def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None
             ],
             table,
         )
+
+
+def _window(card: Row) -> str:
+    height, width = card["receptive_height"], card["receptive_width"]
+    return "unknown" if height is None else f"{height} × {width}"
 
 
 def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> None:

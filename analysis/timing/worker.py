@@ -20,7 +20,7 @@ from analysis.timing.engines import ENGINES
 from analysis.timing.protocol import images_per_pass, warm_up
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
-from trainables.errors import UsageError, first_line
+from trainables.errors import UsageError, first_line, in_one_line
 from trainables.memory import PeakMemory
 from trainables.metrics import cosine_accuracy, cosine_similarity
 from trainables.pipelines.study import TARGET_SHAPE
@@ -303,6 +303,9 @@ def enter(threads: int) -> None:
     """Set the process up: the first thing that happens there."""
     parent = multiprocessing.parent_process()
     if parent is not None:  # a killed parent leaves nobody else who would end this process
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # what a network prints would stand between the lines of the command
+            os.dup2(nowhere, stream)
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     # It would say "No CUDA runtime is found"
@@ -341,6 +344,5 @@ def _in_one_line() -> Iterator[None]:
         yield
     except UsageError as error:
         raise SubjectError(first_line(error)) from None
-    except (Exception, SystemExit) as error:
-        text = str(error).strip().partition("\n")[0]
-        raise SubjectError(f"{type(error).__name__}: {text}") from None
+    except BaseException as error:  # Ctrl-C does not come here: only a person's code raises it
+        raise SubjectError(in_one_line(error)) from None

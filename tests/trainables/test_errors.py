@@ -6,11 +6,14 @@ import pytest
 
 from trainables.errors import (
     BUG,
+    LONGEST,
     RUNS_LISTED,
     UsageError,
+    at_once,
     command,
     complain,
     first_line,
+    in_one_line,
     known_runs,
     last_line,
 )
@@ -24,6 +27,36 @@ def test_an_error_is_said_by_its_first_or_its_last_line() -> None:
 
 def test_an_error_without_text_is_said_by_its_class() -> None:
     assert first_line(KeyError()) == last_line(KeyError()) == "KeyError"
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_an_error_in_one_line_begins_with_its_class() -> None:
+    assert in_one_line(KeyError("name")) == "KeyError: 'name'"
+    assert in_one_line(SystemExit(3)) == "SystemExit: 3"
+    assert in_one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert in_one_line(SilentError()) == "SilentError"
+
+
+def test_what_is_said_of_an_error_goes_to_any_terminal_and_has_an_end() -> None:
+    assert first_line(OSError("a \ud800 b \x00 c \x1b[2J ≥")) == r"a \ud800 b \x00 c \x1b[2J ≥"
+    assert last_line("first\n" + "é" * 5_000_000) == "é" * LONGEST + " …"
+
+
+def refuse(sentence: str) -> None:
+    raise UsageError(sentence)
+
+
+def test_all_mistakes_are_told_at_once_each_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert at_once(lambda: 1, lambda: None) == [1, None]
+    checks = [lambda: 1, lambda: refuse("--data a: no"), lambda: refuse("--model b: no")]
+    assert command()(lambda: at_once(*checks)[0])() == 2
+    assert capsys.readouterr().err == "error: --data a: no\nerror: --model b: no\n"
+    with pytest.raises(ZeroDivisionError):
+        at_once(checks[1], lambda: 1 // 0)
 
 
 def test_a_mistake_is_caught_where_a_value_error_is() -> None:

@@ -198,7 +198,7 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
     ("arguments", "message"),
     [
         (["--model", "mlp"], "there is no network 'mlp': choose one of fc, cnn, separable"),
-        (["--model", "no.such:Network"], "'no.such:Network' can't be imported"),
+        (["--model", "no.such:Network"], "--model no.such:Network: there is no module 'no.such'"),
         (["--images", "0"], "--images ≥ 1 must hold, but got 0"),
         (["--batch-size", "-1"], "--batch-size ≥ 1 must hold, but got -1"),
         (["--threads", "0"], "--threads ≥ 1 must hold, but got 0"),

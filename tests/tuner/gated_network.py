@@ -62,7 +62,7 @@ class Gate:
 
 
 class Gated(Separable):
-    """Waits at the gate before each epoch."""
+    """Waits at the gate before each epoch of a trial."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Gated(Separable):
         return super().train(mode)
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training and self._is_new_epoch:
+        if self.training and self._is_new_epoch and ray.is_initialized():
             self._is_new_epoch = False
             self._epochs += 1
             _leave_witness()

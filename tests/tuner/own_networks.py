@@ -1,10 +1,12 @@
 """Networks that live outside the project, for tests of `--model package.module:Class`."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
@@ -15,19 +17,23 @@ class Mine(Separable):
 
 
 class Picky(FC):
-    """Raises for half of what is searched."""
+    """Raises for half of what is searched, and looks every value up in a table."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         if dropout > 0.25:
             raise RuntimeError("this network does not like dropout")
         super().__init__(dropout)
+        self.table = nn.Parameter(torch.linspace(0, 1, 256))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(self.table[(255 * images).long()])
 
 
 class Gated(Separable):
-    """Waits before each training step until as many are allowed over all processes."""
+    """Waits before each training step of a trial until as many are allowed over all processes."""
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training:
+        if self.training and "ray" in sys.modules:
             gate = Path(os.environ["GATE"])
             with (gate / "steps").open("ab") as steps:
                 steps.write(b".")

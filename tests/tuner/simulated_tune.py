@@ -357,7 +357,11 @@ def _get(references: Any, timeout: float | None = None) -> Any:
 
 def _remote(**_: Any) -> Any:
     def at_once(function: Any) -> Any:
-        task = SimpleNamespace(remote=lambda *arguments: Reference(function(*arguments)))
+        def call(*arguments: Any) -> Reference:
+            known = (one.value if isinstance(one, Reference) else one for one in arguments)
+            return Reference(function(*known))
+
+        task = SimpleNamespace(remote=call)
         task.options = lambda **_: task
         return task
 

@@ -193,6 +193,10 @@ def test_a_gpu_that_does_not_get_free_ends_no_search(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ray, "get", never)
     (said,) = check(WorkerResources(1, 0.25, 0), [MANY_CORES])
     assert said.endswith("is unknown: no answer within 180 s")
+    with pytest.raises(UsageError, match="it can't be trained on a CPU"):
+        check(
+            WorkerResources(1, 0.25, 0), [MANY_CORES], problem="it can't be trained on a CPU either"
+        )
 
 
 def test_a_step_that_hangs_ends_its_process() -> None:

@@ -16,6 +16,12 @@ from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.vgg16_weights import Vgg16
+from trainables.networks.cnn import CNN
+from trainables.networks.fc import FC
+from trainables.networks.separable import Separable
+from trainables.training.network_facts import NetworkFacts
+from trainables.training.try_out import TryOut
+from tuner import gpu_memory
 from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
     Plan,
@@ -179,7 +185,9 @@ def test_what_ray_would_wait_for_for_ever_is_told(
 
 def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
     def complete(gpus: float) -> SearchConfig:
-        return completed(SearchConfig(model="cnn"), gpus=gpus, data="photos", train_images=30_000)
+        return completed(
+            SearchConfig(model="cnn"), CNN.defaults, gpus=gpus, data="photos", train_images=30_000
+        )
 
     cpu, gpu = complete(0), complete(2)
     assert (cpu.images, cpu.samples, cpu.max_epochs) == (2048, 6, 6)
@@ -189,13 +197,13 @@ def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() ->
 
 def test_completion_keeps_what_was_asked() -> None:
     asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
-    complete = completed(SearchConfig(**asked), gpus=1, data="d", train_images=100)
+    complete = completed(SearchConfig(**asked), FC.defaults, gpus=1, data="d", train_images=100)
     assert {name: getattr(complete, name) for name in asked} == asked
 
 
 def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
     complete = completed(
-        SearchConfig(model="cnn", grace_epochs=50), gpus=0, data="d", train_images=100
+        SearchConfig(model="cnn", grace_epochs=50), CNN.defaults, gpus=0, data="d", train_images=100
     )
     assert (complete.images, complete.max_epochs) == (100, 50)
 
@@ -204,6 +212,7 @@ def test_dropout_for_a_network_without_it_is_refused() -> None:
     with pytest.raises(UsageError, match="--dropout: separable has no dropout; leave the flag out"):
         completed(
             SearchConfig(model="separable", ranges={"dropout": (0, 0.1)}),
+            Separable.defaults,
             gpus=0,
             data="d",
             train_images=1,
@@ -212,14 +221,14 @@ def test_dropout_for_a_network_without_it_is_refused() -> None:
 
 def test_a_completed_search_has_the_defaults_of_its_loss_and_mse_alone_has_none() -> None:
     more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
-    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), **more)
+    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), FC.defaults, **more)
     assert config.perceptual == replace(Perceptual(), size=64)
     assert (config.perceptual_layers, config.perceptual_size, config.vgg_weights) == (
         (2, 7, 14, 21, 28),
         64,
         "IMAGENET1K_V1",
     )
-    assert completed(SearchConfig(), **more).vgg_weights is None
+    assert completed(SearchConfig(), FC.defaults, **more).vgg_weights is None
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +236,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
 
 
-def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits]:
-    return load(asked, check_early(asked))
+def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits, NetworkFacts]:
+    with TryOut(asked.model) as network:
+        return load(asked, check_early(asked), network)
 
 
 def planned(few: str, storage: Path, **more: Any) -> Plan:
@@ -260,7 +270,6 @@ def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Pat
         ({"model": "separable", "ranges": {"dropout": (0, 0.1)}}, "separable has no dropout"),
         ({"cpus_per_trial": 512}, "--cpus-per-trial 512: no node has more than 8 CPUs"),
         ({"gpus_per_trial": 1}, "--gpus-per-trial 1: there are no GPUs in the cluster; leave"),
-        ({"model": "nowhere:Net"}, "the network 'nowhere:Net' can't be imported"),
     ],
 )
 def test_what_does_not_fit_the_machine_the_network_or_the_images_is_refused(
@@ -269,6 +278,43 @@ def test_what_does_not_fit_the_machine_the_network_or_the_images_is_refused(
     with pytest.raises(UsageError, match=re.escape(told)) as error:
         planned(few, tmp_path, **asked)
     assert "\n" not in str(error.value)
+
+
+def test_mistakes_of_the_weights_and_of_the_network_are_told_together(
+    few: str, tmp_path: Path
+) -> None:
+    class Misfit(TryOut):
+        def facts(self) -> NetworkFacts:
+            raise UsageError("the network 'own:Net' can't be imported")
+
+    (tmp_path / "weights").write_text("no weights")
+    weights = {"loss": "perceptual", "vgg_weights": str(tmp_path / "weights")}
+    asked = config(data=few, **weights)
+    with pytest.raises(UsageError) as error:
+        load(asked, check_early(asked), Misfit("fc"))
+    first, second = str(error.value).splitlines()
+    assert first.startswith(f"--vgg-weights {tmp_path}/weights")
+    assert second == "the network 'own:Net' can't be imported"
+
+
+def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gpus(
+    few: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def measured(*_: Any, problem: str, **__: Any) -> list[str]:
+        told.append(problem)
+        return []
+
+    monkeypatch.setattr(gpu_memory, "check", measured)
+    asked = config(data=few, storage=str(tmp_path))
+    vgg, data, facts = loaded(asked)
+    tried = vgg, data, replace(facts, problem="--model own:Net can't be trained: no kernel here")
+    storage = RunStorage(str(tmp_path), "r")
+    with pytest.raises(UsageError, match="can't be trained: no kernel here"):
+        make_plan(asked, storage, tried, [CPU_NODE], Growth())
+    make_plan(asked, storage, tried, [GPU_NODE], Growth())
+    assert told == [tried[2].problem]
 
 
 @pytest.mark.parametrize("other", ["train", "validation", "test"])
@@ -296,6 +342,7 @@ def test_a_run_that_goes_on_with_other_images_is_refused(
             {"loss": "perceptual", "vgg_weights": "/no/such/file"},
             "--vgg-weights /no/such/file: there is no such file",
         ),
+        ({"model": "nowhere:Net"}, "--model nowhere:Net: there is no module 'nowhere'"),
     ],
 )
 def test_files_that_are_not_there_are_told_at_once(asked: dict[str, Any], told: str) -> None:
@@ -304,11 +351,22 @@ def test_files_that_are_not_there_are_told_at_once(asked: dict[str, Any], told: 
     assert "\n" not in str(error.value)
 
 
+def test_all_that_is_not_there_is_told_at_once() -> None:
+    names = {"data": "/no/such/place", "model": "nowhere:Net", "wait_for_nodes": 2}
+    with pytest.raises(UsageError) as error:
+        check_early(config(**names, loss="perceptual", vgg_weights="/no/such/file"))
+    waiting, model, weights, data = str(error.value).splitlines()
+    assert waiting.startswith("--wait-for-nodes 2: without --address")
+    assert model.startswith("--model nowhere:Net: there is no module 'nowhere'")
+    assert data.startswith("--data /no/such/place: there is no such directory")
+    assert weights.startswith("--vgg-weights /no/such/file: there is no such file")
+
+
 def test_weights_of_vgg16_are_read_where_the_loss_needs_them(few: str, tmp_path: Path) -> None:
     path = tmp_path / "made-up.safetensors"
     save_file(vgg16().tensors, path, {"normalisation": "imagenet"})
     weights = {"vgg_weights": str(path), "perceptual_layers": (0, 2)}
-    vgg, _ = loaded(config(data=few, loss="mse,perceptual", **weights))
+    vgg = loaded(config(data=few, loss="mse,perceptual", **weights))[0]
     assert vgg is not None
     assert {name.split(".")[1] for name in vgg.tensors} == {"0", "2"}
     assert loaded(config(data=few))[0] is None

@@ -228,9 +228,10 @@ def test_a_learning_rate_that_diverges_is_recorded_and_never_best(
     assert facts["trial"] not in diverged.index
 
 
-def test_a_trial_that_raises_leaves_the_others_alone(
+def test_a_trial_that_raises_leaves_the_others_alone_and_autograd_need_not_see_the_pixels(
     command: Command, few_images: tuple[str, ...]
 ) -> None:
+    command.tries_out = True
     model = ("--model", "own_networks:Picky", "--dropout", "0", "0.4", "--search", "tpe")
     with simulated():
         search = (*model, "--samples", "4", "--max-epochs", "1", *few_images)
@@ -243,6 +244,34 @@ def test_a_trial_that_raises_leaves_the_others_alone(
     assert failed.error.str.contains("this network does not like dropout").all()
     assert (trials[trials.dropout <= 0.25].stop_reason != "error").all()
     assert "trials failed" in output
+    assert "How far own_networks:Picky sees is unknown: autograd finds no way" in output
+    assert "out of reach" not in output
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
+def test_a_trial_whose_network_leaves_fails_alone_with_its_reason(
+    command: Command,
+    few_images: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    trials: set[int] = set()
+    forward = Separable.forward
+
+    def leave(network: Separable, images: torch.Tensor) -> torch.Tensor:
+        trials.add(id(network))
+        if len(trials) == 1:
+            raise error
+        return forward(network, images)
+
+    monkeypatch.setattr(Separable, "forward", leave)
+    with simulated():
+        search = ("--model", "separable", "--samples", "2", "--max-epochs", "1", *few_images)
+        status, output = command.call("--name", "run", *search)
+    assert status == 0, output
+    trials_table = command.table("trials", "run").set_index("trial")
+    assert trials_table.stop_reason.tolist() == ["error", "max_epochs"]
+    assert type(error).__name__ in trials_table.error[0].splitlines()[-1]
 
 
 def test_a_trial_whose_process_dies_again_and_again_is_given_up(
@@ -325,6 +354,7 @@ MISTAKES = [
     (("--model", "resnet"), "there is no network 'resnet': choose one of fc, cnn, separable"),
     (("--data", "/no/such/place"), "--data /no/such/place: there is no such directory"),
     (("--resume", "nothing"), "--resume nothing: there is no such run"),
+    (("--model", "nowhere:Net"), "--model nowhere:Net: there is no module 'nowhere'"),
     (("--name", "../escape"), "a run's name is made of letters"),
     (("--model", "separable", "--dropout", "0", "0.1"), "--dropout: separable has no dropout"),
     (("--cpus-per-trial", "512"), "--cpus-per-trial 512: no node has more than"),

@@ -1,12 +1,15 @@
 """What every network declares beside its architecture: defaults, and what a search may vary."""
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from trainables.pipelines.study import as_float
+from trainables.errors import UsageError
+from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.pipelines.study import TARGET_SHAPE, as_float
 
 Range = tuple[float, float]
 
@@ -56,6 +59,28 @@ class Defaults:
     cpu: Budget
     gpu: Budget
 
+    @property
+    def problem(self) -> str:
+        """Which of these values makes no sense; empty where all do."""
+        counts = {"batch_size": self.batch_size, "cpu_slice": self.cpu_slice or 1}
+        for name in ("cpu", "gpu"):
+            budget: Budget = getattr(self, name)
+            counts |= {f"{name}.samples": budget.samples, f"{name}.max_epochs": budget.max_epochs}
+            counts[f"{name}.images"] = budget.images or 1
+        for name, count in counts.items():
+            if not (isinstance(count, int) and count >= 1):
+                return f"{name} is a whole number ≥ 1, but got {count!r}"
+        for name, parameter in HYPERPARAMETERS.items():
+            ends: Range | None = getattr(self, name)
+            if ends is None and parameter.optional:
+                continue
+            low, high = ends or (math.nan, math.nan)
+            if not low <= high:
+                return f"{name}: low ≤ high must hold, but got {low} and {high}"
+            if limit := parameter.broken_limit(low) or parameter.broken_limit(high):
+                return f"{name} {limit} must hold, but got {low} and {high}"
+        return ""
+
     def slice_size(self, device: torch.device) -> int | None:
         """Return how many images go through at once on a device; None for whole batches."""
         return self.cpu_slice if device.type == "cpu" else None
@@ -67,6 +92,26 @@ class Network(Protocol):
     defaults: ClassVar[Defaults]
 
     def __call__(self, **settings: float) -> nn.Module: ...
+
+
+def check_outputs(outputs: Any, images: Tensor, *, reduced: bool = False) -> None:
+    """Raise UsageError where a network has made something else than an output of each image.
+
+    Args:
+        outputs: What it returned: (N, 1, 28, 28) float32 on the device of the images.
+        images: What it was given, (N, 3, 32, 32).
+        reduced: Whether bfloat16 is right too.
+    """
+    shape, types = (len(images), *TARGET_SHAPE), [torch.float32, torch.bfloat16][: 1 + reduced]
+    found = f"a {type(outputs).__name__}"
+    if isinstance(outputs, Tensor):
+        if (outputs.shape, outputs.device) == (shape, images.device) and outputs.dtype in types:
+            return
+        found = f"{tuple(outputs.shape)} {outputs.dtype} on {outputs.device}"
+    raise UsageError(
+        f"the network makes {found} of {len(images)} images: it has to return a tensor "
+        f"{shape} of {torch.float32} on {images.device}"
+    )
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,5 +1,7 @@
 """What a network sees: the input pixels that an output pixel depends on, found from gradients."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -7,23 +9,59 @@ from trainables.linear import Factors
 from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
 
 PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
-GRID = range(0, 28, 3)  # 100 of the 784 output pixels
+GRID = torch.arange(0, 28, 3)  # 100 of the 784 output pixels
 
 
-def dependence(network: nn.Module, row: int, column: int) -> Tensor:
-    """Return the input pixels that output pixel (row, column) depends on: (32, 32) bool."""
+@dataclass(frozen=True)
+class Sight:
+    """What a network sees of its input.
+
+    Attributes:
+        fraction: Of the output pixels, those for which it sees the input pixel that matters most.
+        height: Of the window that the middle output pixel depends on, in pixels.
+        width: Likewise.
+    """
+
+    fraction: float
+    height: int
+    width: int
+
+
+def dependence(network: nn.Module, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the input pixels that each output pixel (row, column) depends on.
+
+    All go through the network in one batch. A network that autograd can't follow back to its input,
+    such as a look-up in a table, depends on nothing that can be found so.
+
+    Args:
+        network: Any; its outputs for one image must not depend on others.
+        rows: (K,) int64.
+        columns: Likewise.
+
+    Returns:
+        (K, 32, 32) bool.
+    """
     device = next(network.parameters()).device
-    images = torch.rand(PROBES, *IMAGE_SHAPE, device=device, requires_grad=True)
+    count = len(rows) * PROBES
+    images = torch.rand(count, *IMAGE_SHAPE, device=device, requires_grad=True)
     was_training = network.training
     outputs = network.eval()(images)
     network.train(was_training)
-    (gradient,) = torch.autograd.grad(outputs[:, 0, row, column].sum(), images)
-    return gradient.abs().sum(dim=(0, 1)) > 0
+    probed = torch.arange(count), 0, *(one.repeat_interleave(PROBES) for one in (rows, columns))
+    (gradient,) = torch.autograd.grad(outputs[probed].sum(), images, materialize_grads=True)
+    seen: Tensor = gradient.abs().sum(dim=1).unflatten(0, (-1, PROBES)).sum(dim=1) > 0
+    return seen.cpu()
 
 
-def receptive_field(network: nn.Module) -> tuple[int, int]:
-    """Return height and width, in pixels, of the input window that the middle output depends on."""
-    seen = dependence(network, TARGET_SHAPE[1] // 2, TARGET_SHAPE[2] // 2)
+def receptive_field(network: nn.Module) -> tuple[int, int] | None:
+    """Return height and width, in pixels, of the input window that the middle output depends on.
+
+    None where that can't be found.
+    """
+    middle = torch.tensor([TARGET_SHAPE[1] // 2]), torch.tensor([TARGET_SHAPE[2] // 2])
+    (seen,) = dependence(network, *middle)
+    if not seen.any():
+        return None
     rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
     return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
 
@@ -35,7 +73,14 @@ def fraction_in_sight(network: nn.Module, pipeline: Factors) -> float:
     1.0 means that training can in principle succeed.
     """
     sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
-    seen = [
-        bool(dependence(network, r, c)[sources[0][r], sources[1][c]]) for r in GRID for c in GRID
-    ]
-    return sum(seen) / len(seen)
+    rows, columns = torch.meshgrid(GRID, GRID, indexing="ij")
+    rows, columns = rows.flatten(), columns.flatten()
+    seen = dependence(network, rows, columns)
+    in_sight = seen[torch.arange(len(rows)), sources[0][rows], sources[1][columns]]
+    return float(in_sight.double().mean())
+
+
+def sight(network: nn.Module, pipeline: Factors) -> Sight | None:
+    """Return what a network sees of what it would have to copy; None where that can't be found."""
+    window = receptive_field(network)
+    return None if window is None else Sight(fraction_in_sight(network, pipeline), *window)

@@ -1,9 +1,11 @@
 """The networks by name. A new network is one file, and one line here."""
 
 import importlib
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from trainables.errors import UsageError
+from trainables.errors import UsageError, in_one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,10 +30,35 @@ def check_name(name: str) -> None:
         )
 
 
+def check_module(name: str) -> None:
+    """Raise UsageError where a name is none, or its module is not there.
+
+    Only files are looked for: nothing of the module runs, nor of the packages around it.
+    """
+    check_name(name)
+    module = NETWORKS.get(name, name).partition(":")[0]
+    parts = module.split(".")
+    path = None
+    with suppress(KeyError):  # a namespace package within another can't be asked before an import
+        for part in range(len(parts) if module not in sys.modules else 0):
+            wanted = ".".join(parts[: part + 1])
+            finders = sys.meta_path if parts[part] else ()
+            found = (finder.find_spec(wanted, path) for finder in finders)
+            spec = next((one for one in found if one is not None), None)
+            path = spec.submodule_search_locations if spec else None
+            if spec is None or (path is None and wanted != module):
+                raise UsageError(
+                    f"--model {name}: there is no module {module!r} in this directory or among "
+                    f"what is installed; correct the name, or type the command in the directory "
+                    f"that holds {parts[0]!r}"
+                )
+
+
 def find(name: str) -> "Network":
     """Return the class registered as `name`, or the one that `package.module:Class` names.
 
-    Raises UsageError where there is none, or where it declares no `defaults`.
+    Raises UsageError where there is none, where its module does not survive its import, or where
+    it declares no `defaults`.
     """
     from torch import nn  # here, as said above
 
@@ -41,15 +68,18 @@ def find(name: str) -> "Network":
     module_name, _, class_name = NETWORKS.get(name, name).partition(":")
     try:
         network = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"the network {name!r} can't be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise UsageError(f"the network {name!r} can't be imported: {in_one_line(error)}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise UsageError(f"{name!r} is not a class of torch.nn.Module")
-    if not isinstance(getattr(network, "defaults", None), Defaults):
+    defaults = getattr(network, "defaults", None)
+    if not isinstance(defaults, Defaults):
         raise UsageError(
             f"{name!r} needs `defaults = trainables.networks.base.Defaults(...)`, "
             f"as trainables/networks/fc.py has"
         )
+    if problem := defaults.problem:
+        raise UsageError(f"the defaults of {name!r} make no sense: {problem}")
     return cast("Network", network)
 
 

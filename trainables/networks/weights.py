@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainables.atomic_write import atomic_write
-from trainables.errors import UsageError
+from trainables.errors import UsageError, in_one_line
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
 
@@ -28,9 +29,16 @@ class SavedNetwork:
 
 def save_network(path: Path, weights: dict[str, Tensor], saved: SavedNetwork) -> None:
     """Write weights and configuration, whole or not at all."""
-    contiguous = {name: tensor.contiguous().cpu() for name, tensor in weights.items()}
     with atomic_write(path) as aside:
-        save_file(contiguous, aside, {HEADER: json.dumps(asdict(saved))})
+        save_file(savable(weights), aside, {HEADER: json.dumps(asdict(saved))})
+
+
+def savable(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as a safetensors file takes them: on the CPU, none within another's memory."""
+    return {
+        name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in weights.items()
+    }
 
 
 def read_header(path: str | Path) -> SavedNetwork:
@@ -65,7 +73,10 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
         raise UsageError(
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
         )
-    module = build(network or saved.model, dropout=saved.dropout)
+    try:
+        module = build(network or saved.model, dropout=saved.dropout)
+    except (Exception, SystemExit) as error:  # whatever a class of a person's own does
+        raise UsageError(f"{saved.model} can't be built: {in_one_line(error)}") from error
     try:
         module.load_state_dict(load_file(path))
     except RuntimeError as error:

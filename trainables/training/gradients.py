@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.examples import Examples
-from trainables.networks.base import as_input
+from trainables.errors import UsageError
+from trainables.networks.base import as_input, check_outputs
 from trainables.training.precision import Precision
 
 # Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32
@@ -37,6 +38,8 @@ class Gradients:
 
     def __post_init__(self) -> None:
         self.parameters: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise UsageError("the network has no parameter that requires a gradient")
         self._fast = compiled(self.network) if self.compiled else self.network
 
     def of(
@@ -68,11 +71,13 @@ class Gradients:
         return images, examples.targets.index_select(0, indices)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the network's outputs in float32."""
+        """Return the network's outputs in float32. Raises UsageError where they are no outputs."""
         # Not in validation: that would compile it once more, for a third of a training step's work
         fast = self.network.training and len(images) == self.full_size
         with self.precision.autocast(self.device):
             outputs: Tensor = (self._fast if fast else self.network)(images)
+        # One of another shape may be broadcast against the targets, and train
+        check_outputs(outputs, images, reduced=self.precision.name == "bfloat16")
         return outputs.float()
 
     def backward(self, loss: Tensor) -> list[Tensor]:

@@ -15,10 +15,7 @@ from analysis.console import (
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
-from trainables.linear import factors
-from trainables.networks.receptive_field import fraction_in_sight, receptive_field
-from trainables.networks.registry import build, find
-from trainables.pipelines.study import reference
+from trainables.networks.receptive_field import Sight
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
@@ -62,7 +59,7 @@ def introduce(console: Console, plan: Plan) -> None:
             f"{ranking_rule(mixed_losses=True)}"
         )
     if not has_gpus:
-        full = find(config.model).defaults.gpu
+        full = plan.network.defaults.gpu
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
             f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"
@@ -195,7 +192,6 @@ def print_answer(
     )
     losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
     _table(console, config.confirm_seeds, accuracy, losses)
-    _sight(console, config.model)
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -265,16 +261,18 @@ def _table(
     console.table(title, ["", *columns], rows)
 
 
-def _sight(console: Console, model: str) -> None:
+def print_sight(console: Console, model: str, sight: Sight | None) -> None:
     """Say so when the network can't see what it would have to copy, whatever the training."""
-    network = build(model)
-    in_sight = fraction_in_sight(network, factors(reference))
-    if in_sight == 1:
-        return
-    height, width = receptive_field(network)
-    console.line(
-        f"{model} sees {height} × {width} input pixels around each output pixel, so it can't see "
-        f"across a flip: {percent(1 - in_sight)} of the output pixels lie out of reach of the "
-        f"pixel they must show. No training changes that; --model separable can see all of it.",
-        style="yellow",
-    )
+    if sight is None:
+        console.line(
+            f"How far {model} sees is unknown: autograd finds no way from its outputs back to the "
+            f"pixels."
+        )
+    elif sight.fraction < 1:
+        console.line(
+            f"{model} sees {sight.height} × {sight.width} input pixels around each output pixel, "
+            f"so it can't see across a flip: {percent(1 - sight.fraction)} of the output pixels "
+            f"lie out of reach of the pixel they must show. No training changes that; "
+            f"--model separable can see all of it.",
+            style="yellow",
+        )

@@ -1,6 +1,8 @@
 """The best trials against the test split, beside floors and ceiling, and their weights on disk."""
 
 import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -11,9 +13,13 @@ from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
 from trainables.data.examples import Examples
+from trainables.errors import last_line
+from trainables.linear import factors
 from trainables.networks.base import EndToEnd, parameter_count
-from trainables.networks.registry import build, find
+from trainables.networks.receptive_field import Sight, sight
+from trainables.networks.registry import NETWORKS, build, find
 from trainables.networks.weights import SavedNetwork, save_network
+from trainables.pipelines.study import reference
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage import checkpoints
@@ -40,7 +46,7 @@ def evaluate_finalists(
         run: Where the checkpoints lie, and where tables and networks go.
         best: Rows of the finalists, the best first.
         trials: Rows of all trials, repeats among them.
-        resources: What each worker of a trial has: on a GPU where it has one, else here.
+        resources: What each worker of a trial has.
         train_targets: (N, 1, 28, 28) float32, for the floors.
         test: Images of the test split with their targets.
 
@@ -71,22 +77,69 @@ def evaluate_finalists(
     return accuracy
 
 
+def look(model: str, resources: WorkerResources) -> Sight | None:
+    """Return how far a network sees, whatever its weights; None where that can't be found.
+
+    Args:
+        model: Its name.
+        resources: What each worker of a trial has.
+    """
+    if _may_run_here(model, resources):
+        return _look(model, resources)
+    seen: Sight | None = _call_in_processes(_look, [(model, resources)], resources)[0]
+    return seen
+
+
+def _look(model: str, resources: WorkerResources) -> Sight | None:
+    with suppress(Exception):  # autograd may have no way back through it
+        return sight(build(model).to(_device(resources)), factors(reference))
+    return None
+
+
 def _evaluate_all(
     experiment: Experiment, rows: list[Row], resources: WorkerResources, test: Examples
 ) -> list[Evaluated]:
-    """On GPUs where trials have them; else here, with every core and no process to wait for."""
-    if not resources.gpus:
+    if _may_run_here(rows[0]["model"], resources):
         return [_evaluate(experiment, row, test) for row in rows]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_evaluate_on_gpu)
-    references = [task.remote(experiment, row, images, targets) for row in rows]
-    return list(ray.get(references))
+    calls = [(experiment, row, resources, images, targets) for row in rows]
+    return _call_in_processes(_evaluate_as_a_trial, calls, resources)
 
 
-def _evaluate_on_gpu(experiment: Experiment, row: Row, images: Any, targets: Any) -> Evaluated:
+def _evaluate_as_a_trial(
+    experiment: Experiment, row: Row, resources: WorkerResources, images: Any, targets: Any
+) -> Evaluated:
+    torch.set_num_threads(resources.threads)
     Precision("float32", "").set_products()
     test = Examples(torch.tensor(images), torch.tensor(targets))
-    return _evaluate(experiment, row, test.to(torch.device("cuda")))
+    return _evaluate(experiment, row, test.to(_device(resources)))
+
+
+def _may_run_here(model: str, resources: WorkerResources) -> bool:
+    """Whether this process may run the network: one of this project, where trials have no GPU.
+
+    It does so with every core, and there is no process to wait for.
+    """
+    return model in NETWORKS and not resources.gpus
+
+
+def _call_in_processes(
+    function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], resources: WorkerResources
+) -> list[Any]:
+    """Call a function in processes that have what a worker of a trial has.
+
+    Raises OSError where the network raises there, or ends its process.
+    """
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
+    references = [task.remote(*arguments) for arguments in calls]
+    try:
+        return list(ray.get(references))
+    except ray.exceptions.RayError as error:
+        raise OSError(f"the finalists can't be evaluated: {last_line(error)}") from error
+
+
+def _device(resources: WorkerResources) -> torch.device:
+    return torch.device("cuda" if resources.gpus else "cpu")
 
 
 def _evaluate(experiment: Experiment, row: Row, test: Examples) -> Evaluated:

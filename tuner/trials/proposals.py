@@ -147,6 +147,7 @@ def tpe(space: Space, seed: int, finished: Sequence[tuple[Hyperparameters, float
 
 def searched_trials(
     config: SearchConfig,
+    space: Space,
     experiment: Experiment,
     earlier: Iterable[Row],
     stopped: set[int],
@@ -156,12 +157,12 @@ def searched_trials(
 
     Args:
         config: The settings, complete.
+        space: What new trials are drawn from.
         experiment: Where the checkpoints of earlier sessions lie.
         earlier: Rows of trials that earlier sessions began.
         stopped: Trials that ASHA had stopped when the driver died before it wrote so.
         slots: Trials that run at once, as far as resources go.
     """
-    space = Space.of(config.model, config.ranges, config.losses)
     begun = [row for row in earlier if row["repeat_of"] is None]
     finished = [row for row in begun if row["stop_reason"] in FINISHED or row["trial"] in stopped]
     searcher = None
@@ -182,12 +183,17 @@ def searched_trials(
 
 
 def repeats(
-    config: SearchConfig, experiment: Experiment, finalists: Iterable[Row], earlier: Iterable[Row]
+    config: SearchConfig,
+    space: Space,
+    experiment: Experiment,
+    finalists: Iterable[Row],
+    earlier: Iterable[Row],
 ) -> Proposals:
     """Return the repeats of finalists with other seeds that are still to do.
 
     Args:
         config: The settings, complete.
+        space: That of the search.
         experiment: Where the checkpoints of earlier sessions lie.
         finalists: Rows of the trials to train again.
         earlier: Rows of all trials so far, repeats of an earlier session among them.
@@ -205,7 +211,7 @@ def repeats(
             given.append(resumed(experiment, row))
     return Proposals(
         given,
-        space=Space.of(config.model, config.ranges, config.losses),
+        space=space,
         seed=config.seed,
         numbers=(),
     )

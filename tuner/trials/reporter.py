@@ -105,6 +105,7 @@ class TrialReporter:
         restarted: Whether Ray has started the trial again after a process of it died.
         facts: What each report says of the process beside the epoch.
         fallback: What the trial had to do without, and why; empty where it had all that was wanted.
+        is_stopped: Whether the search has ended the trial: `report` did not return.
     """
 
     def __init__(self, setup: TrialSetup) -> None:
@@ -114,6 +115,7 @@ class TrialReporter:
         self._epoch = 0
         self.facts: dict[str, Any] = {}
         self.fallback = ""
+        self.is_stopped = False
         self.alone = setup.workers == 1
         if self.alone:
             self.workers = Workers()
@@ -176,7 +178,7 @@ class TrialReporter:
             checkpoints.save(Path(directory), training.state_dict())
             self._send(metrics, directory)
 
-    def report_failure(self, error: Exception) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """Report that the trial can't go on. The others do, if their storage is there."""
         result = failure_result(error, self._epoch, traceback.format_exc())
         self._send({**self.facts, **result}, None)
@@ -188,6 +190,9 @@ class TrialReporter:
             self._experiment.patiently(
                 lambda: (tune if self.alone else ray.train).report(metrics, checkpoint=checkpoint)
             )
+        except SystemExit:
+            self.is_stopped = True
+            raise
         except OSError as error:
             if error.errno not in UNWRITABLE and not is_refusal(error):
                 raise

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainables.hyperparameters import HYPERPARAMETERS
-from trainables.networks.registry import find
 from trainables.training.seeds import derive_seed
+
+if TYPE_CHECKING:  # it imports PyTorch
+    from trainables.networks.base import Defaults
 
 Hyperparameters = dict[str, Any]
 Range = tuple[float, float]
@@ -29,10 +31,9 @@ class Space:
 
     @classmethod
     def of(
-        cls, model: str, asked: Mapping[str, Range], losses: Sequence[str] = ("mse",)
+        cls, defaults: "Defaults", asked: Mapping[str, Range], losses: Sequence[str] = ("mse",)
     ) -> "Space":
         """Return the network's own ranges, with those that were asked for in their place."""
-        defaults = find(model).defaults
         ranges = {name: asked.get(name) or getattr(defaults, name) for name in HYPERPARAMETERS}
         return cls({name: ends for name, ends in ranges.items() if ends}, tuple(losses))
 

@@ -83,8 +83,8 @@ def train_loop(loop_config: dict[str, Any]) -> None:
         if not _process["trials"]:
             _check_storage(setup)
         _train(reporter, proposal, setup)
-    except Exception as error:
-        if not reporter.alone:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # a network may raise any of them
+        if reporter.is_stopped or not reporter.alone:
             raise  # the other workers wait for this one: the whole group must end
         reporter.report_failure(error)
     finally:

@@ -1,8 +1,20 @@
+import math
+import re
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.base import EndToEnd, as_input, parameter_count
+from trainables.errors import UsageError
+from trainables.networks.base import (
+    Budget,
+    Defaults,
+    EndToEnd,
+    as_input,
+    check_outputs,
+    parameter_count,
+)
 from trainables.networks.registry import build
 from trainables.pipelines.study import as_float
 
@@ -59,3 +71,63 @@ def test_a_network_that_takes_all_at_once_is_left_as_it_is() -> None:
     assert kernel.is_contiguous(memory_format=torch.channels_last)
     contiguous = EndToEnd(build("cnn"), slice_size=2)
     assert next(contiguous.parameters()).is_contiguous(memory_format=torch.channels_last)
+
+
+SMALL = Budget(samples=1, max_epochs=1)
+
+
+def declared(**more: Any) -> Defaults:
+    return Defaults(**{"learning_rate": (1e-3, 0.1), "cpu": SMALL, "gpu": SMALL, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({}, ""),
+        ({"dropout": (0, 0.5), "cpu_slice": 32, "patience": (1, 1)}, ""),
+        ({"learning_rate": (0.0, 0.0)}, "learning_rate > 0 must hold, but got 0.0 and 0.0"),
+        ({"learning_rate": (1, 0.1)}, "learning_rate: low ≤ high must hold, but got 1 and 0.1"),
+        ({"learning_rate": (math.nan, 1.0)}, "learning_rate: low ≤ high must hold"),
+        ({"learning_rate": None}, "learning_rate: low ≤ high must hold"),
+        ({"dropout": (0.0, 1.0)}, "dropout < 1 must hold"),
+        ({"patience": (0, 3)}, "patience ≥ 1 must hold"),
+        ({"batch_size": 0}, "batch_size is a whole number ≥ 1, but got 0"),
+        ({"cpu_slice": 2.5}, "cpu_slice is a whole number ≥ 1, but got 2.5"),
+        ({"cpu": Budget(samples=0, max_epochs=1)}, "cpu.samples is a whole number ≥ 1"),
+        ({"gpu": Budget(samples=1, max_epochs=-1)}, "gpu.max_epochs is a whole number ≥ 1"),
+        ({"gpu": Budget(samples=1, max_epochs=1, images=-5)}, "gpu.images is a whole number ≥ 1"),
+    ],
+)
+def test_defaults_know_what_of_them_makes_no_sense(more: dict[str, Any], problem: str) -> None:
+    assert declared(**more).problem.startswith(problem)
+    assert bool(declared(**more).problem) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "found"),
+    [
+        (torch.zeros(2, 28, 28), "(2, 28, 28) torch.float32 on cpu"),
+        (torch.zeros(1, 1, 28, 28), "(1, 1, 28, 28) torch.float32 on cpu"),
+        (torch.zeros(()), "() torch.float32 on cpu"),
+        (torch.zeros(2, 1, 28, 28).double(), "(2, 1, 28, 28) torch.float64 on cpu"),
+        (torch.zeros(2, 1, 28, 28).bfloat16(), "(2, 1, 28, 28) torch.bfloat16 on cpu"),
+        (torch.zeros(2, 1, 28, 28, device="meta"), "(2, 1, 28, 28) torch.float32 on meta"),
+        ([torch.zeros(2, 1, 28, 28)], "a list"),
+        (None, "a NoneType"),
+    ],
+)
+def test_what_is_no_output_of_each_image_is_refused_in_one_sentence(
+    outputs: Any, found: str
+) -> None:
+    sentence = (
+        f"the network makes {found} of 2 images: "
+        f"it has to return a tensor (2, 1, 28, 28) of torch.float32 on cpu"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+        check_outputs(outputs, torch.zeros(2, 3, 32, 32))
+
+
+def test_outputs_may_be_bfloat16_where_the_network_is_run_in_it() -> None:
+    images = torch.zeros(2, 3, 32, 32)
+    for outputs in (torch.zeros(2, 1, 28, 28), torch.zeros(2, 1, 28, 28).bfloat16()):
+        check_outputs(outputs, images, reduced=True)

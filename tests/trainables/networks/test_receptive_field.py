@@ -3,7 +3,13 @@ import torch
 from torch import Tensor, nn
 
 from trainables.linear import factors
-from trainables.networks.receptive_field import dependence, fraction_in_sight, receptive_field
+from trainables.networks.receptive_field import (
+    Sight,
+    dependence,
+    fraction_in_sight,
+    receptive_field,
+    sight,
+)
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference, without_flips
@@ -28,12 +34,15 @@ def test_height_and_width_are_told_apart() -> None:
 
 
 def test_an_output_pixel_of_the_cnn_depends_on_its_neighbours_and_nothing_else() -> None:
-    seen = dependence(build("cnn"), 14, 3)
+    seen = dependence(build("cnn"), torch.tensor([14, 0]), torch.tensor([3, 27]))
     expected = torch.zeros(32, 32, dtype=torch.bool)
     expected[14 - 4 : 14 + 9, 0 : 3 + 9] = (
         True  # four kernels of 4, each with one pixel of padding before
     )
-    assert torch.equal(seen, expected)
+    assert torch.equal(seen[0], expected)
+    corner = torch.zeros(32, 32, dtype=torch.bool)
+    corner[: 0 + 9, 27 - 4 :] = True
+    assert torch.equal(seen[1], corner)
 
 
 def thin_cnn() -> nn.Module:
@@ -74,3 +83,26 @@ def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
     network = build("fc", dropout=0.5)
     receptive_field(network)
     assert network.training
+
+
+class Lookup(nn.Module):
+    """Looks each pixel's grey up in a table, or rounds it: autograd finds no way back, or zeros."""
+
+    def __init__(self, rounds: bool) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.table = nn.Parameter(torch.rand(256))
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = (255 * images[:, :1, 2:30, 2:30]).round()
+        return grey * self.table[0] if self.rounds else self.table[grey.long()]
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+def test_what_a_network_sees_is_unknown_where_autograd_finds_no_way_back(rounds: bool) -> None:
+    assert receptive_field(Lookup(rounds)) is None
+    assert sight(Lookup(rounds), factors(reference)) is None
+
+
+def test_sight_is_the_window_and_the_fraction_that_lies_in_it() -> None:
+    assert sight(build("separable"), factors(reference)) == Sight(1.0, 32, 32)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from trainables.data.examples import Examples
-from trainables.networks.registry import NETWORKS, build, check_name, find
+from trainables.networks.registry import NETWORKS, build, check_module, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
 from trainables.pipelines.study import as_float
 from trainables.training.adam import Adam
@@ -37,14 +37,24 @@ class Undeclared(nn.Module):
 
 class NoNetwork:
     defaults = Tiny.defaults
+
+class Reversed(Tiny):
+    defaults = Defaults(learning_rate=(1.0, 0.1), cpu=Tiny.budget, gpu=Tiny.budget)
 """
+BROKEN = {
+    "broken": "import no_such_package",
+    "leaves": "import sys; sys.exit(0)",
+    "raises": "raise RuntimeError('at import\\nand more')",
+    "misspelt": "class Net(:",
+}
 
 
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "networks.py").write_text(OWN_NETWORK)
-    (tmp_path / "own_package" / "broken.py").write_text("import no_such_package")
+    for name, source in BROKEN.items():
+        (tmp_path / "own_package" / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     yield "own_package.networks"
     for name in [name for name in sys.modules if name.split(".")[0] == "own_package"]:
@@ -158,9 +168,25 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),
         (":Tiny", "there is no network"),
-        ("own_package.nowhere:Tiny", "can't be imported: No module named 'own_package.nowhere'"),
-        ("own_package.networks:Nothing", "can't be imported: .* has no attribute 'Nothing'"),
-        ("own_package.broken:Tiny", "can't be imported: No module named 'no_such_package'"),
+        (
+            "own_package.nowhere:Tiny",
+            "can't be imported: ModuleNotFoundError: No module named 'own_package.nowhere'",
+        ),
+        (
+            "own_package.networks:Nothing",
+            "can't be imported: AttributeError: .* attribute 'Nothing'",
+        ),
+        (
+            "own_package.broken:Tiny",
+            "imported: ModuleNotFoundError: No module named 'no_such_package'",
+        ),
+        ("own_package.leaves:Tiny", "can't be imported: SystemExit: 0"),
+        ("own_package.raises:Tiny", "can't be imported: RuntimeError: at import$"),
+        (
+            "own_package.misspelt:Tiny",
+            r"can't be imported: SyntaxError: .* \(misspelt.py, line 1\)",
+        ),
+        ("own_package.networks:Reversed", "make no sense: learning_rate: low ≤ high must hold"),
         ("own_package.networks:Undeclared", "needs `defaults = trainables.networks.base.Defaults"),
         ("own_package.networks:NoNetwork", "is not a class of torch.nn.Module"),
         ("own_package.networks:nn", "is not a class of torch.nn.Module"),
@@ -177,3 +203,39 @@ def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, message
 @pytest.mark.parametrize("name", [*NETWORKS, "package.module:Class"])
 def test_a_name_of_the_right_form_passes_the_check_without_an_import(name: str) -> None:
     check_name(name)
+
+
+@pytest.mark.parametrize("module", ["networks", *BROKEN])
+@pytest.mark.usefixtures("own_module")
+def test_a_module_that_is_there_is_found_without_running_it(module: str) -> None:
+    check_module(f"own_package.{module}:Tiny")
+    assert not [name for name in sys.modules if name.startswith("own_package")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere:Net", "own_package.nowhere:Net", "own_package.networks.deeper:Net", ".own:Net"],
+)
+@pytest.mark.usefixtures("own_module")
+def test_a_module_that_is_not_there_is_told_without_running_what_is_around_it(name: str) -> None:
+    module = name.partition(":")[0]
+    with pytest.raises(
+        ValueError, match=f"--model {name}: there is no module '{module}' in"
+    ) as told:
+        check_module(name)
+    assert "\n" not in str(told.value)
+    assert not [name for name in sys.modules if name.startswith("own_package")]
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "tests.trainables.made_up:Any", "ctypes.util:Any"])
+def test_packages_with_and_without_an_init_and_those_of_python_are_found(name: str) -> None:
+    check_module(name)
+
+
+def test_a_namespace_within_another_is_left_to_its_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_package" / "inner").mkdir(parents=True)
+    (tmp_path / "own_package" / "inner" / "networks.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    check_module("own_package.inner.networks:Net")

@@ -12,6 +12,7 @@ from torch import nn
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.fc import FC
 from trainables.networks.registry import build
+from trainables.networks.separable import Separable
 from trainables.networks.weights import (
     HEADER,
     SavedNetwork,
@@ -155,3 +156,28 @@ def test_loading_never_executes_code_that_the_file_names(
         load_network(path, network=network)
     assert not marker.exists()
     assert "named_in_a_file" not in sys.modules
+
+
+class Shared(Separable):
+    """Two of its weights are one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = self.rows
+
+
+def test_a_tensor_that_has_two_names_is_saved_under_both(path: Path) -> None:
+    network = Shared()
+    save_network(path, network.state_dict(), SavedNetwork("my:Shared", 0.0, {}))
+    assert torch.equal(load_network(path, Shared).again, network.rows)
+
+
+class Needy(Separable):
+    def __init__(self, needed: int) -> None:
+        super().__init__()
+
+
+def test_a_class_that_can_not_be_built_is_told_in_one_sentence(path: Path) -> None:
+    save_network(path, Separable().state_dict(), SavedNetwork("my:Needy", 0.0, {}))
+    with pytest.raises(ValueError, match=r"my:Needy can't be built: TypeError: .* 'needed'$"):
+        load_network(path, Needy)

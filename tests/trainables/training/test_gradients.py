@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from trainables.data.examples import Examples
+from trainables.errors import UsageError
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
 from trainables.pipelines.study import as_float
@@ -211,3 +212,25 @@ def test_gradients_through_the_real_compiler_are_those_without_it(train: Example
     assert counters["inductor"] != before
     for mine, exact in zip(found, plain.of(train, torch.arange(8), 8), strict=True):
         torch.testing.assert_close(mine, exact, rtol=1e-5, atol=1e-7)
+
+
+class Broadcast(nn.Conv2d):
+    """Its outputs would be broadcast against the targets."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images)[:, 0, :28, :28]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_outputs_of_a_wrong_shape_are_refused_before_anything_is_updated(
+    few: Examples, precision: str
+) -> None:
+    network = Broadcast(3, 1, 1)
+    wrong = replace(gradients(network), precision=Precision(precision, ""))
+    with pytest.raises(UsageError, match=r"the network makes \(10, 28, 28\) "):
+        wrong.of(few, torch.arange(10), 10)
+
+
+def test_a_network_with_nothing_to_train_is_refused() -> None:
+    with pytest.raises(UsageError, match="no parameter that requires a gradient"):
+        gradients(Broadcast(3, 1, 1).requires_grad_(False))

@@ -74,8 +74,10 @@ def test_the_nodes_have_none_of_the_projects_files(cluster: Cluster, checkout: P
 def test_a_package_of_ones_own_is_searched_on_bare_nodes_which_are_sent_code_and_nothing_else(
     cluster: Cluster, search: InProcess
 ) -> None:
+    search.tries_out = True
     code, output = search("--name", "run", "--model", "nets.small:Mine", *SEARCH)
     assert code == 0, output
+    assert not [name for name in sys.modules if name.startswith("nets")], "only others run it"
     assert search.table("trials", "run").best_validation_loss.notna().tolist() == [True]
     connect.join(cluster.address, model="mine:Mine", verbose=False)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from trainables.networks.registry import find
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import STATE_FILE, Experiment, trial_directory
 from tuner.trials.proposals import Proposals, repeats, searched_trials
@@ -17,8 +18,12 @@ NOWHERE = Experiment.of("nowhere", "r")
 BOTH = replace(CONFIG, loss="mse,perceptual")
 
 
+def space_of(config: SearchConfig) -> Space:
+    return Space.of(find(config.model).defaults, config.ranges, config.losses)
+
+
 def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
-    drawn = Space.of(CONFIG.model, CONFIG.ranges).draw(0, number)
+    drawn = space_of(CONFIG).draw(0, number)
     loss = {"best_validation_loss": 0.1 * (number + 1), "epochs": 4}
     return {
         "trial": number,
@@ -46,7 +51,7 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
     earlier = [row(number, reason) for number, reason in enumerate(ends)] + [
         row(20, None, repeat_of=0)
     ]
-    configs = ask(searched_trials(config, experiment, earlier, {3}, slots=4))
+    configs = ask(searched_trials(config, space_of(config), experiment, earlier, {3}, slots=4))
     assert [c["number"] for c in configs] == [2, 5, 7, 8]
     assert configs[0] == {
         **{
@@ -55,17 +60,19 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
         },
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
-    fresh = ask(searched_trials(config, experiment, [], set(), slots=4))
+    fresh = ask(searched_trials(config, space_of(config), experiment, [], set(), slots=4))
     assert configs[2:] == fresh[7:]
 
 
 def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost() -> None:
     config = SearchConfig(name="r", samples=4, max_epochs=9)
     configs = ask(
-        searched_trials(config, NOWHERE, [row(1, None), row(2, "max_epochs")], set(), slots=4)
+        searched_trials(
+            config, space_of(config), NOWHERE, [row(1, None), row(2, "max_epochs")], set(), slots=4
+        )
     )
     assert [c["number"] for c in configs] == [1, 0, 3]
-    fresh = ask(searched_trials(config, NOWHERE, [], set(), slots=4))
+    fresh = ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))
     assert configs[1:] == [fresh[0], fresh[3]]
 
 
@@ -84,28 +91,35 @@ def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
     search: str, concurrency: int | None, live: int
 ) -> None:
     config = SearchConfig(search=search, concurrency=concurrency, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, NOWHERE, [], set(), slots=4))) == live
+    assert len(ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))) == live
 
 
 def test_no_more_worker_groups_are_driven_than_fit() -> None:
     config = SearchConfig(workers_per_trial=2, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, NOWHERE, [], set(), slots=4))) == 4
+    assert len(ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))) == 4
 
 
 def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
     config = SearchConfig(search="tpe", samples=40, max_epochs=3)
-    fresh = ask(searched_trials(config, NOWHERE, [], set(), slots=20))
+    fresh = ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=20))
     earlier = [row(number, "max_epochs") for number in range(3)] + [
         row(3, "diverged", best_validation_loss=None)
     ]
-    resumed = ask(searched_trials(config, NOWHERE, earlier, set(), slots=20))
+    resumed = ask(searched_trials(config, space_of(config), NOWHERE, earlier, set(), slots=20))
     assert resumed[0]["number"] == 4
     assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
 
 
 def test_a_resumed_trial_keeps_its_loss() -> None:
     configs = ask(
-        searched_trials(BOTH, NOWHERE, [row(0, "interrupted", loss="perceptual")], set(), slots=4)
+        searched_trials(
+            BOTH,
+            space_of(BOTH),
+            NOWHERE,
+            [row(0, "interrupted", loss="perceptual")],
+            set(),
+            slots=4,
+        )
     )
     assert [c["loss"] for c in configs[:4]] == ["perceptual", "perceptual", "mse", "perceptual"]
 
@@ -124,14 +138,14 @@ def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> N
         for n in range(40)
         for loss in [("mse", "perceptual")[n % 2]]
     ]
-    configs = ask(searched_trials(config, NOWHERE, earlier, set(), slots=20))
+    configs = ask(searched_trials(config, space_of(config), NOWHERE, earlier, set(), slots=20))
     assert sum(c["loss"] == "perceptual" for c in configs) > len(configs) * 0.7
 
 
 def test_each_finalist_is_repeated_with_seeds_of_its_own_behind_the_searched_trials() -> None:
     config = replace(CONFIG, samples=5, confirm_seeds=2)
     best, second = row(3, "max_epochs"), row(1, "asha")
-    given = ask(repeats(config, NOWHERE, [best, second], [best, second]))
+    given = ask(repeats(config, space_of(config), NOWHERE, [best, second], [best, second]))
     assert [(c["number"], c["repeat_of"]) for c in given] == [(5, 3), (6, 3), (7, 1), (8, 1)]
     drawn = {name: best[name] for name in ("learning_rate", "dropout", "patience", "loss")}
     assert [c["seed"] for c in given[:2]] == [trial_seed(0, drawn, count) for count in (1, 2)]
@@ -143,6 +157,8 @@ def test_repeats_that_an_earlier_session_finished_are_not_trained_again(tmp_path
     config = replace(CONFIG, storage=str(tmp_path), samples=5, confirm_seeds=3)
     best = row(3, "max_epochs")
     earlier = [best, row(5, "max_epochs", repeat_of=3), row(6, "interrupted", repeat_of=3)]
-    given = ask(repeats(config, NOWHERE, [best], earlier))
+    given = ask(repeats(config, space_of(config), NOWHERE, [best], earlier))
     assert [(c["number"], c["known_epochs"]) for c in given] == [(6, 4), (7, 0)]
-    assert repeats(config, NOWHERE, [best], [*earlier[:2], row(6, "asha"), row(7, "asha")]).finished
+    assert repeats(
+        config, space_of(config), NOWHERE, [best], [*earlier[:2], row(6, "asha"), row(7, "asha")]
+    ).finished

@@ -15,10 +15,10 @@ WIDE = Space({"learning_rate": (1e-4, 1e-1), "dropout": (0.1, 0.4), "patience": 
 def test_the_command_line_replaces_the_networks_own_ranges() -> None:
     defaults = find("fc").defaults
     own = {"learning_rate": defaults.learning_rate, "dropout": defaults.dropout}
-    assert Space.of("fc", {}).ranges == {**own, "patience": defaults.patience}
+    assert Space.of(defaults, {}).ranges == {**own, "patience": defaults.patience}
     asked = {"learning_rate": (1e-3, 2e-3), "dropout": (0.0, 0.0), "patience": (3.0, 3.0)}
-    assert Space.of("fc", asked) == Space(asked)
-    assert "dropout" not in Space.of("separable", {}).ranges
+    assert Space.of(defaults, asked) == Space(asked)
+    assert "dropout" not in Space.of(find("separable").defaults, {}).ranges
 
 
 def test_draws_lie_within_their_ranges_and_reach_both_ends_of_patience() -> None:

@@ -1,0 +1,64 @@
+"""What is found out of a network before a command runs; here within the test's process."""
+
+import json
+import re
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from tests.trainables.training import misbehaving
+from trainables.errors import LONGEST, UsageError
+from trainables.networks.registry import NETWORKS, find
+from trainables.training.network_facts import NetworkFacts, try_out
+
+CPU = torch.device("cpu")
+HERE = misbehaving.__name__
+AT = r" \(misbehaving.py, line \d+\)$"
+
+
+@pytest.mark.parametrize(
+    "model", [*NETWORKS, *(f"{HERE}:{name}" for name in ("Shared", "Diverges", "Empties", "Looks"))]
+)
+def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: str) -> None:
+    assert try_out(model, "float32", CPU) == NetworkFacts(find(model).defaults)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Raises", "RuntimeError: no" + AT),
+        ("Leaves", "SystemExit: 0" + AT),
+        ("Interrupts", "KeyboardInterrupt" + AT),
+        ("Fills", r"OSError: \[Errno 28\] No space left on device" + AT),
+        ("Talks", f"RuntimeError: E{{{LONGEST}}} …" + AT),
+        ("Needs", r"TypeError: .*missing 1 required positional argument: 'needed'$"),
+        ("Quits", "SystemExit: 3" + AT),
+        (
+            "Unused",
+            "RuntimeError: The differentiated Tensor at index 3 appears to not have been used",
+        ),
+        ("Frozen", "the network has no parameter that requires a gradient$"),
+        ("Detached", "RuntimeError: element 0 of tensors does not require grad"),
+        ("Flat", r"the network makes \(2, 28, 28\) torch.float32 on cpu of 2 images: "),
+        ("Forgets", "RuntimeError: Error"),
+        ("Keeps", "AttributeError: 'dict' object has no attribute"),
+    ],
+)
+def test_why_a_network_can_not_be_trained_is_one_sentence(name: str, problem: str) -> None:
+    facts = try_out(f"{HERE}:{name}", "float32", CPU)
+    told = re.escape(f"--model {HERE}:{name} can't be trained: ") + problem
+    assert re.match(told, facts.problem), facts.problem
+    assert "\n" not in facts.problem
+    assert facts.defaults == misbehaving.Separable.defaults
+
+
+def test_a_network_that_can_not_be_imported_has_no_facts() -> None:
+    with pytest.raises(UsageError, match="can't be imported: AttributeError"):
+        try_out(f"{HERE}:Nobody", "float32", CPU)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_facts_are_the_same_after_their_way_through_json(model: str) -> None:
+    facts = NetworkFacts(find(model).defaults, "a problem")
+    assert NetworkFacts.from_plain(json.loads(json.dumps(asdict(facts)))) == facts

@@ -1,0 +1,124 @@
+"""The process in which a network is tried out: what comes of it, and that it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.paths import ROOT
+from tests.trainables.training import misbehaving
+from tests.waiting import until
+from trainables.errors import UsageError
+from trainables.networks.registry import NETWORKS, find
+from trainables.training import try_out
+from trainables.training.network_facts import NetworkFacts
+from trainables.training.try_out import TryOut, check
+
+HERE = misbehaving.__name__
+LOUD, HANGING = f"{HERE}:Loud", f"{HERE}:Hanging"
+
+
+def is_gone(process: int) -> bool:
+    return not psutil.pid_exists(process) or psutil.Process(process).status() == "zombie"
+
+
+@pytest.fixture
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """The number of the process that has left its mark, as soon as there is one."""
+    path = tmp_path / "mark"
+    monkeypatch.setenv(misbehaving.MARK, str(path))
+
+    def wait() -> int:
+        until(lambda: path.exists() and path.read_text())
+        return int(path.read_text())
+
+    return wait
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_network_of_this_project_needs_no_process(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with TryOut(model) as network:
+        assert network.facts() == NetworkFacts(find(model).defaults)
+
+
+def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothing_stays(
+    mark: Callable[[], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with TryOut(LOUD) as network:
+        assert network.facts() == NetworkFacts(misbehaving.Loud.defaults)
+        forked = mark()
+    until(lambda: is_gone(forked))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_process_ends_with_the_command_even_with_one_that_is_killed(
+    mark: Callable[[], int],
+) -> None:
+    code = f"from trainables.training.try_out import TryOut; TryOut({HANGING!r}); input()"
+    command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE)
+    tried = mark()
+    assert not is_gone(tried)
+    command.kill()
+    command.communicate()
+    until(lambda: is_gone(tried))
+
+
+@pytest.fixture
+def stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A shell script in place of the process, which would import PyTorch."""
+
+    def install(script: str) -> None:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 0", "ended its process with exit status 0"),
+        ("exit 7", "ended its process with exit status 7"),
+        ("kill -SEGV $$", "ended its process by SIGSEGV"),
+        ("kill -KILL $$", "ended its process by SIGKILL, most likely for want of memory"),
+        ("exec sleep 1000", "took more than 0.2 s, so it seems to hang"),
+        ("""echo '{"mistake": "it is no network"}'""", "it is no network"),
+    ],
+)
+def test_a_process_that_ends_or_hangs_is_told_in_one_sentence(
+    script: str, told: str, stands_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(try_out, "LIMIT_SEC", 0.2 if "sleep" in script else 60)
+    stands_in(script)
+    with TryOut(HANGING) as network, pytest.raises(UsageError, match=told) as error:
+        network.facts()
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=told):
+        check(HANGING)
+
+
+def test_ctrl_c_is_not_for_the_process_and_one_that_is_not_waited_for_is_ended(
+    stands_in: Callable[[str], None], mark: Callable[[], int]
+) -> None:
+    stands_in(f"echo $$ > ${misbehaving.MARK}; exec sleep 1000")
+    with TryOut(HANGING):
+        process = mark()
+        assert os.getpgid(process) == process
+        os.kill(process, signal.SIGCONT)
+    assert is_gone(process)
+
+
+def test_a_module_that_is_not_there_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with pytest.raises(UsageError, match="--model nowhere:Net: there is no module 'nowhere'"):
+        check("nowhere:Net")

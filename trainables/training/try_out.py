@@ -1,0 +1,107 @@
+"""A network tried out in a process of its own: none of a person's code runs in the command's.
+
+    with TryOut("package.module:Class") as network:
+        ...  # whatever else takes its time
+        facts = network.facts()
+
+The process imports the network, builds it, and trains it on two images. It ends with the command,
+however that ends, and what the network prints goes nowhere. A network of this project needs no
+process: its tests hold it to its contract.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Self
+
+from trainables.errors import UsageError
+from trainables.networks.registry import NETWORKS, check_module, find
+
+if TYPE_CHECKING:  # it imports PyTorch
+    from trainables.training.network_facts import NetworkFacts
+
+LIMIT_SEC = 120.0  # a machine with much load takes half a minute to import PyTorch
+STEP = "its import and a training step on two images"
+
+
+class TryOut:
+    """The trial of one network, from its start until the block is left.
+
+    Args:
+        model: A name in the registry, or package.module:Class.
+        precision: As `precision.choose` takes it.
+        device: Where it is trained for a step: `cpu` or `cuda`.
+    """
+
+    def __init__(self, model: str, *, precision: str = "auto", device: str = "cpu") -> None:
+        self._model = model
+        if model in NETWORKS:
+            return
+        self._answer = TemporaryFile()  # noqa: SIM115 - __exit__ closes it
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "trainables.training.network_facts", model, precision, device],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },  # it finds what is found here
+            stdin=subprocess.PIPE,  # closed when this process ends, however it does
+            stdout=self._answer,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is the command's own business
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, with all that it has started itself."""
+        if self._model in NETWORKS:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with self._process, self._answer:
+            pass
+
+    def facts(self) -> "NetworkFacts":
+        """Wait for what was found. Imports PyTorch.
+
+        Raises UsageError where the network can't be imported, ended its process, or hangs.
+        """
+        from trainables.training.network_facts import NetworkFacts
+
+        if self._model in NETWORKS:
+            return NetworkFacts(find(self._model).defaults)
+        try:
+            status = self._process.wait(LIMIT_SEC)
+        except subprocess.TimeoutExpired:
+            raise UsageError(
+                f"--model {self._model}: {STEP} took more than {LIMIT_SEC:g} s, so it seems to hang"
+            ) from None
+        self._answer.seek(0)
+        answer = self._answer.read()
+        if not answer:
+            raise UsageError(f"--model {self._model}: {STEP} ended its process {_how(status)}")
+        found = json.loads(answer)
+        if "mistake" in found:
+            raise UsageError(found["mistake"])
+        return NetworkFacts.from_plain(found)
+
+
+def check(model: str, *, precision: str = "auto", device: str = "cpu") -> None:
+    """Raise UsageError where a network can't be trained; arguments as TryOut's."""
+    check_module(model)
+    with TryOut(model, precision=precision, device=device) as network:
+        if problem := network.facts().problem:
+            raise UsageError(problem)
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"with exit status {status}"
+    if status == -signal.SIGKILL:
+        return "by SIGKILL, most likely for want of memory"
+    return f"by {signal.Signals(-status).name}"
