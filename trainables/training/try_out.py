@@ -58,13 +58,17 @@ class TryOut:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process, with all that it has started itself."""
         if self._model in NETWORKS:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else its number may be another's by now
+            self._end()
         with self._process, self._answer:
             pass
+
+    def _end(self) -> None:
+        """End the process with all that it has started itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def facts(self) -> "NetworkFacts":
         """Wait for what was found. Imports PyTorch.
@@ -81,6 +85,8 @@ class TryOut:
             raise UsageError(
                 f"--model {self._model}: {STEP} took more than {LIMIT_SEC:g} s, so it seems to hang"
             ) from None
+        finally:
+            self._end()
         self._answer.seek(0)
         answer = self._answer.read()
         if not answer:

@@ -63,8 +63,8 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_whatever_goes_wrong_in_a_subject_is_one_line(
-    images_file: Path, started: list[SubjectProcess]
+def test_whatever_goes_wrong_in_a_subject_is_one_line_and_what_it_prints_is_not_seen(
+    images_file: Path, started: list[SubjectProcess], capfd: pytest.CaptureFixture[str]
 ) -> None:
     own = start("right", started)
     messages = {
@@ -72,6 +72,7 @@ def test_whatever_goes_wrong_in_a_subject_is_one_line(
         "raises_value_error": "ValueError: not with these images",
         "raises_peculiar": "PeculiarError: 20 images, not to its liking",
         "leaves": "SystemExit: 3",
+        "interrupts": "KeyboardInterrupt",
         "killed": "its process died, most likely for want of memory",  # the last that it can say
     }
     for function, message in messages.items():
@@ -79,6 +80,7 @@ def test_whatever_goes_wrong_in_a_subject_is_one_line(
         with pytest.raises(SubjectError) as error:
             own.prepare(images_file)
         assert str(error.value) == message
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_busy_process_is_ended_by_force_and_idle_ones_are_ended_with_it(

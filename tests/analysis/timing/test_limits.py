@@ -63,6 +63,23 @@ def test_a_card_tells_height_and_width_of_the_field_of_view_apart() -> None:
     assert (found.receptive_height, found.receptive_width) == (5, 3)
 
 
+class Lookup(Separable):
+    """Looks every value up in a table, where autograd can't follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.linspace(0, 1, 256))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(self.table[(255 * images).long()])
+
+
+def test_the_field_of_view_of_a_lookup_is_unknown_and_its_card_has_the_rest() -> None:
+    found = card(Lookup())
+    assert (found.receptive_height, found.receptive_width) == (None, None)
+    assert found.parameters == 1795 + 256
+
+
 def test_weights_that_are_not_trained_are_read_all_the_same() -> None:
     network = Separable()
     network.channels.requires_grad_(False)

@@ -141,7 +141,7 @@ def test_each_networks_card_is_told_once_whoever_runs_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cards = [
-        card("fc", parameters=494_480),
+        card("fc", parameters=494_480, receptive_height=None, receptive_width=None),
         card("trial 3"),
         card("trial 3, bfloat16"),
         card("of another session"),
@@ -149,7 +149,7 @@ def test_each_networks_card_is_told_once_whoever_runs_it(
     lines = told(session(), capsys, cards)
     table = section(lines, "Networks without running them")
     assert list(table) == ["fc", "trial 3"]
-    assert table["fc"][0] == "494,480"
+    assert table["fc"][:4] == ["494,480", "0.114", "7", "unknown"]
     assert table["trial 3"] == ["1,795", "0.114", "7", "13 × 32", "0.5 (cpu)"]
     assert any("6,208 bytes an image" in line for line in lines)
     assert not any("Networks without" in line for line in told(session(), capsys))
