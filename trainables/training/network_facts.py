@@ -1,12 +1,13 @@
 """What a command has to know of a network before it runs; and the process that finds it out.
 
-    python -m trainables.training.network_facts package.module:Class auto cpu
+    python -m trainables.training.network_facts package.module:Class auto cpu 120
 
 `try_out` starts it for a network of a person's own. It writes one JSON object.
 """
 
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -26,7 +27,6 @@ from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import build, find
 from trainables.networks.weights import savable
 from trainables.training.loop import Training, TrainingConfig
-from trainables.training.try_out import LIMIT_SEC
 
 IMAGES = 2  # batch normalisation does not take one alone
 FIRST_TO_GO = "1000"  # of all processes, when the machine is short of memory
@@ -102,9 +102,17 @@ def _said(error: BaseException, model: str) -> str:
     return f"{in_one_line(error)}{place}"
 
 
-def main(model: str, precision: str, device: str) -> None:
-    """Write what there is to know of a network to the standard output, or why it can't be used."""
+def main(model: str, precision: str, device: str, limit_sec: str) -> None:
+    """Write what there is to know of a network to the standard output, or why it can't be used.
+
+    Args:
+        model: Its name.
+        precision: As `precision.choose` takes it.
+        device: Where it is trained for a step.
+        limit_sec: After so many seconds the process ends itself, whatever holds it.
+    """
     answer = _set_up()
+    signal.alarm(math.ceil(float(limit_sec)))
     try:
         found = asdict(try_out(model, precision, torch.device(device)))
         text = json.dumps(found)
@@ -127,7 +135,6 @@ def _set_up() -> int:
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     threading.Thread(target=_end_with, args=(command,), daemon=True).start()
-    signal.alarm(round(LIMIT_SEC))  # where C code holds the interpreter's lock, no thread runs
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     torch.set_num_threads(1)

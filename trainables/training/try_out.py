@@ -42,12 +42,11 @@ class TryOut:
         if model in NETWORKS:
             return
         self._answer = TemporaryFile()  # noqa: SIM115 - __exit__ closes it
+        asked = (model, precision, device, str(LIMIT_SEC))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainables.training.network_facts", model, precision, device],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },  # it finds what is found here
+            [sys.executable, "-m", "trainables.training.network_facts", *asked],
+            # It finds what is found here
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
             stdout=self._answer,
             stderr=subprocess.DEVNULL,
@@ -79,18 +78,14 @@ class TryOut:
 
         if self._model in NETWORKS:
             return NetworkFacts(find(self._model).defaults)
-        try:
+        status = -signal.SIGALRM  # as it ends itself, unless C code prevents that
+        with suppress(subprocess.TimeoutExpired):
             status = self._process.wait(LIMIT_SEC)
-        except subprocess.TimeoutExpired:
-            raise UsageError(
-                f"--model {self._model}: {STEP} took more than {LIMIT_SEC:g} s, so it seems to hang"
-            ) from None
-        finally:
-            self._end()
+        self._end()
         self._answer.seek(0)
         answer = self._answer.read()
         if not answer:
-            raise UsageError(f"--model {self._model}: {STEP} ended its process {_how(status)}")
+            raise UsageError(f"--model {self._model}: {STEP} {_fault(status)}")
         found = json.loads(answer)
         if "mistake" in found:
             raise UsageError(found["mistake"])
@@ -105,9 +100,10 @@ def check(model: str, *, precision: str = "auto", device: str = "cpu") -> None:
             raise UsageError(problem)
 
 
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"with exit status {status}"
+def _fault(status: int) -> str:
+    if status == -signal.SIGALRM:
+        return f"took more than {LIMIT_SEC:g} s, so it seems to hang"
     if status == -signal.SIGKILL:
-        return "by SIGKILL, most likely for want of memory"
-    return f"by {signal.Signals(-status).name}"
+        return "ended its process by SIGKILL, most likely for want of memory"
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+    return f"ended its process {how}"

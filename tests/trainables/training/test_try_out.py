@@ -91,6 +91,7 @@ def stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         ("exit 7", "ended its process with exit status 7"),
         ("kill -SEGV $$", "ended its process by SIGSEGV"),
         ("kill -KILL $$", "ended its process by SIGKILL, most likely for want of memory"),
+        ("kill -ALRM $$", "took more than 60 s, so it seems to hang"),
         ("exec sleep 1000", "took more than 0.2 s, so it seems to hang"),
         ("""echo '{"mistake": "it is no network"}'""", "it is no network"),
     ],
