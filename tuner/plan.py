@@ -76,13 +76,16 @@ def check_early(config: SearchConfig) -> Images:
 
     Raises UsageError for all that names and files show to be impossible.
     """
-    images: Images = at_once(
+    names = [
         partial(_check_wandb, config),
         partial(_check_waiting, config),
         partial(check_module, config.model),
         partial(_check_vgg, config),
-        partial(sources.read, config.data),
-    )[-1]
+    ]
+    if config.data in sources.SOURCES:  # with no mistake to find, but perhaps a long download
+        at_once(*names)
+        return sources.read(config.data)
+    images: Images = at_once(*names, partial(sources.read, config.data))[-1]
     return images
 
 
