@@ -42,6 +42,10 @@ class Console:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the progress line away, before the process ends from another thread."""
         if self._live:
             self._live.stop()
             self._live = None

@@ -3,11 +3,13 @@
 A mistake is one sentence, Ctrl-C is quiet, a bug says that it is one.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from functools import wraps
-from pathlib import PurePath
+from importlib.machinery import PathFinder
+from pathlib import Path, PurePath
 from typing import Any, ParamSpec
 
 from trainables.terminal import take_every_character
@@ -80,6 +82,34 @@ def known_runs(folders: Iterable[PurePath], otherwise: str) -> str:
     return f"give one of {', '.join(names)}, or {otherwise}"
 
 
+def _check_directory() -> None:
+    """Raise UsageError where the directory that the person is in was deleted.
+
+    Relative paths lead nowhere then, and PyTorch's MKL ends the process.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the directory that this was typed in is not there any more: change to another one"
+        ) from None
+
+
+def _in_the_way() -> str:
+    """Return a file of this directory that was imported although its name is another module's.
+
+    Python looks here first, so that a person's own networks are found. Empty where there is none.
+    """
+    here = Path.cwd()
+    elsewhere = [path for path in sys.path if Path(path or here) != here]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        is_here = file and here in (Path(file).parent, Path(file).parent.parent)
+        if is_here and PathFinder.find_spec(name, elsewhere):
+            return str(file)
+    return ""
+
+
 def _lines(error: BaseException | str) -> list[str]:
     try:
         text = str(error).strip()
@@ -124,6 +154,7 @@ def command(
         def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
             take_every_character()
             try:
+                _check_directory()
                 return main(*args, **kwargs)
             except UsageError as mistake:
                 complain(mistake)
@@ -132,7 +163,13 @@ def command(
                 if interrupted:
                     print(interrupted)
                 return INTERRUPTED
-            except Exception:
+            except Exception as error:
+                if isinstance(error, ImportError | AttributeError) and (file := _in_the_way()):
+                    complain(
+                        f"{file} is imported in place of the installed module of that name: "
+                        f"rename it, or type the command in another directory"
+                    )
+                    return MISTAKE
                 traceback.print_exc()
                 complain(BUG)
                 return FAILED

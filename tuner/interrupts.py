@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, none of which is lost.
+"""Ctrl-C and SIGTERM, none of which is lost: both end a search in the same way.
 
 A KeyboardInterrupt that Python raises while it imports something, or while logging is held for a
 fork, may leave that locked for good, so that the next one waits for ever. It is raised once that is
@@ -24,27 +24,29 @@ _asked = threading.Event()
 
 @contextmanager
 def noted() -> Iterator[None]:
-    """Note every Ctrl-C until the end.
+    """Note every Ctrl-C until the end, and take SIGTERM for one.
 
-    A command that was started to ignore it, as behind `&` in a script, goes on ignoring it.
+    A command that was started to ignore Ctrl-C, as behind `&` in a script, goes on ignoring it.
+    What goes wrong after one, as with half an import, is nobody's concern: KeyboardInterrupt is
+    raised in its place.
     """
     _asked.clear()
     before = {number: signal.getsignal(number) for number in HANDLED}
     if before[signal.SIGINT] is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
+    signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         yield
+    except Exception as error:
+        if _asked.is_set():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         # Or it would go off where nobody handles it, which ends the process
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def take_sigterm() -> None:
-    """Let SIGTERM end the search as Ctrl-C does. Ray sets a handler of its own for it."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
 
 
 def check() -> None:

@@ -4,9 +4,10 @@
 targets while it does, and `make_plan` fits the search to the cluster.
 """
 
-import netrc
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.tables.files import Row
 from trainables.data import sources
 from trainables.data.images import Images
-from trainables.errors import UsageError, at_once
+from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
 from trainables.training.try_out import TryOut
@@ -31,8 +32,15 @@ if TYPE_CHECKING:  # they import PyTorch
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
-WANDB_HOST = "api.wandb.ai"
 DASHBOARD_SEC = 20
+WANDB_LOGIN = """
+import sys
+try:
+    import wandb
+    wandb.login(verify=False)
+except Exception as error:
+    sys.exit(" ".join(str(error).split()) or type(error).__name__)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,8 @@ def check_early(config: SearchConfig) -> Images:
 
     Raises UsageError for all that names and files show to be impossible.
     """
-    names = [
+    names: list[Callable[[], object]] = [
+        _check_warnings,
         partial(_check_wandb, config),
         partial(_check_waiting, config),
         partial(check_module, config.model),
@@ -89,11 +98,20 @@ def check_early(config: SearchConfig) -> Images:
     return images
 
 
-def _check_wandb(config: SearchConfig) -> None:
-    if config.wandb == "online" and not _has_wandb_key():
+def _check_warnings() -> None:
+    warnings = os.environ.get("PYTHONWARNINGS", "")
+    if "error" in warnings:
         raise UsageError(
-            "--wandb online needs a key, and there is none: type `wandb login` first, "
-            "or --wandb offline"
+            f"PYTHONWARNINGS={warnings}: Ray's own processes import what warns, and would end "
+            f"there; unset PYTHONWARNINGS"
+        )
+
+
+def _check_wandb(config: SearchConfig) -> None:
+    if config.wandb == "online" and (reason := _wandb_refusal()):
+        raise UsageError(
+            f"--wandb online: W&B is not logged in ({reason}); type `wandb login` "
+            f"first, or --wandb offline"
         )
 
 
@@ -110,13 +128,21 @@ def _check_vgg(config: SearchConfig) -> None:
         loss_settings.check_weights(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
 
 
-def _has_wandb_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators(WANDB_HOST) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+def _wandb_refusal() -> str:
+    """Return why W&B would take nothing; empty where it is logged in.
+
+    It is asked itself, since it looks in several files and variables, and in a process of its own,
+    since it leaves threads behind. It asks nobody over the network, and no person, since there is
+    no terminal.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-c", WANDB_LOGIN],
+        env={**os.environ, "WANDB_MODE": "online", "WANDB_SILENT": "true"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    return last_line(asked.stderr).rstrip(".") if asked.returncode else ""
 
 
 def load(
@@ -318,7 +344,8 @@ def _check_groups(workers: int, nodes: Sequence[Node]) -> None:
         raise UsageError(
             f"--workers-per-trial {workers}: Ray's dashboard does not answer on the head, and "
             f"without it stopped trials keep their cores; start the head with "
-            f"`ray start --head --include-dashboard=true`, or leave --workers-per-trial out"
+            f"`ray start --head --include-dashboard=true`, and with its own address in no_proxy "
+            f"where it has a proxy, or leave --workers-per-trial out"
         )
 
 

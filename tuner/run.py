@@ -4,7 +4,7 @@
     python -m tuner.run --model separable --data photos --samples 4 --max-epochs 3   # a minute
 
 Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistake on the command
-line, 130 after Ctrl-C.
+line, 130 after Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +27,8 @@ from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain
 from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
 from tuner import interrupts
-from tuner.cluster import connect
+from tuner.background import Background
+from tuner.cluster import auth_token, connect, local_ray, watch
 from tuner.cluster.nodes import Growth, growth, nodes, wait_for_nodes
 from tuner.plan import Plan, check_early, load, make_plan, worker_resources
 from tuner.settings import SETTINGS, SearchConfig
@@ -39,6 +39,7 @@ EXAMPLES = """examples:
   python -m tuner.run --model separable
   python -m tuner.run --model cnn --samples 32 --gpus-per-trial 0.25 --address auto
   python -m tuner.run --resume fc-20260101-120000"""
+EARLY_END = "Interrupted before the search began: nothing is lost. Type the command again."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +100,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
 
 
-@command()
+@command(EARLY_END)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     started = time.monotonic()
@@ -109,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             with ExitStack() as stack:
                 return _run(config, started, resume, stack)
-        except connect.RayStartError as error:
+        except local_ray.RayStartError as error:
+            interrupts.check()  # or it started no more because of that
             complain(error)
         except TakenError as taken:
             complain(f"{taken}; when that search has ended, type {resume}")
@@ -140,21 +142,24 @@ def _prepare(
     Returns the plan, and a function that raises TakenError once another machine has the run.
     Raises UsageError where the search can't work.
     """
+    background = stack.enter_context(Background(EARLY_END))  # first, so that it is left last
     images = check_early(config)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
     connect.prepare_environment(config.verbose)
     if config.address:
         connect.check_reachable(config.address)
-    background = stack.enter_context(ThreadPoolExecutor(1))
+    if warning := auth_token.warning():
+        console.line(warning, style="yellow")
     network = stack.enter_context(TryOut(config.model, precision=config.precision))
-    loading = background.submit(load, config, images, network)  # while Ray's processes start
+    loading = background.start(load, config, images, network)  # while Ray's processes start
     stack.callback(connect.stop)
+    ray = watch.Joined() if config.address else watch.Children()
+    stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))
     if config.address:
         connect.join(config.address, model=config.model, verbose=config.verbose)
     else:
-        connect.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
-    interrupts.take_sigterm()
+        local_ray.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     interrupts.check()
     grows = growth() if config.address else Growth()
     if config.wait_for_nodes is not None:
@@ -166,6 +171,17 @@ def _prepare(
             console,
         )
     return make_plan(config, storage, loading.result(), nodes(), grows), confirm
+
+
+def _end(process: str, storage: RunStorage, console: Console) -> None:
+    """End this process, since one of Ray's has: none of its threads gets an answer any more."""
+    console.close()
+    again = "type the command again"
+    if storage.rows("runs"):
+        again = command_text("tuner.run", "--resume", storage.name, storage=storage.storage)
+        again = f"what is finished is kept; go on with: {again}"
+    complain(f"the search can't go on, since Ray's process {process} has ended; {again}")
+    os._exit(FAILED)
 
 
 def _broken_off(error: OSError | EOFError, storage: str, resume: str) -> str:

@@ -44,7 +44,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
     row = runs_row(config, plan.data, plan.earlier)
     plan.storage.publish("runs", [row])
     introduce(console, plan)
-    tracking = tracker(config.wandb, config.name, plan.storage.directory)
+    tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
     status = "failed"
     try:
         code = _search_and_evaluate(plan, console, tracking, started)

@@ -1,6 +1,8 @@
 """What sentences say of errors and of names that are not there, and how commands end."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +86,36 @@ def test_what_a_command_returns_is_its_exit_status() -> None:
 def test_a_mistake_is_one_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert command()(raising)(UsageError("--samples 0: give 1 or more")) == 2
     assert capsys.readouterr() == ("", "error: --samples 0: give 1 or more\n")
+
+
+def test_a_directory_that_was_deleted_is_told_before_anything_is_done_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert command()(raising)(AssertionError("it was begun")) == 2
+    sentence = "the directory that this was typed in is not there any more: change to another one"
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_a_file_that_hides_an_installed_module_is_named_where_that_breaks_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = ImportError("cannot import name 'Tensor' from 'torch'")
+    monkeypatch.chdir(tmp_path)
+    own = SimpleNamespace(__file__=f"{tmp_path}/of_ones_own.py")
+    monkeypatch.setitem(sys.modules, "of_ones_own", own)
+    assert command()(raising)(broken) == 1
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__file__=f"{tmp_path}/torch.py"))
+    assert command()(raising)(ZeroDivisionError()) == 1
+    assert capsys.readouterr().err.count(BUG) == 2
+    assert command()(raising)(broken) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/torch.py is imported in place of the installed module of that name: "
+        f"rename it, or type the command in another directory\n"
+    )
 
 
 def test_ctrl_c_says_what_was_kept_and_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:

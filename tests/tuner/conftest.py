@@ -133,6 +133,7 @@ def as_a_process(*argv: str) -> Iterator[None]:
     environment = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(sys, "argv", [*argv])
+        patch.setattr(os, "_exit", sys.exit)
         patch.syspath_prepend(OWN)
         warnings.resetwarnings()
         for category in IGNORED_BY_PYTHON:

@@ -4,18 +4,24 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import ray
+from ray._private import utils
 from ray.tune.tune import _setup_signal_catching
 
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
-from tuner import interrupts
+from trainables.data.images import Images
+from trainables.training.try_out import TryOut
+from tuner import interrupts, run
 from tuner.cluster import connect
+from tuner.settings import SearchConfig
 
 
 def press_ctrl_c() -> None:
@@ -61,15 +67,10 @@ def test_a_second_ctrl_c_ends_an_import_too_and_nothing_comes_after_it(
 def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(
     module: Callable[[str], None],
 ) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with interrupts.noted():
-            interrupts.take_sigterm()
-            module(PRESS.replace("SIGINT", "SIGTERM"))
-            with pytest.raises(KeyboardInterrupt):
-                time.sleep(10)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with interrupts.noted():
+        module(PRESS.replace("SIGINT", "SIGTERM"))
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
     assert "pressed" in sys.modules
 
 
@@ -85,6 +86,40 @@ def test_a_ctrl_c_that_is_dropped_while_the_search_starts_still_ends_it(
         status, output = command.call("--name", "run", "--model", "separable", *few_images)
     assert status == 130, output
     assert not (command.storage / "tables" / "trials").exists()
+
+
+def test_what_goes_wrong_after_a_ctrl_c_is_taken_for_it() -> None:
+    def break_off() -> None:
+        try:
+            press_ctrl_c()
+        finally:
+            raise AttributeError("partially initialized module")
+
+    with pytest.raises(KeyboardInterrupt), interrupts.noted():
+        break_off()
+    with pytest.raises(AttributeError), interrupts.noted():
+        raise AttributeError("a bug")
+
+
+def test_the_handler_of_sigterm_that_rays_cpp_sets_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = signal.getsignal(signal.SIGTERM)
+
+    def start(**options: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    monkeypatch.setattr(ray, "init", start)
+    connect.init()
+    assert signal.getsignal(signal.SIGTERM) is ours
+
+
+def test_where_the_import_of_ray_was_broken_off_there_is_nothing_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "ray")
+    connect.stop()
+    assert "ray" not in sys.modules
 
 
 def test_ctrl_c_works_again_after_a_search_that_tune_ended_by_itself() -> None:
@@ -105,11 +140,46 @@ def test_a_ctrl_c_that_comes_as_tune_ends_is_not_lost() -> None:
             interrupts.check()
 
 
-def test_ctrl_c_is_python_s_own_again_afterwards() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_signals_are_python_s_own_again_afterwards() -> None:
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in both]
     with interrupts.noted():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+        assert not set(map(signal.getsignal, both)) & set(before)
+    assert [signal.getsignal(number) for number in both] == before
+
+
+@pytest.mark.parametrize("pressed", [("SIGTERM",), ("SIGINT",), ("SIGINT", "SIGINT")])
+@pytest.mark.parametrize("loads", [False, True], ids=["when all is loaded", "while it loads"])
+def test_signals_while_ray_starts_end_it_at_once_with_status_130_and_a_sentence(
+    command: Command,
+    few_images: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    pressed: tuple[str, ...],
+    loads: bool,
+) -> None:
+    loaded, may_go_on = threading.Event(), threading.Event()
+
+    def load(config: SearchConfig, images: Images, network: TryOut) -> None:
+        loaded.set()
+        if loads:
+            may_go_on.wait()
+
+    def start(**options: object) -> None:
+        utils.set_sigterm_handler(lambda *_: sys.exit(15))  # as Ray does, in Python
+        loaded.wait()
+        try:
+            os.kill(os.getpid(), signal.Signals[pressed[0]])
+            time.sleep(10)
+        finally:  # whoever cleans up is met by the second one
+            for again in pressed[1:]:
+                os.kill(os.getpid(), signal.Signals[again])
+
+    monkeypatch.setattr(run, "load", load)
+    with simulated(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "init", start)
+        status, output = command.call("--model", "separable", *few_images)
+    may_go_on.set()  # only now: nobody has waited for it
+    assert (status, output) == (130, f"{run.EARLY_END}\n")
 
 
 def test_a_command_that_was_started_to_ignore_ctrl_c_ignores_it() -> None:

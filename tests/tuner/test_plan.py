@@ -45,15 +45,18 @@ def config(**more: Any) -> SearchConfig:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     return tmp_path
 
 
 def test_wandb_online_without_a_key_is_told(home: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"--wandb online needs a key, .* `wandb login` first, or --wandb offline"
-    ):
+    sentence = (
+        r"--wandb online: W&B is not logged in \(No API key configured\. .*\); "
+        r"type `wandb login` first, or --wandb offline"
+    )
+    with pytest.raises(UsageError, match=sentence):
         check_early(config(wandb="online"))
 
 
@@ -62,19 +65,26 @@ def test_without_going_online_no_key_is_needed(home: Path, mode: str) -> None:
     check_early(config(wandb=mode))
 
 
-def test_a_key_in_the_environment_or_in_netrc_will_do(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("host", ["api.wandb.ai", "my.host:8080"])
+def test_a_key_will_do_wherever_wandb_itself_keeps_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    netrc = home / ".netrc"
-    netrc.write_text("machine elsewhere login user password 1234\n")
-    netrc.chmod(0o600)
-    with pytest.raises(UsageError, match="needs a key"):
-        check_early(config(wandb="online"))
-    netrc.write_text("machine api.wandb.ai login user password 1234\n")
+    keys, key = home / ".netrc", "0" * 40
+    if host == "my.host:8080":
+        keys = home / "keys of another host"
+        monkeypatch.setenv("NETRC", str(keys))
+        monkeypatch.setenv("WANDB_CONFIG_DIR", str(home))
+        (home / "settings").write_text(f"[default]\nbase_url = http://{host}\n")
+    keys.write_text(f"machine {host}\n  login user\n  password {key}\n")
     check_early(config(wandb="online"))
-    netrc.unlink()
-    monkeypatch.setenv("WANDB_API_KEY", "1234")
-    check_early(config(wandb="online"))
+
+
+def test_warnings_that_would_end_rays_processes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error::DeprecationWarning")
+    with pytest.raises(UsageError, match="would end there; unset PYTHONWARNINGS"):
+        check_early(config())
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    check_early(config())
 
 
 def test_waiting_for_nodes_without_a_cluster_is_told() -> None:

@@ -391,8 +391,9 @@ def test_a_mistake_that_ray_finds_has_that_form_in_a_process_too(
 ) -> None:
     status, output = command.run(*few_images, "--cpus-per-trial", "512")
     assert status == 2
-    assert output.startswith("error: --cpus-per-trial 512: no node has more than ")
-    assert output.count("\n") == 1
+    *slow, mistake = output.splitlines()  # the first where this machine is busy
+    assert mistake.startswith("error: --cpus-per-trial 512: no node has more than ")
+    assert not slow or slow[0].startswith("Ray is slow to start on this machine")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,15 @@
-"""Ray without its chatter: started on this machine, or a cluster joined that answers; and left."""
+"""Ray without its chatter: its environment, a cluster that answers and is joined, and the end."""
 
 import logging
 import os
-import time
+import signal
+import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from threading import Timer
+from contextlib import suppress
 from typing import Any
 
-import psutil
-
-from analysis.console import Console
 from trainables.errors import UsageError, first_line, last_line
+from tuner.cluster.auth_token import TOKEN_FILE
 from tuner.cluster.runtime_env import runtime_environment
 
 QUIET = {
@@ -45,21 +41,9 @@ LOG_LEVELS = {
     "ray.train._internal.storage": logging.CRITICAL,
 }
 FILTERED = "ray.tune.execution.tune_controller"  # logs other faults too
+DUMP = "Raylet is terminated"  # how Ray begins the end of a dead raylet's log
 ANSWER_SEC = 5.0  # for the head of a cluster, before Ray tries for 20 s whatever is wrong
 ALONE = "leave --address out to start one on this machine"
-TOKEN_FILE = "~/.ray/auth_token"
-START_SEC = 300.0  # for Ray's own processes; Ray itself gives the last of them 30 s
-MINUTES = f"{START_SEC / 60:g} minutes"
-SLOW_SEC = 20.0  # until a line says that it takes long
-POLL_SEC = 0.5
-# What Ray reads from the environment for that; set before its first import
-PATIENCE = {
-    "RAY_raylet_start_wait_time_s": "1",  # then it is looked whether the raylet lives
-    "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers
-    "RAY_agent_register_timeout_ms": f"{START_SEC * 1000:.0f}",
-    "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
-}
 
 
 def prepare_environment(verbose: bool) -> None:
@@ -137,102 +121,22 @@ def head_of(address: str) -> str:
         ) from error
 
 
-class RayStartError(Exception):
-    """Ray does not start on this machine: one sentence."""
+def init(**options: Any) -> None:
+    """Call `ray.init` with the handler of SIGTERM as it was, during that and afterwards.
 
-
-def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
-    """Start Ray on this machine; a line says so where that takes long.
-
-    Raises RayStartError when it has not come within START_SEC, or one of its processes died.
+    Ray's own in Python ends the command without a word; the one in C++, which comes last, prints
+    where it was.
     """
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
     import ray
-    from ray._common.utils import get_default_ray_temp_dir
+    from ray._private import utils
 
-    # With the dashboard, since only worker groups need both
-    environment = (
-        {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"}
-        if dashboard
-        else {}
-    )
-    slow = f"Ray is slow to start on this machine; waiting up to {MINUTES} for it"
-    timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
-    timer.start()
+    ours = signal.getsignal(signal.SIGTERM)
+    utils.set_sigterm_handler, set_handler = lambda handler: None, utils.set_sigterm_handler
     try:
-        with _patient():
-            ray.init(
-                address="local",
-                include_dashboard=dashboard,
-                runtime_env=environment,
-                **_output(verbose),
-            )
-    except Exception as error:
-        raise RayStartError(
-            f"Ray does not start on this machine ({first_line(error).rstrip('.')}); "
-            f"its logs are in {Path(get_default_ray_temp_dir(), 'session_latest', 'logs')}; "
-            f"type the command again when there is memory, and less runs here"
-        ) from error
+        ray.init(**options)
     finally:
-        timer.cancel()
-
-
-@contextmanager
-def _patient() -> Iterator[None]:
-    """Let Ray wait START_SEC for its own processes, as long as they live.
-
-    Its limit for a raylet to be known is 30 s, which is written into `Node` itself.
-    """
-    import ray._private.node
-    from ray._private import services
-
-    node: Any = ray._private.node
-    until = time.monotonic() + START_SEC
-    get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
-
-    services.get_node = _patiently(get_node, "raylet", until)
-    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000)
-    try:
-        yield
-    finally:
-        services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
-
-
-def _patiently(
-    ask: Callable[..., Any], process: str, until: float, **fixed: Any
-) -> Callable[..., Any]:
-    """Return `ask`, called again while it raises RuntimeError and that process of ours lives.
-
-    Each time it gets what is `fixed`, whatever Ray gives.
-    """
-
-    def patient(*args: Any, **options: Any) -> Any:
-        while True:
-            try:
-                return ask(*args, **{**options, **fixed})
-            except RuntimeError as error:
-                if not _lives(process):
-                    raise RayStartError(f"its process {process} has ended") from error
-                if time.monotonic() > until:
-                    raise RayStartError(f"{process} has not answered in {MINUTES}") from error
-            time.sleep(POLL_SEC)
-
-    return patient
-
-
-def _lives(name: str) -> bool:
-    return any(
-        child.name() == name and child.status() != psutil.STATUS_ZOMBIE
-        for child in psutil.Process().children()
-    )
-
-
-def name_this_cluster() -> None:
-    """In a process of it: ask no other cluster of this machine for the state of a trial."""
-    import ray
-
-    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        utils.set_sigterm_handler = set_handler
+        signal.signal(signal.SIGTERM, ours)
 
 
 def join(address: str, *, model: str, verbose: bool) -> None:
@@ -240,14 +144,13 @@ def join(address: str, *, model: str, verbose: bool) -> None:
 
     Call `check_reachable` first. Raises UsageError when it can't be joined.
     """
-    import ray
     from ray._private.runtime_env import packaging
     from ray.exceptions import RayError, RuntimeEnvSetupError
 
     # Without it a node's processes ask any cluster of their machine for the state of a trial
     environment = {**runtime_environment(model), "env_vars": {"RAY_ADDRESS": head_of(address)}}
     try:
-        ray.init(address=address, runtime_env=environment, **_output(verbose))
+        init(address=address, runtime_env=environment, **output(verbose))
     except RuntimeEnvSetupError as error:
         # Ray's own advice names settings that this command lacks
         reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
@@ -264,14 +167,17 @@ def join(address: str, *, model: str, verbose: bool) -> None:
 
 
 def stop() -> None:
-    """Leave the cluster, or end the one that `start` made; a second Ctrl-C does not stop that."""
-    import ray
+    """Leave the cluster, or end the one that was started; a second Ctrl-C does not stop that.
 
-    with suppress(KeyboardInterrupt):
-        ray.shutdown()
+    One that broke the import of ray off leaves nothing to end.
+    """
+    ray = sys.modules.get("ray")
+    if ray is not None:
+        with suppress(KeyboardInterrupt):
+            ray.shutdown()
 
 
-def _output(verbose: bool) -> dict[str, Any]:
+def output(verbose: bool) -> dict[str, Any]:
     """Return what `ray.init` takes of that, and silence the rest.
 
     Errors that nobody else reports are heard all the same.
@@ -281,4 +187,20 @@ def _output(verbose: bool) -> dict[str, Any]:
         for name, level in LOG_LEVELS.items():
             logging.getLogger(name).setLevel(level)
         logging.getLogger(FILTERED).addFilter(is_not_about_storage)
+        _leave_out_dumps()
     return {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
+
+
+def _leave_out_dumps() -> None:
+    """Keep Ray from printing the end of a dead raylet's log: `watch` says what to do."""
+    from ray._private import worker
+
+    heard = worker.print_to_stdstream
+    if heard.__module__ == __name__:
+        return
+
+    def print_but_dumps(data: dict[str, Any], ignore_prefix: bool) -> None:
+        if not data["lines"][0].startswith(DUMP):
+            heard(data, ignore_prefix)
+
+    worker.print_to_stdstream = print_but_dumps

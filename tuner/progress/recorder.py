@@ -12,7 +12,9 @@ from typing import IO, Any
 
 from ray import tune
 
+from analysis.console import Console
 from analysis.tables.files import Row
+from trainables.errors import last_line
 from tuner.progress.lines import TrialLines
 from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
 from tuner.trials.reporter import FAILURE_RETRIES
@@ -49,8 +51,12 @@ class WandbTracker(Tracker):
     happens behind the pipe, a W&B that is slow, missing or broken costs the search a queue's put.
     """
 
-    def __init__(self, run: str, mode: str, directory: Path) -> None:
-        """Start the process, whose output goes to a log in `directory`."""
+    def __init__(self, run: str, mode: str, directory: Path, console: Console) -> None:
+        """Start the process, whose output goes to a log in `directory`.
+
+        Where it ends before `close`, a line on `console` says so at once.
+        """
+        self._console = console
         directory.mkdir(parents=True, exist_ok=True)
         self._log = (directory / f"{run}.log").open("ab")
         command = [sys.executable, "-m", "tuner.progress.wandb_process", run, mode, str(directory)]
@@ -62,8 +68,9 @@ class WandbTracker(Tracker):
             start_new_session=True,  # Ctrl-C is the search's own business
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._feed, args=(self._process.stdin,), daemon=True)
-        self._thread.start()
+        self._is_over = False
+        threading.Thread(target=self._feed, args=(self._process.stdin,), daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def send(self, what: str, row: Row) -> None:
         """Open the trial's run with its hyperparameters, log to it, or close it with a summary."""
@@ -75,6 +82,7 @@ class WandbTracker(Tracker):
 
     def close(self) -> str:
         """Wait at most CLOSE_SEC, then leave W&B behind."""
+        self._is_over = True
         self._lines.put(None)
         try:
             status = self._process.wait(CLOSE_SEC)
@@ -92,10 +100,22 @@ class WandbTracker(Tracker):
                 pipe.write(line.encode() + b"\n")
                 pipe.flush()
 
+    def _watch(self) -> None:
+        self._process.wait()
+        if not self._is_over:
+            log = Path(self._log.name)
+            self._console.line(
+                f"W&B has ended ({last_line(log.read_text(errors='replace'))}; see {log}): the "
+                f"search goes on without it, and the tables have everything",
+                style="yellow",
+            )
 
-def tracker(mode: str, run: str, storage: Path) -> Tracker:
+
+def tracker(mode: str, run: str, storage: Path, console: Console) -> Tracker:
     """Return the tracker that `--wandb` asks for."""
-    return Tracker() if mode == "disabled" else WandbTracker(run, mode, storage / "wandb")
+    if mode == "disabled":
+        return Tracker()
+    return WandbTracker(run, mode, storage / "wandb", console)
 
 
 class Recorder(tune.Callback):

@@ -20,7 +20,6 @@ from analysis.console import Console, duration
 from analysis.tables.bucket import Bucket, TakenError
 from analysis.tables.table_sources import BUCKET, READINGS
 from trainables.errors import UsageError, first_line
-from tuner import interrupts
 from tuner.storage.run_storage import RunStorage
 
 LEASE_FILE = "lease.json"
@@ -199,7 +198,6 @@ def claim_run(
     stack.enter_context(lock_run(run))
     if not run.experiment.is_in_bucket:
         return lambda: None
-    interrupts.take_sigterm()  # so that the lease is given back
     lease = stack.enter_context(Lease(run, console))
     # Again, with what the one that had the run has sent since
     check_storage(run, resumes=resumes)

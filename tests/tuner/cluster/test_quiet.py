@@ -4,8 +4,10 @@ import logging
 import os
 
 import pytest
+from ray._private import worker
 
-from tuner.cluster.connect import is_not_about_storage, prepare_environment
+from tests.tuner.conftest import as_a_process
+from tuner.cluster.connect import is_not_about_storage, output, prepare_environment
 
 
 def test_the_environment_is_set_but_what_the_person_set_stays(
@@ -35,3 +37,20 @@ def test_of_what_tune_logs_only_faults_of_the_storage_are_left_out(
         "Trial failed: KeyError",
         "without a traceback",
     ]
+
+
+def test_the_log_of_a_dead_raylet_is_not_printed_and_what_else_ray_tells_of_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = []
+
+    def heard(data: dict[str, list[str]], ignore_prefix: bool) -> None:
+        printed.extend(data["lines"])
+
+    monkeypatch.setattr(worker, "print_to_stdstream", heard)
+    for _ in range(2):  # one search after the other, in one process
+        with as_a_process():
+            output(verbose=False)
+        for line in ("Raylet is terminated. Termination is unexpected. …", "A node is dead."):
+            worker.print_to_stdstream({"lines": [line]}, ignore_prefix=False)
+    assert printed == ["A node is dead."] * 2

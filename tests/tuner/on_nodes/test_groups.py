@@ -4,6 +4,7 @@ import os
 
 import pandas as pd
 import psutil
+import pytest
 import ray
 
 from analysis.console import Console
@@ -11,7 +12,7 @@ from tests.tuner.conftest import TINY
 from tests.tuner.gated_network import Gate
 from tests.tuner.on_nodes.conftest import Cluster, InProcess, Waiting, meanwhile
 from trainables.data import loading
-from tuner.cluster import connect, nodes
+from tuner.cluster import connect, local_ray, nodes
 
 EPOCHS = 3
 SEARCH = (
@@ -99,15 +100,19 @@ def test_the_images_of_trials_in_several_processes_arrive_once_and_groups_train_
 
 
 def test_a_cluster_of_ones_own_for_groups_is_the_one_whose_state_its_processes_ask(
-    cluster: Cluster,
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # takes nothing
+    for name in local_ray.NO_PROXY:
+        monkeypatch.setenv(name, "")
+
     def ask() -> tuple[bool, int]:
         from ray.util.state import list_nodes
 
         gcs = ray.get_runtime_context().gcs_address
         return os.environ["RAY_ADDRESS"] == gcs, len(list_nodes(timeout=60))
 
-    connect.start(Console(), dashboard=True, verbose=False)
+    local_ray.start(Console(), dashboard=True, verbose=False)
     try:
         assert nodes.on_each(nodes.nodes(), ask) == [(True, 1)]
     finally:

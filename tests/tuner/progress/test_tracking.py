@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from analysis.console import Console
+from tests.waiting import until
 from tuner.progress import recorder
 from tuner.progress.recorder import BEST, Tracker, WandbTracker, tracker
 from tuner.progress.rows import EPOCH_COLUMNS
@@ -50,7 +52,7 @@ def values(items: Any) -> dict[str, Any]:
 
 
 def test_offline_every_trial_is_a_run_of_its_own_in_the_group_of_its_search(tmp_path: Path) -> None:
-    wandb = tracker("offline", "search", tmp_path)
+    wandb = tracker("offline", "search", tmp_path, Console())
     for trial in (0, 1):
         wandb.send("start", {**ROW, "trial": trial})
     for trial, losses in ((0, (0.5, 0.25)), (1, (float("nan"),))):
@@ -98,7 +100,7 @@ def test_a_wandb_that_takes_nothing_never_holds_the_search_up(
     (tmp_path / "wandb.py").write_text(wandb)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(recorder, "CLOSE_SEC", 2.0)
-    broken = WandbTracker("search", "offline", tmp_path / "storage")
+    broken = WandbTracker("search", "offline", tmp_path / "storage", Console())
     broken.send("start", ROW)
     for epoch in range(5000):  # more than a pipe holds
         broken.send("log", {**EPOCH, "epoch": epoch})
@@ -110,24 +112,30 @@ def test_a_wandb_that_takes_nothing_never_holds_the_search_up(
     assert ("no W&B here" in log.read_text()) == ("no W&B here" in wandb)
 
 
-def test_a_wandb_that_dies_in_the_middle_is_told(
+def test_a_wandb_that_dies_is_told_at_once_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    printed: list[str] = []
     (tmp_path / "wandb.py").write_text(
         "Settings = dict\ndef init(**_): raise RuntimeError('no disk left')"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    broken = WandbTracker("search", "offline", tmp_path / "storage")
+    console = Console()
+    monkeypatch.setattr(console, "line", lambda line, **_: printed.append(line))
+    broken = WandbTracker("search", "offline", tmp_path / "storage", console)
     broken.send("start", ROW)
-    broken._process.wait()
+    log = tmp_path / "storage" / "search.log"
+    ended = f"W&B has ended (RuntimeError: no disk left; see {log}): the search goes on without it"
+    until(lambda: printed)
+    assert printed == [f"{ended}, and the tables have everything"]
     for epoch in range(100):
         broken.send("log", {**EPOCH, "epoch": epoch})
     assert "W&B did not take everything" in broken.close()
-    assert "no disk left" in (tmp_path / "storage" / "search.log").read_text()
+    assert "no disk left" in log.read_text()
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_process(tmp_path: Path) -> None:
-    wandb = WandbTracker("search", "offline", tmp_path)
+    wandb = WandbTracker("search", "offline", tmp_path, Console())
     assert os.getpgid(wandb._process.pid) != os.getpgid(0)
     assert wandb.close() == ""
 
@@ -137,11 +145,11 @@ def test_disabled_tracking_starts_no_process_and_imports_no_wandb(tmp_path: Path
 import psutil, sys
 from pathlib import Path
 from tuner.progress.recorder import tracker
-off = tracker("disabled", "search", Path({str(tmp_path)!r}))
+off = tracker("disabled", "search", Path({str(tmp_path)!r}), None)
 off.send("start", {{}}); off.send("log", {{}}); off.send("finish", {{}})
 print(psutil.Process().children(), "wandb" in sys.modules, repr(off.close()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] False ''\n"
     assert list(tmp_path.iterdir()) == []
-    assert type(tracker("disabled", "search", tmp_path)) is Tracker
+    assert type(tracker("disabled", "search", tmp_path, Console())) is Tracker

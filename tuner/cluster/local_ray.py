@@ -1,0 +1,176 @@
+"""Ray on this machine: started with patience, and where it can't be, the reason and the cure."""
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+from urllib.request import getproxies_environment
+
+import psutil
+
+from analysis.console import Console
+from trainables.errors import first_line
+from tuner.cluster import auth_token, connect
+from tuner.cluster.watch import lives
+
+START_SEC = 300.0  # for Ray's own processes; Ray itself gives the last of them 30 s
+MINUTES = f"{START_SEC / 60:g} minutes"
+SLOW_SEC = 20.0  # until a line says that it takes long
+POLL_SEC = 0.5
+LEAST_ROOM = 64 * 2**20  # bytes; Ray's first logs take a few MiB
+# What Ray reads from the environment for that; set before its first import
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "1",  # then it is looked whether the raylet lives
+    "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers
+    "RAY_agent_register_timeout_ms": f"{START_SEC * 1000:.0f}",
+    "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
+}
+NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
+
+
+class RayStartError(Exception):
+    """Ray does not start on this machine: one sentence."""
+
+
+def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
+    """Start Ray on this machine; a line says so where that takes long.
+
+    Raises RayStartError when it has not come within START_SEC, or one of its processes died.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        auth_token.make()
+    except (OSError, RuntimeError) as error:  # the second where nobody knows of a HOME
+        raise RayStartError(
+            f"Ray keeps its token in {auth_token.TOKEN_FILE}, which can't be made "
+            f"({_reason(error)}): put HOME=DIRECTORY before the command, with one that can be "
+            f"written"
+        ) from error
+    go_round_proxies()
+    os.environ.pop("RAY_GCS_SERVER_PORT", None)  # for others' clusters, which may have it now
+    # With the dashboard, since only worker groups need both
+    environment = (
+        {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"}
+        if dashboard
+        else {}
+    )
+    slow = f"Ray is slow to start on this machine; waiting up to {MINUTES} for it"
+    timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
+    timer.start()
+    try:
+        with _patient():
+            connect.init(
+                address="local",
+                include_dashboard=dashboard,
+                runtime_env=environment,
+                **connect.output(verbose),
+            )
+    except Exception as error:
+        raise RayStartError(
+            f"Ray does not start on this machine ({_reason(error)}); {_cure(error)}"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def go_round_proxies() -> None:
+    """Let no request to this machine go through a proxy, here and in what is started from here.
+
+    Ray Train asks the dashboard by HTTP which worker groups are gone.
+    """
+    from ray.util import get_node_ip_address
+
+    known = [os.environ.get(name, "") for name in NO_PROXY]
+    if "*" in known or not getproxies_environment():
+        return
+    own = ["localhost", "127.0.0.1", get_node_ip_address()]
+    hosts = [host.strip() for host in ",".join([*known, *own]).split(",")]
+    os.environ |= dict.fromkeys(NO_PROXY, ",".join(dict.fromkeys(filter(None, hosts))))
+
+
+def _reason(error: Exception) -> str:
+    strerror = isinstance(error, OSError) and error.strerror
+    return strerror or first_line(error).partition(". ")[0].rstrip(".")
+
+
+def _cure(error: Exception) -> str:
+    from ray._common.utils import get_default_ray_temp_dir
+    from ray.exceptions import AuthenticationError
+
+    if isinstance(error, AuthenticationError):
+        return f"unset RAY_AUTH_TOKEN_PATH, and it takes the token in {auth_token.TOKEN_FILE}"
+    directory = Path(get_default_ray_temp_dir())
+    of_files = isinstance(error, OSError) and error.errno not in (errno.ENOMEM, errno.EAGAIN)
+    is_full = directory.exists() and shutil.disk_usage(directory).free < LEAST_ROOM
+    if of_files or is_full:
+        variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+        return (
+            f"its sockets and logs lie in {directory}: put {variable}=/tmp before the command, or "
+            f"another short path to a directory that can be written and has room"
+        )
+    session = next(directory.glob(f"session_*_{os.getpid()}"), directory)
+    return (
+        f"its logs are in {session / 'logs'}; "
+        f"type the command again when there is memory, and less runs here"
+    )
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Let Ray wait START_SEC for its own processes, as long as they live.
+
+    Its limit for a raylet to be known is 30 s, which is written into `Node` itself.
+    """
+    import ray._private.node
+    from ray._private import services
+
+    node: Any = ray._private.node
+    until = time.monotonic() + START_SEC
+    get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
+
+    services.get_node = _patiently(get_node, "raylet", until)
+    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000)
+    try:
+        yield
+    finally:
+        services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
+
+
+def _patiently(
+    ask: Callable[..., Any], process: str, until: float, **fixed: Any
+) -> Callable[..., Any]:
+    """Return `ask`, called again while it raises RuntimeError and that process of ours lives.
+
+    Each time it gets what is `fixed`, whatever Ray gives.
+    """
+
+    def patient(*args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return ask(*args, **{**options, **fixed})
+            except RuntimeError as error:
+                if not _lives(process):
+                    raise RayStartError(f"its process {process} has ended") from error
+                if time.monotonic() > until:
+                    raise RayStartError(f"{process} has not answered in {MINUTES}") from error
+            time.sleep(POLL_SEC)
+
+    return patient
+
+
+def _lives(name: str) -> bool:
+    return any(child.name() == name and lives(child) for child in psutil.Process().children())
+
+
+def name_this_cluster() -> None:
+    """In a process of it: ask no other cluster of this machine for the state of a trial."""
+    import ray
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
