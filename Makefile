@@ -18,7 +18,7 @@ test: .venv/installed
 
 test-long: .venv/installed
 	$(BIN)/pytest -m long -rs $(ARGS)
-	$(BIN)/python -m tests.cluster.chaos
+	$(BIN)/python -m tests.faults
 
 test-wheel: .venv/installed
 	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)

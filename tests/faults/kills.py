@@ -1,31 +1,26 @@
 """Kill whatever a search consists of, again and again; what is left is that of an undisturbed one.
 
-    python -m tests.cluster.chaos --kills 100
-
 Trials' processes, Ray's own and the driver are killed at random moments, spread over the whole
 search by its progress; every fourth time the next one follows within seconds and so meets a process
-that is just being started. A driver that was killed is resumed. Somebody reads the tables all the
-while. Exit status: 0 when nothing was lost, 1 with what was.
+that is just being started. A driver that has ended is resumed: its status and its last line must be
+what docs/ promises. Somebody reads the tables all the while. ASHA, whose stops depend on the order
+of reports, stops nobody here.
 """
 
-import argparse
-import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
-from analysis.console import duration
 from analysis.tables.files import read
+from tests.faults.outcomes import Outcomes
 from tests.paths import ROOT
 
 EPOCHS = 24  # of each trial
@@ -45,33 +40,33 @@ OUTCOME = [
     "epochs",
     "best_validation_loss",
 ]
-VICTIMS = {"trial": 12, "SIGKILL": 3, "SIGTERM": 1, "SIGINT": 1, "raylet": 1, "gcs_server": 1}
+VICTIMS = {
+    "trial": 12,
+    "SIGKILL": 3,
+    "SIGTERM": 1,
+    "SIGINT": 1,
+    "SIGSTOP": 1,
+    "raylet": 1,
+    "gcs_server": 1,
+}
+PAUSE_SEC = 5.0  # that a driver is stopped for
+# How a driver ends that was killed so; whatever else was killed it goes on
+STATUS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 130, "SIGINT": 130, "raylet": 1, "gcs_server": 1}
 
 
 class Search:
     """`python -m tuner.run` on a storage of its own, resumed whenever it ends too early."""
 
     def __init__(self, storage: Path, name: str, trials: int) -> None:
-        self.storage, self.name = storage, name
+        self.storage, self.name, self.trials = storage, name, trials
+        every = str(EPOCHS)
         self.flags = [
-            "--model",
-            "fc",
-            "--data",
-            "photos",
-            "--images",
-            "2000",
-            "--samples",
-            str(trials),
+            *("--model", "fc", "--data", "photos", "--images", "2000", "--samples", str(trials)),
+            *("--max-epochs", every, "--grace-epochs", every, "--patience", every, every),
+            *("--timing", "none", "--wandb", "disabled", "--finalists", "1"),
         ]
-        self.flags += [
-            "--max-epochs",
-            str(EPOCHS),
-            "--grace-epochs",
-            str(EPOCHS),
-            "--patience",
-            str(EPOCHS),
-        ]
-        self.flags += [str(EPOCHS), "--timing", "none", "--wandb", "disabled", "--finalists", "1"]
+        self.victims: set[str] = set()
+        """What was killed since the driver started."""
         self.starts = 0
         self.driver = self.start()
 
@@ -83,9 +78,15 @@ class Search:
             else ["--name", self.name, *self.flags]
         )
         self.starts += 1
-        with (self.storage / f"{self.name}.log").open("ab") as log:
+        self.victims = set()
+        with self.log.open("wb") as log:
             command = [sys.executable, "-m", "tuner.run", "--storage", str(self.storage), *how]
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    @property
+    def log(self) -> Path:
+        """What the driver prints since its last start."""
+        return self.storage / f"{self.name}-{self.starts}.log"
 
     def table(self, table: str) -> pd.DataFrame | None:
         """A table of it; None before there is one."""
@@ -97,11 +98,25 @@ class Search:
         epochs = self.table("epochs")
         return 0 if epochs is None else len(epochs)
 
-    def go_on(self) -> None:
+    def go_on(self, outcomes: Outcomes) -> None:
         """Resume it if its driver is gone and it was not done."""
         if (status := self.driver.poll()) not in (None, 0):
-            print(f"  driver ended with {status}: resumed", flush=True)
+            self.look(int(status or 0), outcomes)
             self.driver = self.start()
+
+    def look(self, status: int, outcomes: Outcomes) -> None:
+        """Whether its driver has ended as it should after what was killed."""
+        output = self.log.read_text(errors="replace")
+        last = (output.strip() or "nothing").splitlines()[-1]
+        kind = f"killed: {', '.join(sorted(self.victims))}"
+        print(f"  driver ended with {status}: {last}", flush=True)
+        expected = {STATUS[victim] for victim in self.victims if victim in STATUS}
+        told = status == -signal.SIGKILL or f"--resume {self.name}" in last
+        if status in expected and told and "Traceback (most recent" not in output:
+            for victim in self.victims:
+                outcomes.add(f"killed: {victim}", f"status {status}, resumed")
+        else:
+            outcomes.problem(kind, f"status {status}, {last[:300]!r}, see {self.log}")
 
     def processes(self, kind: str) -> list[psutil.Process]:
         """Those in which trials run, or of one of Ray's programs."""
@@ -122,7 +137,12 @@ class Search:
         if self.driver.poll() is not None:
             return False
         try:
-            if victim.startswith("SIG"):
+            if victim == "SIGSTOP":
+                self.driver.send_signal(signal.SIGSTOP)
+                time.sleep(PAUSE_SEC)
+                self.driver.send_signal(signal.SIGCONT)
+            elif victim.startswith("SIG"):
+                self.victims.add(victim)
                 self.driver.send_signal(signal.Signals[victim])
                 wait(
                     lambda: self.driver.poll() is not None,
@@ -131,6 +151,7 @@ class Search:
                 )
             else:
                 chance.choice(self.processes(victim)).kill()
+                self.victims.add(victim)
         except (IndexError, psutil.Error):
             return False
         return True
@@ -171,18 +192,20 @@ def wait(true: Callable[[], object], sec: float, otherwise: str) -> None:
         time.sleep(0.05)
 
 
-def torment(search: Search, kills: int, chance: random.Random, until: float) -> Counter[str]:
-    """So many kills, spread over the search; how many of each kind. Raises TimeoutError."""
-    done: Counter[str] = Counter()
-    total = len_of(search)
+def torment(
+    search: Search, kills: int, chance: random.Random, until: float, outcomes: Outcomes
+) -> None:
+    """So many kills, spread over the search. Raises TimeoutError when it does not get on."""
+    total = search.trials * EPOCHS
     for number in range(kills):
         if time.monotonic() > until:
             raise TimeoutError(f"only {number} kills in the time that there was")
-        if number % 4 != 3:
+        hasty = number % 4 == 3
+        if not hasty:
             goal = total * number * 0.95 / kills + chance.random()
 
             def further(goal: float = goal) -> bool:
-                search.go_on()
+                search.go_on(outcomes)
                 return search.rows() > goal
 
             wait(
@@ -190,29 +213,24 @@ def torment(search: Search, kills: int, chance: random.Random, until: float) -> 
                 STILL_SEC,
                 f"no further than {search.rows()} of {total} epochs after {number} kills",
             )
-        time.sleep(chance.random() * (1.0 if number % 4 != 3 else QUICK_SEC))
-        search.go_on()
+        time.sleep(chance.random() * (QUICK_SEC if hasty else 1.0))
+        search.go_on(outcomes)
         kinds = chance.choices(list(VICTIMS), list(VICTIMS.values()), k=20)
         victim = next((kind for kind in kinds if search.kill(kind, chance)), None)
         if victim is None:
             raise TimeoutError(f"the search was over after {number} kills")
-        done[victim] += 1
+        if victim not in STATUS:
+            outcomes.add(f"killed: {victim}", "went on")
         print(f"{number + 1:>4}  {victim:<10}  {search.rows()} of {total} epochs", flush=True)
-    return done
 
 
-def len_of(search: Search) -> int:
-    """How many rows its epochs table will have."""
-    return int(search.flags[search.flags.index("--samples") + 1]) * EPOCHS
-
-
-def finish(search: Search) -> None:
-    """To its own end, without more trouble."""
+def finish(search: Search, outcomes: Outcomes) -> None:
+    """To its own end, without more trouble. Raises TimeoutError."""
     for _ in range(5):
         wait(lambda: search.driver.poll() is not None, FINISH_SEC, "the search does not end")
         if search.driver.poll() == 0:
             return
-        search.go_on()
+        search.go_on(outcomes)
     raise TimeoutError(f"the search ends with status {search.driver.poll()} again and again")
 
 
@@ -223,77 +241,54 @@ def differences(troubled: Search, calm: Search) -> list[str]:
         sides = []
         for search in (troubled, calm):
             frame = search.table(table)
-            assert frame is not None
+            if frame is None:
+                return [f"{search.name} has no table {table}"]
             frame = frame[columns] if columns else frame.drop(columns=OF_NO_CONSEQUENCE)
-            sides.append(
-                frame.sort_values(list(frame.columns[frame.columns.isin(["trial", "epoch"])]))
-            )
+            keys = [name for name in ("trial", "epoch") if name in frame]
+            sides.append(frame.sort_values(keys).reset_index(drop=True))
         try:
-            pd.testing.assert_frame_equal(
-                *(side.reset_index(drop=True) for side in sides), check_exact=True
-            )
+            pd.testing.assert_frame_equal(*sides, check_exact=True)
         except AssertionError as error:
             found.append(f"{table}: {error}")
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.cluster.chaos", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
-    parser.add_argument(
-        "--limit-min", type=float, default=40, help="minutes after which no further kill is made"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="keep both storages and logs here; default: a temporary directory"
-    )
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    with tempfile.TemporaryDirectory() as temporary:
-        out = options.out or Path(temporary)
-        out.mkdir(parents=True, exist_ok=True)
-        return compare(out, options.kills, random.Random(options.seed), 60 * options.limit_min)
+def try_kills(
+    out: Path, kills: int, chance: random.Random, limit_sec: float, outcomes: Outcomes
+) -> None:
+    """An undisturbed search, then one with so many kills.
 
-
-def compare(out: Path, kills: int, chance: random.Random, limit_sec: float) -> int:
-    """An undisturbed search, then one with so many kills; the exit status."""
+    Args:
+        out: Where both storages and what the drivers print are left.
+        kills: How many.
+        chance: Draws what is killed, and when.
+        limit_sec: Time after which no further kill is made, which is a problem.
+        outcomes: What is told.
+    """
     trials = max(2, -(-kills * ROWS_PER_KILL // EPOCHS))
     started = time.monotonic()
     calm = Search(out, "calm", trials)
-    finish(calm)
-    calm_sec = time.monotonic() - started
-    print(f"undisturbed: {trials} trials of {EPOCHS} epochs in {duration(calm_sec)}", flush=True)
+    finish(calm, outcomes)
+    print(f"undisturbed: {trials} trials of {EPOCHS} epochs in {time.monotonic() - started:.0f} s")
     troubled = Search(out, "troubled", trials)
     reader = Reader(troubled)
     reader.start()
     problems = []
     try:
-        done = torment(troubled, kills, chance, started + limit_sec)
-        finish(troubled)
+        torment(troubled, kills, chance, started + limit_sec, outcomes)
+        finish(troubled, outcomes)
         problems = differences(troubled, calm)
     except TimeoutError as error:
         problems.append(str(error))
-        done = Counter()
     finally:
         reader.over.set()
         reader.join()
         if troubled.driver.poll() is None:
             troubled.driver.kill()
-    problems += reader.problems
-    sec = time.monotonic() - started - calm_sec
-    kinds = ", ".join(f"{n} {kind}" for kind, n in done.items())
-    print(
-        f"{sum(done.values())} kills ({kinds}) in {duration(sec)}, "
-        f"{troubled.starts - 1} resumes, {reader.readings} readings of the tables: "
-        + ("nothing was lost" if not problems else "these things were lost")
-    )
-    for problem in problems[:20]:
-        print(f"  {problem}")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for problem in [*problems, *reader.problems]:
+        outcomes.problem("rows of a disturbed search", problem)
+    if not problems:
+        outcomes.add(
+            "rows of a disturbed search", f"those of an undisturbed one, {troubled.starts} starts"
+        )
+    outcomes.counts["table read meanwhile", "rows"] += reader.readings

@@ -1,0 +1,1 @@
+"""Faults by the hundred, drawn from a seed: kills, damaged files, and command lines."""
