@@ -156,17 +156,20 @@ def try_command_lines(count: int, chance: random.Random, outcomes: Outcomes) -> 
             more = chance.sample(beside, chance.randint(0, len(beside)))
             # What takes several values would take what follows as well
             line = [part for flags in more for part in flags] + mistake
-            _try(module, line, import_module(_place(module)).main, outcomes)
-            if left := _there() - before:
-                outcomes.problem("command line", f"{module} {line} leaves {sorted(left)[:3]}")
-                before |= left
+            problem = _problem(module, line, import_module(_place(module)).main)
+            left = _there() - before
+            before |= left
+            if problem or left:
+                what = problem or f"it leaves {sorted(left)[:3]}"
+                outcomes.problem("command line", f"{module} {line}: {what}")
+            else:
+                outcomes.add("command line", "status 2 and a sentence")
             if number % 50 == 49:
                 print(f"{number + 1} command lines", flush=True)
 
 
-def _try(
-    module: str, line: list[str], main: Callable[[list[str]], int], outcomes: Outcomes
-) -> None:
+def _problem(module: str, line: list[str], main: Callable[[list[str]], int]) -> str:
+    """How the command ends, where that is not with a sentence and status 2."""
     output = io.StringIO()
     with as_a_process(module, *line), redirect_stdout(output), redirect_stderr(output):
         try:
@@ -174,13 +177,10 @@ def _try(
         except SystemExit as end:
             status = int(end.code or 0)
         except BaseException as error:
-            outcomes.problem("command line", f"{module} {line}: {error!r}")
-            return
+            return repr(error)
     last = (output.getvalue().strip() or "nothing").splitlines()[-1]
-    if status == 2 and "error: " in last and "Traceback" not in output.getvalue():
-        outcomes.add("command line", "status 2 and a sentence")
-    else:
-        outcomes.problem("command line", f"{module} {line}: status {status}, {last[:200]}")
+    is_well = status == 2 and "error: " in last and "Traceback" not in output.getvalue()
+    return "" if is_well else f"status {status}, {last[:200]}"
 
 
 def _place(module: str) -> str:
