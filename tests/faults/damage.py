@@ -68,7 +68,7 @@ def alter(data: bytes, chance: random.Random) -> tuple[str, bytes]:
 
 
 def try_tables(count: int, chance: random.Random, outcomes: Outcomes) -> None:
-    """Alter a table of a run so often, another one each time, and read it."""
+    """Alter a table of a run so often, and read it."""
     with tempfile.TemporaryDirectory() as directory:
         make_run(Path(directory), "run", trials=4, epochs=3)
         paths = sorted(Path(directory).glob("tables/*/run=run/*.parquet"))
