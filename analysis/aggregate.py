@@ -21,12 +21,13 @@ from pathlib import Path
 from threading import Semaphore
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from pyarrow.csv import CSVWriter
 
 from analysis.console import Console, command_text
 from analysis.tables.checks import Checked, check
-from analysis.tables.files import Row, read_file, table_path
+from analysis.tables.files import FORMULA, HARMLESS, Row, read_file, table_path
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
 from trainables.atomic_write import atomic_write
@@ -252,7 +253,7 @@ def checked_file(
     """Read and check one file; one with the bytes of a file that is `known` is taken for that."""
     try:
         data = source.read(table, run)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Checked(b"", (f"can't be read: {first_line(error)}",))
     same = next((file for file in known if file.data == data), None)
     with CHECKING:
@@ -319,12 +320,20 @@ def _write_csv(path: Path, table: str, sources: list[Path]) -> list[UsageError]:
     with CSVWriter(path, schema) as writer:
         for source in sources:
             try:
-                content = read_file(source, table)
+                content = read_file(source, table).select(schema.names).cast(schema)
             except UsageError as error:
                 left_out.append(error)
             else:
-                writer.write_table(content.select(schema.names).cast(schema))
+                writer.write_table(_harmless(content))
     return left_out
+
+
+def _harmless(content: pa.Table) -> pa.Table:
+    for position, field in enumerate(content.schema):
+        if pa.types.is_string(field.type):
+            text = pc.replace_substring_regex(content.column(position), FORMULA, HARMLESS)
+            content = content.set_column(position, field, text)
+    return content
 
 
 if __name__ == "__main__":

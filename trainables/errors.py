@@ -4,6 +4,7 @@ A mistake is one sentence, Ctrl-C is quiet, a bug says that it is one.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from trainables.terminal import take_every_character
 
 RUNS_LISTED = 10
 LONGEST = 500  # characters of another's text in a sentence of ours
+LONGEST_TEXT = 20_000  # of a traceback in a table
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit statuses, beside 0
 BUG = "this is a bug of transform-tuner: please report it with the lines above"
 
@@ -30,8 +33,27 @@ class UsageError(ValueError):
     """
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or the name of its class where it has none."""
+def cleaned(text: str) -> str:
+    """Return a text of many lines with escapes, as in `\\x1b`, for controls and half characters.
+
+    Half characters (lone surrogates) stand for bytes that are no UTF-8; no file takes them.
+    """
+    if text.isprintable():  # as nearly all is
+        return text
+    return UNWRITABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def cut(text: str, length: int = LONGEST_TEXT) -> str:
+    """Return text, or the beginning and the end of what is longer than `length` characters."""
+    if len(text) <= length:
+        return text
+    half = length // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} … {left_out:,} characters left out … {text[-half:]}"
+
+
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of a text or an error's, or the name of its class where it has none."""
     return _printable(_lines(error)[0])
 
 

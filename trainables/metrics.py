@@ -10,9 +10,13 @@ from trainables.thresholds import THRESHOLD
 def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return one cosine per image, flattened to one vector each: (N, 1, 28, 28) twice → (N,).
 
-    Without the flattening, `CosineSimilarity(dim=1)` compares single pixels and always gives 1.
+    Without the flattening, `CosineSimilarity(dim=1)` compares single pixels and always gives 1. Two
+    black images are equal, with cosine 1; a black one beside another has cosine 0.
     """
-    return functional.cosine_similarity(outputs.flatten(1), targets.flatten(1), dim=1)
+    outputs, targets = outputs.flatten(1), targets.flatten(1)
+    cosines = functional.cosine_similarity(outputs, targets, dim=1)
+    both_black = ~(outputs.any(dim=1) | targets.any(dim=1))  # NaN is not black
+    return cosines.masked_fill(both_black, 1.0)
 
 
 def cosine_accuracy(cosines: Tensor, threshold: float = THRESHOLD) -> float:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ BLANK = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR4nGNgYAAAAAMAAbit"
     "OmMAAAAASUVORK5CYII="
 )
+LARGEST_SIDE = 64  # pixels of an image that is drawn; inputs have 32
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
 FEWEST_TRIALS = 20
@@ -143,18 +144,22 @@ def image_grid(
     own = every[every.series == of].drop_duplicates("image")
     chosen = _spread(every, own, count) if order == "spread" else _by_rank(own, order, count)
     first = every.drop_duplicates("image").set_index("image").loc[chosen]
-    cells = [_row("input", first.input, chosen), _row("pipeline", first.truth, chosen)]
+    truths, damaged = _decoded(first.truth)
+    cells = [_row("input", chosen, *_decoded(first.input))]
+    cells.append(_row("pipeline", chosen, truths, damaged))
     rows = ["input", "pipeline"]
     for series in best.series[best.series.isin(every.series)]:
         mine = every[every.series == series].drop_duplicates("image").set_index("image")
         mine = mine.reindex(chosen)
         notes = mine.cosine.map("cos {:.3f}".format).where(mine.cosine.notna(), "")
-        cells.append(_row(series, mine.output, chosen, notes))
+        outputs, damaged = _decoded(mine.output)
+        notes = [told or note for told, note in zip(damaged, notes, strict=True)]
+        cells.append(_row(series, chosen, outputs, notes))
         rows.append(series)
         if difference:
-            pictures = [_difference(a, b) for a, b in zip(mine.output, first.truth, strict=True)]
+            pictures = [_difference(a, b) for a, b in zip(outputs, truths, strict=True)]
             rows.append(f"{series} − pipeline")
-            cells.append(_row(rows[-1], pictures, chosen))
+            cells.append(_row(rows[-1], chosen, pictures))
     return pd.concat(cells, ignore_index=True), rows
 
 
@@ -281,7 +286,10 @@ def _by_rank(own: pd.DataFrame, order: str, count: int) -> list[int]:
 
 
 def _row(
-    name: str, pictures: Iterable[object], images: list[int], notes: str | Iterable[str] = ""
+    name: str,
+    images: list[int],
+    pictures: Sequence[Image.Image | None],
+    notes: str | Sequence[str] = "",
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -289,24 +297,50 @@ def _row(
             "image": [data_uri(picture) for picture in pictures],
             "column": range(len(images)),
             "row": name,
-            "note": notes if isinstance(notes, str) else list(notes),
+            "note": notes,
         }
     )
 
 
-def data_uri(png: object) -> str:
-    """Return a PNG for the `src` of an image; without one a blank."""
+def _decoded(column: pd.Series) -> tuple[list[Image.Image | None], list[str]]:
+    """Return a column's images, None where there is none, and what to say below them."""
+    images = [decoded(png) for png in column]
+    damaged = [
+        image is None and isinstance(png, bytes) for image, png in zip(images, column, strict=True)
+    ]
+    return images, ["damaged" if one else "" for one in damaged]
+
+
+def decoded(png: object) -> Image.Image | None:
+    """Return an image of the samples table; None for what is no PNG, or too large to be one."""
     if not isinstance(png, bytes):
-        return BLANK
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _difference(output: object, truth: bytes) -> bytes | None:
-    if not isinstance(output, bytes):
         return None
-    bright, dark = (np.asarray(Image.open(io.BytesIO(p)), np.int16) for p in (output, truth))
-    brighter, darker = (bright - dark).clip(0), (dark - bright).clip(0)
+    try:
+        image = Image.open(io.BytesIO(png), formats=["PNG"])
+        if max(image.size) > LARGEST_SIDE:  # by its header: nothing is decoded yet
+            return None
+        image.load()
+    except Exception:  # Pillow's have no common class
+        return None
+    return image
+
+
+def data_uri(image: Image.Image | None) -> str:
+    """Return an image for the `src` of an HTML one; a blank for None.
+
+    It is encoded anew, so that whoever draws it decodes what was looked at here.
+    """
+    if image is None:
+        return BLANK
     buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _difference(output: Image.Image | None, truth: Image.Image | None) -> Image.Image | None:
+    if output is None or truth is None or output.size != truth.size:
+        return None
+    bright, dark = (np.asarray(image.convert("L"), np.int16) for image in (output, truth))
+    brighter, darker = (bright - dark).clip(0), (dark - bright).clip(0)
     pixels = np.stack([255 - darker, 255 - brighter - darker, 255 - brighter], axis=-1).clip(0)
-    Image.fromarray(pixels.astype(np.uint8)).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return Image.fromarray(pixels.astype(np.uint8))

@@ -1,5 +1,6 @@
 """Pieces that every page is made of: a chart in a card, a table, each with buttons that save it."""
 
+import csv
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,6 +10,7 @@ import streamlit as st
 
 from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import LEGEND, NothingToDrawError, specification
+from analysis.tables.files import FORMULA, HARMLESS
 
 Chart = alt.Chart | alt.LayerChart
 NUMBER = st.column_config.NumberColumn
@@ -68,7 +70,7 @@ def table(
             title,
             note,
             name,
-            {"csv": lambda: frame.to_csv(index=False).encode(), "parquet": frame.to_parquet},
+            {"csv": lambda: as_csv(frame), "parquet": frame.to_parquet},
         )
         st.dataframe(  # type: ignore[call-overload]
             frame,
@@ -102,6 +104,12 @@ def plain(text: object) -> str:
     return "".join(
         f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in str(text)
     )
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """Return a table as a CSV file in which no text is a formula."""
+    harmless = frame.replace(FORMULA, HARMLESS, regex=True)
+    return harmless.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode()
 
 
 def _heading(title: str, note: str, name: str, files: Mapping[str, Callable[[], bytes]]) -> None:

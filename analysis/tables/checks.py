@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from analysis.tables.schema import JSON, KEYS, TABLES, Column, arrow_schema, schema_problems
+from analysis.tables.parquet import parsed
+from analysis.tables.schema import JSON, KEYS, TABLES, Column
 from trainables.errors import first_line
 
 Flags = npt.NDArray[np.bool_]
@@ -35,22 +35,12 @@ def check(data: bytes, table: str, run: str) -> Checked:
     Rows are counted from 1. Each column is named once, with the first of its rows that is wrong.
     """
     try:
-        content = _parsed(data)
-    except (pa.ArrowException, OSError) as error:
+        problems, content = parsed(data, table)
+    except ValueError as error:
         return Checked(data, (f"can't be read: {first_line(error)}",))
-    problems = schema_problems(content.schema, table)
     if problems:
         return Checked(data, tuple(problems))
-    content = pa.table(content.columns, schema=arrow_schema(table))
     return Checked(data, tuple(_wrong_rows(content, table, run)), content)
-
-
-def _parsed(data: bytes) -> pa.Table:
-    """Return the rows of a parquet file, with every value looked at."""
-    # A table is small: threads cost more than they save
-    content = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it
-    return content
 
 
 def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:

@@ -10,9 +10,11 @@ from functools import cache, cached_property, partial
 
 import pyarrow as pa
 
+from trainables.errors import cut, first_line
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
+LONGEST_WORD = 80  # characters of a name or a type in a sentence
 VERSION = 5  # in every file; a change of a column asks for a new number, and no other is read
 
 TEXT = pa.string()
@@ -330,12 +332,12 @@ def schema_problems(found: pa.Schema, table: str) -> list[str]:
     wanted = arrow_schema(table)
     if found.equals(wanted, check_metadata=True):
         return []
-    metadata = found.metadata or {}
-    named = metadata.get(b"table", b"").decode(errors="replace")
+    metadata = {key: _shown(value) for key, value in (found.metadata or {}).items()}
+    named = metadata.get(b"table", "")
     if named != table:
         stated = f"the table {named}" if named else "no table"
         return [f"its metadata says that it is {stated}, should be {table}"]
-    version = metadata.get(b"schema_version", b"none").decode(errors="replace")
+    version = metadata.get(b"schema_version", "none")
     if version != str(VERSION):
         return [
             f"it has schema version {version}, and this transform-tuner reads {VERSION} only: "
@@ -343,13 +345,18 @@ def schema_problems(found: pa.Schema, table: str) -> list[str]:
         ]
     problems = []
     for field in found:
+        name, kind = _shown(field.name), _shown(field.type)
         if field.name not in wanted.names:
-            problems.append(f"column {field.name}: the table {table} has none of that name")
+            problems.append(f"column {name}: the table {table} has none of that name")
         elif field.type != wanted.field(field.name).type:
-            problems.append(
-                f"column {field.name}: is {field.type}, should be {wanted.field(field.name).type}"
-            )
+            problems.append(f"column {name}: is {kind}, should be {wanted.field(field.name).type}")
     problems += [f"column {name} is missing" for name in wanted.names if name not in found.names]
     if not problems and found.names != wanted.names:
         problems = [f"its columns are in another order than the table {table} has them"]
     return problems
+
+
+def _shown(word: object) -> str:
+    """Return what a file says of itself, for a sentence: damaged, it may be long and strange."""
+    text = word.decode(errors="replace") if isinstance(word, bytes) else str(word)
+    return cut(first_line(text), LONGEST_WORD)

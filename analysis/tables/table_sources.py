@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
+from analysis.tables.parquet import check_size
 from analysis.tables.schema import TABLES
 from trainables.errors import UsageError, first_line
 
@@ -31,14 +32,19 @@ class TableSource:
         return f"{BUCKET if self.name.startswith(BUCKET) else ''}{_path(self.root, table, run)}"
 
     def read(self, table: str, run: str) -> bytes:
-        """Return the file's bytes, all of one version while a writer replaces it. Raises OSError.
+        """Return the file's bytes, all of one version while a writer replaces it.
 
         A bucket gives the length before the bytes, and a writer may come in between: then the end
         is missing, and the file is read again.
+
+        Raises:
+            OSError: It can't be read.
+            ValueError: It is too large for a table.
         """
         path, data = str(_path(self.root, table, run)), b""
         for _ in range(READINGS):
-            with self.files.open_input_stream(path, compression=None) as file:
+            with self.files.open_input_file(path) as file:
+                check_size(size=file.size())
                 data = file.read()
             if data.endswith(b"PAR1"):
                 break

@@ -1,5 +1,6 @@
 """Runs from several places become one data set, whatever happens meanwhile."""
 
+import csv
 import os
 import shutil
 import signal
@@ -376,3 +377,34 @@ sys.exit(aggregate.main([{str(a)!r}, "--out", {str(out)!r}]))
     assert {name: whole[name] for name in contents(out)} == contents(out)
     assert collect(a, out) == 0
     assert contents(out) == whole
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_text_that_a_spreadsheet_would_run_is_text_in_the_csv_file(
+    tmp_path: Path, start: str
+) -> None:
+    formula = f'{start}HYPERLINK("http://there";A1)'
+    values = {"host": formula, "command": "python -m tuner.run", "memory_gib": 1.5, "seed": -3}
+    search(tmp_path / "a", **values)
+    assert collect(tmp_path / "a", tmp_path / "out", more=("--csv",)) == 0
+    with (tmp_path / "out" / "csv" / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["host"], row["seed"]) == (f"'{formula}", "-3")
+    assert (row["command"], row["memory_gib"]) == ("python -m tuner.run", "1.5")
+
+
+def test_a_table_that_is_too_large_is_left_out_unread_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a, count=30)
+    monkeypatch.setattr("analysis.tables.parquet.LARGEST_ROWS", 29)
+    assert collect(a, out) == 1
+    assert capsys.readouterr().err == (
+        f"error: {file_of(a, 'epochs')}: can't be read: it has 30 rows, "
+        "and a table has at most 29 rows and 1 GiB\n"
+    )
+    assert "runs/run=fc/runs.parquet" in contents(out)
+    monkeypatch.setattr("analysis.tables.parquet.LARGEST_BYTES", 100)
+    assert collect(a, tmp_path / "other") == 1
+    assert contents(tmp_path / "other") == {}

@@ -4,6 +4,7 @@ import torch
 from trainables.baselines import ceiling, floors
 from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db
+from trainables.pipelines.study import reference
 from trainables.thresholds import THRESHOLDS
 
 
@@ -51,3 +52,10 @@ def test_every_floor_is_below_the_ceiling(train: Examples, validation: Examples)
     for baseline in floors(train.targets).values():
         cosines = cosine_similarity(baseline(validation.images), validation.targets)
         assert cosine_accuracy(cosines, 0.999) < 1
+
+
+def test_the_ceiling_reaches_black_images_too(validation: Examples) -> None:
+    images = validation.images[:8].clone()
+    images[:3] = 0
+    cosines = cosine_similarity(ceiling()["pipeline's own matrix"](images), reference(images))
+    assert cosine_accuracy(cosines, 0.999) == 1

@@ -12,8 +12,10 @@ from trainables.errors import (
     RUNS_LISTED,
     UsageError,
     at_once,
+    cleaned,
     command,
     complain,
+    cut,
     first_line,
     in_one_line,
     known_runs,
@@ -59,6 +61,16 @@ def test_all_mistakes_are_told_at_once_each_on_its_line(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "error: --data a: no\nerror: --model b: no\n"
     with pytest.raises(ZeroDivisionError):
         at_once(checks[1], lambda: 1 // 0)
+
+
+def test_text_has_escapes_for_what_no_file_and_no_terminal_takes() -> None:
+    text = "größer ≥ 0.95\tand\n\x1b[2J\x00\udcff\x85"
+    assert cleaned(text) == "größer ≥ 0.95\tand\n" + r"\x1b[2J\x00\udcff\x85"
+
+
+def test_of_a_long_text_both_ends_are_kept() -> None:
+    assert cut("0123456789", 10) == "0123456789"
+    assert cut("0123456789ab", 4) == "01 … 8 characters left out … ab"
 
 
 def test_a_mistake_is_caught_where_a_value_error_is() -> None:

@@ -210,6 +210,12 @@ def test_a_network_of_your_own_is_exported_when_its_class_is_given(
     assert load_exported(tmp_path / "own.pt2")(images).shape == (3, 1, 28, 28)
 
 
+def damaged(storage: Path) -> list[str]:
+    whole = (storage / "networks" / "run=first" / "best.safetensors").read_bytes()
+    (storage / "damaged.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    return [str(storage / "damaged.safetensors")]
+
+
 def text_file(storage: Path) -> list[str]:
     (storage / "text.safetensors").write_text("not safetensors")
     return [str(storage / "text.safetensors")]
@@ -236,6 +242,7 @@ def text_file(storage: Path) -> list[str]:
         ),
         (lambda storage: [str(storage / "absent.safetensors")], "absent.safetensors can't be read"),
         (text_file, "text.safetensors can't be read"),
+        (damaged, "damaged.safetensors is damaged: its sha256 is not that of its content"),
         (
             lambda storage: ["first", "--model", "no.such:Network"],
             "'no.such:Network' can't be imported",

@@ -43,6 +43,16 @@ def test_two_images_without_a_common_pixel_have_cosine_zero() -> None:
     assert cosine_similarity(left, 0.3 * left).item() == pytest.approx(1)
 
 
+def test_two_black_images_are_equal_and_one_alone_is_not() -> None:
+    black, grey = torch.zeros(1, 1, 28, 28), torch.full((1, 1, 28, 28), 0.5)
+    outputs = torch.cat([black, black, grey, black / 0])
+    targets = torch.cat([black, grey, black, black])
+    cosines = cosine_similarity(outputs, targets)
+    assert cosines[:3].tolist() == [1, 0, 0]
+    assert cosines[3].isnan()
+    assert cosine_accuracy(cosines) == 0.25
+
+
 @pytest.mark.parametrize(
     ("threshold", "share"), [(0.9, 0.75), (0.95, 0.5), (0.951, 0.25), (1.0, 0.0)]
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import torch
 from analysis.tables.schema import arrow_schema
 from tests.paths import ROOT
 from tests.tuner.conftest import Command
+from tests.tuner.few_images import write_few_images
 from tests.tuner.simulated_tune import ProcessDied, Trial, simulated
 from trainables.data import loading
+from trainables.errors import LONGEST_TEXT
 from trainables.losses.loss_settings import LOSSES
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network, read_header
@@ -226,6 +229,42 @@ def test_a_learning_rate_that_diverges_is_recorded_and_never_best(
     assert 0 < len(diverged) < 4
     facts = read_header(command.storage / "networks" / "run=run" / "best.safetensors").facts
     assert facts["trial"] not in diverged.index
+
+
+def test_an_error_that_is_no_text_and_very_long_fails_its_own_trial_alone(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    model = ("--model", "own_networks:Loud", "--seed", "1")
+    with simulated():
+        search = (*model, "--samples", "4", "--max-epochs", "1", *few_images)
+        status, output = command.call("--name", "run", *search)
+    assert status == 0, output[:2000]
+    assert len(output) < 10_000
+    trials = command.table("trials", "run")
+    failed = trials[trials.dropout > 0.25]
+    assert 0 < len(failed) < 4
+    assert (failed.stop_reason == "error").all()
+    assert failed.error.str.startswith("Traceback").all()
+    assert failed.error.str.contains(r"RuntimeError: \x1b[2J \ud800 begins xxx", regex=False).all()
+    assert failed.error.str.endswith("xxx ends\n").all()
+    assert failed.error.str.len().max() < 1.01 * LONGEST_TEXT
+
+
+def test_black_images_are_counted_before_the_search_and_an_exact_output_of_one_is_right(
+    command: Command, tmp_path: Path, few_images: tuple[str, ...]
+) -> None:
+    directory = write_few_images(tmp_path / "black", black=20)
+    budget = ("--samples", "1", "--max-epochs", "1")
+    with simulated():
+        status, output = command.call(
+            "--name", "run", "--model", "separable", *budget, *few_images, "--data", str(directory)
+        )
+    assert status == 0, output
+    (line,) = (line for line in output.splitlines() if line.startswith("constant targets: "))
+    train, validation, test = (int(number) for number in re.findall(r"(\d+) of the ", line))
+    assert (train + validation, test) == (20, 20)
+    accuracy = command.table("accuracy", "run")
+    assert (accuracy[accuracy.kind == "ceiling"].share == 1).all()
 
 
 def test_a_trial_that_raises_leaves_the_others_alone_and_autograd_need_not_see_the_pixels(

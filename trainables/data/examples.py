@@ -42,6 +42,12 @@ class Examples:
         """SHA-256 of the images' pixels, in hexadecimal digits."""
         return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
+    @property
+    def constant_targets(self) -> int:
+        """How many targets are of one grey, which any constant output has cosine 1 with."""
+        lowest, highest = self.targets.flatten(1).aminmax(dim=1)
+        return int((lowest == highest).sum())
+
     def first(self, count: int) -> "Examples":
         """Return the first `count`, a fair sample since every source is shuffled once.
 

@@ -1,21 +1,27 @@
 """A trained network as one safetensors file, with its configuration in the header."""
 
+import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.atomic_write import atomic_write
-from trainables.errors import UsageError, in_one_line
+from trainables.errors import LONGEST, UsageError, cut, first_line, in_one_line
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
 
 HEADER = "transform_tuner"
+DIGEST = "sha256"  # of the header and of all tensors, as `_digest` takes it
+
+Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,14 +32,22 @@ class SavedNetwork:
     dropout: float
     facts: dict[str, Any]  # where the weights come from: run, trial, epoch, validation loss
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no version of ours has written."""
+        is_ours = isinstance(self.model, str) and self.model.isprintable()
+        is_ours = is_ours and isinstance(self.facts, dict)
+        if not (is_ours and isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
+            raise ValueError("model, dropout or facts are not what they should be")
 
-def save_network(path: Path, weights: dict[str, Tensor], saved: SavedNetwork) -> None:
-    """Write weights and configuration, whole or not at all."""
+
+def save_network(path: Path, weights: Tensors, saved: SavedNetwork) -> None:
+    """Write weights and configuration with a digest of both, whole or not at all."""
+    tensors, header = savable(weights), json.dumps(asdict(saved))
     with atomic_write(path) as aside:
-        save_file(savable(weights), aside, {HEADER: json.dumps(asdict(saved))})
+        save_file(tensors, aside, {HEADER: header, DIGEST: _digest(header, tensors)})
 
 
-def savable(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def savable(weights: Tensors) -> Tensors:
     """Return weights as a safetensors file takes them: on the CPU, none within another's memory."""
     return {
         name: tensor.cpu().clone(memory_format=torch.contiguous_format)
@@ -42,33 +56,28 @@ def savable(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_header(path: str | Path) -> SavedNetwork:
-    """Read the configuration in a weights file. Raises UsageError where it is not one of ours."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} can't be read as a safetensors file: {error}") from error
-    if header is None:
-        raise UsageError(f"{path} has no {HEADER} header: it was not written by transform-tuner")
-    try:
-        return SavedNetwork(**json.loads(header))
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{path} has a header of another version of transform-tuner: {error}"
-        ) from error
+    """Read the configuration in a weights file.
+
+    Raises UsageError where it is not one of ours, or was changed since it was written.
+    """
+    return _read(path)[0]
 
 
 def load_network(path: str | Path, network: type[nn.Module] | Network | None = None) -> nn.Module:
     """Load a trained network, in eval mode.
+
+    The file's digest is compared with its content. One of an older version has none: it is loaded,
+    and a line is logged, which Python prints unless told otherwise.
 
     Args:
         path: The weights file.
         network: The class, where it is not one of NETWORKS: a file must not choose what code runs.
 
     Raises:
-        UsageError: The file can't be read, or does not fit the network.
+        UsageError: The file can't be read, was changed since it was written, or does not fit the
+            network.
     """
-    saved = read_header(path)
+    saved, tensors = _read(path)
     if network is None and saved.model not in NETWORKS:
         raise UsageError(
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
@@ -78,7 +87,51 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
     except (Exception, SystemExit) as error:  # whatever a class of a person's own does
         raise UsageError(f"{saved.model} can't be built: {in_one_line(error)}") from error
     try:
-        module.load_state_dict(load_file(path))
+        module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UsageError(f"the weights in {path} don't fit {saved.model}: {error}") from error
+        why = cut(" ".join(str(error).split()), LONGEST)
+        raise UsageError(f"the weights in {path} don't fit {saved.model}: {why}") from error
     return module.eval()
+
+
+def _read(path: str | Path) -> tuple[SavedNetwork, Tensors]:
+    """Read a weights file whole, and compare its digest. Raises UsageError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, LookupError) as error:
+        raise UsageError(
+            f"{path} can't be read as a safetensors file: {first_line(error)}"
+        ) from error
+    header = metadata.get(HEADER)
+    if header is None:
+        raise UsageError(f"{path} has no {HEADER} header: it was not written by transform-tuner")
+    if DIGEST not in metadata:
+        logging.getLogger(__name__).warning(
+            "%s has no %s of its weights, as an older transform-tuner wrote it: "
+            "damage to it would not be noticed",
+            path,
+            DIGEST,
+        )
+    elif metadata[DIGEST] != _digest(header, tensors):
+        raise UsageError(
+            f"{path} is damaged: its {DIGEST} is not that of its content; "
+            "copy it again, or take the one of another finalist"
+        )
+    try:
+        saved = SavedNetwork(**json.loads(header))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} has a header of another version of transform-tuner: {first_line(error)}"
+        ) from error
+    return saved, tensors
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a header and of each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -36,6 +36,16 @@ def introduce(console: Console, plan: Plan) -> None:
         f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
         f"{len(data.validation):,} validation and {len(data.test):,} test images"
     )
+    constant = {
+        part.split: part.constant_targets for part in (data.train, data.validation, data.test)
+    }
+    if any(constant.values()):
+        counts = ", ".join(f"{count:,} of the {split}" for split, count in constant.items())
+        console.line(
+            f"constant targets: {counts} images; any constant output has cosine 1 with them, "
+            f"but only a black one with a black one",
+            style=WARNING,
+        )
     gpus = f" and {resources.gpus:g} GPU" if resources.gpus else ""
     console.line(
         f"{config.samples} trials of up to {config.max_epochs} epochs, "

@@ -14,7 +14,7 @@ from ray import tune
 
 from analysis.console import Console
 from analysis.tables.files import Row
-from trainables.errors import last_line
+from trainables.errors import cleaned, cut, last_line
 from tuner.progress.lines import TrialLines
 from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
 from tuner.trials.reporter import FAILURE_RETRIES
@@ -185,7 +185,8 @@ class Recorder(tune.Callback):
             f"without getting through an epoch"
         )
         if trial.error_file and Path(trial.error_file).exists():
-            error = f"{Path(trial.error_file).read_text().strip()}\n{error}"
+            text = Path(trial.error_file).read_text(errors="backslashreplace").strip()
+            error = f"{cut(cleaned(text))}\n{error}"
         self.end(number, "error", error=error)
 
     def end(self, number: int, stop_reason: str, **more: Any) -> None:

@@ -7,8 +7,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -195,7 +195,7 @@ def claim_run(
     directory never happens.
     """
     check_storage(run, resumes=resumes)
-    stack.enter_context(lock_run(run))
+    stack.enter_context(locked(run))
     if not run.experiment.is_in_bucket:
         return lambda: None
     lease = stack.enter_context(Lease(run, console))
@@ -226,15 +226,22 @@ def check_storage(run: RunStorage, *, resumes: bool = False) -> None:
         )
 
 
-def lock_run(run: RunStorage) -> FileLock:
-    """Hold the run for this process until it ends. Raises UsageError when another one has it."""
-    locks = run.directory / "experiments"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f".{run.name}.lock")
+@contextmanager
+def locked(run: RunStorage) -> Iterator[None]:
+    """Hold the run for this process. Raises UsageError when another one has it."""
+    path = run.directory / "experiments" / f".{run.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
             f"the run {run.name} is being searched by another process: wait for it or stop it"
         ) from None
-    return lock
+    try:
+        yield
+    finally:
+        # While it is held: a process that has just opened it sees that it is gone
+        with suppress(OSError):
+            path.unlink()
+        lock.release()

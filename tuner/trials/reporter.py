@@ -14,6 +14,7 @@ from ray import tune
 
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
+from trainables.errors import cleaned, cut
 from trainables.memory import PeakMemory, is_short_of_memory
 from trainables.training.loop import EpochRecord, Training
 from trainables.training.workers import Workers
@@ -72,7 +73,7 @@ def failure_result(error: BaseException, epoch: int, text: str) -> dict[str, Any
     if isinstance(error, StorageGoneError):
         return {**result, "stop_reason": "interrupted", "storage_problem": error.args}
     reason = "out_of_memory" if is_short_of_memory(error) else "error"
-    return {**result, "stop_reason": reason, "error": text}
+    return {**result, "stop_reason": reason, "error": cut(cleaned(text))}
 
 
 def group_cause(error: Any) -> BaseException | None:

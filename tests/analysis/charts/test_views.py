@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -245,6 +247,27 @@ def test_a_network_that_lacks_an_image_has_a_blank_cell_there() -> None:
     assert [image == views.BLANK for image in cnn.image] == [True, False, True, False]
     assert cnn.note.tolist() == ["", "cos 0.900", "", ""]
     assert views.BLANK not in cells[~cells.row.str.startswith("cnn")].image.tolist()
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes that says it has so many pixels a side."""
+    whole = png(28, 1)
+    size = b"IHDR" + struct.pack(">II", side, side) + whole[24:29]
+    return whole[:12] + size + struct.pack(">I", zlib.crc32(size)) + whole[33:]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [bomb(65), bomb(60_000), png(28, 1)[:50], b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"],
+    ids=["large", "huge", "cut off", "empty", "no PNG", "no header"],
+)
+def test_an_image_that_is_damaged_or_far_too_large_is_a_blank_that_says_so(damaged: bytes) -> None:
+    (row,) = samples({7: 12})
+    cells, _ = grid([row | {"output": damaged}], "spread", difference=True)
+    assert cells.image.tolist()[2:] == [views.BLANK, views.BLANK]
+    assert cells.note.tolist() == ["", "", "damaged", ""]
+    cells, _ = grid([row | {"input": damaged, "truth": damaged}], "spread")
+    assert cells.note.tolist() == ["damaged", "damaged", "cos 0.912"]
 
 
 def pixel(uri: str) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from analysis.dashboard.parts import as_csv
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, table_path
 from analysis.tables.ranking import RANKED_BY
@@ -43,6 +44,17 @@ def main_module() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         yield
+
+
+def test_text_that_a_spreadsheet_would_run_is_text_in_a_saved_csv_file() -> None:
+    frame = pd.DataFrame({"error": ["=A1", "-1; @x", "fine", None], "number": [-1.5, 2, 3, 4]})
+    assert as_csv(frame).decode().splitlines() == [
+        '"error","number"',
+        '"\'=A1",-1.5',
+        '"\'-1; @x",2.0',
+        '"fine",3.0',
+        '"",4.0',
+    ]
 
 
 def page(storage: "Path", name: str) -> None:

@@ -1,5 +1,6 @@
 """Tables appear whole or not at all, and a run's rows are replaced by key."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.tables.files import GrowingTable, publish, read, rows_of, table_path
+from analysis.tables import parquet
+from analysis.tables.checks import check
+from analysis.tables.files import GrowingTable, publish, read, read_file, rows_of, table_path
 from analysis.tables.schema import TABLES, arrow_schema
 from trainables.errors import UsageError
 
@@ -303,3 +306,131 @@ def test_text_that_is_no_text_is_noticed_when_the_file_is_read(tmp_path: Path) -
     )
     with pytest.raises(ValueError, match=r"samples\.parquet: can't be read: "):
         read(tmp_path, "samples")
+
+
+def published(tables: Path, rows: list[dict[str, Any]], table: str = "epochs") -> Path:
+    publish(tables, table, "r", [{"run": "r", **row} for row in rows])
+    return table_path(tables, table, "r")
+
+
+def flipped(whole: bytes, bit: int) -> bytes:
+    changed = bytearray(whole)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_a_flipped_bit_gives_the_rows_as_they_were_or_one_sentence(tmp_path: Path) -> None:
+    path = published(tmp_path, [epoch(n % 3, n, train_loss=1 / n) for n in range(1, 60)])
+    right, whole = read_file(path, "epochs"), path.read_bytes()
+    refused = 0
+    for bit in random.Random(0).sample(range(len(whole) * 8), 300):
+        found = check(flipped(whole, bit), "epochs", "r")
+        if found.problems:
+            refused += 1
+            assert not any("\n" in problem for problem in found.problems)
+        else:
+            assert found.content == right
+    assert refused > 150
+
+
+def test_a_changed_bit_anywhere_is_told_as_damage(tmp_path: Path) -> None:
+    path = published(tmp_path, [epoch(0, n, train_loss=1 / n) for n in range(1, 60)])
+    whole = path.read_bytes()
+    for place in (4, 5, 700, 1000, len(whole) // 2, len(whole) - 100):
+        path.write_bytes(flipped(whole, place * 8))
+        with pytest.raises(UsageError, match=r"it is damaged: its SHA-256 is not that of its con"):
+            rows_of(tmp_path, "epochs", "r")
+
+
+def written_by_another_program(path: Path) -> None:
+    """Without a seal, and with checksums."""
+    content = pq.read_table(path, partitioning=None)
+    pq.write_table(content, path, write_page_checksum=True)
+
+
+def test_a_changed_page_is_told_where_a_file_has_no_seal(tmp_path: Path) -> None:
+    path = published(tmp_path, [epoch(0, n, train_loss=1 / n) for n in range(1, 60)])
+    right = rows_of(tmp_path, "epochs", "r")
+    written_by_another_program(path)
+    assert rows_of(tmp_path, "epochs", "r") == right
+    losses = pq.read_metadata(path).row_group(0).column(3)
+    end = losses.dictionary_page_offset + losses.total_compressed_size
+    path.write_bytes(flipped(path.read_bytes(), end * 8 - 1))
+    with pytest.raises(UsageError, match=r"epochs\.parquet: can't be read: .*CRC checksum"):
+        rows_of(tmp_path, "epochs", "r")
+
+
+def test_a_column_that_ends_early_is_told_where_a_file_has_no_seal(tmp_path: Path) -> None:
+    path = published(tmp_path, [epoch(0, n, train_loss=1 / n) for n in range(1, 101)])
+    written_by_another_program(path)
+    path.write_bytes(flipped(path.read_bytes(), 41))  # in the header of the first page
+    with pytest.raises(UsageError, match="0 of 100 rows can be read"):
+        rows_of(tmp_path, "epochs", "r")
+
+
+def test_other_readers_verify_the_checksums_of_pages(tmp_path: Path) -> None:
+    path = published(tmp_path, [epoch(0, n, train_loss=1 / n) for n in range(1, 60)])
+    read = pd.read_parquet(path, page_checksum_verification=True, partitioning=None)
+    assert read.train_loss.tolist() == [1 / n for n in range(1, 60)]
+    losses = pq.read_metadata(path).row_group(0).column(3)
+    end = losses.dictionary_page_offset + losses.total_compressed_size
+    path.write_bytes(flipped(path.read_bytes(), end * 8 - 1))
+    with pytest.raises(OSError, match="CRC checksum"):
+        pd.read_parquet(path, page_checksum_verification=True, partitioning=None)
+
+
+def test_more_rows_than_any_run_has_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path, [epoch(0, n) for n in range(11)])
+    monkeypatch.setattr(parquet, "LARGEST_ROWS", 10)
+    monkeypatch.setattr(parquet.pq.ParquetFile, "iter_batches", None)
+    with pytest.raises(
+        UsageError, match=r"it has 11 rows, and a table has at most 10 rows and 1 G"
+    ):
+        read(tmp_path, "epochs")
+
+
+def test_a_text_that_unfolds_to_more_than_a_table_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has it once, and every row has it."""
+    read_at_once = []
+    whole = parquet.pq.ParquetFile.iter_batches
+
+    def noted(file: Any, rows: int, **more: Any) -> Any:
+        read_at_once.append(rows)
+        return whole(file, rows, **more)
+
+    subject = "x" * 20_000
+    rows = [{**SAMPLE, "subject": subject, "image": n, "input": b""} for n in range(500)]
+    path = published(tmp_path, rows, "samples")
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(parquet.pq.ParquetFile, "iter_batches", noted)
+    monkeypatch.setattr(parquet, "LARGEST_BYTES", 11_000_000)
+    assert rows_of(tmp_path, "samples", "r")[499]["subject"] == subject
+    monkeypatch.setattr(parquet, "LARGEST_BYTES", 5_000_000)
+    with pytest.raises(UsageError, match=r"it has 0\.0 GiB, and a table"):
+        read(tmp_path, "samples")
+    assert read_at_once[1] < read_at_once[0] < 200
+
+
+def test_a_file_that_is_larger_than_a_table_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path, [epoch(0, 1)])
+    monkeypatch.setattr(parquet, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    with pytest.raises(UsageError, match="at most 5,000,000 rows and"):
+        read(tmp_path, "epochs")
+
+
+def test_text_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
+    published(tmp_path, [{**SAMPLE, "image": 1, "input": b"", "subject": "\udcff"}], "samples")
+    assert rows_of(tmp_path, "samples", "r")[0]["subject"] == r"\udcff"
+    trials = GrowingTable(tmp_path, "trials", "r")
+    trials.put({"trial": 0, "model": "a\x00\ud800", "loss": "mse", "learning_rate": 0.1,
+                "patience": 3, "seed": 1, "epochs": 0, "train_sec": 0.0, "restarts": 0,
+                "started_at": MOMENT})  # fmt: skip
+    trials.publish()
+    assert rows_of(tmp_path, "trials", "r")[0]["model"] == r"a\x00\ud800"

@@ -108,3 +108,14 @@ def test_types_are_named_as_people_name_them() -> None:
     assert "| `epoch` | int32 |  | from 1 |" in lines
     assert "| `train_sec` | float64 | s | training |" in lines
     assert "| `rank` | int32 |" in columns_markdown("samples")
+
+
+def test_what_a_damaged_file_says_of_itself_is_told_in_a_short_line() -> None:
+    long = "\x00e\n\x00" + 1000 * "p"
+    for metadata in ({"table": long}, {"table": "epochs", "schema_version": long}):
+        (sentence,) = schema_problems(pa.schema([], metadata), "epochs")
+        assert sentence.isprintable()
+        assert len(sentence) < 300
+    fields = [*arrow_schema("epochs"), pa.field("x" * 1000, pa.struct({"y" * 1000: pa.int8()}))]
+    (sentence,) = schema_problems(pa.schema(fields, arrow_schema("epochs").metadata), "epochs")
+    assert len(sentence) < 300

@@ -95,3 +95,10 @@ def test_validation_is_cut_in_proportion(train: int, validation: int, kept: int)
 def test_a_cut_to_more_images_than_there_are_is_told_with_the_flag() -> None:
     with pytest.raises(UsageError, match=r"11 images were asked for, .*--images between 1 and 10"):
         splits(10, 2, 2).cut(11)
+
+
+def test_constant_targets_are_counted_black_ones_or_not() -> None:
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    targets = torch.rand(4, 1, 28, 28)
+    targets[0], targets[2] = 0, 0.5
+    assert Examples(images, targets).constant_targets == 2

@@ -1,9 +1,11 @@
 import hashlib
 import pickle
+import random
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from tests.paths import ROOT
 from tests.trainables import made_up
+from tests.trainables.networks.test_weights import STARTS as NO_WEIGHTS
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import (
@@ -405,3 +408,35 @@ def test_the_classifier_is_never_in_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PEAK, *map(str, paths)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 30
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
+def test_whatever_is_no_weights_file_is_refused_in_one_sentence(tmp_path: Path, old: bool) -> None:
+    path, luck = tmp_path / "a.pth", random.Random(0)
+    torch.save(
+        {"features.0.weight": torch.rand(2, 2)}, path, _use_new_zipfile_serialization=not old
+    )
+    for start in (*NO_WEIGHTS, path.read_bytes()) * 20:
+        data = bytearray(start)
+        for _ in range(luck.randrange(1, 4)):
+            data[luck.randrange(len(data))] = luck.randrange(256)
+        path.write_bytes(data)
+        with warnings.catch_warnings(action="ignore"), pytest.raises(UsageError) as error:
+            load(str(path), normalisation="imagenet")
+        assert str(error.value).startswith(f"--vgg-weights {path}: ")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "strange", [torch.Tensor.to_sparse, partial(torch.Tensor.to, device="meta")]
+)
+def test_tensors_without_numbers_of_their_own_are_refused(
+    tmp_path: Path, strange: Callable[[Tensor], Tensor]
+) -> None:
+    path = tmp_path / "a.pth"
+    torch.save(WEIGHTS | {"features.0.bias": strange(WEIGHTS["features.0.bias"])}, path)
+    with (
+        warnings.catch_warnings(action="ignore"),  # PyTorch's, that sparse tensors take long
+        pytest.raises(UsageError, match=r"features\.0\.bias must hold finite floating-point"),
+    ):
+        load(str(path), normalisation="imagenet")

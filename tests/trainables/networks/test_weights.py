@@ -1,4 +1,4 @@
-import json
+import random
 import resource
 import sys
 from collections.abc import Callable
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from trainables.errors import UsageError
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.fc import FC
 from trainables.networks.registry import build
@@ -98,10 +100,6 @@ def misfit(path: Path) -> None:
     save_network(path, build("fc").state_dict(), SavedNetwork("separable", 0.0, {}))
 
 
-def header_without_model(path: Path) -> None:
-    save_file({"weight": torch.zeros(1)}, path, {HEADER: json.dumps({"dropout": 0.0})})
-
-
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -110,7 +108,6 @@ def header_without_model(path: Path) -> None:
         (lambda path: None, "can't be read as a safetensors file"),
         (someone_elses, "has no transform_tuner header"),
         (misfit, "don't fit separable"),
-        pytest.param(header_without_model, "header"),
     ],
 )
 def test_a_foreign_file_is_refused_by_name(
@@ -181,3 +178,96 @@ def test_a_class_that_can_not_be_built_is_told_in_one_sentence(path: Path) -> No
     save_network(path, Separable().state_dict(), SavedNetwork("my:Needy", 0.0, {}))
     with pytest.raises(ValueError, match=r"my:Needy can't be built: TypeError: .* 'needed'$"):
         load_network(path, Needy)
+
+
+def without_digest(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()[HEADER]
+    save_file(load_file(path), path, {HEADER: header})
+
+
+def test_a_flipped_bit_gives_the_weights_as_they_were_or_one_sentence(path: Path) -> None:
+    """Every 23rd bit of the header, and some of the numbers."""
+    weights = save(path)
+    whole = path.read_bytes()
+    numbers = (int.from_bytes(whole[:8], "little") + 8) * 8
+    some = random.Random(0).sample(range(numbers, len(whole) * 8), 30)
+    refusals = []
+    for bit in (*range(0, numbers, 23), *some):
+        path.write_bytes(flipped(whole, bit))
+        try:
+            loaded = load_network(path).state_dict()
+            assert read_header(path) == SavedNetwork("separable", 0.0, FACTS)
+            assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+        except UsageError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 60
+    assert all(text.startswith(f"{path} ") and "\n" not in text for text in refusals)
+
+
+def flipped(whole: bytes, bit: int) -> bytes:
+    changed = bytearray(whole)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_a_changed_number_is_told_as_damage(path: Path) -> None:
+    save(path)
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, len(whole) * 8 - 100))
+    for read in (load_network, read_header):
+        with pytest.raises(UsageError, match="is damaged: its sha256 is not that of its content"):
+            read(path)
+
+
+def test_weights_of_older_versions_are_loaded_with_a_line_that_says_so(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = save(path)
+    load_network(path)
+    assert not caplog.messages
+    without_digest(path)
+    assert torch.equal(load_network(path).rows, weights["rows"])
+    (line,) = caplog.messages
+    assert line.startswith(f"{path} has no sha256 of its weights, as an older transform-tuner ")
+
+
+HEADERS = [
+    '{"dropout": 0}',
+    "[" * 100_000,
+    "7",
+    '{"model": ["fc"], "dropout": 0, "facts": {}}',
+    '{"model": "fc", "dropout": "x", "facts": {}}',
+    '{"model": "fc", "dropout": NaN, "facts": {}}',
+    '{"model": "fc", "dropout": 7, "facts": {}}',
+    '{"model": "fc", "dropout": 0, "facts": 3}',
+    '{"model": "two\\nlines", "dropout": 0, "facts": {}}',
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_a_header_that_nobody_wrote_is_refused(path: Path, header: str) -> None:
+    path.parent.mkdir()
+    save_file({"weight": torch.zeros(1)}, path, {HEADER: header})
+    with pytest.raises(UsageError, match="has a header of another version"):
+        load_network(path)
+
+
+STARTS = [
+    b"a",
+    b"root:x:0:0:root\n",
+    b"PK\3\4" + bytes(40),
+    b"\x80\2}q\0.",
+    b"\x28" + bytes(7) + b'{"__metadata__":{"config":"[[[[[' + bytes(9),
+]
+
+
+def test_whatever_is_no_weights_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path, luck = tmp_path / "a.safetensors", random.Random(0)
+    for start in STARTS * 20:
+        data = bytearray(start)
+        for _ in range(luck.randrange(3)):
+            data[luck.randrange(len(data))] = luck.randrange(256)
+        path.write_bytes(data)
+        with pytest.raises(UsageError, match=r"a\.safetensors can't be read as a safetensors file"):
+            load_network(path)

@@ -10,7 +10,7 @@ import pytest
 from tests.tuner.test_arguments import store
 from trainables.errors import UsageError
 from tuner.settings import SearchConfig
-from tuner.storage.claim import check_storage, lock_run
+from tuner.storage.claim import check_storage, locked
 from tuner.storage.run_storage import RunStorage
 
 
@@ -63,11 +63,11 @@ def test_a_taken_name_is_told_with_the_way_to_go_on(tmp_path: Path, where: str) 
 
 HOLDER = """
 import sys
-from tuner.storage.claim import lock_run
+from tuner.storage.claim import locked
 from tuner.storage.run_storage import RunStorage
-lock = lock_run(RunStorage(sys.argv[1], "r"))
-print("held", flush=True)
-sys.stdin.read()
+with locked(RunStorage(sys.argv[1], "r")):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -80,17 +80,24 @@ def test_a_run_that_another_process_searches_is_locked_until_that_process_ends(
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(
-            UsageError,
-            match="the run r is being searched by another process: wait for it or stop it",
+        with (
+            pytest.raises(
+                UsageError,
+                match="the run r is being searched by another process: wait for it or stop it",
+            ),
+            locked(run(tmp_path)),
         ):
-            lock_run(run(tmp_path))
-        lock_run(RunStorage(str(tmp_path), "other")).release()
+            pass
+        with locked(RunStorage(str(tmp_path), "other")):
+            pass
         holder.kill()
         holder.wait()
-    lock_run(run(tmp_path)).release()
+    with locked(run(tmp_path)):
+        pass
 
 
-def test_a_lock_leaves_the_name_of_the_run_free(tmp_path: Path) -> None:
-    lock_run(run(tmp_path)).release()
+def test_a_lock_is_gone_with_its_search_and_leaves_the_name_of_the_run_free(tmp_path: Path) -> None:
+    with locked(run(tmp_path)):
+        assert len(list((tmp_path / "experiments").iterdir())) == 1
+    assert list((tmp_path / "experiments").iterdir()) == []
     check_storage(run(tmp_path))
