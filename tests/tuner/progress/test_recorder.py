@@ -34,7 +34,7 @@ EPOCH = {
 def recorder(tmp_path: Path) -> Recorder:
     rows = RunRows(RunStorage(str(tmp_path), "run"), "separable")
     lines = TrialLines(Console(), samples=3, mixed_losses=False)
-    return Recorder(rows, lines, tracker("disabled", "run", tmp_path))
+    return Recorder(rows, lines, tracker("disabled", "run", tmp_path, Console()))
 
 
 def report(recorder: Recorder, number: int, epoch: int, **more: Any) -> None:
