@@ -1,4 +1,4 @@
-"""Command lines that can't work: each ends with status 2 and a sentence, and writes nothing."""
+"""Command lines that can't work: each ends with status 2 and a sentence, and leaves no file."""
 
 import io
 import random
@@ -189,7 +189,7 @@ def _place(module: str) -> str:
 
 
 def _there() -> set[str]:
-    return {str(path) for path in Path().rglob("*")}
+    return {str(path) for path in Path().rglob("*") if path.is_file()}
 
 
 def _few_images(directory: Path) -> None:
