@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from trainables.atomic_write import atomic_write
 from trainables.data.images import Images, Pixels
@@ -62,11 +61,14 @@ def decoded_once(source: str, key: str, decode: Callable[[], Mapping[str, Pixels
         key: A text that changes whenever its files do, or how they are decoded.
         decode: Makes the images of each split.
     """
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    path = cache_directory() / "splits" / f"{name}.safetensors"
-    with suppress(OSError, SafetensorError, TypeError):
-        return Images(source=source, note="", **load_file(path))
+    directory = cache_directory() / "splits" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    with suppress(OSError, EOFError, ValueError, TypeError):  # it is not there, or not whole
+        files = directory.glob("[!.]*.npy")
+        return Images(source=source, note="", **{f.stem: np.load(f, mmap_mode="c") for f in files})
     splits = decode()
-    with suppress(OSError, SafetensorError), atomic_write(path, many_writers=True) as aside:
-        save_file(dict(splits), aside)
+    with suppress(OSError):
+        # Validation first: without it the others would be taken for the whole
+        for split in sorted(splits, reverse=True):
+            with atomic_write(directory / f"{split}.npy", many_writers=True) as aside:
+                np.save(aside, splits[split])
     return Images(source=source, note="", **splits)

@@ -76,8 +76,9 @@ def _shown(image: Image.Image) -> Pixels:
         image = image.convert("RGB")
     if image.size != (EDGE, EDGE):
         image = ImageOps.fit(image, (EDGE, EDGE), Image.Resampling.LANCZOS)
-    to_srgb = _to_srgb(profile, image.mode)
-    return np.asarray(to_srgb.apply(image) if to_srgb else image.convert("RGB"))
+    if to_srgb := _to_srgb(profile, image.mode):
+        image = to_srgb.apply(image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from trainables.data.cache import CACHE_VARIABLE, cache_directory, decoded_once, new_directory
 from trainables.data.images import Pixels
@@ -64,6 +63,26 @@ def test_a_split_for_validation_is_kept() -> None:
         assert np.array_equal(images.validation, splits["validation"])
 
 
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_writer_that_is_killed_between_two_files_leaves_nothing_that_is_read(
+    written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = {split: np.ones((2, 3), np.uint8) for split in ("train", "validation", "test")}
+    calls = iter(range(9))
+    save = np.save
+
+    def killed(file: Path, images: Pixels) -> None:
+        if next(calls) == written:
+            raise KeyboardInterrupt
+        save(file, images)
+
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        decoded_once("mine", "key", lambda: splits)
+    with pytest.raises(ZeroDivisionError):
+        decoded_once("mine", "key", lambda: {"train": np.ones(1 // 0)})
+
+
 def test_another_key_is_decoded_for_itself() -> None:
     decode = Decoder()
     decoded_once("mine", "key", decode)
@@ -74,17 +93,14 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def leave_half(path: Path) -> None:
-    save_file({"train": np.zeros(1)}, path)
-
-
-@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b""), leave_half])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b""), Path.unlink])
 def test_a_torn_cache_file_is_decoded_anew_and_mended(
-    cache: Path, damage: Callable[[Path], None]
+    cache: Path, split: str, damage: Callable[[Path], None]
 ) -> None:
     decode = Decoder()
     decoded_once("mine", "key", decode)
-    (file,) = (cache / "splits").iterdir()
+    (file,) = (cache / "splits").rglob(f"{split}.npy")
     damage(file)
     images = decoded_once("mine", "key", decode)
     assert (decode.calls, int(images.train[0, 0]), int(images.test[0, 0])) == (2, 2, 2)
@@ -104,7 +120,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_file(cache: Path) -> None:
     with file_size_limit(1000):
         images = decoded_once("mine", "key", lambda: big)
     assert np.array_equal(images.train, big["train"])
-    assert list((cache / "splits").iterdir()) == []
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
 def test_a_new_directory_appears_whole(cache: Path) -> None:
