@@ -54,7 +54,7 @@ def cut(text: str, length: int = LONGEST_TEXT) -> str:
 
 def first_line(error: BaseException | str) -> str:
     """Return the first line of a text or an error's, or the name of its class where it has none."""
-    return _printable(_lines(error)[0])
+    return printable(_lines(error)[0])
 
 
 def last_line(error: BaseException | str) -> str:
@@ -62,7 +62,7 @@ def last_line(error: BaseException | str) -> str:
 
     It is the cause, where a library puts its own stack first.
     """
-    return _printable(_lines(error)[-1])
+    return printable(_lines(error)[-1])
 
 
 def in_one_line(error: BaseException) -> str:
@@ -140,7 +140,7 @@ def _lines(error: BaseException | str) -> list[str]:
     return (text or type(error).__name__).splitlines()
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Return a line as any terminal and any file takes it: not endless, and without controls."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:LONGEST])
     return f"{shown} …" if len(line) > LONGEST else shown

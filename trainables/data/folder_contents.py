@@ -10,7 +10,7 @@ from pathlib import Path
 from trainables.data import image_files, parquet_rows
 from trainables.data.pixels import UnreadableError
 from trainables.data.split_names import TRAIN, split_by_names
-from trainables.errors import UsageError
+from trainables.errors import UsageError, printable
 
 READ = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NOT_READ = (".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd", ".svg")
@@ -76,7 +76,7 @@ def _nothing(files: Sequence[str], columns: Mapping[str, list[str]]) -> str:
     if columns:
         file, names = next(iter(columns.items()))
         return (
-            f"{image_files.printable(file)} has the columns {', '.join(names)}: "
+            f"{printable(file)} has the columns {', '.join(names)}: "
             f"one must be named {' or '.join(parquet_rows.COLUMNS)}"
         )
     others = "".join(f", but {kind} files ({n:,})" for kind, n in _not_read(files).items())
@@ -101,7 +101,7 @@ def _missing_shards(tables: Sequence[str]) -> list[str]:
     shards = [found for file in tables if (found := SHARD.fullmatch(file))]
     there = Counter((found[1], int(found[2])) for found in shards)
     return [
-        f"of the {count:,} parts {image_files.printable(start)}* only {n:,} are there"
+        f"of the {count:,} parts {printable(start)}* only {n:,} are there"
         for (start, count), n in there.items()
         if n < count
     ]

@@ -16,7 +16,7 @@ from trainables.data.images import Images, Pixels
 from trainables.data.parquet_rows import Encoded
 from trainables.data.pixels import EDGE, VERSION, UnreadableError, decode
 from trainables.data.split_names import TEST, TRAIN
-from trainables.errors import UsageError, first_line
+from trainables.errors import UsageError, first_line, printable
 
 TEST_FRACTION = 1 / 6  # as in CIFAR-10
 NAMED = 10  # of the images that can't be read
@@ -30,7 +30,7 @@ def read(directory: Path) -> Images:
     try:
         found = find(directory)
     except OSError as error:
-        closed = image_files.printable(str(error.filename))
+        closed = printable(str(error.filename))
         raise UsageError(
             f"--data {directory}: {closed} can't be read ({error.strerror}): "
             f"make it readable, or give another directory"
@@ -101,7 +101,7 @@ def _decode(found: Found, files: Sequence[str], bad: list[str]) -> tuple[list[st
             names.append(name)
         except (OSError, UnreadableError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
-            bad.append(f"{image_files.printable(name)} ({reason})")
+            bad.append(f"{printable(name)} ({reason})")
     return names, np.ascontiguousarray(np.concatenate(images).transpose(0, 3, 1, 2))
 
 

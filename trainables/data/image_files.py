@@ -43,11 +43,6 @@ def files_below(directory: Path) -> list[str]:
     return sorted(files, key=lambda path: path.split(os.sep))
 
 
-def printable(path: str) -> str:
-    """Return a path with escapes for what terminals obey, and for bytes that are no text."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in path)
-
-
 def _identity(directory: Path) -> tuple[int, int]:
     found = directory.stat()
     return found.st_dev, found.st_ino
