@@ -68,7 +68,8 @@ def autoscaled(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
             ("--workers-per-trial", "2"),
             "--workers-per-trial 2: Ray's dashboard does not answer on the head, and without it "
             "stopped trials keep their cores; start the head with `ray start --head "
-            "--include-dashboard=true`, or leave --workers-per-trial out\n",
+            "--include-dashboard=true`, and with its own address in no_proxy where it has a proxy, "
+            "or leave --workers-per-trial out\n",
         ),
     ],
 )
