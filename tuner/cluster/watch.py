@@ -58,7 +58,8 @@ class Children:
         if len(self._known) < 2:
             for child in psutil.Process().children():
                 with suppress(psutil.Error):
-                    if child.name() in (GCS, RAYLET):
+                    # One of an earlier Ray stays a while after its end
+                    if child.name() in (GCS, RAYLET) and lives(child):
                         self._known[child.name()] = child
         return next((name for name, process in self._known.items() if not lives(process)), "")
 
