@@ -156,6 +156,14 @@ def trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def signals_are_not_left_blocked() -> Iterator[None]:
+    """Ray blocks Ctrl-C while it starts a process, and leaves it so where that fails."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Command]:
     command = Command(tmp_path / "results")

@@ -100,4 +100,8 @@ def _listening_on(socket_name: str) -> list[psutil.Process]:
     """Return the raylet of that socket; none where it is in another container."""
     argument = f"--raylet_socket_name={socket_name}"
     every = psutil.process_iter(["name", "cmdline"])
-    return [one for one in every if one.info["name"] == RAYLET and argument in one.info["cmdline"]]
+    return [
+        one
+        for one in every
+        if one.info["name"] == RAYLET and argument in (one.info["cmdline"] or ())  # None: a zombie
+    ]
