@@ -31,6 +31,7 @@ PATIENCE = {
     "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
 }
+SCARCE = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # memory, processes, open files
 NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
 
@@ -107,7 +108,7 @@ def _cure(error: Exception) -> str:
     if isinstance(error, AuthenticationError):
         return f"unset RAY_AUTH_TOKEN_PATH, and it takes the token in {auth_token.TOKEN_FILE}"
     directory = Path(get_default_ray_temp_dir())
-    of_files = isinstance(error, OSError) and error.errno not in (errno.ENOMEM, errno.EAGAIN)
+    of_files = isinstance(error, OSError) and error.errno not in SCARCE
     is_full = directory.exists() and shutil.disk_usage(directory).free < LEAST_ROOM
     if of_files or is_full:
         variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"

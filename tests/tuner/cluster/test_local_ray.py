@@ -195,6 +195,7 @@ def test_a_token_file_that_is_not_there_is_named_with_the_cure(
     [
         (ValueError("the minimum allowed is 78643200 bytes."), "(the minimum allowed is 78643200"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "(Cannot allocate memory); its logs are"),
+        (OSError(errno.EMFILE, "Too many open files"), "(Too many open files); its logs are in "),
         (RuntimeError("can't start new thread"), "(can't start new thread); its logs are in "),
     ],
 )
