@@ -89,7 +89,7 @@ def _decode(found: Found, files: Sequence[str], bad: list[str]) -> tuple[list[st
     shown = track(
         _encoded(found, files),
         "Decoding images",
-        total=None,
+        total=len(files) if found.images.issuperset(files) else None,
         console=console,
         transient=True,
         disable=not console.is_terminal,

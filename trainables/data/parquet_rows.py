@@ -87,10 +87,10 @@ def _may_hold_images(kind: Any) -> bool:
 def _encoded(value: Any, directory: Path, file: str, images: Collection[str]) -> bytes:
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
-    if value is None:
-        raise UnreadableError("null")
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
-        return bytes(value)
+        raise UnreadableError("null" if value is None else "neither bytes nor the name of a file")
     for beside in (os.path.dirname(file), ""):
         named = os.path.relpath(os.path.join(directory, beside, value), directory)
         if named in images:

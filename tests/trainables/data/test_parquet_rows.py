@@ -94,6 +94,12 @@ def test_a_row_with_nothing_in_it_is_called_by_its_number(tmp_path: Path) -> Non
     assert empty == [f"train.parquet, row {number}: null" for number in (1, 2, 12)]
 
 
+@pytest.mark.parametrize("held", [10**15, [1, 2], {"a": 1}])
+def test_a_struct_of_anything_else_is_no_image(tmp_path: Path, held: Any) -> None:
+    (told,) = read(tmp_path, {"image": [{"bytes": held}]}, images=())
+    assert told == "train.parquet, row 0: neither bytes nor the name of a file"
+
+
 @pytest.mark.parametrize(
     ("column", "kind"),
     [
@@ -149,3 +155,27 @@ def test_a_file_that_breaks_off_is_told_with_the_row_from_which_on(tmp_path: Pat
     assert (len(held), name) == (17, "train.parquet, from row 16")
     with pytest.raises(UnreadableError):
         last()
+
+
+def write_rows(file: Path, image: bytes, count: int) -> None:
+    """Each row in a group of its own, as they are where images are large."""
+    column = pa.array([{"bytes": image, "path": None}], STRUCT)
+    schema = pa.schema([("image", STRUCT)])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for _ in range(count):
+            writer.write_table(pa.table({"image": column}, schema))
+
+
+def test_few_rows_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.parquet", bytes(2**20), 40)
+    before = pa.total_allocated_bytes()
+    for _, encoded in rows(tmp_path, "train.parquet", ()):
+        assert len(encoded()) == 2**20
+        assert pa.total_allocated_bytes() - before < 12 * 2**20
+
+
+@pytest.mark.long
+def test_more_than_two_gib_are_read(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.parquet", bytes(2**27), 17)
+    lengths = [len(encoded()) for _, encoded in rows(tmp_path, "train.parquet", ())]
+    assert lengths == [2**27] * 17
