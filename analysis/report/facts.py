@@ -182,14 +182,18 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
     mixed_losses = has_mixed_losses(trials)
     losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
     kinds = {kind: f" ({kind})" for kind in ("floor", "ceiling")}
-    shares = {(row["subject"], row["threshold"]): row for row in rows}
+    strict = {
+        row["subject"]: percent(row["share"])
+        for row in rows
+        if row["threshold"] == STRICT_THRESHOLD
+    }
     head = [row for row in rows if row["threshold"] == THRESHOLD and row["repeat_of"] is None]
     grid = [
         [
             row["subject"] + (losses.get(row["trial"]) or kinds.get(row["kind"], "")),
             with_interval(row["share"], row["images"]),
             _trainings(row),
-            percent(shares[row["subject"], STRICT_THRESHOLD]["share"]),
+            strict.get(row["subject"], "–"),
             f"{row['cosine_mean']:.4f}",
             f"{row['mse']:.2e}",
             f"{row['psnr_db']:.1f}",

@@ -35,6 +35,7 @@ from tests.analysis.made_runs import (
 )
 from tests.paths import ROOT
 from trainables.errors import UsageError
+from trainables.thresholds import THRESHOLD
 
 GRID = ["input", "pipeline", "fc, mse", "fc, perceptual"]
 FIGURES = {
@@ -274,6 +275,13 @@ def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
     assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [
         row[0] for row in accuracy(rows, trials).rows
     ]
+
+
+def test_an_accuracy_that_was_not_measured_at_the_strict_threshold_is_a_dash() -> None:
+    made = trial_frame(run_row("r"), 4, 1)
+    rows = [row for row in accuracy_rows(run_row("r"), made) if row["threshold"] == THRESHOLD]
+    grid = accuracy(rows, made.to_dict("records"))
+    assert {row[grid.heads.index("≥ 0.99")] for row in grid.rows} == {"–"}
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.9983, 10_000)])
