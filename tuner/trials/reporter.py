@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 import ray.train
@@ -74,6 +74,18 @@ def failure_result(error: BaseException, epoch: int, text: str) -> dict[str, Any
         return {**result, "stop_reason": "interrupted", "storage_problem": error.args}
     reason = "out_of_memory" if is_short_of_memory(error) else "error"
     return {**result, "stop_reason": reason, "error": cut(cleaned(text))}
+
+
+def raise_for_ray(error: BaseException) -> NoReturn:
+    """Raise an error again; where Ray could not pass on its text, another one with that text.
+
+    Half characters in it would end the search, and megabytes would be copied again and again.
+    """
+    text = "".join(traceback.format_exception_only(error)).strip()
+    kept = cut(cleaned(text))
+    if kept == text:
+        raise error
+    raise RuntimeError(kept).with_traceback(error.__traceback__) from None
 
 
 def group_cause(error: Any) -> BaseException | None:

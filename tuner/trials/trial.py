@@ -31,6 +31,7 @@ from tuner.trials.reporter import (
     TrialSetup,
     failure_result,
     group_cause,
+    raise_for_ray,
 )
 
 _process = {"trials": 0, "free_since": psutil.Process().create_time()}
@@ -84,8 +85,10 @@ def train_loop(loop_config: dict[str, Any]) -> None:
             _check_storage(setup)
         _train(reporter, proposal, setup)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a network may raise any of them
-        if reporter.is_stopped or not reporter.alone:
-            raise  # the other workers wait for this one: the whole group must end
+        if reporter.is_stopped:
+            raise
+        if not reporter.alone:
+            raise_for_ray(error)  # the other workers wait for this one: the whole group must end
         reporter.report_failure(error)
     finally:
         _process["trials"] += 1
