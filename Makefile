@@ -1,6 +1,7 @@
 # make run     search with `python -m tuner.run --model fc`; MODEL=cnn and ARGS="--samples 4" change that
-# make test    lint, types and tests, but those of tests/cluster and of the wheel
+# make test    lint, types and tests, but for those of the four below
 # make test-long   what takes long by nature: pages in every size, kills by the hundred
+# make test-nodes   searches on several nodes of Ray, all of them on this machine
 # make test-wheel   builds the wheel, installs it where no checkout is, and searches there
 # make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
@@ -9,16 +10,20 @@ PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
 
-.PHONY: run test test-long test-wheel test-cluster bench docs
+.PHONY: run test test-long test-nodes test-wheel test-cluster bench docs
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
 test: .venv/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --ignore tests/cluster --ignore tests/test_wheel.py $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder \
+		--ignore tests/cluster --ignore tests/tuner/on_nodes --ignore tests/test_wheel.py $(ARGS)
 
 test-long: .venv/installed
 	$(BIN)/pytest -m long -rs $(ARGS)
 	$(BIN)/python -m tests.faults
+
+test-nodes: .venv/installed
+	$(BIN)/pytest tests/tuner/on_nodes -rs $(ARGS)
 
 test-wheel: .venv/installed
 	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)

@@ -11,6 +11,7 @@ from analysis.aggregate import main
 from analysis.tables.table_sources import open_source
 from tests.analysis.collecting import contents, count, search, spoil, state
 from tests.analysis.conftest import put
+from tests.waiting import until
 
 
 def upload(bucket: tuple[FileSystem, str], storage: Path, folder: str) -> None:
@@ -64,10 +65,13 @@ def test_an_object_that_is_replaced_while_it_is_read_is_seen_old_or_new(
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen = [place.read("epochs", "fc") for _ in range(60)]
-    over.set()
-    writer.join()
-    assert set(seen) == set(versions)
+    seen = {place.read("epochs", "fc") for _ in range(60)}
+    try:
+        until(lambda: seen.add(place.read("epochs", "fc")) or seen >= set(versions))
+    finally:
+        over.set()
+        writer.join()
+    assert seen == set(versions)
 
 
 def test_a_refused_key_is_a_mistake_on_the_command_line(
