@@ -12,7 +12,7 @@ from trainables.errors import UsageError, first_line
 
 BUCKET = "s3://"
 LAYOUT = "tables/TABLE/run=NAME/TABLE.parquet"
-READINGS = 10  # of a file that has no end: under a bucket's busiest writer every fifth lacks it
+READINGS = 20  # of a file that has no end: under a bucket's busiest writer every fifth lacks it
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class TableSource:
         """Return the file's bytes, all of one version while a writer replaces it.
 
         A bucket gives the length before the bytes, and a writer may come in between: then the end
-        is missing, and the file is read again.
+        is missing, or anything at all (PyArrow 26 leaves what it did not fill as it was), and the
+        file is read again.
 
         Raises:
             OSError: It can't be read.
@@ -46,7 +47,9 @@ class TableSource:
             with self.files.open_input_file(path) as file:
                 check_size(size=file.size())
                 data = file.read()
-            if data.endswith(b"PAR1"):
+                with self.files.open_input_file(path) as again:
+                    is_one_version = file.metadata() == again.metadata()  # of a bucket, its ETag
+            if is_one_version and data.endswith(b"PAR1"):
                 break
         return data
 

@@ -1,5 +1,6 @@
 """Runs are collected from directories and from buckets; what is neither is told."""
 
+import itertools
 import threading
 import urllib.request
 from pathlib import Path
@@ -53,25 +54,38 @@ def test_an_object_that_is_replaced_while_it_is_read_is_seen_old_or_new(
     search(tmp_path)
     upload(bucket, tmp_path, "")
     place = open_source(f"s3://{bucket[1]}?{endpoint}")
-    versions = [b"PAR1" + bytes(size) + b"PAR1" for size in (1_000, 20_000)]
+    sizes = (1_000, 20_000)
+
+    def version(number: int) -> bytes:
+        return b"PAR1" + bytes([number % 251]) * sizes[number % 2] + b"PAR1"
+
     key = f"{bucket[1]}/tables/epochs/run=fc/epochs.parquet"
-    put(bucket[0], key, versions[0])
+    put(bucket[0], key, version(0))
     over = threading.Event()
 
     def write() -> None:
-        while not over.is_set():
-            for version in versions:
-                put(bucket[0], key, version)
+        for number in itertools.count(1):
+            if over.is_set():
+                return
+            put(bucket[0], key, version(number))
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen = {place.read("epochs", "fc") for _ in range(60)}
+    seen: set[tuple[int, bool]] = set()
+
+    def look() -> bool:
+        data = place.read("epochs", "fc")
+        seen.add((len(data) - 8, data in map(version, range(502))))
+        return {size for size, _ in seen} >= set(sizes)
+
     try:
-        until(lambda: seen.add(place.read("epochs", "fc")) or seen >= set(versions))
+        for _ in range(40):
+            look()
+        until(look)
     finally:
         over.set()
         writer.join()
-    assert seen == set(versions)
+    assert seen == {(size, True) for size in sizes}
 
 
 def test_a_refused_key_is_a_mistake_on_the_command_line(
