@@ -4,8 +4,8 @@
     python -m trainables.export results/networks/run=RUN/best.safetensors --to torch --out net.pt2
     python -m trainables.export RUN --storage s3://BUCKET/PATH   # RUN.onnx in this directory
 
-The exported network takes `images`, (N, 3, 32, 32) uint8, and returns `outputs`, (N, 1, 28, 28)
-float32 in [0, 1], for any N. It is checked against the network itself before it gets its name. Exit
+The exported network takes `images`, (N, 3, H, W) uint8, and returns `outputs`, (N, c, h, w) float32,
+for any N. It is checked against the network itself before it gets its name. Exit
 status: 0, 1 when the network can't be exported, 2 for a mistake on the command line.
 """
 
@@ -24,8 +24,8 @@ from trainables.atomic_write import atomic_write
 from trainables.errors import FAILED, UsageError, command, complain, first_line, known_runs, prog
 from trainables.networks.base import EndToEnd
 from trainables.networks.registry import find
-from trainables.networks.weights import load_network
-from trainables.pipelines.study import IMAGE_SHAPE
+from trainables.networks.weights import load_network, read_header
+from trainables.task import Shape, Task
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 BUCKET = "s3://"
@@ -37,11 +37,12 @@ CHECKED_COUNTS = (1, 2, 61)
 Exported = Callable[[Tensor], Tensor]
 
 
-def export(network: nn.Module, to: str, path: Path) -> float:
+def export(network: nn.Module, task: Task, to: str, path: Path) -> float:
     """Write a network to a file, whole or not at all.
 
     Args:
         network: It is brought to the CPU and into eval mode.
+        task: What it was built for.
         to: A key of ENDINGS.
         path: Ends as ENDINGS says.
 
@@ -54,8 +55,8 @@ def export(network: nn.Module, to: str, path: Path) -> float:
     """
     module = EndToEnd(network.cpu()).eval()
     with atomic_write(path) as aside:
-        _write(module, to, aside)
-        difference = _largest_difference(module, load_exported(aside))
+        _write(module, task.input_shape, to, aside)
+        difference = _largest_difference(module, task, load_exported(aside))
         if not difference <= TOLERANCE:
             raise UsageError(
                 f"the exported network differs from the network itself by {difference:.1e}: "
@@ -65,7 +66,7 @@ def export(network: nn.Module, to: str, path: Path) -> float:
 
 
 def load_exported(path: Path) -> Exported:
-    """Load an exported file as a function of images (N, 3, 32, 32) uint8 on the CPU."""
+    """Load an exported file as a function of images (N, 3, H, W) uint8 on the CPU."""
     if path.suffix == ENDINGS["torch"]:
         return torch.export.load(path).module()
     onnxruntime = _onnx_package("onnxruntime")
@@ -77,9 +78,9 @@ def load_exported(path: Path) -> Exported:
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def _write(module: nn.Module, to: str, path: Path) -> None:
+def _write(module: nn.Module, input_shape: Shape, to: str, path: Path) -> None:
     # Two, since the number of images would be taken for a constant if it were one
-    images = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8)
+    images = torch.zeros(2, *input_shape, dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("N", min=1)}}
     try:
         if to == "onnx":
@@ -116,8 +117,8 @@ def _onnx_package(name: str) -> Any:
 
 
 @torch.inference_mode()
-def _largest_difference(module: nn.Module, exported: Exported) -> float:
-    """Compare outputs for several numbers of images.
+def _largest_difference(module: nn.Module, task: Task, exported: Exported) -> float:
+    """Compare outputs for several numbers of images, as a share of their range.
 
     Raises UsageError where the exported network does not take one of them.
     """
@@ -125,10 +126,10 @@ def _largest_difference(module: nn.Module, exported: Exported) -> float:
     differences = []
     for count in CHECKED_COUNTS:
         images = torch.randint(
-            0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator
+            0, 256, (count, *task.input_shape), dtype=torch.uint8, generator=generator
         )
         try:
-            difference = (exported(images) - module(images)).abs().max()
+            difference = (exported(images) - module(images)).abs().max() / task.span
         except (Exception, SystemExit) as error:  # of ONNX Runtime, and whatever the network raises
             raise UsageError(
                 f"the exported network does not work for any number of images: {first_line(error)}"
@@ -145,8 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights = _weights(options.run, options.storage, Path(fetched))
         path = _out(options, weights)
         network = load_network(weights, find(options.model) if options.model else None)
+        task = read_header(weights).task
     try:
-        difference = export(network, options.to, path)
+        difference = export(network, task, options.to, path)
     except (UsageError, OSError) as error:
         complain(error)
         return FAILED

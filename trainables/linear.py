@@ -6,40 +6,46 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainables.pipelines.study import IMAGE_SHAPE, Pipeline, make_targets
+from trainables.pipelines.calling import Pipeline, make_targets
+from trainables.task import STUDY, Shape
+
+AFFINE_WITHIN = 1e-2  # of the range, from which a pipeline is taken not to be affine
 
 
 class Factors(NamedTuple):
     """A separable linear pipeline: `output = rows @ (channels · image) @ columns`."""
 
     channels: Tensor  # (3,)
-    rows: Tensor  # (28, 32)
-    columns: Tensor  # (32, 28)
+    rows: Tensor  # (height of an output, height of an image)
+    columns: Tensor  # (width of an image, width of an output)
 
 
-def factors(pipeline: Pipeline) -> Factors:
+def factors(pipeline: Pipeline, input_shape: Shape = STUDY.input_shape) -> Factors:
     """Read the factors off a separable linear pipeline by showing it single lines and channels.
 
     An image with one white row shows that row's column of `rows`, since every row of `columns.T`
     sums to one (a resize keeps a constant constant); likewise for the columns and the channels.
     """
-    row_images = torch.zeros(32, *IMAGE_SHAPE, dtype=torch.uint8)
-    row_images[torch.arange(32), :, torch.arange(32), :] = 255
-    channel_images = torch.zeros(3, *IMAGE_SHAPE, dtype=torch.uint8)
-    channel_images[torch.arange(3), torch.arange(3)] = 255
-    white = pipeline(torch.full((1, *IMAGE_SHAPE), 255, dtype=torch.uint8)).mean()
+    channels, height, width = input_shape
+    row_images = torch.zeros(height, *input_shape, dtype=torch.uint8)
+    row_images[torch.arange(height), :, torch.arange(height), :] = 255
+    column_images = torch.zeros(width, *input_shape, dtype=torch.uint8)
+    column_images[torch.arange(width), :, :, torch.arange(width)] = 255
+    channel_images = torch.zeros(channels, *input_shape, dtype=torch.uint8)
+    channel_images[torch.arange(channels), torch.arange(channels)] = 255
+    white = pipeline(torch.full((1, *input_shape), 255, dtype=torch.uint8)).mean()
     return Factors(
         channels=pipeline(channel_images).mean(dim=(1, 2, 3)),
         rows=(pipeline(row_images)[:, 0, :, 0] / white).T.contiguous(),
-        columns=(pipeline(row_images.transpose(2, 3))[:, 0, 0, :] / white).contiguous(),
+        columns=(pipeline(column_images)[:, 0, 0, :] / white).contiguous(),
     )
 
 
-def dense_matrix(pipeline: Pipeline) -> Tensor:
-    """Return the matrix of a linear pipeline, (784, 3072).
+def dense_matrix(pipeline: Pipeline, input_shape: Shape = STUDY.input_shape) -> Tensor:
+    """Return the matrix of a linear pipeline: outputs × inputs, for the study (784, 3072).
 
     It has a column for each input value, which is shown as the single bright one of an image.
     """
-    count = math.prod(IMAGE_SHAPE)
+    count = math.prod(input_shape)
     single = torch.zeros(count, count, dtype=torch.uint8).fill_diagonal_(255)
-    return make_targets(pipeline, single.unflatten(1, IMAGE_SHAPE)).flatten(1).T.contiguous()
+    return make_targets(pipeline, single.unflatten(1, input_shape)).flatten(1).T.contiguous()

@@ -8,7 +8,7 @@ from trainables.thresholds import THRESHOLD
 
 
 def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return one cosine per image, flattened to one vector each: (N, 1, 28, 28) twice → (N,).
+    """Return one cosine per image, flattened to one vector each: (N, c, h, w) twice → (N,).
 
     Without the flattening, `CosineSimilarity(dim=1)` compares single pixels and always gives 1. Two
     black images are equal, with cosine 1; a black one beside another has cosine 0.

@@ -81,14 +81,16 @@ def measure(
         device: Where to train.
     """
     vgg = random_vgg16() if config.loss == "perceptual" else None
-    few = random_examples(COUNTED)
+    few = random_examples(COUNTED, config.task)
     counted = Training(config, few, few, device=device, vgg=vgg)
     train_flops, validation_flops = flops_per_image(counted)
     precision = (counted.perceptual or counted).precision  # of most products
     print(f"measuring the matrix rate in {precision.name} ({precision.reason}) …", flush=True)
     rate = matrix_gflops(device, precision.name)
-    train = random_examples(images or fitting_images(train_flops / rate / 1e9, device))
-    validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)))
+    train = random_examples(
+        images or fitting_images(train_flops / rate / 1e9, device), config.task
+    )
+    validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)), config.task)
     print(
         f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ",
         end="",

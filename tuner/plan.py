@@ -18,6 +18,7 @@ from trainables.data.images import Images
 from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
+from trainables.task import Task
 from trainables.training.try_out import TryOut
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
@@ -224,7 +225,7 @@ def make_plan(
     memory = gpu_memory.check(
         gpu_memory.largest(
             Space.of(network.defaults, config.ranges, config.losses),
-            training_settings(complete),
+            training_settings(complete, data.task),
             workers=config.workers_per_trial,
         ),
         resources,
@@ -261,10 +262,11 @@ def _check_same_images(config: SearchConfig, data: "Splits", earlier: Row) -> No
             )
 
 
-def training_settings(config: SearchConfig) -> dict[str, Any]:
+def training_settings(config: SearchConfig, task: Task) -> dict[str, Any]:
     """Return the settings of TrainingConfig that every trial of a search has."""
     return {
         "model": config.model,
+        "task": task,
         "max_epochs": config.max_epochs,
         "early_stopping": config.early_stopping,
         "batch_size": config.batch_size,

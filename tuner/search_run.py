@@ -83,11 +83,10 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             best,
             rows.trials,
             plan.resources,
-            data.train.targets,
-            data.test,
+            data,
         )
     print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
-    print_sight(console, config.model, look(config.model, plan.resources))
+    print_sight(console, config.model, look(config.model, data.task, plan.resources))
     if config.timing == "short":
         time_best(config, storage, best[0], data.test, console)
     point_onward(console, config)
@@ -112,7 +111,7 @@ class SearchRun:
                     "validation_targets": data.validation.targets,
                 }
             ),
-            training=training_settings(config),
+            training=training_settings(config, data.task),
             workers=config.workers_per_trial,
             resources=plan.resources,
             experiment=plan.storage.experiment,

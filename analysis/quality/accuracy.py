@@ -41,7 +41,7 @@ def evaluate(
 
     Args:
         what: What `run` is.
-        run: (N, 3, 32, 32) uint8 → (N, 1, 28, 28) float32, on the device of `examples`.
+        run: (N, 3, H, W) uint8 → (N, c, h, w) float32, on the device of `examples`.
         split: `validation` or `test`.
         examples: Its images and targets.
 

@@ -24,7 +24,7 @@ from analysis.console import Console, duration
 from analysis.tables.files import GrowingTable, Row, rows_of
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.timing import machine, worker
-from analysis.timing.limits import IMAGE_BYTES, Card, Rates, limit_sec
+from analysis.timing.limits import Card, Rates, image_bytes, limit_sec
 from analysis.timing.protocol import judge
 from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingSettings
@@ -343,7 +343,9 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
         "warm_up_passes": plan.warm_up_passes,
         "settled": plan.settled,
         "first_call_sec": plan.first_call_sec,
-        "limit_sec": limit_sec(checked.card, series.rates, plan.images),
+        "limit_sec": limit_sec(
+            checked.card, series.rates, plan.images, _image_bytes(subject)
+        ),
         **asdict(series.rates),
         "max_difference": checked.max_difference,
         "compared_with": "its eager float32 output"
@@ -360,7 +362,11 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
 
 def card_row(subject: Subject, card: Card) -> Row:
     """Return the row of a subject with weights in the table `cards`."""
-    return {"subject": subject.name, "bytes_per_image": IMAGE_BYTES, **asdict(card)}
+    return {"subject": subject.name, "bytes_per_image": _image_bytes(subject), **asdict(card)}
+
+
+def _image_bytes(subject: Subject) -> int:
+    return image_bytes(subject.task.input_shape, subject.task.output_shape)
 
 
 def study_rows() -> list[Row]:

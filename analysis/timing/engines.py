@@ -22,10 +22,12 @@ from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
-from trainables.pipelines.study import TARGET_SHAPE, as_float, reference
+from trainables.data.examples import as_float
+from trainables.pipelines.study import SIZE as STUDY_SIZE
+from trainables.pipelines.study import reference
 from trainables.training.precision import Precision
 
-SIZE = (TARGET_SHAPE[2], TARGET_SHAPE[1])  # width first, as OpenCV and Pillow want it
+SIZE = STUDY_SIZE[::-1]  # width first, as OpenCV and Pillow want it
 
 
 def _as_it_is(images: Any) -> Any:
@@ -36,21 +38,21 @@ def _as_it_is(images: Any) -> Any:
 class Runner:
     """A subject that can be called.
 
-    Images are (N, 3, 32, 32) uint8, results (N, 1, 28, 28) float32.
+    Images are (N, 3, H, W) uint8, results (N, c, h, w) float32.
 
     Attributes:
         run: What is timed alone: the subject's own input to its own output.
         prepare: From images in host memory to the subject's own input, on its device.
         finish: From the subject's own output to the result.
         layout: Images as the subject's users hold them in host memory; never timed.
-        expected: What it should compute, in float32 on the CPU.
+        expected: What it should compute, in float32 on the CPU; None for what the pipeline does.
     """
 
     run: Callable[[Any], Any]
     prepare: Callable[[Any], Any] = _as_it_is
     finish: Callable[[Any], Tensor] = _as_it_is
     layout: Callable[[Tensor], Any] = _as_it_is
-    expected: Callable[[Tensor], Tensor] = reference
+    expected: Callable[[Tensor], Tensor] | None = None
     network: nn.Module | None = None
     memory_format: str = "contiguous"
 
@@ -64,7 +66,7 @@ def _torchvision(subject: Subject) -> Runner:
 
     pipeline = v2.Compose(
         [
-            v2.Resize(TARGET_SHAPE[1:]),
+            v2.Resize(STUDY_SIZE),
             v2.Grayscale(),
             v2.RandomHorizontalFlip(1.0),
             v2.RandomVerticalFlip(1.0),
@@ -82,17 +84,20 @@ def _torchvision(subject: Subject) -> Runner:
 
 
 def _dense_matrix(subject: Subject) -> Runner:
-    device = torch.device(subject.device)
+    device, task = torch.device(subject.device), subject.task
     network = nn.Sequential(
-        nn.Flatten(), nn.Linear(3072, 784, bias=False), nn.Unflatten(1, TARGET_SHAPE)
+        nn.Flatten(),
+        nn.Linear(task.input_size, task.output_size, bias=False),
+        nn.Unflatten(1, task.output_shape),
     )
-    network[1].weight = nn.Parameter(dense_matrix(reference))
+    network[1].weight = nn.Parameter(dense_matrix(reference, task.input_shape))
     return _float_input(network.to(device).eval(), device)
 
 
 def _factors(subject: Subject) -> Runner:
     device = torch.device(subject.device)
-    return _float_input(Separable.from_factors(factors(reference)).to(device).eval(), device)
+    network = Separable.from_factors(factors(reference, subject.task.input_shape), subject.task)
+    return _float_input(network.to(device).eval(), device)
 
 
 def _float_input(network: nn.Module, device: torch.device, **more: Any) -> Runner:
@@ -108,7 +113,7 @@ def _network(subject: Subject) -> nn.Module:
         return load_network(subject.weights, find(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build(model).eval()
+        return build(model, subject.task).eval()
 
 
 def _eager(subject: Subject) -> Runner:
@@ -148,7 +153,7 @@ def _onnx_runtime(subject: Subject) -> Runner:
     network = _network(subject)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / f"network{ENDINGS['onnx']}"
-        export(network, "onnx", path)
+        export(network, subject.task, "onnx", path)
         return Runner(
             run=load_exported(path), expected=EndToEnd(_network(subject)), network=network
         )
@@ -157,7 +162,7 @@ def _onnx_runtime(subject: Subject) -> Runner:
 def _own(subject: Subject) -> Runner:
     """Import `package.module:function`.
 
-    It takes (N, 3, 32, 32) uint8 on the device and returns (N, 1, 28, 28) float32.
+    It takes (N, 3, H, W) uint8 on the device and returns (N, c, h, w) float32.
     """
     module, _, name = subject.name.partition(":")
     try:
@@ -171,7 +176,7 @@ def _own(subject: Subject) -> Runner:
 
 
 def _rows_of_pixels(images: Tensor) -> Any:
-    """(1, 3, 32, 32) → array (32, 32, 3), the layout of these libraries."""
+    """(1, 3, H, W) → array (H, W, 3), the layout of these libraries."""
     return images[0].permute(1, 2, 0).contiguous().numpy()
 
 
@@ -221,7 +226,7 @@ def _kornia(subject: Subject) -> Runner:
 
     def run(images: Tensor) -> Any:
         small = resize(
-            images, TARGET_SHAPE[1:], interpolation="bilinear", align_corners=False, antialias=True
+            images, STUDY_SIZE, interpolation="bilinear", align_corners=False, antialias=True
         )
         return vflip(hflip(rgb_to_grayscale(small)))
 

@@ -7,6 +7,7 @@ arithmetic.
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.networks.base import parameter_count
 from trainables.networks.receptive_field import receptive_field
-from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.task import Task
 from trainables.training.matrix_rate import matrix_gflops, shortest_sec
 
-# Read as uint8, written as float32
-IMAGE_BYTES = math.prod(IMAGE_SHAPE) + 4 * math.prod(TARGET_SHAPE)
 BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache
 
 
@@ -53,12 +52,12 @@ class Rates:
     bandwidth_gb_per_sec: float
 
 
-def card(network: nn.Module) -> Card:
+def card(network: nn.Module, task: Task) -> Card:
     """Count them on the meta device, where nothing is computed."""
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
-        copy.deepcopy(network).to("meta")(torch.empty(1, *IMAGE_SHAPE, device="meta"))
-    height, width = receptive_field(network) or (None, None)
+        copy.deepcopy(network).to("meta")(torch.empty(1, *task.input_shape, device="meta"))
+    height, width = receptive_field(network, task) or (None, None)
     return Card(
         parameter_count(network),
         counter.get_total_flops(),
@@ -68,13 +67,18 @@ def card(network: nn.Module) -> Card:
     )
 
 
-def limit_sec(card: Card | None, rates: Rates, images: int) -> float:
+def image_bytes(input_shape: Sequence[int], output_shape: Sequence[int]) -> int:
+    """Return the bytes that an image takes: read as uint8, its output written as float32."""
+    return math.prod(input_shape) + 4 * math.prod(output_shape)
+
+
+def limit_sec(card: Card | None, rates: Rates, images: int, bytes_per_image: int) -> float:
     """Return the least seconds for so many images; without a card, of moving them alone.
 
     Every image is read and written once, and the weights are read once: between batches a cache may
     keep them.
     """
-    moved = images * IMAGE_BYTES + (card.weight_bytes if card else 0)
+    moved = images * bytes_per_image + (card.weight_bytes if card else 0)
     flops = images * card.flops_per_image if card else 0
     return max(moved / (rates.bandwidth_gb_per_sec * 1e9), flops / (rates.matrix_gflops * 1e9))
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
+from trainables.task import STUDY, Task
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
@@ -33,6 +34,7 @@ class Subject:
     trial: int | None = None
     weights: str | None = None
     single: bool = False
+    task: Task = STUDY
 
     @property
     def is_network(self) -> bool:

@@ -23,7 +23,6 @@ from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line, in_one_line
 from trainables.memory import PeakMemory
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.pipelines.study import TARGET_SHAPE
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
@@ -110,14 +109,14 @@ class Timed:
 
         Args:
             subject: Who is measured, and on which device.
-            images: (N, 3, 32, 32) uint8, what a pass goes over.
-            targets: (N, 1, 28, 28) float32, what the pipeline makes of them.
+            images: (N, 3, H, W) uint8, what a pass goes over.
+            targets: (N, c, h, w) float32, what the pipeline makes of them.
         """
         self.subject = subject
         self.device = torch.device(subject.device)
         self.runner = ENGINES[subject.engine](subject)
         network = self.runner.network
-        self.card = None if network is None else limits.card(network)
+        self.card = None if network is None else limits.card(network, subject.task)
         self.images, self.targets = images, targets
         self.results = torch.empty_like(targets)
         self.host = HostStopwatch()
@@ -144,8 +143,10 @@ class Timed:
             batch = images[start : start + batch_size]
             self._place(start, len(batch), self.runner.end_to_end(self.runner.layout(batch)))
         self._checked = self.results[:COMPARED][: len(images)].clone()
-        expected = self.runner.expected(images[:COMPARED])
-        difference = float((self.results[: len(expected)] - expected).abs().max())
+        expected = self.targets[: len(self._checked)]
+        if self.runner.expected:
+            expected = self.runner.expected(images[:COMPARED])
+        difference = float((self._checked - expected).abs().max())
         cosines = cosine_similarity(self.results, self.targets)
         return SubjectCheck(
             max_difference=difference,
@@ -274,7 +275,7 @@ class Timed:
 
         Raises UsageError when they don't have the shape and type.
         """
-        wanted = (count, *TARGET_SHAPE)
+        wanted = (count, *self.targets.shape[1:])
         found: tuple[object, object] = (type(outputs).__name__, "")
         if isinstance(outputs, Tensor):
             found = (tuple(outputs.shape), outputs.dtype)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import UsageError
-from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.task import STUDY, Task
 
 LEAST_VALIDATION_IMAGES = 1000
 VALIDATION_PER_TRAIN = 1 / 9  # as in the whole set: a tenth of it validates
@@ -20,18 +20,18 @@ class Examples:
     Raises ValueError for tensors of other shapes, and for images of another type.
     """
 
-    images: Tensor  # (N, 3, 32, 32) uint8
-    targets: Tensor  # (N, 1, 28, 28) float32: what the pipeline makes of the images
+    images: Tensor  # (N, 3, H, W) uint8
+    targets: Tensor  # (N, c, h, w) float32: what the pipeline makes of the images
     source: str = field(default="", kw_only=True)  # cifar10, photos, or a directory
     split: str = field(default="", kw_only=True)  # train, validation or test
 
     def __post_init__(self) -> None:
-        wanted = (torch.uint8, IMAGE_SHAPE, (len(self.images), *TARGET_SHAPE))
-        found = (self.images.dtype, tuple(self.images.shape[1:]), tuple(self.targets.shape))
-        if found != wanted:
+        images, targets = self.images, self.targets
+        are_images = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3
+        if not (are_images and targets.ndim == 4 and len(targets) == len(images)):
             raise ValueError(
-                f"examples are images (N, 3, 32, 32) uint8 with targets (N, 1, 28, 28), but got "
-                f"{tuple(self.images.shape)} {self.images.dtype} with {tuple(self.targets.shape)}"
+                f"examples are images (N, 3, H, W) uint8 with targets (N, c, h, w), but got "
+                f"{tuple(images.shape)} {images.dtype} with {tuple(targets.shape)}"
             )
 
     def __len__(self) -> int:
@@ -72,6 +72,7 @@ class Splits:
     Attributes:
         note: What was guessed or left out, in one line; empty where nothing was.
         available_images: Training images that the source has; these may be fewer.
+        task: Whose targets these are.
     """
 
     train: Examples
@@ -79,6 +80,7 @@ class Splits:
     test: Examples
     note: str = ""
     available_images: int = field(kw_only=True)
+    task: Task = field(default=STUDY, kw_only=True)
 
     def cut(self, train_images: int) -> "Splits":
         """Keep only so many training images, and validation images in proportion.
@@ -95,9 +97,14 @@ def kept_validation(train_images: int, available: int) -> int:
     return min(available, max(LEAST_VALIDATION_IMAGES, round(train_images * VALIDATION_PER_TRAIN)))
 
 
-def random_examples(count: int) -> Examples:
+def random_examples(count: int, task: Task) -> Examples:
     """Make random images with unrelated targets, where only the time that they take counts."""
     return Examples(
-        torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8),
-        torch.rand(count, *TARGET_SHAPE),
+        torch.randint(0, 256, (count, *task.input_shape), dtype=torch.uint8),
+        torch.rand(count, *task.output_shape),
     )
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Return uint8 images of any shape as float32 in [0, 1], in a new tensor."""
+    return images.to(torch.float32).mul_(1 / 255)

@@ -6,7 +6,8 @@ from torch import Tensor
 from trainables.data import sources
 from trainables.data.examples import Examples, Splits, kept_validation
 from trainables.data.images import Images
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.calling import make_targets
+from trainables.pipelines.study import reference
 
 VALIDATION_FRACTION = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search

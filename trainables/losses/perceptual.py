@@ -15,13 +15,14 @@ from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.memory import is_short_of_memory
+from trainables.task import Task
 from trainables.training.precision import Precision
 
 PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over images (N, 1, 28, 28) of each one's mean squared error."""
+    """Return the sum over images (N, C, H, W) of each one's mean squared error."""
     return mse_loss(outputs, targets, reduction="sum") / targets[0].numel()
 
 
@@ -30,25 +31,34 @@ class PerceptualLoss:
 
     Args:
         settings: Layers, weights and the size to which images are enlarged.
+        task: Whose outputs are compared. They are grey or of three colours.
         vgg: The convolutions' weights, up to the last layer that has a weight.
         precision: In bfloat16, differences are multiplied in it.
         device: Where outputs and targets will be.
     """
 
     def __init__(
-        self, settings: Perceptual, vgg: Vgg16, *, precision: Precision, device: torch.device
+        self,
+        settings: Perceptual,
+        task: Task,
+        vgg: Vgg16,
+        *,
+        precision: Precision,
+        device: torch.device,
     ) -> None:
         self.settings = settings
+        self.task = task
         self.precision = precision
         # Images of one pass through VGG16; halved for good whenever memory runs out
         self.batch = max(1, PASS_PIXELS.get(device.type, PASS_PIXELS["cuda"]) // settings.size**2)
         weights = zip(settings.layers, settings.layer_weights, strict=True)
         positive = {layer: weight for layer, weight in weights if weight > 0}
-        self._convolutions = _convolutions(vgg, positive, precision, device)
+        channels = task.output_shape[0]
+        self._convolutions = _convolutions(vgg, channels, positive, precision, device)
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return a number in float32 from (N, 1, 28, 28) float32 each.
+        """Return a number in float32 from (N, C, H, W) float32 each.
 
         It can be differentiated once, towards the outputs.
         """
@@ -117,16 +127,18 @@ class PerceptualLoss:
             difference = _RectifiedLess.apply(output, target)
         return total
 
-    def _prepared(self, grey: Tensor) -> Tensor:
-        """Enlarge images (N, 1, 28, 28) to (N, 2, size, size).
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Bring images (N, C, H, W) into [0, 1] and enlarge them: (N, C + 1, size, size).
 
-        The channels are grey, centred, and ones, which show where padding begins.
+        The channels are theirs, centred, and ones, which show where padding begins.
         """
+        if not self.task.is_unit:
+            images = (images - self.task.low) / self.task.span
         side = self.settings.size
         enlarged = interpolate(
-            grey - self._centre, (side, side), mode="bilinear", align_corners=False
+            images - self._centre, (side, side), mode="bilinear", align_corners=False
         )
-        return torch.cat([enlarged, torch.ones_like(enlarged)], dim=1).contiguous(
+        return torch.cat([enlarged, torch.ones_like(enlarged[:, :1])], dim=1).contiguous(
             memory_format=torch.channels_last
         )
 
@@ -200,7 +212,11 @@ class _Convolution:
 
 
 def _convolutions(
-    vgg: Vgg16, weights: dict[int, float], precision: Precision, device: torch.device
+    vgg: Vgg16,
+    channels: int,
+    weights: dict[int, float],
+    precision: Precision,
+    device: torch.device,
 ) -> list[_Convolution]:
     """Make the layers up to the last that has a weight."""
     dtype = torch.bfloat16 if precision.name == "bfloat16" else torch.float32
@@ -209,7 +225,7 @@ def _convolutions(
     for layer in layers:
         kernel = vgg.tensors[f"features.{layer}.weight"]
         if layer == 0:
-            kernel = _for_grey(kernel, vgg.normalisation)
+            kernel = _first_kernel(kernel, vgg.normalisation, channels)
         kernel = kernel.to(device, memory_format=torch.channels_last)
         found.append(
             _Convolution(
@@ -224,14 +240,15 @@ def _convolutions(
     return found
 
 
-def _for_grey(kernel: Tensor, normalisation: Normalisation) -> Tensor:
-    """Turn the first kernel into one for a centred grey channel and a channel of ones.
+def _first_kernel(kernel: Tensor, normalisation: Normalisation, channels: int) -> Tensor:
+    """Turn the first kernel into one for centred channels, grey or colour, and a channel of ones.
 
     Copying grey three times and normalising are affine, so they go into the weights. Their constant
-    part is the channel of ones: PyTorch pads both channels with zeros, as it pads a normalised
-    image. Greys are centred, by the mean of `normalisation.mean`, since bfloat16 has few digits.
+    part is the channel of ones: PyTorch pads all channels with zeros, as it pads a normalised
+    image. They are centred, by the mean of `normalisation.mean`, since bfloat16 has few digits.
     """
     mean = torch.tensor(normalisation.mean, dtype=torch.float64)
     scaled = kernel.double() / torch.tensor(normalisation.std, dtype=torch.float64).view(3, 1, 1)
     constant = scaled * (mean.mean() - mean).view(3, 1, 1)
-    return torch.stack([scaled.sum(dim=1), constant.sum(dim=1)], dim=1).float()
+    taken = scaled.sum(dim=1, keepdim=True) if channels == 1 else scaled
+    return torch.cat([taken, constant.sum(dim=1, keepdim=True)], dim=1).float()

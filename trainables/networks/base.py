@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
-from trainables.pipelines.study import TARGET_SHAPE, as_float
+from trainables.task import Shape, Task
 
 Range = tuple[float, float]
 
@@ -87,22 +88,33 @@ class Defaults:
 
 
 class Network(Protocol):
-    """A class of modules from (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28) float32."""
+    """A class of modules from (N, C, H, W) float32 in [0, 1] to the task's outputs, float32.
+
+    It may have a method `misfit`, which says of a task why the network can't do it.
+    """
 
     defaults: ClassVar[Defaults]
 
-    def __call__(self, **settings: float) -> nn.Module: ...
+    def __call__(self, task: Task, **settings: float) -> nn.Module: ...
 
 
-def check_outputs(outputs: Any, images: Tensor, *, reduced: bool = False) -> None:
+def scaled(outputs: Tensor, task: Task) -> Tensor:
+    """Return outputs in [0, 1] in the range of the task."""
+    return outputs if task.is_unit else outputs * task.span + task.low
+
+
+def check_outputs(
+    outputs: Any, images: Tensor, output_shape: Shape, *, reduced: bool = False
+) -> None:
     """Raise UsageError where a network has made something else than an output of each image.
 
     Args:
-        outputs: What it returned: (N, 1, 28, 28) float32 on the device of the images.
-        images: What it was given, (N, 3, 32, 32).
+        outputs: What it returned: (N, *output_shape) float32 on the device of the images.
+        images: What it was given, (N, C, H, W).
+        output_shape: Of the task.
         reduced: Whether bfloat16 is right too.
     """
-    shape, types = (len(images), *TARGET_SHAPE), [torch.float32, torch.bfloat16][: 1 + reduced]
+    shape, types = (len(images), *output_shape), [torch.float32, torch.bfloat16][: 1 + reduced]
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Tensor):
         if (outputs.shape, outputs.device) == (shape, images.device) and outputs.dtype in types:
@@ -122,7 +134,7 @@ def parameter_count(network: nn.Module) -> int:
 def as_input(
     images: Tensor, memory_format: torch.memory_format = torch.contiguous_format
 ) -> Tensor:
-    """Return uint8 images (N, 3, 32, 32) as networks take them, float32, laid out as asked."""
+    """Return uint8 images (N, C, H, W) as networks take them, float32, laid out as asked."""
     return as_float(images).contiguous(memory_format=memory_format)
 
 
@@ -130,7 +142,7 @@ class EndToEnd(nn.Module):
     """A network behind the conversion that its inputs need.
 
     Args:
-        network: From (N, 3, 32, 32) float32 in [0, 1] to (N, 1, 28, 28) float32.
+        network: From (N, C, H, W) float32 in [0, 1] to float32 outputs.
         slice_size: Images that go through the network at once, which is then laid out
             channels_last; None takes all and leaves the network as it is.
     """
@@ -141,7 +153,7 @@ class EndToEnd(nn.Module):
         self.slice_size = slice_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the outputs (N, 1, 28, 28) float32 for images (N, 3, 32, 32) uint8."""
+        """Return the outputs, float32, for images (N, C, H, W) uint8."""
         if self.slice_size is None:
             outputs: Tensor = self.network(as_input(images))
             return outputs

@@ -1,15 +1,16 @@
-"""The study's fully connected network: 3072 → 128 → 784, sigmoid."""
+"""The study's fully connected network: for its task 3072 → 128 → 784, sigmoid."""
 
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from trainables.networks.base import Budget, Defaults
+from trainables.networks.base import Budget, Defaults, scaled
 from trainables.networks.dropout import Dropout
+from trainables.task import Task
 
 
 class FC(nn.Module):
-    """Two linear layers, dropout between them when above zero, and a sigmoid."""
+    """Two linear layers, dropout between them when above zero, and a sigmoid over the range."""
 
     defaults: ClassVar = Defaults(
         learning_rate=(1e-4, 1e-2),
@@ -19,14 +20,15 @@ class FC(nn.Module):
         gpu=Budget(samples=64, max_epochs=50),
     )
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float = 0.0) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(3 * 32 * 32, 128)]
+        self.task = task
+        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(task.input_size, 128)]
         if dropout > 0:
             layers.append(Dropout(dropout))
-        layers += [nn.Linear(128, 28 * 28), nn.Sigmoid()]
+        layers += [nn.Linear(128, task.output_size), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.layers(images).unflatten(1, (1, 28, 28))
-        return outputs
+        outputs: Tensor = self.layers(images).unflatten(1, self.task.output_shape)
+        return scaled(outputs, self.task)

@@ -1,15 +1,16 @@
 """What a network sees: the input pixels that an output pixel depends on, found from gradients."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from trainables.linear import Factors
-from trainables.pipelines.study import IMAGE_SHAPE, TARGET_SHAPE
+from trainables.task import Task
 
 PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
-GRID = torch.arange(0, 28, 3)  # 100 of the 784 output pixels
+GRID = 10  # of the rows and of the columns of an output, so many are looked at
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Sight:
     width: int
 
 
-def dependence(network: nn.Module, rows: Tensor, columns: Tensor) -> Tensor:
+def dependence(network: nn.Module, task: Task, rows: Tensor, columns: Tensor) -> Tensor:
     """Return the input pixels that each output pixel (row, column) depends on.
 
     All go through the network in one batch. A network that autograd can't follow back to its input,
@@ -35,15 +36,16 @@ def dependence(network: nn.Module, rows: Tensor, columns: Tensor) -> Tensor:
 
     Args:
         network: Any; its outputs for one image must not depend on others.
+        task: What it was built for.
         rows: (K,) int64.
         columns: Likewise.
 
     Returns:
-        (K, 32, 32) bool.
+        (K, height, width) of an input, bool.
     """
     device = next(network.parameters()).device
     count = len(rows) * PROBES
-    images = torch.rand(count, *IMAGE_SHAPE, device=device, requires_grad=True)
+    images = torch.rand(count, *task.input_shape, device=device, requires_grad=True)
     was_training = network.training
     outputs = network.eval()(images)
     network.train(was_training)
@@ -53,34 +55,34 @@ def dependence(network: nn.Module, rows: Tensor, columns: Tensor) -> Tensor:
     return seen.cpu()
 
 
-def receptive_field(network: nn.Module) -> tuple[int, int] | None:
+def receptive_field(network: nn.Module, task: Task) -> tuple[int, int] | None:
     """Return height and width, in pixels, of the input window that the middle output depends on.
 
     None where that can't be found.
     """
-    middle = torch.tensor([TARGET_SHAPE[1] // 2]), torch.tensor([TARGET_SHAPE[2] // 2])
-    (seen,) = dependence(network, *middle)
+    middle = (torch.tensor([side // 2]) for side in task.output_shape[1:])
+    (seen,) = dependence(network, task, *middle)
     if not seen.any():
         return None
     rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
     return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
 
 
-def fraction_in_sight(network: nn.Module, pipeline: Factors) -> float:
+def fraction_in_sight(network: nn.Module, task: Task, pipeline: Factors) -> float:
     """Return for how many output pixels the network sees the input pixel that matters most.
 
-    That is the one of the largest weight in the pipeline. Checked on a grid of 100 output pixels;
+    That is the one of the largest weight in the pipeline. Checked on a grid of at most 100 output pixels;
     1.0 means that training can in principle succeed.
     """
     sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
-    rows, columns = torch.meshgrid(GRID, GRID, indexing="ij")
-    rows, columns = rows.flatten(), columns.flatten()
-    seen = dependence(network, rows, columns)
+    lines = (torch.arange(0, side, math.ceil(side / GRID)) for side in task.output_shape[1:])
+    rows, columns = (part.flatten() for part in torch.meshgrid(*lines, indexing="ij"))
+    seen = dependence(network, task, rows, columns)
     in_sight = seen[torch.arange(len(rows)), sources[0][rows], sources[1][columns]]
     return float(in_sight.double().mean())
 
 
-def sight(network: nn.Module, pipeline: Factors) -> Sight | None:
+def sight(network: nn.Module, task: Task, pipeline: Factors) -> Sight | None:
     """Return what a network sees of what it would have to copy; None where that can't be found."""
-    window = receptive_field(network)
-    return None if window is None else Sight(fraction_in_sight(network, pipeline), *window)
+    window = receptive_field(network, task)
+    return None if window is None else Sight(fraction_in_sight(network, task, pipeline), *window)

@@ -2,10 +2,12 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from trainables.errors import UsageError, in_one_line
+from trainables.task import STUDY, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,15 +85,28 @@ def find(name: str) -> "Network":
     return cast("Network", network)
 
 
-def build(model: "str | type[nn.Module] | Network", *, dropout: float = 0.0) -> "nn.Module":
+def build(
+    model: "str | type[nn.Module] | Network", task: Task = STUDY, *, dropout: float = 0.0
+) -> "nn.Module":
     """Make a network with PyTorch's initial weights, drawn from the global random state.
 
     Args:
         model: A name as `find` takes it, or the class itself.
+        task: What it is to do.
         dropout: What a network without dropout is not given.
 
     Raises:
-        UsageError: There is no network of that name.
+        UsageError: There is no network of that name, or it can't do the task.
     """
     network = find(model) if isinstance(model, str) else cast("Network", model)
-    return network() if network.defaults.dropout is None else network(dropout=dropout)
+    if problem := misfit(network, task):
+        raise UsageError(problem)
+    if network.defaults.dropout is None:
+        return network(task)
+    return network(task, dropout=dropout)
+
+
+def misfit(network: "Network", task: Task) -> str:
+    """Say why a network can't do a task: empty where it can, and where it says nothing of it."""
+    says: Callable[[Task], str] | None = getattr(network, "misfit", None)
+    return says(task) if says else ""

@@ -17,6 +17,7 @@ from trainables.atomic_write import atomic_write
 from trainables.errors import LONGEST, UsageError, cut, first_line, in_one_line
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
+from trainables.task import STUDY, Task
 
 HEADER = "transform_tuner"
 DIGEST = "sha256"  # of the header and of all tensors, as `_digest` takes it
@@ -31,6 +32,7 @@ class SavedNetwork:
     model: str  # a name in the registry, or package.module:Class
     dropout: float
     facts: dict[str, Any]  # where the weights come from: run, trial, epoch, validation loss
+    task: Task = STUDY  # files of 0.1.0 don't say it: there was no other
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no version of ours has written."""
@@ -83,7 +85,7 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
         )
     try:
-        module = build(network or saved.model, dropout=saved.dropout)
+        module = build(network or saved.model, saved.task, dropout=saved.dropout)
     except (Exception, SystemExit) as error:  # whatever a class of a person's own does
         raise UsageError(f"{saved.model} can't be built: {in_one_line(error)}") from error
     try:
@@ -120,8 +122,10 @@ def _read(path: str | Path) -> tuple[SavedNetwork, Tensors]:
             "copy it again, or take the one of another finalist"
         )
     try:
-        saved = SavedNetwork(**json.loads(header))
-    except (TypeError, ValueError, RecursionError) as error:
+        said = json.loads(header)
+        task = Task.from_plain(said.pop("task")) if "task" in said else STUDY
+        saved = SavedNetwork(**said, task=task)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{path} has a header of another version of transform-tuner: {first_line(error)}"
         ) from error

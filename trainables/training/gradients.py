@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
 from trainables.networks.base import as_input, check_outputs
+from trainables.task import Shape
 from trainables.training.precision import Precision
 
-# Sum over images of their losses, from outputs and targets (N, 1, 28, 28) float32
+# Sum over images of their losses, from outputs and targets (N, c, h, w) float32
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -22,6 +23,7 @@ class Gradients:
     """One network's on one device.
 
     Attributes:
+        output_shape: Of an image's output.
         slice: Images that go through the network at once; None takes a batch whole.
         compiled: Whether slices (or batches) of the full size go through torch.compile's network.
         full_size: Images of those; others would be compiled anew each, for some seconds.
@@ -32,6 +34,7 @@ class Gradients:
     precision: Precision
     device: torch.device
     memory_format: torch.memory_format
+    output_shape: Shape
     slice: int | None = None
     compiled: bool = False
     full_size: int = 0
@@ -77,7 +80,7 @@ class Gradients:
         with self.precision.autocast(self.device):
             outputs: Tensor = (self._fast if fast else self.network)(images)
         # One of another shape may be broadcast against the targets, and train
-        check_outputs(outputs, images, reduced=self.precision.name == "bfloat16")
+        check_outputs(outputs, images, self.output_shape, reduced=self.precision.name == "bfloat16")
         return outputs.float()
 
     def backward(self, loss: Tensor) -> list[Tensor]:

@@ -20,6 +20,7 @@ from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build, find
+from trainables.task import STUDY, Task
 from trainables.thresholds import THRESHOLD
 from trainables.training import early_stopping
 from trainables.training.adam import Adam
@@ -38,6 +39,7 @@ class TrainingConfig:
 
     Attributes:
         model: A name in the registry, or package.module:Class.
+        task: What the network is built for.
         patience: Epochs without improvement before early stopping.
         early_stopping: A key of `early_stopping.CRITERIA`.
         batch_size: Images per update, over all workers together.
@@ -51,6 +53,7 @@ class TrainingConfig:
     learning_rate: float
     max_epochs: int
     seed: int
+    task: Task = STUDY
     dropout: float = 0.0
     patience: int = 10
     early_stopping: str = "best"
@@ -120,7 +123,7 @@ class Training:
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
         self.precision.set_products()
         torch.manual_seed(config.seed)
-        network = build(config.model, dropout=config.dropout).to(device)
+        network = build(config.model, config.task, dropout=config.dropout).to(device)
         self.network = network.to(memory_format=memory_format)
         self.gradients = Gradients(
             self.network,
@@ -128,6 +131,7 @@ class Training:
             self.precision,
             device,
             memory_format,
+            config.task.output_shape,
             slice=slice_size,
             compiled=config.compiled,
             full_size=slice_size or len(self.workers.shard(torch.empty(config.batch_size))),
@@ -277,4 +281,4 @@ def _perceptual_loss(
             "pass vgg=trainables.losses.vgg16_weights.load(...)"
         )
     precision = choose(config.precision, pays=True, device=device)
-    return PerceptualLoss(config.perceptual, vgg, precision=precision, device=device)
+    return PerceptualLoss(config.perceptual, config.task, vgg, precision=precision, device=device)

@@ -1,6 +1,6 @@
 """What a command has to know of a network before it runs; and the process that finds it out.
 
-    python -m trainables.training.network_facts package.module:Class auto cpu 120
+    python -m trainables.training.network_facts package.module:Class TASK auto cpu 120
 
 `try_out` starts it for a network of a person's own. It writes one JSON object.
 """
@@ -26,6 +26,7 @@ from trainables.errors import UsageError, in_one_line
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import build, find
 from trainables.networks.weights import savable
+from trainables.task import Task
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES = 2  # batch normalisation does not take one alone
@@ -55,7 +56,7 @@ class NetworkFacts:
         return cls(Defaults(**settings), facts["problem"])
 
 
-def try_out(model: str, precision: str, device: torch.device) -> NetworkFacts:
+def try_out(model: str, task: Task, precision: str, device: torch.device) -> NetworkFacts:
     """Import a network of which nothing is known, and do with it what a search does.
 
     Raises:
@@ -63,24 +64,27 @@ def try_out(model: str, precision: str, device: torch.device) -> NetworkFacts:
     """
     defaults = find(model).defaults
     try:
-        _train_and_keep(model, defaults, precision, device)
+        _train_and_keep(model, task, defaults, precision, device)
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: they are the network's
         problem = f"--model {model} can't be trained: {_said(error, model)}"
         return NetworkFacts(defaults, problem)
     return NetworkFacts(defaults)
 
 
-def _train_and_keep(model: str, defaults: Defaults, precision: str, device: torch.device) -> None:
+def _train_and_keep(
+    model: str, task: Task, defaults: Defaults, precision: str, device: torch.device
+) -> None:
     """Train for an epoch of one batch, and read back what is kept of a trial and of a finalist."""
     config = TrainingConfig(
         model=model,
+        task=task,
         learning_rate=defaults.learning_rate[0],
         max_epochs=1,
         seed=0,
         batch_size=IMAGES,
         precision=precision,
     )
-    examples = random_examples(IMAGES)
+    examples = random_examples(IMAGES, task)
     training = Training(config, examples, examples, device=device)
     next(training.epochs())
     checkpoint = io.BytesIO()
@@ -88,7 +92,7 @@ def _train_and_keep(model: str, defaults: Defaults, precision: str, device: torc
     checkpoint.seek(0)
     training.load_state_dict(torch.load(checkpoint, weights_only=True))
     weights = safetensors.save(savable(training.network.state_dict()))
-    build(model).load_state_dict(safetensors.load(weights))
+    build(model, task).load_state_dict(safetensors.load(weights))
 
 
 def _said(error: BaseException, model: str) -> str:
@@ -102,11 +106,12 @@ def _said(error: BaseException, model: str) -> str:
     return f"{in_one_line(error)}{place}"
 
 
-def main(model: str, precision: str, device: str, limit_sec: str) -> None:
+def main(model: str, task: str, precision: str, device: str, limit_sec: str) -> None:
     """Write what there is to know of a network to the standard output, or why it can't be used.
 
     Args:
         model: Its name.
+        task: What it is to do, as JSON.
         precision: As `precision.choose` takes it.
         device: Where it is trained for a step.
         limit_sec: After so many seconds the process ends itself, whatever holds it.
@@ -114,7 +119,11 @@ def main(model: str, precision: str, device: str, limit_sec: str) -> None:
     answer = _set_up()
     signal.alarm(math.ceil(float(limit_sec)))
     try:
-        found = asdict(try_out(model, precision, torch.device(device)))
+        found = asdict(
+            try_out(
+                model, Task.from_plain(json.loads(task)), precision, torch.device(device)
+            )
+        )
         text = json.dumps(found)
         NetworkFacts.from_plain(json.loads(text))  # or the command could not read it either
     except UsageError as mistake:

@@ -93,8 +93,8 @@ def _train_a_moment(
     """Run one short epoch while all images of the real training have their place on the device."""
     batch = min(config.batch_size, train_images)
     count = min(train_images, WHOLE_BATCHES * batch + train_images % batch)
-    train = random_examples(count)
-    validation = random_examples(min(validation_images, VALIDATION_BATCH))
+    train = random_examples(count, config.task)
+    validation = random_examples(min(validation_images, VALIDATION_BATCH), config.task)
     left_out = train_images + validation_images - len(train) - len(validation)
     example_bytes = train.images[0].nbytes + train.targets[0].nbytes
     _place = torch.empty(left_out * example_bytes, dtype=torch.uint8, device=device)

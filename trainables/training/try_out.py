@@ -19,7 +19,8 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Self
 
 from trainables.errors import UsageError
-from trainables.networks.registry import NETWORKS, check_module, find
+from trainables.networks.registry import NETWORKS, check_module, find, misfit
+from trainables.task import STUDY, Task
 
 if TYPE_CHECKING:  # it imports PyTorch
     from trainables.training.network_facts import NetworkFacts
@@ -33,16 +34,19 @@ class TryOut:
 
     Args:
         model: A name in the registry, or package.module:Class.
+        task: What it is to do.
         precision: As `precision.choose` takes it.
         device: Where it is trained for a step: `cpu` or `cuda`.
     """
 
-    def __init__(self, model: str, *, precision: str = "auto", device: str = "cpu") -> None:
-        self._model = model
+    def __init__(
+        self, model: str, task: Task = STUDY, *, precision: str = "auto", device: str = "cpu"
+    ) -> None:
+        self._model, self._task = model, task
         if model in NETWORKS:
             return
         self._answer = TemporaryFile()  # noqa: SIM115 - __exit__ closes it
-        asked = (model, precision, device, str(LIMIT_SEC))
+        asked = (model, json.dumps(task.to_plain()), precision, device, str(LIMIT_SEC))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainables.training.network_facts", *asked],
             # It finds what is found here
@@ -77,7 +81,8 @@ class TryOut:
         from trainables.training.network_facts import NetworkFacts
 
         if self._model in NETWORKS:
-            return NetworkFacts(find(self._model).defaults)
+            network = find(self._model)
+            return NetworkFacts(network.defaults, misfit(network, self._task))
         status = -signal.SIGALRM  # as it ends itself, unless C code prevents that
         with suppress(subprocess.TimeoutExpired):
             status = self._process.wait(LIMIT_SEC)

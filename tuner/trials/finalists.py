@@ -12,7 +12,7 @@ from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repe
 from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceiling, floors
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, Splits
 from trainables.errors import last_line
 from trainables.linear import factors
 from trainables.networks.base import EndToEnd, parameter_count
@@ -20,6 +20,7 @@ from trainables.networks.receptive_field import Sight, sight
 from trainables.networks.registry import NETWORKS, build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.pipelines.study import reference
+from trainables.task import Task
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage import checkpoints
@@ -37,8 +38,7 @@ def evaluate_finalists(
     best: list[Row],
     trials: list[Row],
     resources: WorkerResources,
-    train_targets: torch.Tensor,
-    test: Examples,
+    data: Splits,
 ) -> list[Row]:
     """Evaluate finalists and their repeats; write their weights and the tables.
 
@@ -47,28 +47,27 @@ def evaluate_finalists(
         best: Rows of the finalists, the best first.
         trials: Rows of all trials, repeats among them.
         resources: What each worker of a trial has.
-        train_targets: (N, 1, 28, 28) float32, for the floors.
-        test: Images of the test split with their targets.
+        data: Training targets are for the floors, the test split is what all are measured on.
 
     Returns:
         The rows of the accuracy table: finalists, repeats, floors and ceiling.
     """
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
-    evaluated = _evaluate_all(run.experiment, rows, resources, test)
+    evaluated = _evaluate_all(run.experiment, data.task, rows, resources, data.test)
     accuracy, samples = [], []
     for row, (weights, scores, images) in zip(rows, evaluated, strict=True):
         # Here, since where a trial was evaluated may be another machine
         facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
-        saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts)
+        saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts, data.task)
         save_network(run.weights(row["trial"]), weights, saved)
         accuracy += scores
         samples += images
     accuracy = with_repeats(accuracy)
-    baselines = {"floor": floors(train_targets), "ceiling": ceiling()}
+    baselines = {"floor": floors(data.train.targets), "ceiling": ceiling()}
     for kind, subjects in baselines.items():
         for name, baseline in subjects.items():
-            accuracy += evaluate(Measured(name, kind), baseline, "test", test)[0]
+            accuracy += evaluate(Measured(name, kind), baseline, "test", data.test)[0]
     run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
@@ -77,42 +76,53 @@ def evaluate_finalists(
     return accuracy
 
 
-def look(model: str, resources: WorkerResources) -> Sight | None:
+def look(model: str, task: Task, resources: WorkerResources) -> Sight | None:
     """Return how far a network sees, whatever its weights; None where that can't be found.
 
     Args:
         model: Its name.
+        task: What it is built for.
         resources: What each worker of a trial has.
     """
     if _may_run_here(model, resources):
-        return _look(model, resources)
-    seen: Sight | None = _call_in_processes(_look, [(model, resources)], resources)[0]
+        return _look(model, task, resources)
+    seen: Sight | None = _call_in_processes(_look, [(model, task, resources)], resources)[0]
     return seen
 
 
-def _look(model: str, resources: WorkerResources) -> Sight | None:
+def _look(model: str, task: Task, resources: WorkerResources) -> Sight | None:
     with suppress(Exception):  # autograd may have no way back through it
-        return sight(build(model).to(_device(resources)), factors(reference))
+        network = build(model, task).to(_device(resources))
+        return sight(network, task, factors(reference, task.input_shape))
     return None
 
 
 def _evaluate_all(
-    experiment: Experiment, rows: list[Row], resources: WorkerResources, test: Examples
+    experiment: Experiment,
+    task: Task,
+    rows: list[Row],
+    resources: WorkerResources,
+    test: Examples,
 ) -> list[Evaluated]:
     if _may_run_here(rows[0]["model"], resources):
-        return [_evaluate(experiment, row, test) for row in rows]
+        return [_evaluate(experiment, task, row, test) for row in rows]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    calls = [(experiment, row, resources, images, targets) for row in rows]
+    calls = [(experiment, task, row, resources, images, targets) for row in rows]
     return _call_in_processes(_evaluate_as_a_trial, calls, resources)
 
 
 def _evaluate_as_a_trial(
-    experiment: Experiment, row: Row, resources: WorkerResources, images: Any, targets: Any
+    experiment: Experiment,
+    task: Task,
+    row: Row,
+    resources: WorkerResources,
+    images: Any,
+    targets: Any,
 ) -> Evaluated:
     torch.set_num_threads(resources.threads)
     Precision("float32", "").set_products()
     test = Examples(torch.tensor(images), torch.tensor(targets))
-    return _evaluate(experiment, row, test.to(_device(resources)))
+    return _evaluate(experiment, task, row, test.to(_device(resources)))
 
 
 def _may_run_here(model: str, resources: WorkerResources) -> bool:
@@ -142,10 +152,10 @@ def _device(resources: WorkerResources) -> torch.device:
     return torch.device("cuda" if resources.gpus else "cpu")
 
 
-def _evaluate(experiment: Experiment, row: Row, test: Examples) -> Evaluated:
+def _evaluate(experiment: Experiment, task: Task, row: Row, test: Examples) -> Evaluated:
     """Load a trial's best weights and measure them on the test split."""
     weights = best_weights(experiment, row["trial"])
-    network = build(row["model"], dropout=row["dropout"] or 0.0)
+    network = build(row["model"], task, dropout=row["dropout"] or 0.0)
     network.load_state_dict(weights)
     device = test.images.device
     run = EndToEnd(network, find(row["model"]).defaults.slice_size(device)).eval().to(device)

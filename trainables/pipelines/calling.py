@@ -1,0 +1,125 @@
+"""How a person's pipeline is called, whatever it takes and gives, as one function over images.
+
+    run = Calls(pipeline, "pil", image_size)
+    run(images)  # (N, 3, H, W) uint8 → (N, c, h, w) float32
+
+A pipeline gets copies, one image at a time: what it writes into them stays its own business.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainables.data.examples import as_float
+from trainables.errors import UsageError
+
+Pipeline = Callable[[Tensor], Tensor]  # (N, 3, H, W) uint8 → (N, c, h, w) float32
+CHUNK = 1000  # images per call; 10,000 take several times as long each: nothing stays in the cache
+MOST_CHANNELS = 4  # of an output: what has more in its last dimension is no image in rows
+
+
+def make_targets(pipeline: Pipeline, images: Tensor) -> Tensor:
+    """Run a pipeline over many images, a chunk at a time; shapes are those of Pipeline."""
+    return torch.cat([pipeline(part) for part in images.split(CHUNK)])
+
+
+def _pil(image: Tensor) -> Image.Image:
+    return Image.fromarray(_array(image))
+
+
+def _array(image: Tensor) -> np.ndarray:
+    return image.permute(1, 2, 0).contiguous().numpy().copy()
+
+
+TAKES: Mapping[str, tuple[str, Callable[[Tensor], Any]]] = {
+    "pil": ("a PIL image", _pil),
+    "uint8": ("a uint8 tensor (3, H, W)", Tensor.clone),
+    "float": ("a float32 tensor (3, H, W) in [0, 1]", as_float),
+    "array": ("a uint8 array (H, W, 3)", _array),
+    "dict": ("image=, a uint8 array (H, W, 3)", _array),
+}
+"""What a pipeline may take, by the word for `--takes`, in the order in which it is tried."""
+
+
+class Calls:
+    """A person's pipeline as a function over many images.
+
+    Args:
+        pipeline: Theirs.
+        takes: A key of TAKES.
+    """
+
+    def __init__(self, pipeline: Callable[..., Any], takes: str) -> None:
+        self._pipeline = pipeline
+        self._takes = takes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the outputs (N, c, h, w) float32 for images (N, 3, H, W) uint8.
+
+        Raises UsageError where it gives something that is no image, or one of another shape than
+        for the first of them; and whatever the pipeline raises.
+        """
+        outputs = [self.one(image) for image in images]
+        for output in outputs:
+            if output.shape != outputs[0].shape:
+                raise UsageError(
+                    f"its output is {shape_text(outputs[0])} for one image and "
+                    f"{shape_text(output)} for another"
+                )
+        return torch.stack(outputs)
+
+    @torch.no_grad()
+    def one(self, image: Tensor) -> Tensor:
+        """Return the output (c, h, w) float32 for one image (3, H, W) uint8."""
+        given = TAKES[self._takes][1](image)
+        made = self._pipeline(image=given) if self._takes == "dict" else self._pipeline(given)
+        return as_image(made)
+
+
+def as_image(made: Any) -> Tensor:
+    """Return what a pipeline made as (c, h, w) float32, bytes scaled to [0, 1].
+
+    Raises UsageError where it is no image.
+    """
+    if isinstance(made, Mapping) and "image" in made:
+        made = made["image"]
+    in_rows = isinstance(made, Image.Image)
+    if isinstance(made, Image.Image):
+        made = np.asarray(made.convert("RGB") if made.mode in ("P", "PA") else made)
+    if isinstance(made, np.ndarray) and made.dtype.kind in "buif":
+        in_rows = in_rows or (made.ndim == 3 and made.shape[-1] <= MOST_CHANNELS)
+        made = torch.from_numpy(_readable(made))
+    if not isinstance(made, Tensor):
+        raise UsageError(f"it gives a {type(made).__name__}, which is no image")
+    if made.is_complex() or made.is_quantized or made.is_sparse:
+        raise UsageError(f"it gives a tensor of {made.dtype}, which is no image")
+    numbers = made.detach().to("cpu")
+    if numbers.ndim == 4 and len(numbers) == 1:
+        numbers = numbers[0]  # as libraries for batches give it
+    if numbers.ndim == 4:
+        raise UsageError(f"it gives {len(numbers)} images of one")
+    if numbers.ndim not in (2, 3) or not numbers.numel():
+        raise UsageError(f"it gives {shape_text(numbers)}, which is no image")
+    if numbers.ndim == 2:
+        numbers = numbers[None]
+    elif in_rows:
+        numbers = numbers.permute(2, 0, 1)
+    if numbers.dtype == torch.uint8:
+        return as_float(numbers)
+    if numbers.dtype == torch.uint16:
+        return numbers.to(torch.float32) / 65_535
+    return numbers.to(torch.float32, copy=True)
+
+
+def _readable(array: np.ndarray) -> np.ndarray:
+    """Return an array as PyTorch takes it: no negative strides, its machine's own byte order."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def shape_text(numbers: Tensor) -> str:
+    """Return a shape as sentences have it: `3 × 64 × 64`."""
+    return " × ".join(map(str, numbers.shape)) or "a single number"
