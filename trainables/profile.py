@@ -87,9 +87,7 @@ def measure(
     precision = (counted.perceptual or counted).precision  # of most products
     print(f"measuring the matrix rate in {precision.name} ({precision.reason}) …", flush=True)
     rate = matrix_gflops(device, precision.name)
-    train = random_examples(
-        images or fitting_images(train_flops / rate / 1e9, device), config.task
-    )
+    train = random_examples(images or fitting_images(train_flops / rate / 1e9, device), config.task)
     validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)), config.task)
     print(
         f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ",

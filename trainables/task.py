@@ -77,7 +77,7 @@ class Task:
         Raises TypeError or ValueError for anything else.
         """
         shapes = {name: _shape(values[name]) for name in ("input_shape", "output_shape")}
-        task = cls(**{**values, **shapes})
+        task = cls(**{**values, **shapes, "steps": tuple(values["steps"])})
         ends = (task.low, task.high)
         numbers = all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
         if not (numbers and isinstance(task.pipeline, str) and task.pipeline.isprintable()):
@@ -93,5 +93,9 @@ def _shape(sizes: Any) -> Shape:
 
 
 LONGEST_SIDE = 65_536
-STUDY = Task()
+STUDY = Task(
+    steps=("Resize", "Grayscale", "RandomHorizontalFlip", "RandomVerticalFlip"),
+    affine_residual=0.0,
+    kronecker_rank=1,
+)
 """The study's own: resize 32 → 28, greyscale, both flips."""

@@ -18,7 +18,9 @@ from trainables.data.images import Images
 from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
-from trainables.task import Task
+from trainables.own_process import Say
+from trainables.pipelines import registry as pipelines
+from trainables.task import STUDY, Task
 from trainables.training.try_out import TryOut
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
@@ -90,12 +92,13 @@ def check_early(config: SearchConfig) -> Images:
         partial(_check_wandb, config),
         partial(_check_waiting, config),
         partial(check_module, config.model),
+        partial(pipelines.check, config.pipeline),
         partial(_check_vgg, config),
     ]
     if config.data in sources.SOURCES:  # with no mistake to find, but perhaps a long download
         at_once(*names)
-        return sources.read(config.data)
-    images: Images = at_once(*names, partial(sources.read, config.data))[-1]
+        return sources.read(config.data, config.size)
+    images: Images = at_once(*names, partial(sources.read, config.data, config.size))[-1]
     return images
 
 
@@ -147,7 +150,7 @@ def _wandb_refusal() -> str:
 
 
 def load(
-    config: SearchConfig, images: Images, network: TryOut
+    config: SearchConfig, images: Images, network: TryOut, progress: Say
 ) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
     """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
 
@@ -156,15 +159,28 @@ def load(
     Args:
         config: The settings as they were asked for.
         images: What `check_early` returned.
-        network: That of the search, which is being tried out.
+        network: That of the search, which is tried out.
+        progress: Gets lines of it while targets are made.
     """
     from trainables.data import loading
 
-    vgg, data, facts = at_once(
-        partial(_load_vgg, config),
-        partial(loading.with_targets, images, config.images),
-        network.facts,
+    known_task = config.pipeline == STUDY.pipeline and config.size == sources.SIZE
+    if known_task:  # else the network waits for what probing shows
+        network.start(STUDY)
+    make_targets = partial(
+        loading.with_targets,
+        images,
+        config.images,
+        pipeline=config.pipeline,
+        takes=config.takes,
+        progress=progress,
     )
+    checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]
+    if known_task:
+        vgg, data, facts = at_once(*checks, partial(network.facts, STUDY))
+    else:
+        vgg, data = at_once(*checks)
+        facts = network.facts(data.task)
     return vgg, data, facts
 
 
@@ -206,6 +222,7 @@ def make_plan(
     slots = slots_for(config, resources, nodes)
     if network.problem and not resources.gpus:
         raise UsageError(network.problem)
+    _check_channels(config, data.task)
     complete = completed(
         config,
         network.defaults,
@@ -217,6 +234,7 @@ def make_plan(
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
         _check_same_images(config, used, earlier)
+        _check_same_pipeline(config, data, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
@@ -251,6 +269,15 @@ def make_plan(
     )
 
 
+def _check_channels(config: SearchConfig, task: Task) -> None:
+    """Raise UsageError where the perceptual loss can't compare what the pipeline makes."""
+    if "perceptual" in config.losses and task.output_shape[0] not in (1, 3):
+        raise UsageError(
+            f"--loss {config.loss}: VGG16 takes grey or three colours, and --pipeline "
+            f"{config.pipeline} gives {task.output_shape[0]} channels; give --loss mse"
+        )
+
+
 def _check_same_images(config: SearchConfig, data: "Splits", earlier: Row) -> None:
     """Raise UsageError where a run would go on with other images than it began with."""
     for part in (data.train, data.validation, data.test):
@@ -260,6 +287,17 @@ def _check_same_images(config: SearchConfig, data: "Splits", earlier: Row) -> No
                 f"that the run began with: bring those back, give --data where they are now, "
                 f"or start a new run without --resume"
             )
+
+
+def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> None:
+    """Raise UsageError where the pipeline's code was changed since the run began."""
+    from trainables.pipelines import identity  # here, since it imports PyTorch
+
+    if not identity.is_same(data.probes, earlier["probe_outputs"], data.task.span):
+        raise UsageError(
+            f"--resume {config.name}: --pipeline {config.pipeline} gives other outputs than when "
+            f"the run began: bring its code back, or start a new run without --resume"
+        )
 
 
 def training_settings(config: SearchConfig, task: Task) -> dict[str, Any]:

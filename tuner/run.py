@@ -152,7 +152,8 @@ def _prepare(
     if warning := auth_token.warning():
         console.line(warning, style="yellow")
     network = stack.enter_context(TryOut(config.model, precision=config.precision))
-    loading = background.start(load, config, images, network)  # while Ray's processes start
+    # While Ray's processes start
+    loading = background.start(load, config, images, network, console.progress)
     stack.callback(connect.stop)
     ray = watch.Joined() if config.address else watch.Children()
     stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))

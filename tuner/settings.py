@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
+from trainables.data.sources import SIZE
 from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.networks.registry import NETWORKS, check_name
+from trainables.pipelines.registry import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
 
@@ -55,6 +57,20 @@ class SearchConfig:
     """
 
     model: str = setting("fc", f"{', '.join(NETWORKS)}, or package.module:Class", group=SEARCHED)
+    pipeline: str = setting(
+        "study",
+        f"what is to be replaced: {', '.join(PIPELINES)}, package.module:object or "
+        f"path/file.py:object",
+        group=SEARCHED,
+    )
+    takes: str | None = setting(
+        None,
+        "what a pipeline of your own is called with: a PIL image, a tensor (3, H, W) of bytes or "
+        "of numbers in [0, 1], an array (H, W, 3), or image=array",
+        default_text="the first of them of which it makes an image",
+        choices=TAKES,
+        group=SEARCHED,
+    )
     data: str = setting(
         "auto",
         "cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos",
@@ -66,6 +82,14 @@ class SearchConfig:
         "training images",
         default_text="all; fewer for cnn without a GPU",
         least=1,
+        group=SEARCHED,
+    )
+    image_size: tuple[int, ...] | None = setting(
+        None,
+        "height and width to which images are scaled and cropped; one number for squares",
+        default_text="32",
+        least=1,
+        metavar="PIXELS",
         group=SEARCHED,
     )
     samples: int | None = setting(
@@ -285,6 +309,16 @@ class SearchConfig:
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
         check_name(self.model)
+        if self.image_size is not None and len(self.image_size) > 2:
+            sides = " ".join(map(str, self.image_size))
+            raise UsageError(
+                f"--image-size {sides}: give height and width, or one number for squares"
+            )
+        if self.takes is not None and self.pipeline in PIPELINES:
+            raise UsageError(
+                f"--takes {self.takes}: --pipeline {self.pipeline} is called as it has to be; "
+                f"leave --takes out"
+            )
         self._check_loss()
         for name, (low, high) in self.ranges.items():
             if not low <= high:
@@ -335,6 +369,12 @@ class SearchConfig:
             flags = {theirs: flag(ours) for ours, theirs in PERCEPTUAL.items()}
             words = re.compile(rf"\b({'|'.join(flags)})\b")
             raise UsageError(words.sub(lambda word: flags[word[0]], str(error))) from None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of images."""
+        sides = self.image_size or SIZE
+        return sides[0], sides[-1]
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ SECONDS = pa.float64()
 MOMENT = pa.timestamp("us", tz="UTC")
 NAME = pa.dictionary(pa.int32(), TEXT)  # what readers take the folder `run=NAME` for
 PNG = pa.binary()
+PROBES = pa.binary()
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,32 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         RUN,
         Column("status", TEXT, "running, finished, interrupted or failed"),
         Column("model", TEXT, "network, as given to --model"),
-        Column("pipeline", TEXT, "what the network is to replace"),
+        Column("pipeline", TEXT, "what the network is to replace, as given to --pipeline"),
+        Column("takes", TEXT, "what it is called with: pil, uint8, float, array or dict"),
+        Column("steps", TEXT, "names of its steps, as JSON"),
+        Column("image_height", INT32, "of an image", "pixels"),
+        Column("image_width", INT32, "of an image", "pixels"),
+        Column("output_channels", INT32, "of what the pipeline makes of it"),
+        Column("output_height", INT32, "of that", "pixels"),
+        Column("output_width", INT32, "of that", "pixels"),
+        Column("output_low", FLOAT, "lowest value of targets; 0 where they lie in [0, 1]"),
+        Column("output_high", FLOAT, "highest; 1 where they lie in [0, 1]"),
+        nullable(
+            "affine_residual",
+            FLOAT,
+            "largest |P((a + b) / 2) - (P(a) + P(b)) / 2|, as a share of that range",
+        ),
+        nullable(
+            "kronecker_rank",
+            INT32,
+            "of an affine pipeline: of how many products, one matrix for rows and one for columns, "
+            "it is the sum",
+        ),
+        Column(
+            "probe_outputs",
+            PROBES,
+            "its outputs on 64 fixed images, at most 1,024 values of each, as float32",
+        ),
         Column("command", TEXT, "command line that started the run"),
         Column("config", TEXT, "every setting of the search, as JSON"),
         Column("seed", INT64, "the search's seed"),
@@ -299,7 +325,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 
-JSON = frozenset({"config", "versions"})  # columns whose texts are objects in JSON
+JSON = frozenset({"config", "steps", "versions"})  # columns whose texts are objects in JSON
 
 # The columns that tell a run's rows of a table apart
 KEYS: Mapping[str, tuple[str, ...]] = {

@@ -343,9 +343,7 @@ def timing_row(series: Series, number: int, measured: Pass) -> Row:
         "warm_up_passes": plan.warm_up_passes,
         "settled": plan.settled,
         "first_call_sec": plan.first_call_sec,
-        "limit_sec": limit_sec(
-            checked.card, series.rates, plan.images, _image_bytes(subject)
-        ),
+        "limit_sec": limit_sec(checked.card, series.rates, plan.images, _image_bytes(subject)),
         **asdict(series.rates),
         "max_difference": checked.max_difference,
         "compared_with": "its eager float32 output"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.timing.subjects import Subject
+from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
 from trainables.linear import dense_matrix, factors
@@ -22,7 +23,6 @@ from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
-from trainables.data.examples import as_float
 from trainables.pipelines.study import SIZE as STUDY_SIZE
 from trainables.pipelines.study import reference
 from trainables.training.precision import Precision

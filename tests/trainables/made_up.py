@@ -6,7 +6,8 @@ from trainables.data import photos
 from trainables.data.examples import Examples
 from trainables.losses.loss_settings import CONVOLUTIONS, NORMALISATIONS
 from trainables.losses.vgg16_weights import Vgg16
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.calling import make_targets
+from trainables.pipelines.study import reference
 
 
 def vgg16(through: int = 28, normalisation: str = "imagenet") -> Vgg16:

@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import NETWORKS, build
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pipelines.study import as_float
 
 HERE = "tests.trainables.test_export"
 BUDGET = Budget(samples=1, max_epochs=1)

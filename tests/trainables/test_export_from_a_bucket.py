@@ -9,11 +9,10 @@ import torch
 from pyarrow.fs import FileSystem
 
 from tests.tuner.bucket_service import Service
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.export import load_exported, main
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pipelines.study import as_float
 
 
 @pytest.fixture(scope="module")

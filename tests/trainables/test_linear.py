@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainables.data.examples import as_float
 from trainables.linear import dense_matrix, factors
-from trainables.pipelines.study import as_float, reference, without_flips
+from trainables.pipelines.study import reference, without_flips
 
 IMAGES = {
     "noise": torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8),

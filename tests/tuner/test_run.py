@@ -20,11 +20,11 @@ from tests.tuner.conftest import Command
 from tests.tuner.few_images import write_few_images
 from tests.tuner.simulated_tune import ProcessDied, Trial, simulated
 from trainables.data import loading
+from trainables.data.examples import as_float
 from trainables.errors import LONGEST_TEXT
 from trainables.losses.loss_settings import LOSSES
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network, read_header
-from trainables.pipelines.study import as_float
 from trainables.thresholds import THRESHOLDS
 from tuner.storage.run_storage import STATE_FILE, Experiment
 

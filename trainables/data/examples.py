@@ -1,6 +1,7 @@
 """Images with their targets: the one container in which they go from a source to their users."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -73,6 +74,9 @@ class Splits:
         note: What was guessed or left out, in one line; empty where nothing was.
         available_images: Training images that the source has; these may be fewer.
         task: Whose targets these are.
+        without: What the pipeline makes of the test images without one of its steps, by the step's
+            name, as targets are.
+        probes: What is kept of its outputs on the probe images, as `identity.kept` has it.
     """
 
     train: Examples
@@ -81,6 +85,8 @@ class Splits:
     note: str = ""
     available_images: int = field(kw_only=True)
     task: Task = field(default=STUDY, kw_only=True)
+    without: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    probes: bytes = field(default=b"", kw_only=True)
 
     def cut(self, train_images: int) -> "Splits":
         """Keep only so many training images, and validation images in proportion.

@@ -11,6 +11,7 @@ from trainables.data.images import Images
 from trainables.errors import UsageError, first_line
 
 SOURCES = ("auto", "cifar10", "photos")
+SIZE = (32, 32)  # height and width of images, unless others are asked for
 
 
 def read(source: str) -> Images:

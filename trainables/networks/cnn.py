@@ -60,5 +60,7 @@ class CNN(nn.Module):
 
 def _smaller(task: Task) -> int | None:
     """Return by how many pixels both sides of the output are smaller; None where they differ."""
-    rows, columns = (i - o for i, o in zip(task.input_shape[1:], task.output_shape[1:], strict=True))
+    rows, columns = (
+        i - o for i, o in zip(task.input_shape[1:], task.output_shape[1:], strict=True)
+    )
     return rows if rows == columns else None

@@ -71,8 +71,8 @@ def receptive_field(network: nn.Module, task: Task) -> tuple[int, int] | None:
 def fraction_in_sight(network: nn.Module, task: Task, pipeline: Factors) -> float:
     """Return for how many output pixels the network sees the input pixel that matters most.
 
-    That is the one of the largest weight in the pipeline. Checked on a grid of at most 100 output pixels;
-    1.0 means that training can in principle succeed.
+    That is the one of the largest weight in the pipeline. Checked on a grid of at most 100 output
+    pixels; 1.0 means that training can in principle succeed.
     """
     sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
     lines = (torch.arange(0, side, math.ceil(side / GRID)) for side in task.output_shape[1:])

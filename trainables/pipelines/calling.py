@@ -45,30 +45,42 @@ TAKES: Mapping[str, tuple[str, Callable[[Tensor], Any]]] = {
 """What a pipeline may take, by the word for `--takes`, in the order in which it is tried."""
 
 
+BATCHES = ("uint8", "float")
+"""Of these, what a pipeline may take many of in one call."""
+
+
 class Calls:
     """A person's pipeline as a function over many images.
 
     Args:
         pipeline: Theirs.
         takes: A key of TAKES.
+        batched: Whether it gets them in one call, which `takes` must be among BATCHES for.
     """
 
-    def __init__(self, pipeline: Callable[..., Any], takes: str) -> None:
+    def __init__(self, pipeline: Callable[..., Any], takes: str, *, batched: bool = False) -> None:
         self._pipeline = pipeline
         self._takes = takes
+        self._batched = batched
 
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Return the outputs (N, c, h, w) float32 for images (N, 3, H, W) uint8.
 
         Raises UsageError where it gives something that is no image, or one of another shape than
         for the first of them; and whatever the pipeline raises.
         """
+        if self._batched:
+            made = self._pipeline(TAKES[self._takes][1](images))
+            if not (isinstance(made, Tensor) and made.ndim == 4 and len(made) == len(images)):
+                raise UsageError("it takes no batches")
+            return _in_floats(made)
         outputs = [self.one(image) for image in images]
         for output in outputs:
             if output.shape != outputs[0].shape:
                 raise UsageError(
                     f"its output is {shape_text(outputs[0])} for one image and "
-                    f"{shape_text(output)} for another"
+                    f"{shape_text(output)} for another: it has to give one size"
                 )
         return torch.stack(outputs)
 
@@ -95,19 +107,24 @@ def as_image(made: Any) -> Tensor:
         made = torch.from_numpy(_readable(made))
     if not isinstance(made, Tensor):
         raise UsageError(f"it gives a {type(made).__name__}, which is no image")
-    if made.is_complex() or made.is_quantized or made.is_sparse:
-        raise UsageError(f"it gives a tensor of {made.dtype}, which is no image")
-    numbers = made.detach().to("cpu")
+    numbers = made
     if numbers.ndim == 4 and len(numbers) == 1:
         numbers = numbers[0]  # as libraries for batches give it
     if numbers.ndim == 4:
-        raise UsageError(f"it gives {len(numbers)} images of one")
+        raise UsageError(f"it gives {len(numbers)} images for one")
     if numbers.ndim not in (2, 3) or not numbers.numel():
-        raise UsageError(f"it gives {shape_text(numbers)}, which is no image")
+        raise UsageError(f"it gives {shape_text(numbers)} numbers, which is no image")
     if numbers.ndim == 2:
         numbers = numbers[None]
     elif in_rows:
         numbers = numbers.permute(2, 0, 1)
+    return _in_floats(numbers)
+
+
+def _in_floats(numbers: Tensor) -> Tensor:
+    if numbers.is_complex() or numbers.is_quantized or numbers.is_sparse:
+        raise UsageError(f"it gives {numbers.dtype} numbers, which are no image's")
+    numbers = numbers.detach().to("cpu")
     if numbers.dtype == torch.uint8:
         return as_float(numbers)
     if numbers.dtype == torch.uint16:

@@ -1,19 +1,14 @@
 """What a command has to know of a network before it runs; and the process that finds it out.
 
-    python -m trainables.training.network_facts package.module:Class TASK auto cpu 120
+    python -m trainables.training.network_facts '{"model": "package.module:Class", …}'
 
-`try_out` starts it for a network of a person's own. It writes one JSON object.
+`try_out` starts it for a network of a person's own.
 """
 
 import io
 import json
-import math
-import os
-import signal
 import sys
-import threading
 import traceback
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +16,17 @@ from typing import Any
 import torch
 from safetensors import torch as safetensors
 
+from trainables import own_process
 from trainables.data.examples import random_examples
 from trainables.errors import UsageError, in_one_line
 from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import build, find
 from trainables.networks.weights import savable
+from trainables.own_process import Say
 from trainables.task import Task
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES = 2  # batch normalisation does not take one alone
-FIRST_TO_GO = "1000"  # of all processes, when the machine is short of memory
 
 
 @dataclass(frozen=True)
@@ -106,54 +102,18 @@ def _said(error: BaseException, model: str) -> str:
     return f"{in_one_line(error)}{place}"
 
 
-def main(model: str, task: str, precision: str, device: str, limit_sec: str) -> None:
-    """Write what there is to know of a network to the standard output, or why it can't be used.
+def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
+    """Find what there is to know of a network. Raises UsageError where it can't be imported.
 
     Args:
-        model: Its name.
-        task: What it is to do, as JSON.
-        precision: As `precision.choose` takes it.
-        device: Where it is trained for a step.
-        limit_sec: After so many seconds the process ends itself, whatever holds it.
+        arguments: `model`; `task` as `Task.to_plain` has it; `precision`; `device`.
     """
-    answer = _set_up()
-    signal.alarm(math.ceil(float(limit_sec)))
-    try:
-        found = asdict(
-            try_out(
-                model, Task.from_plain(json.loads(task)), precision, torch.device(device)
-            )
-        )
-        text = json.dumps(found)
-        NetworkFacts.from_plain(json.loads(text))  # or the command could not read it either
-    except UsageError as mistake:
-        text = json.dumps({"mistake": str(mistake)})
-    except BaseException as error:
-        text = json.dumps({"mistake": f"--model {model} can't be used: {in_one_line(error)}"})
-    os.write(answer, text.encode())
-    os._exit(0)  # threads that the network started don't hold it
-
-
-def _set_up() -> int:
-    """Leave standard streams to the network, and see that this process ends with the command.
-
-    Returns the file that the command reads.
-    """
-    command, answer = os.dup(0), os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    threading.Thread(target=_end_with, args=(command,), daemon=True).start()
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     torch.set_num_threads(1)
-    return answer
-
-
-def _end_with(command: int) -> None:
-    os.read(command, 1)  # nothing is ever written: it waits for the end of the command
-    os.killpg(os.getpid(), signal.SIGKILL)
+    task, device = Task.from_plain(arguments["task"]), torch.device(arguments["device"])
+    found = asdict(try_out(arguments["model"], task, arguments["precision"], device))
+    NetworkFacts.from_plain(json.loads(json.dumps(found)))  # or the command could not read it
+    return found
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    own_process.serve(work, "model")

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from analysis.timing.engines import ENGINES, Runner
 from analysis.timing.subjects import PEERS, Subject, catalogue
 from tests.trainables.made_up import photographs
+from trainables.data.examples import as_float
 from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pipelines.study import as_float, make_targets, reference, without_flips
+from trainables.pipelines.calling import make_targets
+from trainables.pipelines.study import reference, without_flips
 
 OWN = "tests.analysis.timing.own_subjects"
 

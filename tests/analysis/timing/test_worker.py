@@ -13,7 +13,8 @@ from analysis.timing.subjects import Subject
 from analysis.timing.worker import Timed
 from tests.analysis.timing import own_subjects
 from tests.trainables.made_up import photographs
-from trainables.pipelines.study import make_targets, reference
+from trainables.pipelines.calling import make_targets
+from trainables.pipelines.study import reference
 
 OWN = "tests.analysis.timing.own_subjects"
 IDLE = {"cores": 2, "threads": 1, "other_load": 0.0}

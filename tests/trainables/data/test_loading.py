@@ -9,7 +9,8 @@ from torch import Tensor
 from trainables.data import loading
 from trainables.data.images import Images
 from trainables.data.loading import hold_out, load, with_targets
-from trainables.pipelines.study import Pipeline, make_targets, reference
+from trainables.pipelines.calling import Pipeline, make_targets
+from trainables.pipelines.study import reference
 
 
 @pytest.fixture(scope="module")

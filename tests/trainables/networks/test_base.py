@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.networks.base import (
     Budget,
@@ -16,7 +17,6 @@ from trainables.networks.base import (
     parameter_count,
 )
 from trainables.networks.registry import build
-from trainables.pipelines.study import as_float
 
 
 def test_only_what_training_adjusts_is_counted() -> None:

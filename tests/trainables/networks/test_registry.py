@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.networks.registry import NETWORKS, build, check_module, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.pipelines.study import as_float
 from trainables.training.adam import Adam
 from trainables.training.loop import Training, TrainingConfig
 

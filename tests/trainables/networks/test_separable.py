@@ -1,10 +1,10 @@
 import torch
 
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.linear import factors
 from trainables.networks.base import parameter_count
 from trainables.networks.separable import Separable
-from trainables.pipelines.study import as_float, reference
+from trainables.pipelines.study import reference
 
 
 def test_it_has_1795_parameters() -> None:

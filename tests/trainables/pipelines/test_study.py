@@ -3,8 +3,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from trainables.data.examples import Examples
-from trainables.pipelines.study import CHUNK, as_float, make_targets, reference, without_flips
+from trainables.data.examples import Examples, as_float
+from trainables.pipelines.calling import CHUNK, make_targets
+from trainables.pipelines.study import reference, without_flips
 
 RESIZE_AND_GREY = [v2.ToDtype(torch.float32, scale=True), v2.Resize((28, 28)), v2.Grayscale()]
 FLIPS = [v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1)]

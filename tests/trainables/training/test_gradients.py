@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
-from trainables.pipelines.study import as_float
 from trainables.training.gradients import Gradients, compile_problem, compiled
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tests.trainables import made_up
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, as_float
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.pipelines.study import as_float
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision
 from trainables.training.workers import Workers

@@ -1,0 +1,112 @@
+"""Targets made: by a pipeline of this project here, by a person's own in processes of its own."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from trainables import own_code
+from trainables.errors import UsageError
+from trainables.linear import affine_residual
+from trainables.own_process import OwnProcess, Say
+from trainables.pipelines.calling import Pipeline, make_targets
+from trainables.pipelines.identity import kept, probe_images
+from trainables.pipelines.registry import PIPELINES
+from trainables.task import STUDY, Task
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a pipeline made, and what is known of it.
+
+    Attributes:
+        targets: By split, (N, c, h, w) float32 each.
+        without: Of the test split, without one of its steps, by the step's name.
+        probes: As `identity.kept` has it.
+    """
+
+    task: Task
+    targets: Mapping[str, Tensor]
+    without: Mapping[str, Tensor] = field(default_factory=dict)
+    probes: bytes = b""
+
+
+def registered(name: str, images: Mapping[str, Tensor]) -> Made:
+    """Make targets by a pipeline of this project, in this process.
+
+    Args:
+        name: In the registry.
+        images: By split, (N, 3, H, W) uint8 each.
+    """
+    pipeline: Pipeline = own_code.load(PIPELINES[name])
+    targets = {split: make_targets(pipeline, part) for split, part in images.items()}
+    task = Task(
+        pipeline=name,
+        input_shape=_shape(images["train"]),
+        output_shape=_shape(targets["train"]),
+        steps=STUDY.steps,
+    )
+    if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
+        task = STUDY
+    else:
+        task = replace(task, affine_residual=affine_residual(pipeline, task))
+    return Made(task, targets, probes=kept(pipeline(probe_images(task.input_shape))))
+
+
+def _shape(images: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
+def in_own_process(
+    name: str, images: Mapping[str, Tensor], takes: str | None = None, progress: Say | None = None
+) -> Made:
+    """Make targets by a person's pipeline, in a process of its own for every core.
+
+    Args:
+        name: As `own_code.load` takes it.
+        images: By split, (N, 3, H, W) uint8 each.
+        takes: A key of `calling.TAKES`; None to find out.
+        progress: Gets lines of it.
+
+    Raises:
+        UsageError: The pipeline can't be used, or its targets don't fit into memory.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        for split, part in images.items():
+            np.save(Path(directory, f"{split}.npy"), part.numpy())
+        asked = {"pipeline": name, "takes": takes, "cores": cores or 1, "directory": directory}
+        with OwnProcess("trainables.pipelines.process", asked) as process:
+            found = process.answer(f"--pipeline {name}: its import and its calls", progress)
+        task = Task.from_plain(found["task"])
+        files = {split: Path(directory, f"{split}.targets.npy") for split in images}
+        left_out = {step: Path(directory, f"test.without {step}.npy") for step in found["without"]}
+        _check_memory(name, [*files.values(), *left_out.values()])
+        return Made(
+            task,
+            {split: _read(file) for split, file in files.items()},
+            {step: _read(file) for step, file in left_out.items()},
+            kept(_read(Path(directory, "probes.npy"))),
+        )
+
+
+def _read(file: Path) -> Tensor:
+    return torch.from_numpy(np.load(file))
+
+
+def _check_memory(name: str, files: list[Path]) -> None:
+    needed, free = sum(file.stat().st_size for file in files), psutil.virtual_memory().available
+    if needed > free:
+        raise UsageError(
+            f"--pipeline {name}: its targets take {needed / 2**30:.1f} GiB of memory, and "
+            f"{free / 2**30:.1f} are free: give fewer images by --images, or a smaller --image-size"
+        )

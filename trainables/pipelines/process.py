@@ -1,0 +1,230 @@
+"""The process in which a person's pipeline runs: it is probed, and makes the targets.
+
+    python -m trainables.pipelines.process '{"pipeline": "my_transforms.py:preprocess", …}'
+
+`own.py` starts it. Where targets take long, every core has a process of its own.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables import own_code, own_process
+from trainables.errors import UsageError, in_one_line
+from trainables.linear import affine_residual
+from trainables.own_process import Say
+from trainables.pipelines.calling import Calls, Pipeline, shape_text
+from trainables.pipelines.identity import probe_images
+from trainables.pipelines.probing import probe, without
+from trainables.task import Task
+
+ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
+CHUNK_SEC = 0.5  # of a process's work, after which progress is told
+MOST_IN_CHUNK = 1000
+LONGEST_HOURS = 2.0  # of making targets
+OFFSET_ABOVE = 1e-3  # of the range, of what it makes of a black image
+WHOLE = ""
+"""The pipeline as it is, among those with a step left out."""
+
+
+def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Probe a pipeline, make all targets, and tell what there is to know of it.
+
+    Args:
+        arguments: `pipeline`; `takes`; `cores`; and `directory`, where each split lies as
+            SPLIT.npy, (N, 3, H, W) uint8, and its targets go to SPLIT.targets.npy.
+        say: Gets lines of progress.
+
+    Raises:
+        UsageError: The pipeline can't be asked about.
+    """
+    torch.set_num_threads(1)
+    directory = Path(arguments["directory"])
+    pipeline = own_code.load(arguments["pipeline"])
+    images = {path.stem: _read(path) for path in sorted(directory.glob("*.npy"))}
+    probed = probe(arguments["pipeline"], pipeline, images["train"], arguments["takes"])
+    task = probed.task
+    counts = {split: len(part) for split, part in images.items()}
+    _check_time(probed.call_sec, sum(counts.values()), arguments["cores"])
+    call = Calls(pipeline, task.takes, batched=task.batched)
+    left_out = [name for name, shorter in without(pipeline) if _fits(shorter, task, images)]
+    jobs = [(split, WHOLE) for split in images] + [("test", name) for name in left_out]
+    for split, name in jobs:
+        shape = (counts[split], *task.output_shape)
+        np.lib.format.open_memmap(_targets(directory, split, name), "w+", np.float32, shape)
+    _make(arguments, task, jobs, counts, probed.call_sec, say)
+    lowest, highest = _range(_read(_targets(directory, "train", WHOLE)))
+    task = replace(task, low=lowest, high=highest)
+    black = call(torch.zeros(1, *task.input_shape, dtype=torch.uint8))
+    task = replace(
+        task,
+        affine_residual=affine_residual(call, task),
+        offset=bool(black.abs().max() > OFFSET_ABOVE * task.span),
+    )
+    np.save(directory / "probes.npy", call(probe_images(task.input_shape)).numpy())
+    return {"task": task.to_plain(), "without": left_out, "call_sec": probed.call_sec}
+
+
+def _read(path: Path) -> Tensor:
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def _targets(directory: Path, split: str, name: str) -> Path:
+    return directory / (f"{split}.without {name}.npy" if name else f"{split}.targets.npy")
+
+
+def _fits(shorter: Callable[..., Any], task: Task, images: Mapping[str, Tensor]) -> bool:
+    """Tell whether a pipeline without one of its steps still gives outputs of the task's shape."""
+    try:
+        made = Calls(shorter, task.takes).one(images["test"][0])
+    except Exception:  # a step may need what the one before it makes
+        return False
+    return tuple(made.shape) == task.output_shape
+
+
+def _range(targets: Tensor) -> tuple[float, float]:
+    """Return the lowest and the highest value: 0 and 1 where all lie between them."""
+    ends = [part.aminmax() for part in targets.split(MOST_IN_CHUNK)]
+    low, high = min(float(end.min) for end in ends), max(float(end.max) for end in ends)
+    if low >= 0 and high <= 1 + 1e-6:
+        return 0.0, 1.0
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _check_time(call_sec: float, images: int, cores: int) -> None:
+    hours = call_sec * images / cores / 3600
+    if hours > LONGEST_HOURS:
+        fitting = int(LONGEST_HOURS * 3600 * cores / call_sec)
+        raise UsageError(
+            f"it takes {call_sec:.2g} s an image, so the targets of {images:,} images would take "
+            f"{hours:,.0f} hours on {cores} cores; give a directory of at most {fitting:,} images, "
+            f"or fewer by --images"
+        )
+
+
+Part = tuple[str, str, int, int]
+"""A split, the step that is left out, and from which image to which."""
+
+
+def _make(
+    arguments: Mapping[str, Any],
+    task: Task,
+    jobs: list[tuple[str, str]],
+    counts: Mapping[str, int],
+    call_sec: float,
+    say: Say,
+) -> None:
+    """Fill the files of targets, with a process for every core where that pays.
+
+    Raises UsageError where the pipeline raises for one of the images, or gives another shape.
+    """
+    size = max(1, min(MOST_IN_CHUNK, int(CHUNK_SEC / max(call_sec, 1e-9))))
+    parts = [
+        (split, name, start, min(start + size, counts[split]))
+        for split, name in jobs
+        for start in range(0, counts[split], size)
+    ]
+    total = sum(counts[split] for split, _ in jobs)
+    given = (arguments["pipeline"], task, arguments["directory"])
+    began = time.monotonic()
+    done = 0
+    alone = total * call_sec <= ALONE_SEC or arguments["cores"] == 1
+    for count in _alone(given, parts) if alone else _together(given, parts, arguments["cores"]):
+        done += count
+        passed = time.monotonic() - began
+        left = passed / done * (total - done)
+        if passed > 1:
+            say(f"targets of {done:,} of {total:,} images, about {left:.0f} s left")
+
+
+def _alone(given: tuple[str, Task, str], parts: list[Part]) -> Iterator[int]:
+    enter(*given)
+    for part in parts:
+        yield fill(part)
+
+
+def _together(given: tuple[str, Task, str], parts: list[Part], cores: int) -> Iterator[int]:
+    # Started anew, not forked: a person's modules may have threads
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, context, initializer=enter, initargs=given) as pool:
+        waiting = iter(parts)
+        running: set[Future[int]] = set()
+        try:
+            while True:
+                # Not all at once: a mistake in the first is told before the others are done
+                running |= {
+                    pool.submit(fill, part) for part in islice(waiting, 2 * cores - len(running))
+                }
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                yield sum(future.result() for future in ended)
+        except BrokenProcessPool:
+            raise UsageError("it ended its process while it made targets") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Filling:
+    """A process's own pipeline, and those with a step left out, by its name."""
+
+    def __init__(self, pipeline: Any, task: Task, directory: Path) -> None:
+        self.task, self.directory = task, directory
+        self.calls: dict[str, Pipeline] = {WHOLE: Calls(pipeline, task.takes, batched=task.batched)}
+        self.calls |= {name: Calls(shorter, task.takes) for name, shorter in without(pipeline)}
+
+
+_filling: list[_Filling] = []
+
+
+def enter(name: str, task: Task, directory: str) -> None:
+    """Set a process up that fills files of targets."""
+    torch.set_num_threads(1)
+    pipeline = own_code.load(name)
+    if isinstance(pipeline, torch.nn.Module):
+        pipeline.eval()
+    _filling[:] = [_Filling(pipeline, task, Path(directory))]
+
+
+def fill(part: Part) -> int:
+    """Make the targets of a part; return how many images that were. Raises UsageError."""
+    split, name, start, end = part
+    (filling,) = _filling
+    images = _read(filling.directory / f"{split}.npy")[start:end]
+    try:
+        outputs = filling.calls[name](images)
+        problem = _problem(outputs, filling.task)
+    except UsageError as mistake:
+        problem = str(mistake)
+    except Exception as error:
+        problem = f"it raises {in_one_line(error)}"
+    if problem and end - start > 1:
+        half = (start + end) // 2
+        return fill((split, name, start, half)) + fill((split, name, half, end))
+    if problem and name == WHOLE:
+        raise UsageError(f"{problem} ({split} image {start})")
+    targets = np.load(_targets(filling.directory, split, name), mmap_mode="r+")
+    targets[start:end] = np.nan if problem else outputs.numpy()
+    return end - start
+
+
+def _problem(outputs: Tensor, task: Task) -> str:
+    """Say why outputs are no targets: empty where they are."""
+    if tuple(outputs.shape[1:]) != task.output_shape:
+        wanted = " × ".join(map(str, task.output_shape))
+        return f"its output is {shape_text(outputs[0])}, and {wanted} for other images"
+    return "" if bool(outputs.isfinite().all()) else "it gives NaN or infinite numbers"
+
+
+if __name__ == "__main__":
+    own_process.serve(work, "pipeline")
