@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks.common import alternate, ratio, report
 from trainables.data.examples import random_examples
 from trainables.networks.cnn import CNN
+from trainables.task import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import bfloat16_unit
 
@@ -27,7 +28,7 @@ backward = torch.ops.aten.convolution_backward
 def convolutions(dtype: torch.dtype) -> Callable[[], None]:
     """Make a function that computes those of one slice."""
     layers, images = [], torch.rand(SLICE, 3, 32, 32)
-    for layer in CNN().layers:
+    for layer in CNN(STUDY).layers:
         if isinstance(layer, nn.Conv2d):
             layers.append(
                 [laid_out(tensor, dtype) for tensor in (images, layer.weight, layer.bias)]
@@ -66,7 +67,9 @@ def main(rounds: str = str(ROUNDS)) -> None:
     unit = bfloat16_unit(CPU)
     print(f"in {f'bfloat16 on {unit}' if unit else 'float32, since this CPU has no bfloat16 unit'}")
     config = TrainingConfig(model="cnn", learning_rate=1e-3, max_epochs=1, seed=0, batch_size=BATCH)
-    training = Training(config, random_examples(IMAGES), random_examples(1), device=CPU)
+    training = Training(
+        config, random_examples(IMAGES, STUDY), random_examples(1, STUDY), device=CPU
+    )
     slice_alone = convolutions(torch.bfloat16 if unit else torch.float32)
 
     def alone() -> None:

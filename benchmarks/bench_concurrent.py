@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.common import alternate, ratio, report
 from trainables.data.examples import random_examples
+from trainables.task import STUDY
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, EPOCHS, TRIALS, ROUNDS = 20_000, 3, 2, 7
@@ -23,8 +24,8 @@ def trial() -> Training:
     config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
     return Training(
         config,
-        random_examples(IMAGES),
-        random_examples(1),
+        random_examples(IMAGES, STUDY),
+        random_examples(1, STUDY),
         device=torch.device("cpu"),
     )
 

@@ -11,6 +11,7 @@ import torch
 from benchmarks.common import alternate, report
 from trainables.data.examples import random_examples
 from trainables.losses.vgg16_weights import random_vgg16
+from trainables.task import STUDY
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 3
@@ -26,8 +27,8 @@ def main(rounds: str = str(ROUNDS)) -> None:
         print("GPU epochs: not measured: no GPU here")
         return
     examples, one = (
-        random_examples(IMAGES).to(torch.device("cuda")),
-        random_examples(1),
+        random_examples(IMAGES, STUDY).to(torch.device("cuda")),
+        random_examples(1, STUDY),
     )
     seconds, ratios = {}, {}
     for label, (model, loss, goal_sec) in EPOCHS.items():

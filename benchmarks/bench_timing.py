@@ -13,12 +13,13 @@ import pandas as pd
 from analysis.console import Console
 from analysis.timing import comparison
 from analysis.timing.conductor import conduct
-from analysis.timing.limits import IMAGE_BYTES
+from analysis.timing.limits import image_bytes
 from analysis.timing.protocol import VALID, WARNING
 from analysis.timing.subjects import FACTORS, TORCHVISION
 from analysis.timing.timing_settings import IMAGES, TimingSettings
 from benchmarks.common import report
 from trainables.data.loading import load
+from trainables.task import STUDY
 
 SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)
@@ -84,7 +85,8 @@ def tell(rows: pd.DataFrame) -> None:
 def bandwidth_share(rows: pd.DataFrame, one: pd.Series) -> float:
     """Return the least time for reading uint8 and writing float32, by the time it took."""
     passes = rows[(rows.subject == one.subject) & (rows.batch_size == one.batch_size)]
-    least_sec = passes.images * IMAGE_BYTES / (passes.bandwidth_gb_per_sec * 1e9)
+    bytes_per_image = image_bytes(STUDY.input_shape, STUDY.output_shape)
+    least_sec = passes.images * bytes_per_image / (passes.bandwidth_gb_per_sec * 1e9)
     return float((least_sec / passes.end_to_end_sec).median())
 
 

@@ -5,7 +5,8 @@
     python -m trainables.export RUN --storage s3://BUCKET/PATH   # RUN.onnx in this directory
 
 The exported network takes `images`, (N, 3, H, W) uint8, and returns `outputs`, (N, c, h, w)
-float32, for any N. It is checked against the network itself before it gets its name. Exit status: 0, 1 when the network can't be exported, 2 for a mistake on the command line.
+float32, for any N. It is checked against the network itself before it gets its name. Exit status:
+0, 1 when the network can't be exported, 2 for a mistake on the command line.
 """
 
 import argparse

@@ -16,6 +16,7 @@ from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import NETWORKS, build
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, load_network, save_network
+from trainables.task import STUDY
 
 HERE = "tests.trainables.test_export"
 BUDGET = Budget(samples=1, max_epochs=1)
@@ -47,6 +48,7 @@ numpy.save(sys.argv[3], session.run(["outputs"], {"images": numpy.load(sys.argv[
 """,
     "torch": """
 import numpy, torch
+from trainables.task import STUDY
 network = torch.export.load(sys.argv[1]).module()
 numpy.save(sys.argv[3], network(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
 """,
@@ -121,7 +123,7 @@ def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
 ) -> None:
     network = build(model).eval()
     path = tmp_path / "made" / f"network{ENDINGS[to]}"
-    difference = export(network, to, path)
+    difference = export(network, STUDY, to, path)
     assert 0 <= difference <= 1e-5
     assert names(path.parent) == [path.name]
     exported = load_exported(path)
@@ -139,7 +141,7 @@ def test_an_export_runs_where_this_project_is_not_installed(
 ) -> None:
     network = build("cnn", dropout=0.4).train()  # dropout is of no concern to whoever runs it
     path = tmp_path / f"network{ENDINGS[to]}"
-    export(network, to, path)
+    export(network, STUDY, to, path)
     images = photographs.images[:5]
     np.save(tmp_path / "images.npy", images.numpy())
     refused = {

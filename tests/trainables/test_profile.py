@@ -19,6 +19,7 @@ from trainables.profile import (
     main,
     measure,
 )
+from trainables.task import STUDY
 from trainables.training import matrix_rate
 from trainables.training.loop import Training, TrainingConfig
 
@@ -45,7 +46,7 @@ def config(model: str, **settings) -> TrainingConfig:
 
 
 def counted(settings: TrainingConfig) -> tuple[int, int]:
-    few = random_examples(2)
+    few = random_examples(2, STUDY)
     vgg = random_vgg16() if settings.loss == "perceptual" else None
     return flops_per_image(Training(settings, few, few, device=CPU, vgg=vgg))
 

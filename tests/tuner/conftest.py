@@ -21,6 +21,7 @@ from tests.paths import ROOT
 from tests.tuner.few_images import write_few_images
 from tests.waiting import until
 from trainables.networks.registry import find
+from trainables.task import Task
 from trainables.training.try_out import TryOut
 
 if TYPE_CHECKING:
@@ -41,13 +42,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 class Believed(TryOut):
     """Takes a network of a person's own for a good one: to try it out takes three seconds."""
 
-    def __init__(self, model: str, **_: str) -> None:
-        self._model = model
-
-    def __exit__(self, *_: object) -> None:
+    def start(self, task: Task) -> None:
         pass
 
-    def facts(self) -> "NetworkFacts":
+    def facts(self, task: Task) -> "NetworkFacts":
         from trainables.training.network_facts import NetworkFacts
 
         return NetworkFacts(find(self._model).defaults)

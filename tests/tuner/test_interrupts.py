@@ -159,7 +159,7 @@ def test_signals_while_ray_starts_end_it_at_once_with_status_130_and_a_sentence(
 ) -> None:
     loaded, may_go_on = threading.Event(), threading.Event()
 
-    def load(config: SearchConfig, images: Images, network: TryOut) -> None:
+    def load(config: SearchConfig, images: Images, network: TryOut, progress: object) -> None:
         loaded.set()
         if loads:
             may_go_on.wait()

@@ -19,6 +19,7 @@ from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.cnn import CNN
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
+from trainables.task import Task
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut
 from tuner import gpu_memory
@@ -248,7 +249,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits, NetworkFacts]:
     with TryOut(asked.model) as network:
-        return load(asked, check_early(asked), network)
+        return load(asked, check_early(asked), network, print)
 
 
 def planned(few: str, storage: Path, **more: Any) -> Plan:
@@ -294,14 +295,14 @@ def test_mistakes_of_the_weights_and_of_the_network_are_told_together(
     few: str, tmp_path: Path
 ) -> None:
     class Misfit(TryOut):
-        def facts(self) -> NetworkFacts:
+        def facts(self, task: Task) -> NetworkFacts:
             raise UsageError("the network 'own:Net' can't be imported")
 
     (tmp_path / "weights").write_text("no weights")
     weights = {"loss": "perceptual", "vgg_weights": str(tmp_path / "weights")}
     asked = config(data=few, **weights)
     with pytest.raises(UsageError) as error:
-        load(asked, check_early(asked), Misfit("fc"))
+        load(asked, check_early(asked), Misfit("fc"), print)
     first, second = str(error.value).splitlines()
     assert first.startswith(f"--vgg-weights {tmp_path}/weights")
     assert second == "the network 'own:Net' can't be imported"

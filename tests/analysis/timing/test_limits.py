@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.timing import limits
-from analysis.timing.limits import IMAGE_BYTES, Card, Rates, card, limit_sec, measure
+from analysis.timing.limits import Card, Rates, card, image_bytes, limit_sec, measure
 from trainables.linear import factors
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
+from trainables.task import STUDY
 from trainables.training import matrix_rate
 
 CPU = torch.device("cpu")
 MIB = 2**20
+IMAGE_BYTES = image_bytes(STUDY.input_shape, STUDY.output_shape)
 SLOW_MEMORY = Rates(matrix_gflops=1e9, bandwidth_gb_per_sec=1.0)
 SLOW_MATRIX = Rates(matrix_gflops=1.0, bandwidth_gb_per_sec=1e9)
 
@@ -35,21 +37,21 @@ def seeded() -> None:
 
 
 def test_the_card_of_the_fully_connected_network() -> None:
-    assert card(build("fc")) == Card(494_480, 987_136, 4 * 494_480, 32, 32)
+    assert card(build("fc"), STUDY) == Card(494_480, 987_136, 4 * 494_480, 32, 32)
 
 
 def test_the_card_of_the_convolutional_network() -> None:
-    assert card(build("cnn")) == Card(CNN_PARAMETERS, CNN_FLOPS, 4 * CNN_PARAMETERS, 13, 13)
+    assert card(build("cnn"), STUDY) == Card(CNN_PARAMETERS, CNN_FLOPS, 4 * CNN_PARAMETERS, 13, 13)
     assert (CNN_PARAMETERS, CNN_FLOPS) == (135_361, 235_706_368)
 
 
 def test_the_card_of_the_separable_network() -> None:
-    assert card(build("separable")) == Card(1795, SEPARABLE_FLOPS, 4 * 1795, 32, 32)
+    assert card(build("separable"), STUDY) == Card(1795, SEPARABLE_FLOPS, 4 * 1795, 32, 32)
     assert SEPARABLE_FLOPS == 113_664
 
 
 def test_the_pipelines_own_factors_cost_as_much_and_see_less() -> None:
-    found = card(Separable.from_factors(factors(reference)))
+    found = card(Separable.from_factors(factors(reference), STUDY), STUDY)
     assert (found.parameters, found.flops_per_image, found.weight_bytes) == (
         1795,
         SEPARABLE_FLOPS,
@@ -59,7 +61,7 @@ def test_the_pipelines_own_factors_cost_as_much_and_see_less() -> None:
 
 
 def test_a_card_tells_height_and_width_of_the_field_of_view_apart() -> None:
-    found = card(nn.Conv2d(3, 1, (5, 3), padding=(0, 1)))
+    found = card(nn.Conv2d(3, 1, (5, 3), padding=(0, 1)), STUDY)
     assert (found.receptive_height, found.receptive_width) == (5, 3)
 
 
@@ -75,22 +77,22 @@ class Lookup(Separable):
 
 
 def test_the_field_of_view_of_a_lookup_is_unknown_and_its_card_has_the_rest() -> None:
-    found = card(Lookup())
+    found = card(Lookup(), STUDY)
     assert (found.receptive_height, found.receptive_width) == (None, None)
     assert found.parameters == 1795 + 256
 
 
 def test_weights_that_are_not_trained_are_read_all_the_same() -> None:
-    network = Separable()
+    network = Separable(STUDY)
     network.channels.requires_grad_(False)
-    assert card(network).parameters == 1792
-    assert card(network).weight_bytes == 4 * 1795
+    assert card(network, STUDY).parameters == 1792
+    assert card(network, STUDY).weight_bytes == 4 * 1795
 
 
 def test_making_a_card_leaves_the_network_as_it_was() -> None:
     network = build("cnn").eval()
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    card(network)
+    card(network, STUDY)
     assert not network.training
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, weights[name])
@@ -108,8 +110,10 @@ def test_where_memory_is_slow_the_limit_is_moving_the_images_and_the_weights_onc
         receptive_height=1,
         receptive_width=1,
     )
-    assert limit_sec(one, SLOW_MEMORY, 1) == pytest.approx((6208 + 5_000_000) / 1e9)
-    assert limit_sec(one, SLOW_MEMORY, 10_000) == pytest.approx((62_080_000 + 5_000_000) / 1e9)
+    assert limit_sec(one, SLOW_MEMORY, 1, IMAGE_BYTES) == pytest.approx((6208 + 5_000_000) / 1e9)
+    assert limit_sec(one, SLOW_MEMORY, 10_000, IMAGE_BYTES) == pytest.approx(
+        (62_080_000 + 5_000_000) / 1e9
+    )
 
 
 def test_where_arithmetic_is_slow_the_limit_is_that_of_all_images() -> None:
@@ -120,29 +124,29 @@ def test_where_arithmetic_is_slow_the_limit_is_that_of_all_images() -> None:
         receptive_height=1,
         receptive_width=1,
     )
-    assert limit_sec(one, SLOW_MATRIX, 10_000) == pytest.approx(10_000 * 1000 / 1e9)
+    assert limit_sec(one, SLOW_MATRIX, 10_000, IMAGE_BYTES) == pytest.approx(10_000 * 1000 / 1e9)
 
 
 def test_the_limit_is_the_longer_of_the_two_and_not_their_sum() -> None:
     one = Card(
         parameters=0, flops_per_image=6208, weight_bytes=0, receptive_height=1, receptive_width=1
     )
-    assert limit_sec(one, Rates(1.0, 1.0), 1000) == pytest.approx(6208e3 / 1e9)
-    assert limit_sec(one, Rates(0.5, 1.0), 1000) == pytest.approx(2 * 6208e3 / 1e9)
-    assert limit_sec(one, Rates(1.0, 0.25), 1000) == pytest.approx(4 * 6208e3 / 1e9)
+    assert limit_sec(one, Rates(1.0, 1.0), 1000, IMAGE_BYTES) == pytest.approx(6208e3 / 1e9)
+    assert limit_sec(one, Rates(0.5, 1.0), 1000, IMAGE_BYTES) == pytest.approx(2 * 6208e3 / 1e9)
+    assert limit_sec(one, Rates(1.0, 0.25), 1000, IMAGE_BYTES) == pytest.approx(4 * 6208e3 / 1e9)
 
 
 def test_without_a_card_the_limit_is_moving_the_images() -> None:
-    assert limit_sec(None, Rates(1e-9, 2.0), 1000) == pytest.approx(6208e3 / 2e9)
+    assert limit_sec(None, Rates(1e-9, 2.0), 1000, IMAGE_BYTES) == pytest.approx(6208e3 / 2e9)
 
 
 @pytest.mark.parametrize("model", ["fc", "cnn", "separable"])
 @pytest.mark.parametrize("images", [1, 1000])
 def test_no_network_can_be_faster_than_its_images_are_moved(model: str, images: int) -> None:
     moving = images * 6208 / 1e9
-    found = card(build(model))
-    assert limit_sec(found, SLOW_MEMORY, images) >= moving
-    assert limit_sec(found, Rates(1e30, 1.0), images) == pytest.approx(
+    found = card(build(model), STUDY)
+    assert limit_sec(found, SLOW_MEMORY, images, IMAGE_BYTES) >= moving
+    assert limit_sec(found, Rates(1e30, 1.0), images, IMAGE_BYTES) == pytest.approx(
         moving + found.weight_bytes / 1e9
     )
 

@@ -15,6 +15,7 @@ from trainables.data.examples import Examples
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16_weights import Vgg16, load
+from trainables.task import STUDY
 from trainables.training.gradients import Loss
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
@@ -34,7 +35,9 @@ def trained(shared_data: Path) -> Vgg16:
 
 
 def built(settings: Perceptual, vgg: Vgg16, precision: str = "float32") -> PerceptualLoss:
-    return PerceptualLoss(settings, vgg, precision=Precision(precision, "as asked"), device=CPU)
+    return PerceptualLoss(
+        settings, STUDY, vgg, precision=Precision(precision, "as asked"), device=CPU
+    )
 
 
 def pictures(count: int) -> tuple[Tensor, Tensor]:

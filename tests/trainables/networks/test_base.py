@@ -17,6 +17,7 @@ from trainables.networks.base import (
     parameter_count,
 )
 from trainables.networks.registry import build
+from trainables.task import STUDY
 
 
 def test_only_what_training_adjusts_is_counted() -> None:
@@ -124,10 +125,10 @@ def test_what_is_no_output_of_each_image_is_refused_in_one_sentence(
         f"it has to return a tensor (2, 1, 28, 28) of torch.float32 on cpu"
     )
     with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
-        check_outputs(outputs, torch.zeros(2, 3, 32, 32))
+        check_outputs(outputs, torch.zeros(2, 3, 32, 32), STUDY.output_shape)
 
 
 def test_outputs_may_be_bfloat16_where_the_network_is_run_in_it() -> None:
     images = torch.zeros(2, 3, 32, 32)
     for outputs in (torch.zeros(2, 1, 28, 28), torch.zeros(2, 1, 28, 28).bfloat16()):
-        check_outputs(outputs, images, reduced=True)
+        check_outputs(outputs, images, STUDY.output_shape, reduced=True)

@@ -13,6 +13,7 @@ from trainables.networks.receptive_field import (
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference, without_flips
+from trainables.task import STUDY
 
 
 @pytest.mark.parametrize(
@@ -23,18 +24,18 @@ from trainables.pipelines.study import reference, without_flips
 def test_the_receptive_field_is_what_the_architecture_allows(
     model: str, window: tuple[int, int]
 ) -> None:
-    assert receptive_field(build(model)) == window
+    assert receptive_field(build(model), STUDY) == window
 
 
 def test_height_and_width_are_told_apart() -> None:
     assert receptive_field(
         nn.Sequential(nn.Conv2d(3, 2, (5, 1)), nn.Conv2d(2, 1, (1, 5)), nn.ReLU())
     ) == (5, 5)
-    assert receptive_field(nn.Conv2d(3, 1, (5, 3), padding=(0, 1))) == (5, 3)
+    assert receptive_field(nn.Conv2d(3, 1, (5, 3), padding=(0, 1)), STUDY) == (5, 3)
 
 
 def test_an_output_pixel_of_the_cnn_depends_on_its_neighbours_and_nothing_else() -> None:
-    seen = dependence(build("cnn"), torch.tensor([14, 0]), torch.tensor([3, 27]))
+    seen = dependence(build("cnn"), STUDY, torch.tensor([14, 0]), torch.tensor([3, 27]))
     expected = torch.zeros(32, 32, dtype=torch.bool)
     expected[14 - 4 : 14 + 9, 0 : 3 + 9] = (
         True  # four kernels of 4, each with one pixel of padding before
@@ -69,19 +70,19 @@ def flipped_sideways(images: Tensor) -> Tensor:
 def test_a_flip_is_out_of_sight_for_the_cnn_alone(
     network, pipeline, lowest: float, highest: float
 ) -> None:
-    assert lowest <= fraction_in_sight(network(), factors(pipeline)) <= highest
+    assert lowest <= fraction_in_sight(network(), STUDY, factors(pipeline)) <= highest
 
 
 def test_the_pipelines_own_network_sees_what_matters_though_its_window_is_small() -> None:
-    network = Separable.from_factors(factors(reference))
-    assert max(receptive_field(network)) < 6
-    assert fraction_in_sight(network, factors(reference)) == 1
-    assert fraction_in_sight(network, factors(without_flips)) < 0.1
+    network = Separable.from_factors(factors(reference), STUDY)
+    assert max(receptive_field(network, STUDY)) < 6
+    assert fraction_in_sight(network, STUDY, factors(reference)) == 1
+    assert fraction_in_sight(network, STUDY, factors(without_flips)) < 0.1
 
 
 def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
     network = build("fc", dropout=0.5)
-    receptive_field(network)
+    receptive_field(network, STUDY)
     assert network.training
 
 
@@ -100,9 +101,9 @@ class Lookup(nn.Module):
 
 @pytest.mark.parametrize("rounds", [False, True])
 def test_what_a_network_sees_is_unknown_where_autograd_finds_no_way_back(rounds: bool) -> None:
-    assert receptive_field(Lookup(rounds)) is None
-    assert sight(Lookup(rounds), factors(reference)) is None
+    assert receptive_field(Lookup(rounds), STUDY) is None
+    assert sight(Lookup(rounds), STUDY, factors(reference)) is None
 
 
 def test_sight_is_the_window_and_the_fraction_that_lies_in_it() -> None:
-    assert sight(build("separable"), factors(reference)) == Sight(1.0, 32, 32)
+    assert sight(build("separable"), STUDY, factors(reference)) == Sight(1.0, 32, 32)

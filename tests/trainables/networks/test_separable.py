@@ -5,14 +5,15 @@ from trainables.linear import factors
 from trainables.networks.base import parameter_count
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
+from trainables.task import STUDY
 
 
 def test_it_has_1795_parameters() -> None:
-    assert parameter_count(Separable()) == 3 + 28 * 32 + 32 * 28 == 1795
+    assert parameter_count(Separable(STUDY)) == 3 + 28 * 32 + 32 * 28 == 1795
 
 
 def test_it_is_rows_times_grey_times_columns() -> None:
-    network, images = Separable(), torch.rand(5, 3, 32, 32)
+    network, images = Separable(STUDY), torch.rand(5, 3, 32, 32)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_()
@@ -23,7 +24,7 @@ def test_it_is_rows_times_grey_times_columns() -> None:
 
 
 def test_with_the_factors_of_the_pipeline_it_is_the_pipeline(validation: Examples) -> None:
-    network = Separable.from_factors(factors(reference))
+    network = Separable.from_factors(factors(reference), STUDY)
     torch.testing.assert_close(
         network(as_float(validation.images)), validation.targets, atol=2e-6, rtol=0
     )
@@ -31,6 +32,6 @@ def test_with_the_factors_of_the_pipeline_it_is_the_pipeline(validation: Example
 
 
 def test_its_first_outputs_are_those_of_an_image(validation: Examples) -> None:
-    outputs = Separable()(as_float(validation.images)).detach()
+    outputs = Separable(STUDY)(as_float(validation.images)).detach()
     assert outputs.min() >= 0
     assert 0.5 < float(outputs.mean() / validation.targets.mean()) < 2

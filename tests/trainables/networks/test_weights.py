@@ -22,6 +22,7 @@ from trainables.networks.weights import (
     read_header,
     save_network,
 )
+from trainables.task import STUDY
 
 BUDGET = Budget(samples=1, max_epochs=1)
 FACTS = {"run": "a-run", "trial": 3, "epoch": 7, "validation_loss": 0.125, "note": "größer ≥ 0.95"}
@@ -175,7 +176,7 @@ class Needy(Separable):
 
 
 def test_a_class_that_can_not_be_built_is_told_in_one_sentence(path: Path) -> None:
-    save_network(path, Separable().state_dict(), SavedNetwork("my:Needy", 0.0, {}))
+    save_network(path, Separable(STUDY).state_dict(), SavedNetwork("my:Needy", 0.0, {}))
     with pytest.raises(ValueError, match=r"my:Needy can't be built: TypeError: .* 'needed'$"):
         load_network(path, Needy)
 

@@ -12,6 +12,7 @@ from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
+from trainables.task import STUDY
 from trainables.training.gradients import Gradients, compile_problem, compiled
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
@@ -27,7 +28,13 @@ def few(train: Examples) -> Examples:
 
 def gradients(network: nn.Module, **settings) -> Gradients:
     return Gradients(
-        network, squared_error, Precision("float32", ""), CPU, torch.contiguous_format, **settings
+        network,
+        squared_error,
+        Precision("float32", ""),
+        CPU,
+        torch.contiguous_format,
+        STUDY.output_shape,
+        **settings,
     )
 
 

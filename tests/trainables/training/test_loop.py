@@ -15,6 +15,7 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.task import STUDY
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision
 from trainables.training.workers import Workers
@@ -249,7 +250,9 @@ def test_a_perceptual_training_records_the_perceptual_loss_and_the_usual_accurac
     config = replace(PERCEPTUAL, learning_rate=1e-12, max_epochs=1, batch_size=15)
     training = start(config)
     (record,) = training.epochs()
-    loss = PerceptualLoss(config.perceptual, vgg, precision=Precision("float32", ""), device=CPU)
+    loss = PerceptualLoss(
+        config.perceptual, STUDY, vgg, precision=Precision("float32", ""), device=CPU
+    )
     for examples, recorded in (
         (training.train, record.train_loss),
         (training.validation, record.validation_loss),

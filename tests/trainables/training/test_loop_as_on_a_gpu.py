@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from tests.trainables.made_up import vgg16
 from trainables.data.examples import random_examples
 from trainables.losses.loss_settings import Perceptual
+from trainables.task import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
@@ -101,7 +102,9 @@ def training(model: str, loss: str, precision: str) -> Training:
         perceptual=SMALL,
     )
     vgg = vgg16(through=7) if loss == "perceptual" else None
-    return Training(config, random_examples(TRAIN), random_examples(130), device=META, vgg=vgg)
+    return Training(
+        config, random_examples(TRAIN, STUDY), random_examples(130, STUDY), device=META, vgg=vgg
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -10,6 +10,7 @@ import torch
 from tests.trainables.training import misbehaving
 from trainables.errors import LONGEST, UsageError
 from trainables.networks.registry import NETWORKS, find
+from trainables.task import STUDY
 from trainables.training.network_facts import NetworkFacts, try_out
 
 CPU = torch.device("cpu")
@@ -21,7 +22,7 @@ AT = r" \(misbehaving.py, line \d+\)$"
     "model", [*NETWORKS, *(f"{HERE}:{name}" for name in ("Shared", "Diverges", "Empties", "Looks"))]
 )
 def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: str) -> None:
-    assert try_out(model, "float32", CPU) == NetworkFacts(find(model).defaults)
+    assert try_out(model, STUDY, "float32", CPU) == NetworkFacts(find(model).defaults)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: st
     ],
 )
 def test_why_a_network_can_not_be_trained_is_one_sentence(name: str, problem: str) -> None:
-    facts = try_out(f"{HERE}:{name}", "float32", CPU)
+    facts = try_out(f"{HERE}:{name}", STUDY, "float32", CPU)
     told = re.escape(f"--model {HERE}:{name} can't be trained: ") + problem
     assert re.match(told, facts.problem), facts.problem
     assert "\n" not in facts.problem
@@ -55,7 +56,7 @@ def test_why_a_network_can_not_be_trained_is_one_sentence(name: str, problem: st
 
 def test_a_network_that_can_not_be_imported_has_no_facts() -> None:
     with pytest.raises(UsageError, match="can't be imported: AttributeError"):
-        try_out(f"{HERE}:Nobody", "float32", CPU)
+        try_out(f"{HERE}:Nobody", STUDY, "float32", CPU)
 
 
 @pytest.mark.parametrize("model", NETWORKS)

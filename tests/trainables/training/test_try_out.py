@@ -13,9 +13,10 @@ import pytest
 from tests.paths import ROOT
 from tests.trainables.training import misbehaving
 from tests.waiting import until
+from trainables import own_process
 from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS, find
-from trainables.training import try_out
+from trainables.task import STUDY
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut, check
 
@@ -46,14 +47,14 @@ def test_a_network_of_this_project_needs_no_process(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     with TryOut(model) as network:
-        assert network.facts() == NetworkFacts(find(model).defaults)
+        assert network.facts(STUDY) == NetworkFacts(find(model).defaults)
 
 
 def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothing_stays(
     mark: Callable[[], int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with TryOut(LOUD) as network:
-        assert network.facts() == NetworkFacts(misbehaving.Loud.defaults)
+        assert network.facts(STUDY) == NetworkFacts(misbehaving.Loud.defaults)
         forked = mark()
     until(lambda: is_gone(forked))
     assert capfd.readouterr() == ("", "")
@@ -62,7 +63,10 @@ def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothin
 def test_the_process_ends_with_the_command_even_with_one_that_is_killed(
     mark: Callable[[], int],
 ) -> None:
-    code = f"from trainables.training.try_out import TryOut; TryOut({HANGING!r}); input()"
+    code = (
+        "from trainables.task import STUDY; from trainables.training.try_out import TryOut; "
+        f"TryOut({HANGING!r}).start(STUDY); input()"
+    )
     command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE)
     tried = mark()
     assert not is_gone(tried)
@@ -91,7 +95,6 @@ def stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         ("exit 7", "ended its process with exit status 7"),
         ("kill -SEGV $$", "ended its process by SIGSEGV"),
         ("kill -KILL $$", "ended its process by SIGKILL, most likely for want of memory"),
-        ("kill -ALRM $$", "took more than 60 s, so it seems to hang"),
         ("exec sleep 1000", "took more than 0.2 s, so it seems to hang"),
         ("""echo '{"mistake": "it is no network"}'""", "it is no network"),
     ],
@@ -99,10 +102,10 @@ def stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 def test_a_process_that_ends_or_hangs_is_told_in_one_sentence(
     script: str, told: str, stands_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(try_out, "LIMIT_SEC", 0.2 if "sleep" in script else 60)
+    monkeypatch.setattr(own_process, "LIMIT_SEC", 0.2 if "sleep" in script else 60)
     stands_in(script)
     with TryOut(HANGING) as network, pytest.raises(UsageError, match=told) as error:
-        network.facts()
+        network.facts(STUDY)
     assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match=told):
         check(HANGING)
@@ -112,7 +115,8 @@ def test_ctrl_c_is_not_for_the_process_and_one_that_is_not_waited_for_is_ended(
     stands_in: Callable[[str], None], mark: Callable[[], int]
 ) -> None:
     stands_in(f"echo $$ > ${misbehaving.MARK}; exec sleep 1000")
-    with TryOut(HANGING):
+    with TryOut(HANGING) as network:
+        network.start(STUDY)
         process = mark()
         assert os.getpgid(process) == process
         os.kill(process, signal.SIGCONT)
