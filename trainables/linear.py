@@ -7,9 +7,20 @@ import torch
 from torch import Tensor
 
 from trainables.pipelines.calling import Pipeline, make_targets
-from trainables.task import STUDY, Shape
+from trainables.task import STUDY, Shape, Task
 
 AFFINE_WITHIN = 1e-2  # of the range, from which a pipeline is taken not to be affine
+
+
+def affine_residual(pipeline: Pipeline, task: Task) -> float:
+    """Placeholder until the analysis of any pipeline is here."""
+    generator = torch.Generator().manual_seed(0)
+    size = (2, 16, *task.input_shape)
+    one, other = torch.randint(0, 128, size, generator=generator).mul(2).to(torch.uint8)
+    middle = (one // 2 + other // 2)
+    apart = pipeline(middle) - (pipeline(one) + pipeline(other)) / 2
+    return float(apart.abs().max()) / task.span
+
 
 
 class Factors(NamedTuple):

@@ -29,7 +29,7 @@ def test_the_receptive_field_is_what_the_architecture_allows(
 
 def test_height_and_width_are_told_apart() -> None:
     assert receptive_field(
-        nn.Sequential(nn.Conv2d(3, 2, (5, 1)), nn.Conv2d(2, 1, (1, 5)), nn.ReLU())
+        nn.Sequential(nn.Conv2d(3, 2, (5, 1)), nn.Conv2d(2, 1, (1, 5)), nn.ReLU()), STUDY
     ) == (5, 5)
     assert receptive_field(nn.Conv2d(3, 1, (5, 3), padding=(0, 1)), STUDY) == (5, 3)
 
