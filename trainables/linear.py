@@ -17,10 +17,9 @@ def affine_residual(pipeline: Pipeline, task: Task) -> float:
     generator = torch.Generator().manual_seed(0)
     size = (2, 16, *task.input_shape)
     one, other = torch.randint(0, 128, size, generator=generator).mul(2).to(torch.uint8)
-    middle = (one // 2 + other // 2)
+    middle = one // 2 + other // 2
     apart = pipeline(middle) - (pipeline(one) + pipeline(other)) / 2
     return float(apart.abs().max()) / task.span
-
 
 
 class Factors(NamedTuple):

@@ -24,7 +24,7 @@ class Task:
         output_shape: Of what the pipeline makes of it: (channels, height, width).
         low: The lowest value that targets have: 0 where they lie in [0, 1].
         high: The highest: 1 where they lie in [0, 1].
-        takes: What the pipeline is called with, a key of `pipelines.calling.TAKES`.
+        takes: What the pipeline is called with, one of `pipelines.registry.TAKES`.
         batched: Whether it takes many images in one call.
         steps: Names of its steps, where it is a sequence of some.
         affine_residual: How far P((a + b) / 2) is from the mean of P(a) and P(b), at most, as a

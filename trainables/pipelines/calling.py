@@ -35,14 +35,14 @@ def _array(image: Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).contiguous().numpy().copy()
 
 
-TAKES: Mapping[str, tuple[str, Callable[[Tensor], Any]]] = {
-    "pil": ("a PIL image", _pil),
-    "uint8": ("a uint8 tensor (3, H, W)", Tensor.clone),
-    "float": ("a float32 tensor (3, H, W) in [0, 1]", as_float),
-    "array": ("a uint8 array (H, W, 3)", _array),
-    "dict": ("image=, a uint8 array (H, W, 3)", _array),
+GIVEN: Mapping[str, Callable[[Tensor], Any]] = {
+    "pil": _pil,
+    "uint8": Tensor.clone,
+    "float": as_float,
+    "array": _array,
+    "dict": _array,
 }
-"""What a pipeline may take, by the word for `--takes`, in the order in which it is tried."""
+"""What makes of an image what a pipeline takes, by the word in `registry.TAKES`."""
 
 
 BATCHES = ("uint8", "float")
@@ -54,7 +54,7 @@ class Calls:
 
     Args:
         pipeline: Theirs.
-        takes: A key of TAKES.
+        takes: One of `registry.TAKES`.
         batched: Whether it gets them in one call, which `takes` must be among BATCHES for.
     """
 
@@ -71,7 +71,7 @@ class Calls:
         for the first of them; and whatever the pipeline raises.
         """
         if self._batched:
-            made = self._pipeline(TAKES[self._takes][1](images))
+            made = self._pipeline(GIVEN[self._takes](images))
             if not (isinstance(made, Tensor) and made.ndim == 4 and len(made) == len(images)):
                 raise UsageError("it takes no batches")
             return _in_floats(made)
@@ -87,7 +87,7 @@ class Calls:
     @torch.no_grad()
     def one(self, image: Tensor) -> Tensor:
         """Return the output (c, h, w) float32 for one image (3, H, W) uint8."""
-        given = TAKES[self._takes][1](image)
+        given = GIVEN[self._takes](image)
         made = self._pipeline(image=given) if self._takes == "dict" else self._pipeline(given)
         return as_image(made)
 

@@ -74,7 +74,7 @@ def in_own_process(
     Args:
         name: As `own_code.load` takes it.
         images: By split, (N, 3, H, W) uint8 each.
-        takes: A key of `calling.TAKES`; None to find out.
+        takes: One of `registry.TAKES`; None to find out.
         progress: Gets lines of it.
 
     Raises:

@@ -12,14 +12,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainables.errors import UsageError, in_one_line
-from trainables.pipelines.calling import BATCHES, TAKES, Calls, shape_text
+from trainables.errors import UsageError, cut, in_one_line
+from trainables.pipelines.calling import BATCHES, Calls, shape_text
+from trainables.pipelines.registry import TAKES
 from trainables.task import Task
 
 PROBES = 64  # images
 FEWEST = 8  # however long they take
 PROBING_SEC = 10.0  # after which no further image is tried
 SLOWEST_SEC = 3.0  # of a call: such a pipeline is asked about once more, and then told so
+SAID = 200  # characters of an error in a sentence
 SAME_WITHIN = 1e-6  # of the range; the order of additions may differ from call to call
 BATCH = 4
 
@@ -109,8 +111,10 @@ def _taken(pipeline: Callable[..., Any], image: Tensor) -> str:
         else:
             return takes
     (said, _), *_ = Counter(mistakes).most_common(1)
-    words = ", ".join(f"{text}" for text, _ in TAKES.values())
-    raise UsageError(f"{said}, whether it is given {words}; mend that, or give --takes")
+    raise UsageError(
+        f"{cut(said, SAID)}, and makes an image of nothing else that it is given "
+        f"({', '.join(TAKES)}); mend that, or say by --takes what it takes"
+    )
 
 
 def called(call: Callable[[Tensor], Tensor], image: Tensor, position: int) -> Tensor:
@@ -120,7 +124,8 @@ def called(call: Callable[[Tensor], Tensor], image: Tensor, position: int) -> Te
     except UsageError as mistake:
         raise UsageError(f"{mistake} (training image {position})") from mistake
     except Exception as error:
-        raise UsageError(f"it raises {in_one_line(error)} on training image {position}") from error
+        said = cut(in_one_line(error), SAID)
+        raise UsageError(f"it raises {said} on training image {position}") from error
 
 
 def check_output(output: Tensor, wanted: Sequence[int], position: int) -> None:

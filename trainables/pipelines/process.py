@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from trainables import own_code, own_process
-from trainables.errors import UsageError, in_one_line
+from trainables.errors import UsageError, cut, in_one_line
 from trainables.linear import affine_residual
 from trainables.own_process import Say
 from trainables.pipelines.calling import Calls, Pipeline, shape_text
 from trainables.pipelines.identity import probe_images
-from trainables.pipelines.probing import probe, without
+from trainables.pipelines.probing import SAID, probe, without
 from trainables.task import Task
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
@@ -207,7 +207,7 @@ def fill(part: Part) -> int:
     except UsageError as mistake:
         problem = str(mistake)
     except Exception as error:
-        problem = f"it raises {in_one_line(error)}"
+        problem = f"it raises {cut(in_one_line(error), SAID)}"
     if problem and end - start > 1:
         half = (start + end) // 2
         return fill((split, name, start, half)) + fill((split, name, half, end))

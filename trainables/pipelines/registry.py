@@ -4,8 +4,15 @@ from trainables import own_code
 from trainables.errors import UsageError
 from trainables.task import STUDY_NAME
 
-TAKES = ("pil", "uint8", "float", "array", "dict")
-"""What a pipeline may take, as `calling` has it, in the order in which it is tried."""
+WORDS = {
+    "pil": "a PIL image",
+    "uint8": "a tensor (3, H, W) of bytes",
+    "float": "a tensor (3, H, W) in [0, 1]",
+    "array": "an array (H, W, 3) of bytes",
+    "dict": "image=, an array (H, W, 3) of bytes",
+}
+"""What a pipeline may take, in words, in the order in which it is tried."""
+TAKES = tuple(WORDS)
 
 PIPELINES = {STUDY_NAME: "trainables.pipelines.study:reference"}
 """Each is a function over a batch: (N, 3, H, W) uint8 → (N, c, h, w) float32."""

@@ -16,6 +16,8 @@ from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
+from trainables.pipelines.registry import PIPELINES, WORDS
+from trainables.task import Task
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
@@ -36,6 +38,8 @@ def introduce(console: Console, plan: Plan) -> None:
         f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
         f"{len(data.validation):,} validation and {len(data.test):,} test images"
     )
+    if data.task.pipeline not in PIPELINES:
+        console.line(pipeline_line(data.task))
     constant = {
         part.split: part.constant_targets for part in (data.train, data.validation, data.test)
     }
@@ -74,6 +78,20 @@ def introduce(console: Console, plan: Plan) -> None:
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
             f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"
         )
+
+
+def pipeline_line(task: Task) -> str:
+    """Return what probing found of a person's pipeline."""
+    taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''}"
+    (channels, height, width), (made, rows, columns) = task.input_shape, task.output_shape
+    steps = f", steps {' → '.join(task.steps)}" if task.steps else ""
+    affine = ""
+    if task.affine_residual is not None:
+        affine = f"; affine within {task.affine_residual:.1g} of its range"
+    return (
+        f"{task.pipeline} {taken} and makes {made} × {rows} × {columns} of {channels} × {height} × "
+        f"{width}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
+    )
 
 
 class TrialLines:

@@ -65,7 +65,7 @@ def test_the_process_ends_with_the_command_even_with_one_that_is_killed(
 ) -> None:
     code = (
         "from trainables.task import STUDY; from trainables.training.try_out import TryOut; "
-        f"TryOut({HANGING!r}).start(STUDY); input()"
+        f"network = TryOut({HANGING!r}); network.start(STUDY); input()"
     )
     command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE)
     tried = mark()
