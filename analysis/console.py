@@ -21,7 +21,7 @@ PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
 
 
 class Console:
-    """Lines and a progress line. In a terminal the progress line stays at the bottom."""
+    """Lines and, within `with`, a progress line, which stays at the bottom of a terminal."""
 
     def __init__(self) -> None:
         self._rich = RichConsole(highlight=False, soft_wrap=True)
@@ -35,10 +35,11 @@ class Console:
         self._rich.print(Text(text), style=style or None)
 
     def __enter__(self) -> "Console":
+        self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC
         if self._rich.is_terminal:
+            # It begins with the first line: before that others may draw progress of their own
             self._live = Live(Text(), console=self._rich, auto_refresh=False, transient=True)
-            self._live.start()
-        self._next_progress = 0.0 if self._live else time.monotonic() + PLAIN_PROGRESS_SEC
+            self._next_progress = 0.0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,6 +60,7 @@ class Console:
         """Replace the progress line; into a file, print one now and then."""
         if self._live:
             self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
+            self._live.start()
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="crop"), refresh=True)
         elif self.progress_is_due:
             self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC

@@ -82,11 +82,16 @@ class Plan:
         return Space.of(self.network.defaults, self.config.ranges, self.config.losses)
 
 
-def check_early(config: SearchConfig) -> Images:
+def check_early(config: SearchConfig, progress: Say | None = None) -> Images:
     """Return the images, which are decoded if they are new.
 
     Raises UsageError for all that names and files show to be impossible.
+
+    Args:
+        config: The settings as they were asked for.
+        progress: Gets lines of what is left to decode.
     """
+    read = partial(sources.read, config.data, config.size, progress)
     names: list[Callable[[], object]] = [
         _check_warnings,
         partial(_check_wandb, config),
@@ -97,8 +102,8 @@ def check_early(config: SearchConfig) -> Images:
     ]
     if config.data in sources.SOURCES:  # with no mistake to find, but perhaps a long download
         at_once(*names)
-        return sources.read(config.data, config.size)
-    images: Images = at_once(*names, partial(sources.read, config.data, config.size))[-1]
+        return read()
+    images: Images = at_once(*names, read)[-1]
     return images
 
 

@@ -143,7 +143,8 @@ def _prepare(
     Raises UsageError where the search can't work.
     """
     background = stack.enter_context(Background(EARLY_END))  # first, so that it is left last
-    images = check_early(config)
+    with console:
+        images = check_early(config, console.progress)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
     connect.prepare_environment(config.verbose)

@@ -35,15 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from analysis.timing.conductor import conduct
     from trainables.data.loading import load
 
+    console = Console()
     storage = local_directory(settings.storage)
     run = settings.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}"
-    if settings.run:
-        test, finalists = runs.test_images(storage, run), runs.finalists(storage, run)
-    else:
-        test, finalists = load(settings.data or "auto", train_images=1).test, ()
+    with console:
+        if settings.run:
+            test = runs.test_images(storage, run, console.progress)
+            finalists = runs.finalists(storage, run)
+        else:
+            source = settings.data or "auto"
+            test, finalists = load(source, train_images=1, progress=console.progress).test, ()
     examples = test.first(settings.images or min(IMAGES, len(test)))
     subjects = settings.subjects(finalists)
-    console = Console()
     tables = storage / "tables"
     try:
         with console, sending(settings.storage, run, console):

@@ -8,18 +8,25 @@ from trainables.data.examples import Examples
 from trainables.data.loading import load
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
+from trainables.own_process import Say
 
 
-def test_images(storage: Path, run: str) -> Examples:
+def test_images(storage: Path, run: str, progress: Say | None = None) -> Examples:
     """Load the test split of a run.
 
-    Raises UsageError when there is no such run, or when its data is no longer what it was.
+    Args:
+        storage: Where the run lies.
+        run: Its name.
+        progress: Gets lines of what is left to decode.
+
+    Raises:
+        UsageError: There is no such run, or its data is no longer what it was.
     """
     rows = rows_of(storage / "tables", "runs", run)
     if not rows:
         known = known_runs(storage.glob("tables/runs/run=*"), "give another --storage")
         raise UsageError(f"--run {run}: {storage} has no such run; {known}")
-    images = load(rows[0]["data"], train_images=1).test
+    images = load(rows[0]["data"], train_images=1, progress=progress).test
     if images.fingerprint != rows[0]["test_fingerprint"]:
         raise UsageError(
             f"--run {run}: {rows[0]['data']} now holds other test images than when the run was "

@@ -1,23 +1,45 @@
 """The cache: downloads and decoded images, written whole or not at all."""
 
 import hashlib
+import math
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
+import psutil
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from trainables.atomic_write import atomic_write
-from trainables.data.images import Images, Pixels
+from trainables.errors import UsageError
 
 CACHE_VARIABLE = "TRANSFORM_TUNER_CACHE"
 CONNECT_SEC = 10.0
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Form(NamedTuple):
+    """What an array is to be."""
+
+    shape: tuple[int, ...]
+    kind: type[np.generic] = np.uint8
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes."""
+        return math.prod(self.shape) * np.dtype(self.kind).itemsize
+
+
+New = Callable[[Mapping[str, Form]], Arrays]
 
 
 def cache_directory() -> Path:
@@ -51,24 +73,67 @@ def new_directory(target: Path) -> Iterator[Path | None]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def decoded_once(source: str, key: str, decode: Callable[[], Mapping[str, Pixels]]) -> Images:
-    """Return the images of a source, decoded once and then read back.
+def filled_once(
+    asked: str, key: str, names: Iterable[str], fill: Callable[[New], Arrays]
+) -> Arrays:
+    """Return arrays that are filled once and then lie in the cache, which they are mapped from.
 
-    A cache that can't be written is no reason to stop: the images are then decoded each time.
+    What is filled is a file already, so that they may be larger than memory. A cache that can't be
+    written is no reason to stop: the arrays are then in memory, and filled each time.
 
     Args:
-        source: What the source is called.
-        key: A text that changes whenever its files do, or how they are decoded.
-        decode: Makes the images of each split.
+        asked: What a sentence about them begins with.
+        key: A text that changes whenever their content would.
+        names: What they are called.
+        fill: Is given what makes empty arrays of the forms asked for, and returns them filled.
+
+    Raises:
+        UsageError: Neither the disk nor memory has room for them.
     """
     directory = cache_directory() / "splits" / hashlib.sha256(key.encode()).hexdigest()[:32]
-    with suppress(OSError, EOFError, ValueError, TypeError):  # it is not there, or not whole
-        files = directory.glob("[!.]*.npy")
-        return Images(source=source, note="", **{f.stem: np.load(f, mmap_mode="c") for f in files})
-    splits = decode()
-    with suppress(OSError):
-        # Validation first: without it the others would be taken for the whole
-        for split in sorted(splits, reverse=True):
-            with atomic_write(directory / f"{split}.npy", many_writers=True) as aside:
-                np.save(aside, splits[split])
-    return Images(source=source, note="", **splits)
+    with suppress(OSError, EOFError, ValueError):  # it is not there, or not whole
+        return _mapped(directory, names)
+    with ExitStack() as files:
+        arrays = fill(partial(_new_arrays, asked, directory, files))
+        with suppress(OSError):  # the arrays are there all the same
+            files.close()
+    with suppress(OSError, EOFError, ValueError):
+        return _mapped(directory, names)
+    return arrays
+
+
+def _mapped(directory: Path, names: Iterable[str]) -> Arrays:
+    return {name: np.load(directory / f"{name}.npy", mmap_mode="c") for name in names}
+
+
+def _new_arrays(asked: str, directory: Path, files: ExitStack, forms: Mapping[str, Form]) -> Arrays:
+    """Make arrays to fill: files that appear in `directory` with the end of `files`, or memory."""
+    try:
+        with ExitStack() as begun:
+            arrays = {
+                name: begun.enter_context(_new_file(directory / f"{name}.npy", form))
+                for name, form in forms.items()
+            }
+            files.push(begun.pop_all())
+        return arrays
+    except OSError as error:
+        needed = sum(form.size_bytes for form in forms.values())
+        if needed > psutil.virtual_memory().available:
+            raise UsageError(
+                f"{asked}: its {needed / 2**30:.1f} GiB of pixels fit neither into the cache "
+                f"{cache_directory()} ({error.strerror}) nor into memory: set "
+                f"{CACHE_VARIABLE} to a directory with more room, or give smaller images"
+            ) from error
+        return {name: np.empty(*form) for name, form in forms.items()}
+
+
+@contextmanager
+def _new_file(path: Path, form: Form) -> Iterator[NDArray[Any]]:
+    with atomic_write(path, many_writers=True) as aside:
+        array = np.lib.format.open_memmap(aside, "w+", form.kind, form.shape)
+        if hasattr(os, "posix_fallocate"):
+            # Of a disk that is full by the time that it is written to, the process would die
+            with aside.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+        yield array
+        array.flush()

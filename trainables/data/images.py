@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from trainables.errors import UsageError
 
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int]  # height and width
+SIZE: Size = (32, 32)  # of images, unless another one is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What a source holds, each split (N, 3, 32, 32) uint8.
+    """What a source holds, each split (N, 3, H, W) uint8.
 
     Raises UsageError where a split would be left without images.
 
@@ -34,11 +36,22 @@ class Images:
     note: str = ""
 
     def __post_init__(self) -> None:
-        train, test = len(self.train), len(self.test)
-        # One training image that validates must leave another
-        validation = max(train - 1, 0) if self.validation is None else len(self.validation)
-        if not (train and validation and test):
-            raise UsageError(
-                f"--data {self.source}: of its images {train} may train, {validation} validate and "
-                f"{test} test: give more"
-            )
+        validation = None if self.validation is None else len(self.validation)
+        check_enough(f"--data {self.source}", len(self.train), validation, len(self.test))
+
+
+def check_enough(asked: str, train: int, validation: int | None, test: int) -> None:
+    """Raise UsageError where a split would be left without images.
+
+    Args:
+        asked: What the sentence begins with.
+        train, test: How many there are.
+        validation: How many are set aside for it; None where some of `train` are.
+    """
+    if validation is None:
+        validation = max(train - 1, 0)  # one training image that validates must leave another
+    if not (train and validation and test):
+        raise UsageError(
+            f"{asked}: of its images {train} may train, {validation} validate and {test} test: "
+            f"give more"
+        )

@@ -1,11 +1,15 @@
 """`load`: from what a person typed after `--data` to images with their targets, in three splits."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from trainables.data import sources
 from trainables.data.examples import Examples, Splits, kept_validation
-from trainables.data.images import Images
+from trainables.data.images import SIZE, Images, Size
 from trainables.own_process import Say
 from trainables.pipelines import own
 from trainables.pipelines.registry import PIPELINES
@@ -21,7 +25,7 @@ def load(
     *,
     pipeline: str = STUDY_NAME,
     takes: str | None = None,
-    size: tuple[int, int] = sources.SIZE,
+    size: Size = SIZE,
     progress: Say | None = None,
 ) -> Splits:
     """Read the images of a source, as `sources.read` does, and make the pipeline's targets.
@@ -30,10 +34,11 @@ def load(
 
     Args:
         source: What a person typed after `--data`.
-        size: Height and width of images.
-        train_images, pipeline, takes, progress: As `with_targets` has them.
+        train_images, pipeline, takes: As `with_targets` has them.
+        size: As `sources.read` has it.
+        progress: Gets lines of what is left, where it takes longer than a second.
     """
-    images = sources.read(source, size)
+    images = sources.read(source, size, progress)
     return with_targets(images, train_images, pipeline=pipeline, takes=takes, progress=progress)
 
 
@@ -60,14 +65,8 @@ def with_targets(
     Raises:
         UsageError: The pipeline can't be used, as `pipelines.process.work` has it.
     """
-    train, test = torch.from_numpy(images.train), torch.from_numpy(images.test)
-    if images.validation is None:
-        train, validation = hold_out(train)
-    else:
-        validation = torch.from_numpy(images.validation)
-    wanted = train_images or len(train)
-    validation = validation[: kept_validation(wanted, len(validation))]
-    used = {"train": train[:wanted], "validation": validation, "test": test}
+    chosen = choose(images, train_images)
+    used = chosen.of(vars(images))
     if pipeline in PIPELINES:
         made = own.registered(pipeline, used)
     else:
@@ -79,19 +78,64 @@ def with_targets(
     return Splits(
         **parts,
         note=images.note,
-        available_images=len(train),
+        available_images=chosen.available,
         task=made.task,
         without=made.without,
         probes=made.probes,
     )
 
 
-def hold_out(train: Tensor) -> tuple[Tensor, Tensor]:
-    """Shuffle the training images once and set a fixed tenth of them aside for validation.
+@dataclass(frozen=True)
+class Choice:
+    """Which images of a source are used.
 
-    Returns training and validation images: at least one each, if at least two are given.
+    Attributes:
+        available: Training images that there are.
+        places: For train, validation and test: the split of the source that they are taken from,
+            and which of its images: numbers, or the first ones as a range.
     """
-    held_out = max(1, round(len(train) * VALIDATION_FRACTION))
+
+    available: int
+    places: Mapping[str, tuple[str, Tensor | range]]
+
+    def of(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Take what is used out of a source's arrays, by split; all else is left where it is."""
+        taken = {}
+        for split, (source, numbers) in self.places.items():
+            there = torch.from_numpy(arrays[source])
+            taken[split] = there[: len(numbers)] if isinstance(numbers, range) else there[numbers]
+        return taken
+
+
+def choose(images: Images, train_images: int | None = None) -> Choice:
+    """Choose which images are used: those of the test all, of the others as many as are wanted.
+
+    Args:
+        images: What was read.
+        train_images: As `with_targets` has it.
+    """
+    train: Tensor | range
+    validation: Tensor | range
+    if images.validation is None:
+        source, (train, validation) = "train", hold_out(len(images.train))
+    else:
+        source, train = "validation", range(len(images.train))
+        validation = range(len(images.validation))
+    wanted = train_images or len(train)
+    places = {
+        "train": ("train", train[:wanted]),
+        "validation": (source, validation[: kept_validation(wanted, len(validation))]),
+        "test": ("test", range(len(images.test))),
+    }
+    return Choice(len(train), places)
+
+
+def hold_out(count: int) -> tuple[Tensor, Tensor]:
+    """Shuffle training images once and set a fixed tenth of them aside for validation.
+
+    Returns the numbers of training and of validation images: at least one each, of two or more.
+    """
+    held_out = max(1, round(count * VALIDATION_FRACTION))
     generator = torch.Generator().manual_seed(SHUFFLE_SEED)
-    shuffled = train[torch.randperm(len(train), generator=generator)]
+    shuffled = torch.randperm(count, generator=generator)
     return shuffled[held_out:], shuffled[:held_out]

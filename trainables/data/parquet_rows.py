@@ -1,7 +1,7 @@
 """Rows of parquet files that hold images: encoded, or as names of image files beside them."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,35 @@ def columns(path: Path) -> list[str]:
         raise UnreadableError(f"not parquet: {first_line(error)}") from error
 
 
-def image_column(names: Collection[str]) -> str | None:
-    """Return which of a parquet file's columns holds images; None where none is called so."""
-    return next((name for known in COLUMNS for name in names if name.lower() == known), None)
+def image_column(names: Collection[str], known: Sequence[str] = COLUMNS) -> str | None:
+    """Return which of a parquet file's columns holds images; None where none is called so.
+
+    Args:
+        names: Those of its columns.
+        known: What such a column may be called, in lower case; the first that is there counts.
+    """
+    return next((name for one in known for name in names if name.lower() == one), None)
 
 
-def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+def count(path: Path) -> int:
+    """Return how many rows a parquet file has: none where it can't be read, as `rows` will say."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return 0
+
+
+def row_name(file: str, number: int) -> str:
+    """Return what a row is called."""
+    return f"{file}, row {number}"
+
+
+def rows(
+    directory: Path, file: str, images: Collection[str], known: Sequence[str] = COLUMNS
+) -> Iterator[tuple[str, Encoded]]:
     """Yield for each row its name, and a function that returns its encoded image.
 
     The function raises UnreadableError or OSError where there is none.
@@ -40,6 +63,7 @@ def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[
         directory: The directory that somebody gave.
         file: A parquet file, relative to it.
         images: The image files, relative to it too: rows may name these and no others.
+        known: What the column may be called, as `image_column` has it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -48,7 +72,7 @@ def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[
     try:
         with pq.ParquetFile(directory / file) as parquet:
             schema = parquet.schema_arrow
-            column = image_column(schema.names) or ""
+            column = image_column(schema.names, known) or ""
             if not _may_hold_images(schema.field(column).type):
                 reason = f"column {column} holds {schema.field(column).type}, where bytes, names "
                 yield file, partial(_refuse, f"{reason}of files or structs of both are needed")
@@ -56,8 +80,10 @@ def rows(directory: Path, file: str, images: Collection[str]) -> Iterator[tuple[
             # Threads would cost more than they save on so few rows
             for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=[column], use_threads=False):
                 for value in batch.column(0).to_pylist():
-                    yield f"{file}, row {number}", partial(_encoded, value, directory, file, images)
+                    yield row_name(file, number), partial(_encoded, value, directory, file, images)
                     number += 1
+            if number != parquet.metadata.num_rows:
+                yield file, partial(_refuse, f"it has {number:,} rows, and says another number")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"{file}, from row {number}", partial(_refuse, first_line(error))
 

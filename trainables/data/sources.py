@@ -7,19 +7,22 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.data.images import Images
+from trainables.data.images import SIZE as SIZE
+from trainables.data.images import Images, Size
 from trainables.errors import UsageError, first_line
+from trainables.own_process import Say
 
 SOURCES = ("auto", "cifar10", "photos")
-SIZE = (32, 32)  # height and width of images, unless others are asked for
 
 
-def read(source: str) -> Images:
+def read(source: str, size: Size = SIZE, progress: Say | None = None) -> Images:
     """Read the images of a source.
 
     Args:
         source: `cifar10`; `photos`; `auto`, which is CIFAR-10 where it can be had and else photos;
             or a directory with parquet or image files.
+        size: Height and width, which images are scaled and cropped to.
+        progress: Gets lines of what is left, where it takes longer than a second.
 
     Raises:
         UsageError: There is no such source, nothing to read in it, or something that can't be read.
@@ -27,11 +30,11 @@ def read(source: str) -> Images:
     from trainables.data import cifar10, folders, photos  # here, since --help needs no decoders
 
     if source == "photos":
-        return photos.load()
+        return photos.load(size)
     if source not in SOURCES:
-        return folders.read(_directory(source))
+        return folders.read(_directory(source), size, progress)
     try:
-        return cifar10.load()
+        return cifar10.load(size, progress)
     except OSError as error:
         reason = first_line(error)
         if source == "cifar10":
@@ -39,7 +42,7 @@ def read(source: str) -> Images:
                 f"--data cifar10: {reason}; give --data photos, or a directory with images"
             ) from error
     why = f"CIFAR-10 is not in the cache and could not be fetched ({reason})"
-    return replace(photos.load(), note=f"{why}: using the built-in photographs")
+    return replace(photos.load(size), note=f"{why}: using the built-in photographs")
 
 
 def _directory(source: str) -> Path:
