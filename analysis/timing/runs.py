@@ -11,7 +11,7 @@ from trainables.networks.weights import read_header
 from trainables.own_process import Say
 
 
-def test_images(storage: Path, run: str, progress: Say | None = None) -> Examples:
+def test_images(storage: Path, run: str, progress: Say | None) -> Examples:
     """Load the test split of a run.
 
     Args:

@@ -133,8 +133,8 @@ def _in_floats(numbers: Tensor) -> Tensor:
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
-    """Return an array as PyTorch takes it: no negative strides, its machine's own byte order."""
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    """Return an array as PyTorch takes it: a copy in rows, in its machine's own byte order."""
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def shape_text(numbers: Tensor) -> str:

@@ -29,6 +29,7 @@ from trainables.pipelines.probing import SAID, probe, without
 from trainables.task import Task
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
+TOLD_AFTER_SEC = 1.0
 CHUNK_SEC = 0.5  # of a process's work, after which progress is told
 MOST_IN_CHUNK = 1000
 LONGEST_HOURS = 2.0  # of making targets
@@ -137,13 +138,16 @@ def _make(
     total = sum(counts[split] for split, _ in jobs)
     given = (arguments["pipeline"], task, arguments["directory"])
     began = time.monotonic()
-    done = 0
+    done = first = 0
     alone = total * call_sec <= ALONE_SEC or arguments["cores"] == 1
     for count in _alone(given, parts) if alone else _together(given, parts, arguments["cores"]):
         done += count
+        if not first:  # processes started until then
+            first, began = done, time.monotonic()
+            continue
         passed = time.monotonic() - began
-        left = passed / done * (total - done)
-        if passed > 1:
+        left = passed / (done - first) * (total - done)
+        if passed > TOLD_AFTER_SEC:
             say(f"targets of {done:,} of {total:,} images, about {left:.0f} s left")
 
 

@@ -1,0 +1,128 @@
+"""A person's pipeline in processes of its own: what comes of it, also where it misbehaves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainables.pipelines import peoples
+from trainables import own_process
+from trainables.errors import UsageError
+from trainables.pipelines import process
+from trainables.pipelines.calling import Calls
+from trainables.pipelines.identity import is_same, kept, probe_images
+from trainables.pipelines.own import in_own_process, registered
+from trainables.task import STUDY, Task
+
+FILE = Path(peoples.__file__)
+COUNTS = {"train": 20, "validation": 4, "test": 8}
+
+
+@pytest.fixture(scope="module")
+def images() -> Mapping[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        split: torch.randint(0, 255, (count, 3, 8, 10), generator=generator, dtype=torch.uint8)
+        for split, count in COUNTS.items()
+    }
+
+
+def name(function: str) -> str:
+    return f"{FILE}:{function}"
+
+
+def test_targets_range_and_steps_of_a_pipeline_that_normalises(
+    images: Mapping[str, Tensor], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = in_own_process(name("normalised"), images)
+    task, call = made.task, Calls(peoples.normalised, "pil")
+    assert (task.output_shape, task.steps) == ((3, 4, 5), ("Half", "Normalised"))
+    for split, part in images.items():
+        assert torch.equal(made.targets[split], call(part))
+    assert (task.low, task.high) == (
+        float(made.targets["train"].min()),
+        float(made.targets["train"].max()),
+    )
+    assert (task.low < -0.5, task.offset) == (True, True)
+    assert task.affine_residual is not None
+    assert task.affine_residual < 0.01
+    assert list(made.without) == ["Normalised"]  # without Half the shape is another
+    assert is_same(made.probes, kept(call(probe_images((3, 8, 10)))), task.span)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_pipeline_prints_goes_nowhere_and_every_core_makes_targets(
+    images: Mapping[str, Tensor],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, torch\n"
+        "from trainables.pipelines import process\n"
+        "from trainables import own_process\n"
+        "process.ALONE_SEC, process.CHUNK_SEC = 0, 1e-9\n"
+        "if __name__ == '__main__':\n"
+        "    own_process.serve(process.work, 'pipeline')\n"
+    )
+    (tmp_path / "in_parts.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    started = own_process.OwnProcess
+    monkeypatch.setattr(
+        "trainables.pipelines.own.OwnProcess", lambda _, asked: started("in_parts", asked)
+    )
+    made = in_own_process(name("prints"), images)
+    assert torch.equal(
+        made.targets["train"], Calls(peoples.returns_its_input, "pil")(images["train"])
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("ends_its_process", "its import and its calls ended its process with exit status 7"),
+        ("leaves", "can't be used: SystemExit: 3"),
+        ("nobody", "can't be imported: AttributeError"),
+        ("a_list", "it gives a list, which is no image"),
+    ],
+)
+def test_one_that_misbehaves_is_told_in_one_sentence(
+    images: Mapping[str, Tensor], function: str, told: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        in_own_process(name(function), images)
+    sentence = str(error.value)
+    assert sentence.startswith("--pipeline ")
+    assert told in sentence
+    assert "\n" not in sentence
+
+
+def test_one_that_raises_for_a_later_image_is_told_by_split_and_number(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    part = torch.randint(0, 77, (70, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    part[68, 0, 0, 0] = 77
+    task = Task(takes="pil", batched=False, output_shape=(3, 8, 8))
+    process.enter(name("raises_on_the_seventh"), task, str(tmp_path))
+    np.save(tmp_path / "train.npy", part.numpy())
+    np.lib.format.open_memmap(tmp_path / "train.targets.npy", "w+", np.float32, (70, 3, 8, 8))
+    with pytest.raises(UsageError, match=r"no such thing \(train image 68\)"):
+        process.fill(("train", process.WHOLE, 0, 70))
+
+
+def test_targets_that_would_take_hours_are_refused_with_what_fits() -> None:
+    with pytest.raises(UsageError, match="it takes 10 s an image, so the targets of 13,000 images"):
+        process._check_time(10, 13_000, 2)
+    process._check_time(1, 13_000, 2)
+
+
+def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[str, Tensor]) -> None:
+    at_32 = {split: torch.zeros(2, 3, 32, 32, dtype=torch.uint8) for split in COUNTS}
+    assert registered("study", at_32).task == STUDY
+    made = registered("study", images)
+    assert (made.task.input_shape, made.task.output_shape) == ((3, 8, 10), (1, 28, 28))
+    assert made.task.is_unit
+    assert made.task.affine_residual == pytest.approx(0, abs=1e-6)
