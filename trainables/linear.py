@@ -9,8 +9,6 @@ from torch import Tensor
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.task import STUDY, Shape, Task
 
-AFFINE_WITHIN = 1e-2  # of the range, from which a pipeline is taken not to be affine
-
 
 def affine_residual(pipeline: Pipeline, task: Task) -> float:
     """Placeholder until the analysis of any pipeline is here."""

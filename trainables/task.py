@@ -12,6 +12,7 @@ from typing import Any, Self
 Shape = tuple[int, int, int]  # channels, height, width
 
 STUDY_NAME = "study"
+AFFINE_WITHIN = 1e-2  # of the range: rounding to 8 bits differs by 2e-3, a gamma by 4e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,11 @@ class Task:
     def span(self) -> float:
         """How far the lowest value of targets is from the highest."""
         return self.high - self.low
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether it was looked at and found to be affine."""
+        return self.affine_residual is not None and self.affine_residual <= AFFINE_WITHIN
 
     @property
     def is_unit(self) -> bool:

@@ -11,8 +11,8 @@ from analysis.tables.ranking import finalists
 from analysis.timing import summary
 from analysis.timing.conductor import conduct
 from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import SHORT_IMAGES, short_form
-from trainables.data.examples import Examples
+from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
+from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
@@ -88,7 +88,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
     print_sight(console, config.model, look(config.model, data.task, plan.resources))
     if config.timing == "short":
-        time_best(config, storage, best[0], data.test, console)
+        time_best(config, storage, best[0], data, console)
     point_onward(console, config)
     return 0
 
@@ -187,18 +187,17 @@ def _no_best(console: Console, trials: list[Row]) -> int:
 
 
 def time_best(
-    config: SearchConfig, storage: RunStorage, best: Row, test: Examples, console: Console
+    config: SearchConfig, storage: RunStorage, best: Row, data: Splits, console: Console
 ) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
     trial = best["trial"]
     network = Finalist(trial, config.model, str(storage.weights(trial)))
-    examples = test.first(min(SHORT_IMAGES, len(test)))
-    timing = short_form(trial, len(examples), config.seed)
+    examples = data.test.first(min(SHORT_IMAGES, len(data.test)))
+    timing = short_form(len(examples), config.seed)
     try:
         with console:
-            rows = conduct(
-                timing, timing.subjects([network]), examples, storage.tables, config.name, console
-            )
+            subjects = short_subjects(timing.subjects(data.task, [network]), trial)
+            rows = conduct(timing, subjects, examples, storage.tables, config.name, console)
     except KeyboardInterrupt:
         console.line("The timing was interrupted; the search is complete.")
     except (UsageError, OSError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
-from trainables.data.sources import SIZE
+from trainables.data.images import size_of
 from trainables.errors import UsageError
 from trainables.hyperparameters import HYPERPARAMETERS
 from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
@@ -309,11 +309,7 @@ class SearchConfig:
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
         check_name(self.model)
-        if self.image_size is not None and len(self.image_size) > 2:
-            sides = " ".join(map(str, self.image_size))
-            raise UsageError(
-                f"--image-size {sides}: give height and width, or one number for squares"
-            )
+        size_of(self.image_size)
         if self.takes is not None and self.pipeline in PIPELINES:
             raise UsageError(
                 f"--takes {self.takes}: --pipeline {self.pipeline} is called as it has to be; "
@@ -373,8 +369,7 @@ class SearchConfig:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of images."""
-        sides = self.image_size or SIZE
-        return sides[0], sides[-1]
+        return size_of(self.image_size)
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
 
 
 def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
-    """Draw times as fast as torchvision at the same batch size; above the rule it is faster.
+    """Draw times as fast as the pipeline at the same batch size; above the rule it is faster.
 
     Args:
         ratios: `subject`, `batch_size`, `median`, `low` and `high` (its 95 % interval), `pairs`.
@@ -80,7 +80,7 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
     every = pd.concat([ratios.low, ratios.high, pd.Series([1.0])])
     low, high = logarithmic_ends(every)
     scale = alt.Scale(type="log", domain=[low / 1.2, high * 1.2], nice=False)
-    y = alt.Y("median:Q", scale=scale, title="Times as fast as torchvision", axis=log_axis(every))
+    y = alt.Y("median:Q", scale=scale, title="Times as fast as the pipeline", axis=log_axis(every))
     base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
         _batch_size(),
         colour(ratios.subject, None, "subject"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.tables.ranking import frame_objective, ranked_frame
 from analysis.timing import comparison
-from analysis.timing.subjects import TORCHVISION
+from analysis.timing.subjects import PIPELINE
 from trainables.hyperparameters import HYPERPARAMETERS
 
 CURVES = 100  # trials whose learning curves are drawn
@@ -191,7 +191,7 @@ def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:
 
 
 def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
-    """Return how many times as fast as torchvision each other subject is.
+    """Return how many times as fast as the pipeline each other subject is.
 
     Args:
         passes: As `comparison.passes` returns them.
@@ -202,7 +202,7 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
         One row for every batch size that both have, with the columns SPEEDUP.
     """
     rows = []
-    others = series[(series.device == device) & ~series.subject.isin([*TORCHVISION])]
+    others = series[(series.device == device) & (series.kind != PIPELINE)]
     for _, one in others.iterrows():
         baseline = comparison.baseline(series, device, one.batch_size)
         if baseline is not None:

@@ -94,10 +94,10 @@ def _device(
     left, right = st.columns(2)
     with left:
         if ratios.empty:
-            hint("No torchvision series in this measurement, so nothing to compare with.")
+            hint("No series of the pipeline in this measurement, so nothing to compare with.")
         else:
             card(
-                "Times as fast as torchvision",
+                "Times as fast as the pipeline",
                 f"At the same batch size, by pairs of {count}, 95 % interval.",
                 f"speedup {device}",
                 charts.speedup,
@@ -125,7 +125,7 @@ def _device(
 
 
 def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
-    with st.expander("Crossover: at which batch sizes it is faster than torchvision"):
+    with st.expander("Crossover: at which batch sizes it is faster than the pipeline"):
         st.text(
             "\n".join(
                 f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"

@@ -255,8 +255,8 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
         f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end "
         "(uint8 to float32, both in host memory); in brackets the quartiles.",
         "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order "
-        "statistics; × singly: against torchvision image by image on a CPU, × batched: against its "
-        "best batch here.",
+        "statistics; × singly: against the pipeline image by image on a CPU, × batched: against "
+        "its best batch here.",
         f"{first.threads:.0f} threads; every subject alone in a process of its own, in turn.",
     ]
     doubtful = [row[0] for row in rows if row[-1] != VALID]
@@ -340,7 +340,7 @@ def _quartiles(series: pd.Series) -> str:
 def _ratio(ratio: comparison.Ratio | None) -> str:
     if ratio is None:
         return "–"
-    return "1" if ratio.low == ratio.high == 1 else str(ratio)  # torchvision beside itself
+    return "1" if ratio.low == ratio.high == 1 else str(ratio)  # the pipeline beside itself
 
 
 def _hours(sec: float) -> str:
@@ -351,7 +351,7 @@ def _speed_in_words(tables: Tables, trial: int) -> str:
     if tables.series.empty:
         return "Its speed has not been measured."
     found = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
-    return " ".join(filter(None, found)) or "Its speed was not compared with torchvision's."
+    return " ".join(filter(None, found)) or "Its speed was not compared with the pipeline's."
 
 
 def _on(tables: Tables, trial: int, device: str) -> str:
@@ -363,8 +363,8 @@ def _on(tables: Tables, trial: int, device: str) -> str:
         return ""
     parts = []
     for ratio, where, size, what in (
-        (one.times_batched, device, None, "torchvision's best batch"),
-        (one.times_single, "cpu", 1, "torchvision image by image on a CPU"),
+        (one.times_batched, device, None, "the pipeline's best batch"),
+        (one.times_single, "cpu", 1, "the pipeline image by image on a CPU"),
     ):
         other = comparison.baseline(tables.series, where, size)
         if other is not None:

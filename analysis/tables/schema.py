@@ -64,6 +64,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("model", TEXT, "network, as given to --model"),
         Column("pipeline", TEXT, "what the network is to replace, as given to --pipeline"),
         Column("takes", TEXT, "what it is called with: pil, uint8, float, array or dict"),
+        Column("batched", BOOL, "whether it takes many images in one call"),
         Column("steps", TEXT, "names of its steps, as JSON"),
         Column("image_height", INT32, "of an image", "pixels"),
         Column("image_width", INT32, "of an image", "pixels"),
@@ -77,6 +78,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             FLOAT,
             "largest |P((a + b) / 2) - (P(a) + P(b)) / 2|, as a share of that range",
         ),
+        Column("offset", BOOL, "whether it makes something else than black of black"),
         nullable(
             "kronecker_rank",
             INT32,

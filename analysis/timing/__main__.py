@@ -18,9 +18,12 @@ from analysis.console import Console
 from analysis.tables.bucket import local_directory, sending
 from analysis.tables.files import rows_of
 from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
+from trainables.data.images import size_of
 from trainables.errors import FAILED, command, complain, prog
 from trainables.settings_fields import add_flags, given
+from trainables.task import STUDY_NAME
 
+PROBED = 64  # training images, whose targets show the range
 INTERRUPTED = (
     "Interrupted; what was measured up to now is in the table `timings`, without verdicts."
 )
@@ -40,13 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = settings.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}"
     with console:
         if settings.run:
-            test = runs.test_images(storage, run, console.progress)
+            test, task = runs.test_images(storage, run, console.progress)
             finalists = runs.finalists(storage, run)
         else:
-            source = settings.data or "auto"
-            test, finalists = load(source, train_images=1, progress=console.progress).test, ()
+            splits = load(
+                settings.data or "auto",
+                train_images=PROBED,
+                pipeline=settings.pipeline or STUDY_NAME,
+                takes=settings.takes,
+                size=size_of(settings.image_size),
+                progress=console.progress,
+            )
+            test, task, finalists = splits.test, splits.task, ()
     examples = test.first(settings.images or min(IMAGES, len(test)))
-    subjects = settings.subjects(finalists)
+    subjects = settings.subjects(task, finalists)
     tables = storage / "tables"
     try:
         with console, sending(settings.storage, run, console):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.timing.protocol import INVALID
-from analysis.timing.subjects import TORCHVISION
+from analysis.timing.subjects import PIPELINE
 
 CONFIDENCE = 0.95
 UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to its end
@@ -38,14 +38,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class BestSeries:
-    """A subject on one device at its best batch size, beside torchvision.
+    """A subject on one device at its best batch size, beside the pipeline.
 
     Attributes:
         series: Its row of `summary`.
         single_us: µs an image, end to end, at batch size 1; None where that was not measured.
-        times_single: Times as fast as torchvision image by image on a CPU, which is what the
-            pipeline is today.
-        times_batched: Times as fast as torchvision's best batch on the same device.
+        times_single: Times as fast as the pipeline image by image on a CPU, which is what it is
+            today.
+        times_batched: Times as fast as the pipeline's best batch on the same device.
     """
 
     series: pd.Series
@@ -104,9 +104,17 @@ def best(series: pd.DataFrame) -> pd.DataFrame:
 
 
 def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:
-    """Return the faster torchvision series of a device, at one batch size or at its best."""
-    rows = series[series.subject.isin(list(TORCHVISION)) & (series.device == device)]
-    return quickest(rows if batch_size is None else rows[rows.batch_size == batch_size])
+    """Return the pipeline's fastest series on a device, at one batch size or at its best.
+
+    One that takes single images does so whatever the batch size of the others, and one that was not
+    timed on that device is what it is on the CPU.
+    """
+    pipelines = series[series.kind == PIPELINE]
+    rows = pipelines[pipelines.device == device]
+    rows = pipelines[pipelines.device == "cpu"] if rows.empty else rows
+    takes_batches = (rows.batch_size > 1).any()
+    at_size = batch_size is not None and takes_batches
+    return quickest(rows[rows.batch_size == batch_size] if at_size else rows)
 
 
 def quickest(series: pd.DataFrame) -> pd.Series | None:
@@ -171,7 +179,7 @@ def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
 def faster_sizes(
     rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str
 ) -> dict[int, bool]:
-    """Say whether `subject` is faster than torchvision, by batch size at which both were measured.
+    """Say whether `subject` is faster than the pipeline, by batch size at which both were measured.
 
     Faster means that the whole interval of the ratio lies above 1. The sizes ascend.
     """
@@ -204,8 +212,9 @@ def networks(series: pd.DataFrame, device: str) -> list[str]:
 
 
 def crossover_text(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:
-    """Say at which batch sizes a subject is faster than torchvision, and if that is in doubt."""
-    both = series[series.subject.isin([subject, *TORCHVISION]) & (series.device == device)]
+    """Say at which batch sizes a subject is faster than the pipeline, and if that is in doubt."""
+    is_either = (series.subject == subject) | (series.kind == PIPELINE)
+    both = series[is_either & (series.device == device)]
     doubt = " (invalid series among them)" if (both.verdict == INVALID).any() else ""
     return _when(faster_sizes(rows, series, subject, device)) + doubt
 

@@ -32,6 +32,7 @@ from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck, SubjectError
 from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
+from trainables.task import STUDY
 
 GRACE_SEC = 5.0
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
@@ -179,7 +180,8 @@ class TimingSession:
         """
         order = random.Random(self.settings.seed).sample(self.series, len(self.series))
         round_sec = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in order)
-        for row in study_rows():
+        quoted = study_rows() if any(one.subject.task == STUDY for one in order) else []
+        for row in quoted:
             self.table.put({"session": self.number, **row})
         try:
             for number in range(1, self.settings.passes + 1):

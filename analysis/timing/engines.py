@@ -23,6 +23,8 @@ from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
+from trainables.pipelines import registry as pipelines
+from trainables.pipelines.calling import GIVEN, as_image, in_floats
 from trainables.pipelines.study import SIZE as STUDY_SIZE
 from trainables.pipelines.study import reference
 from trainables.training.precision import Precision
@@ -81,6 +83,28 @@ def _torchvision(subject: Subject) -> Runner:
     if subject.precision == "uint8":
         return Runner(prepare=lambda images: images.to(device), run=run, finish=as_float)
     return Runner(prepare=lambda images: as_float(images.to(device)), run=run)
+
+
+def _own_pipeline(subject: Subject) -> Runner:
+    """The person's own callable, as they call it: image by image, or in batches."""
+    task, device = subject.task, torch.device(subject.device)
+    pipeline = pipelines.load(task.pipeline)
+    given = GIVEN[task.takes]
+    if task.batched:
+        if isinstance(pipeline, nn.Module):
+            pipeline = pipeline.to(device)
+        return Runner(
+            prepare=lambda images: given(images.to(device)), run=pipeline, finish=in_floats
+        )
+
+    def run(image: Any) -> Any:
+        return pipeline(image=image) if task.takes == "dict" else pipeline(image)
+
+    return Runner(
+        prepare=lambda images: given(images[0]),
+        run=run,
+        finish=lambda made: as_image(made)[None],
+    )
 
 
 def _dense_matrix(subject: Subject) -> Runner:
@@ -236,6 +260,7 @@ def _kornia(subject: Subject) -> Runner:
 # Each builds the runner of a subject, and raises UsageError when it can't
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
+    "own pipeline": _own_pipeline,
     "dense matrix": _dense_matrix,
     "factors": _factors,
     "eager": _eager,

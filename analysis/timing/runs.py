@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from analysis.tables.files import rows_of
+from analysis.tables.tasks import task_of
 from analysis.timing.subjects import Finalist
 from trainables.data.examples import Examples
 from trainables.data.loading import load
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 from trainables.own_process import Say
+from trainables.pipelines.identity import is_same
+from trainables.pipelines.registry import PIPELINES
+from trainables.task import Task
 
 
-def test_images(storage: Path, run: str, progress: Say | None) -> Examples:
-    """Load the test split of a run.
+def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples, Task]:
+    """Load the test split of a run, and what it says of its task.
 
     Args:
         storage: Where the run lies.
@@ -20,19 +24,34 @@ def test_images(storage: Path, run: str, progress: Say | None) -> Examples:
         progress: Gets lines of what is left to decode.
 
     Raises:
-        UsageError: There is no such run, or its data is no longer what it was.
+        UsageError: There is no such run, or its data or its pipeline are no longer what they were.
     """
     rows = rows_of(storage / "tables", "runs", run)
     if not rows:
         known = known_runs(storage.glob("tables/runs/run=*"), "give another --storage")
         raise UsageError(f"--run {run}: {storage} has no such run; {known}")
-    images = load(rows[0]["data"], train_images=1, progress=progress).test
+    (row,) = rows
+    task = task_of(row)
+    splits = load(
+        row["data"],
+        train_images=1,
+        pipeline=task.pipeline,
+        takes=None if task.pipeline in PIPELINES else task.takes,
+        size=task.input_shape[1:],
+        progress=progress,
+    )
+    if not is_same(splits.probes, row["probe_outputs"], task.span):
+        raise UsageError(
+            f"--run {run}: {task.pipeline} gives other outputs than when the run was made: "
+            "bring its code back"
+        )
+    images = splits.test
     if images.fingerprint != rows[0]["test_fingerprint"]:
         raise UsageError(
             f"--run {run}: {rows[0]['data']} now holds other test images than when the run was "
             "made: bring those back"
         )
-    return images
+    return images, task
 
 
 def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:

@@ -1,7 +1,7 @@
 """Who is timed: the pipeline in its forms, its peers, networks, a person's own function."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
@@ -13,6 +13,9 @@ PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
 """Names and precisions."""
 FACTORS = "matrix, factors"
+PIPELINE = "pipeline"
+"""The kind of subjects that are the pipeline itself, which all others are compared with."""
+LARGEST_MATRIX = 2**26  # numbers, 256 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Finalist:
 
 
 def catalogue(
-    devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str]
+    devices: Iterable[str], finalists: Sequence[Finalist], own: Sequence[str], task: Task = STUDY
 ) -> list[Subject]:
     """List every subject on every device, in a fixed order.
 
@@ -60,12 +63,14 @@ def catalogue(
         devices: `cpu` and `cuda`.
         finalists: Trained networks of a run.
         own: Functions of the person's own, as package.module:function.
+        task: What they all do.
     """
     found = []
     for device in devices:
-        found += [*_pipelines(device), *_peers(device), *_networks(device, finalists)]
+        found += [*_pipelines(device, task), *_matrices(device, task)]
+        found += [*_peers(device, task), *_networks(device, finalists, task)]
         found += [Subject(name=name, kind="own", engine="own", device=device) for name in own]
-    return found
+    return [replace(subject, task=task) for subject in found]
 
 
 def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
@@ -88,21 +93,47 @@ def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject
     ]
 
 
-def _pipelines(device: str) -> list[Subject]:
-    return [
-        *(
+def _pipelines(device: str, task: Task) -> list[Subject]:
+    """The pipeline as people call it; on a GPU where it takes tensors."""
+    if task.pipeline == STUDY.pipeline:
+        return [
             Subject(
-                name=name, kind="pipeline", engine="torchvision", device=device, precision=precision
+                name=name, kind=PIPELINE, engine="torchvision", device=device, precision=precision
             )
             for name, precision in TORCHVISION.items()
-        ),
-        Subject(name="matrix, dense", kind="matrix", engine="dense matrix", device=device),
-        Subject(name=FACTORS, kind="matrix", engine="factors", device=device),
+        ]
+    if device != "cpu" and not task.batched:
+        return []
+    return [
+        Subject(
+            name=task.pipeline,
+            kind=PIPELINE,
+            engine="own pipeline",
+            device=device,
+            precision="float32" if task.takes == "float" else "uint8",
+            single=not task.batched,
+        )
     ]
 
 
-def _peers(device: str) -> list[Subject]:
-    """The same steps in other libraries, those that are installed; only Kornia runs on a GPU."""
+def _matrices(device: str, task: Task) -> list[Subject]:
+    """The pipeline as what it is, where it is affine: its matrix if that is small, its factors."""
+    if not task.is_affine:
+        return []
+    found = []
+    if task.input_size * task.output_size <= LARGEST_MATRIX:
+        found.append(
+            Subject(name="matrix, dense", kind="matrix", engine="dense matrix", device=device)
+        )
+    if task.kronecker_rank == 1:
+        found.append(Subject(name=FACTORS, kind="matrix", engine="factors", device=device))
+    return found
+
+
+def _peers(device: str, task: Task) -> list[Subject]:
+    """The study's steps in other libraries that are installed; only Kornia runs on a GPU."""
+    if task != STUDY:
+        return []
     return [
         Subject(
             name=name,
@@ -117,7 +148,9 @@ def _peers(device: str) -> list[Subject]:
     ]
 
 
-def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
+def _networks(device: str, finalists: Sequence[Finalist], task: Task) -> list[Subject]:
+    from trainables.networks.registry import find, misfit  # here for the same reason as below
+
     trained = {finalist.model for finalist in finalists}
     found = []
     for finalist in finalists:
@@ -130,7 +163,8 @@ def _networks(device: str, finalists: Sequence[Finalist]) -> list[Subject]:
             weights=finalist.weights,
         )
     for model in NETWORKS:
-        if model not in trained:  # a trained network takes the same time as an untrained one
+        # A trained network takes the same time as an untrained one
+        if model not in trained and not misfit(find(model), task):
             found += _variants(model, device, kind="untrained", model=model)
     return found
 

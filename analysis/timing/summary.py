@@ -89,8 +89,8 @@ def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device:
     )
     console.line(
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
-        "torchvision image by image on a CPU "
-        f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as torchvision's best "
+        "the pipeline image by image on a CPU "
+        f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as the pipeline's best "
         f"batch here {_denominator(comparison.baseline(series, device))}. "
         "of limit: of what bandwidth and matrix rate allow at best."
     )
@@ -133,7 +133,7 @@ def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, de
     console.line()
     for subject in comparison.networks(series, device):
         console.line(
-            f"{subject}: faster than torchvision on {PLACES[device]} "
+            f"{subject}: faster than the pipeline on {PLACES[device]} "
             + comparison.crossover_text(passes, series, subject, device)
         )
 

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 
 from analysis.console import DEFAULT_STORAGE
 from analysis.timing.protocol import PASSES, SERIES_SEC
-from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
+from analysis.timing.subjects import (
+    FACTORS,
+    PIPELINE,
+    Finalist,
+    Subject,
+    catalogue,
+    chosen,
+)
+from trainables.data.images import size_of
 from trainables.errors import UsageError
+from trainables.pipelines.registry import TAKES, check
 from trainables.settings_fields import declared, setting
+from trainables.task import STUDY_NAME, Task
 
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
 IMAGES = 10_000  # as in the reference study
@@ -36,6 +46,25 @@ class TimingSettings:
         "timing-DATE-TIME",
         default_text="auto",
         metavar="SOURCE",
+    )
+    pipeline: str | None = setting(
+        None,
+        "without --run: what is timed, as for tuner.run",
+        default_text=STUDY_NAME,
+        metavar="PIPELINE",
+    )
+    takes: str | None = setting(
+        None,
+        "without --run: what a pipeline of your own is called with, as for tuner.run",
+        default_text="found out",
+        choices=TAKES,
+    )
+    image_size: tuple[int, ...] | None = setting(
+        None,
+        "without --run: height and width of images, as for tuner.run",
+        default_text="32",
+        least=1,
+        metavar="PIXELS",
     )
     storage: str = setting(DEFAULT_STORAGE, "where runs are kept, s3:// too")
     subject: tuple[str, ...] = setting(
@@ -84,6 +113,13 @@ class TimingSettings:
             one.check(name, getattr(self, name))
         if self.run and self.data:
             raise UsageError("--data goes without --run: a run is timed on its own test images")
+        if self.run and (self.pipeline or self.takes or self.image_size):
+            raise UsageError(
+                "--pipeline, --takes and --image-size go without --run: a run is timed as it was"
+            )
+        size_of(self.image_size)
+        if self.pipeline:
+            check(self.pipeline)
         if "cuda" in self.devices and not torch.cuda.is_available():
             raise UsageError(
                 "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu"
@@ -98,14 +134,18 @@ class TimingSettings:
                     f"--subject {name!r}: give a function of your own as {OWN_FUNCTION}"
                 )
 
-    def subjects(self, finalists: Sequence[Finalist] = ()) -> list[Subject]:
-        """List who is timed. Raises UsageError where a pattern of `only` fits nobody."""
+    def subjects(self, task: Task, finalists: Sequence[Finalist] = ()) -> list[Subject]:
+        """List who is timed, each doing the task.
+
+        Raises UsageError where a pattern of `only` fits nobody.
+        """
         import torch  # here for the same reason as above
 
         devices = dict.fromkeys(
             self.devices or (DEVICES if torch.cuda.is_available() else DEVICES[:1])
         )
-        return chosen(catalogue(devices, finalists, tuple(dict.fromkeys(self.subject))), self.only)
+        own = tuple(dict.fromkeys(self.subject))
+        return chosen(catalogue(devices, finalists, own, task), self.only)
 
     def sizes(self, images: int) -> list[int]:
         """Return the batch sizes that are timed where there are so many images, ascending.
@@ -125,15 +165,23 @@ SETTINGS = declared(TimingSettings)
 """What is declared of each setting, by name, in the order of `--help`."""
 
 
-def short_form(trial: int, images: int, seed: int) -> TimingSettings:
+def short_form(images: int, seed: int) -> TimingSettings:
     """Return what the end of a search can afford, for `images` of at most SHORT_IMAGES.
 
-    That is the network of `trial` and its ceiling against torchvision.
+    Whom it can afford is for `short_subjects` to say.
     """
     return TimingSettings(
-        only=(*TORCHVISION, FACTORS, f"trial {trial}"),
         batch_sizes=tuple(min(size, images) for size in SHORT_SIZES),
         passes=SHORT_PASSES,
         series_sec=SHORT_SERIES_SEC,
         seed=seed,
     )
+
+
+def short_subjects(subjects: Sequence[Subject], trial: int) -> list[Subject]:
+    """Return the network of `trial` as it was trained, the pipeline, and its factors."""
+    return [
+        subject
+        for subject in subjects
+        if subject.kind == PIPELINE or subject.name in (FACTORS, f"trial {trial}")
+    ]

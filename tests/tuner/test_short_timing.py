@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.console import Console
-from trainables.data.examples import Examples
+from trainables.data.examples import Examples, Splits
 from trainables.errors import UsageError
 from tuner import search_run
 from tuner.settings import SearchConfig
@@ -17,6 +17,10 @@ from tuner.storage.run_storage import RunStorage
 def examples(count: int) -> Examples:
     images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1)
     return Examples(images, torch.zeros(1, 1, 28, 28).expand(count, -1, -1, -1))
+
+
+def splits(count: int) -> Splits:
+    return Splits(examples(1), examples(1), examples(count), available_images=1)
 
 
 def storage_in(directory: Path) -> RunStorage:
@@ -31,7 +35,7 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     monkeypatch.setattr(search_run, "conduct", lambda *given: seen.append(given) or [])
     monkeypatch.setattr(search_run.summary, "print_timings", lambda *given: True)
     config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
-    search_run.time_best(config, storage, {"trial": 7}, examples(count), Console())
+    search_run.time_best(config, storage, {"trial": 7}, splits(count), Console())
     ((settings, subjects, test, tables, run, _),) = seen
     assert (len(test), tables, run) == (timed, tmp_path / "tables", "r")
     assert settings.seed == 5
@@ -60,5 +64,5 @@ def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
 
     monkeypatch.setattr(search_run, "conduct", failing)
     config = SearchConfig(model="separable", name="r")
-    search_run.time_best(config, storage_in(tmp_path), {"trial": 7}, examples(3), Console())
+    search_run.time_best(config, storage_in(tmp_path), {"trial": 7}, splits(3), Console())
     assert capsys.readouterr().out.startswith(line)

@@ -15,6 +15,19 @@ Size = tuple[int, int]  # height and width
 SIZE: Size = (32, 32)  # of images, unless another one is asked for
 
 
+def size_of(sides: tuple[int, ...] | None) -> Size:
+    """Return height and width as `--image-size` has them: both, one for squares, or None.
+
+    Raises UsageError where there are more.
+    """
+    if sides is None:
+        return SIZE
+    if len(sides) > 2:
+        text = " ".join(map(str, sides))
+        raise UsageError(f"--image-size {text}: give height and width, or one number for squares")
+    return sides[0], sides[-1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """What a source holds, each split (N, 3, H, W) uint8.

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.linear import AFFINE_WITHIN, Factors
+from trainables.linear import Factors
 from trainables.networks.base import Budget, Defaults
 from trainables.task import Task
 
@@ -62,7 +62,7 @@ class Separable(nn.Module):
                 f"separable makes outputs of at most {MOST_CHANNELS} channels, and these have "
                 f"{task.output_shape[0]}; give --model fc"
             )
-        if (task.affine_residual or 0.0) > AFFINE_WITHIN:
+        if task.affine_residual is not None and not task.is_affine:
             return (
                 f"separable can be affine only, and this pipeline is not: it differs by "
                 f"{task.affine_residual:.1g} of its range; give --model fc"

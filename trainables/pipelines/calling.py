@@ -74,7 +74,7 @@ class Calls:
             made = self._pipeline(GIVEN[self._takes](images))
             if not (isinstance(made, Tensor) and made.ndim == 4 and len(made) == len(images)):
                 raise UsageError("it takes no batches")
-            return _in_floats(made)
+            return in_floats(made)
         outputs = [self.one(image) for image in images]
         for output in outputs:
             if output.shape != outputs[0].shape:
@@ -118,10 +118,14 @@ def as_image(made: Any) -> Tensor:
         numbers = numbers[None]
     elif in_rows:
         numbers = numbers.permute(2, 0, 1)
-    return _in_floats(numbers)
+    return in_floats(numbers)
 
 
-def _in_floats(numbers: Tensor) -> Tensor:
+def in_floats(numbers: Tensor) -> Tensor:
+    """Return outputs of any shape as float32 on the CPU, bytes scaled to [0, 1].
+
+    Raises UsageError where they are no image's.
+    """
     if numbers.is_complex() or numbers.is_quantized or numbers.is_sparse:
         raise UsageError(f"it gives {numbers.dtype} numbers, which are no image's")
     numbers = numbers.detach().to("cpu")

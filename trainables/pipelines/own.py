@@ -11,13 +11,12 @@ import psutil
 import torch
 from torch import Tensor
 
-from trainables import own_code
 from trainables.errors import UsageError
 from trainables.linear import affine_residual
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.identity import kept, probe_images
-from trainables.pipelines.registry import PIPELINES
+from trainables.pipelines.registry import load
 from trainables.task import STUDY, Task
 
 SPLITS = ("train", "validation", "test")
@@ -46,7 +45,7 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
         name: In the registry.
         images: By split, (N, 3, H, W) uint8 each.
     """
-    pipeline: Pipeline = own_code.load(PIPELINES[name])
+    pipeline: Pipeline = load(name)
     targets = {split: make_targets(pipeline, part) for split, part in images.items()}
     task = Task(
         pipeline=name,

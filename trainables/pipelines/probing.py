@@ -58,8 +58,6 @@ def probe(name: str, pipeline: Any, images: Tensor, takes: str | None = None) ->
         raise UsageError(f"it is a {type(pipeline).__name__}, which can't be called")
     if isinstance(pipeline, type):
         raise UsageError(f"it is a class: name an object of it, as in {pipeline.__name__}()")
-    if isinstance(pipeline, nn.Module):
-        pipeline.eval()  # dropout and batch statistics would change from call to call
     takes = takes or _taken(pipeline, images[0])
     call = Calls(pipeline, takes)
     seconds: list[float] = []

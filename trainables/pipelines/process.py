@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import own_code, own_process
+from trainables import own_process
 from trainables.errors import UsageError, cut, in_one_line
 from trainables.linear import affine_residual
 from trainables.own_process import Say
 from trainables.pipelines.calling import Calls, Pipeline, shape_text
 from trainables.pipelines.identity import probe_images
 from trainables.pipelines.probing import SAID, probe, without
+from trainables.pipelines.registry import load
 from trainables.task import Task
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
@@ -51,7 +52,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     directory = Path(arguments["directory"])
-    pipeline = own_code.load(arguments["pipeline"])
+    pipeline = load(arguments["pipeline"])
     images = {path.stem: _read(path) for path in sorted(directory.glob("*.npy"))}
     probed = probe(arguments["pipeline"], pipeline, images["train"], arguments["takes"])
     task = probed.task
@@ -194,9 +195,7 @@ _filling: list[_Filling] = []
 def enter(name: str, task: Task, directory: str) -> None:
     """Set a process up that fills files of targets."""
     torch.set_num_threads(1)
-    pipeline = own_code.load(name)
-    if isinstance(pipeline, torch.nn.Module):
-        pipeline.eval()
+    pipeline = load(name)
     _filling[:] = [_Filling(pipeline, task, Path(directory))]
 
 

@@ -1,5 +1,7 @@
 """The pipelines by name. A new pipeline is one file, and one line here."""
 
+from typing import Any
+
 from trainables import own_code
 from trainables.errors import UsageError
 from trainables.task import STUDY_NAME
@@ -19,6 +21,17 @@ PIPELINES = {STUDY_NAME: "trainables.pipelines.study:reference"}
 
 OLDER_NAMES = {"reference": STUDY_NAME}
 """What older tables call them."""
+
+
+def load(name: str) -> Any:
+    """Import a pipeline, and return it as it is called: one of this project with whole batches.
+
+    Raises UsageError where it can't be imported.
+    """
+    pipeline = own_code.load(PIPELINES.get(name, name))
+    if hasattr(pipeline, "eval") and hasattr(pipeline, "modules"):
+        pipeline.eval()  # a module of PyTorch: dropout and batch statistics change between calls
+    return pipeline
 
 
 def check(name: str) -> None:

@@ -16,6 +16,7 @@ from analysis.tables.files import GrowingTable, Row
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.ranking import best_epoch
 from analysis.tables.schema import TABLES
+from analysis.tables.tasks import task_columns
 from trainables.data.examples import Splits
 from trainables.hyperparameters import HYPERPARAMETERS
 from tuner.cluster.nodes import nodes
@@ -203,7 +204,7 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         "run": config.name,
         "status": "running",
         "model": config.model,
-        **_pipeline_columns(data),
+        **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
         "seed": config.seed,
@@ -229,23 +230,3 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         kept = {name: earlier[name] for name in ("command", "config", "started_at")}
         row |= {**kept, "sessions": earlier["sessions"] + 1}
     return row
-
-
-def _pipeline_columns(data: Splits) -> Row:
-    """Return what the runs table says of the pipeline."""
-    task = data.task
-    return {
-        "pipeline": task.pipeline,
-        "takes": task.takes,
-        "steps": json.dumps(task.steps),
-        "image_height": task.input_shape[1],
-        "image_width": task.input_shape[2],
-        "output_channels": task.output_shape[0],
-        "output_height": task.output_shape[1],
-        "output_width": task.output_shape[2],
-        "output_low": task.low,
-        "output_high": task.high,
-        "affine_residual": task.affine_residual,
-        "kronecker_rank": task.kronecker_rank,
-        "probe_outputs": data.probes,
-    }

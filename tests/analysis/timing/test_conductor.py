@@ -19,6 +19,7 @@ from tests.analysis.timing.in_process import InProcess
 from tests.trainables.made_up import photographs
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
+from trainables.task import STUDY
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)
@@ -85,7 +86,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory, examples: Examples) -> Se
             seed=seed,
         )
         console = Told()
-        subjects = settings.subjects(finalists)
+        subjects = settings.subjects(STUDY, finalists)
         with console:
             rows = conduct(settings, subjects, examples, storage / "tables", "run", console)
         made.rows.append(rows)
@@ -197,7 +198,7 @@ def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_in
 ) -> None:
     settings = settings_for("tires", batch_sizes=(20,), passes=1000, series_sec=100.0)
     console = Told()
-    rows = conduct(settings, settings.subjects(), examples, tmp_path, "run", console)
+    rows = conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", console)
     passes = measured(rows)
     assert 1 <= len(passes) < 1000
     assert set(passes.verdict) == {"invalid"}
@@ -222,7 +223,7 @@ def test_a_function_of_your_own_that_does_not_work_is_a_mistake(
 ) -> None:
     settings = settings_for(function)
     with pytest.raises(UsageError) as refused:
-        conduct(settings, settings.subjects(), examples, tmp_path, "run", Told())
+        conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", Told())
     assert str(refused.value).startswith(f"--subject {OWN}:{function} can't be ")
     assert message in str(refused.value)
     assert not list(tmp_path.glob("timings/*"))
@@ -233,5 +234,5 @@ def test_what_takes_one_image_at_a_time_is_measured_at_batch_one(
     tmp_path: Path, examples: Examples
 ) -> None:
     settings = TimingSettings(only=("Pillow",), devices=("cpu",), batch_sizes=(20,), passes=2)
-    rows = conduct(settings, settings.subjects(), examples, tmp_path, "run", Told())
+    rows = conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", Told())
     assert set(measured(rows).batch_size) == {1}

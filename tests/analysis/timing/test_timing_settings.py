@@ -8,9 +8,10 @@ import torch
 
 from analysis.timing import machine
 from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import SETTINGS, TimingSettings, short_form
+from analysis.timing.timing_settings import SETTINGS, TimingSettings, short_form, short_subjects
 from docs.generate import flag_rows
 from trainables.errors import UsageError
+from trainables.task import STUDY
 
 BEST = Finalist(7, "separable", "trial-0007.safetensors")
 
@@ -90,7 +91,7 @@ def test_the_last_values_that_make_sense_are_taken(setting: dict[str, Any]) -> N
 
 
 def devices(settings: TimingSettings) -> list[str]:
-    return list(dict.fromkeys(subject.device for subject in settings.subjects()))
+    return list(dict.fromkeys(subject.device for subject in settings.subjects(STUDY)))
 
 
 @pytest.mark.usefixtures("with_gpu")
@@ -133,16 +134,17 @@ def test_a_full_measurement_is_thirty_passes_of_a_minute_a_series() -> None:
 def test_the_short_form_times_the_best_network_and_its_ceiling_against_torchvision(
     images: int, sizes: list[int]
 ) -> None:
-    short = short_form(7, images, seed=5)
-    assert short.only == ("torchvision uint8", "torchvision float32", "matrix, factors", "trial 7")
-    assert [one.name for one in short.subjects([BEST])] == list(short.only)
+    short = short_form(images, seed=5)
+    subjects = short_subjects(short.subjects(STUDY, [BEST]), 7)
+    names = ["torchvision uint8", "torchvision float32", "matrix, factors", "trial 7"]
+    assert [one.name for one in subjects] == names
     assert short.sizes(images) == sizes
     assert (short.passes, short.series_sec, short.seed) == (10, 1.5, 5)
 
 
 def test_what_is_given_twice_is_timed_once() -> None:
     given = TimingSettings(devices=("cpu", "cpu"), subject=("a:b", "a:b"), only=("matrix, *",))
-    names = [subject.name for subject in given.subjects()]
+    names = [subject.name for subject in given.subjects(STUDY)]
     assert names == ["matrix, dense", "matrix, factors", "a:b"]
 
 
