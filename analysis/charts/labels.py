@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.ranking import NEVER_BEST
+from trainables.pipelines.identity import is_same
+from trainables.pipelines.registry import OLDER_NAMES
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {
@@ -21,27 +23,53 @@ def data_names(runs: pd.DataFrame, split: str = "validation") -> pd.Series:
     It is `cifar10`; where sets of that name differ, `cifar10, 5,000 images`, and where that is not
     enough either, with the start of their fingerprint.
     """
-    pixels = list(
-        zip(runs[f"{split}_fingerprint"].astype(str), runs.pipeline.astype(str), strict=True)
-    )
+    pixels = runs[f"{split}_fingerprint"].astype(str).tolist()
     counts = dict(zip(pixels, runs[f"{split}_images"], strict=True))
-    names: dict[tuple[str, str], str] = {}
+    names: dict[str, str] = {}
     for key, data in zip(pixels, runs.data.astype(str), strict=True):
         names.setdefault(key, PurePath(data).name or data)
-    for more in ("{count:,} images", "{fingerprint}, {pipeline}"):
+    for more in ("{count:,} images", "{fingerprint}"):
         sharing = Counter(names.values())
         for key, name in names.items():
             if sharing[name] > 1:
-                apart = more.format(count=counts[key], fingerprint=key[0][:SHORT], pipeline=key[1])
+                apart = more.format(count=counts[key], fingerprint=key[:SHORT])
                 names[key] = f"{name}, {apart}"
     return pd.Series([names[key] for key in pixels], runs.run.astype(str), dtype=object)
+
+
+def task_names(runs: pd.DataFrame) -> pd.Series:
+    """Return a name for what the networks of each run do, by run: the same exactly where it is.
+
+    It is `preprocess` for `my_transforms.py:preprocess`; where tasks share that, the whole name,
+    with sizes if there are several, and a number where the code was changed in between.
+    """
+    keys: list[tuple[str, str, int]] = []
+    known: dict[tuple[str, str], list[bytes]] = {}
+    for run in runs.itertuples():
+        pipeline = OLDER_NAMES.get(str(run.pipeline), str(run.pipeline))
+        shape = (run.output_channels, run.output_height, run.output_width)
+        size = f"{run.image_height} × {run.image_width} to {' × '.join(map(str, shape))}"
+        versions = known.setdefault((pipeline, size), [])
+        span, outputs = run.output_high - run.output_low, run.probe_outputs
+        same = (n for n, one in enumerate(versions) if is_same(one, outputs, span))
+        number = next(same, len(versions))
+        if number == len(versions):
+            versions.append(outputs)
+        keys.append((pipeline, size, number))
+    names = {key: key[0].rpartition(":")[2] for key in keys}
+    for more in ("{0}", "{0}, {1}", "{0}, {1}, version {2}"):
+        sharing = Counter(names.values())
+        for key, name in names.items():
+            if sharing[name] > 1:
+                names[key] = more.format(key[0], key[1], key[2] + 1)
+    return pd.Series([names[key] for key in keys], runs.run.astype(str), dtype=object)
 
 
 def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of searches, without repeats of finalists, as charts take them.
 
-    Trials of one `series` have the same network, loss, training and validation images, so that
-    their losses compare.
+    Trials of one `series` have the same task, network, loss, training and validation images, so
+    that their losses compare.
 
     Returns:
         The rows with the columns `data_name`, `series`, `ending` and `state` beside their own.
@@ -51,6 +79,9 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     shown["series"] = _network(shown.model, shown.loss)
     if shown.data_name.nunique() > 1:
         shown["series"] += " on " + shown.data_name
+    tasks = shown.run.map(task_names(runs)).astype(object).fillna("an unknown pipeline")
+    if tasks.nunique() > 1:
+        shown["series"] += " for " + tasks
     training = shown.run.map(_training_images(runs)).astype(object)
     training = training.fillna("unknown images to train on")
     ambiguous = training.groupby(shown.series).transform("nunique") > 1

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.charts import quality as charts
 from analysis.charts import views
-from analysis.charts.labels import data_names
+from analysis.charts.labels import data_names, task_names
 from analysis.dashboard.parts import NUMBER, card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
@@ -35,9 +35,11 @@ def show(selection: Selection) -> None:
     if accuracy.empty:
         hint("No accuracy yet: a search measures its finalists on the test images when it ends.")
         return
-    tested = selection.trials.assign(
-        test_name=selection.trials.run.map(data_names(selection.runs, "test"))
-    )
+    names = data_names(selection.runs, "test")
+    tasks = task_names(selection.runs)
+    if tasks.nunique() > 1:
+        names = names + " for " + tasks
+    tested = selection.trials.assign(test_name=selection.trials.run.map(names))
     tested = tested[tested.run.isin(accuracy.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:

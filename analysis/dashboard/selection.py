@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from analysis.charts.labels import data_names, labelled
+from analysis.charts.labels import data_names, labelled, task_names
 from analysis.dashboard.parts import plain
 from analysis.dashboard.snapshot import Store
 
@@ -36,7 +36,9 @@ def choose(store: Store) -> Selection:
     """Draw the filters, and return what they leave."""
     runs = store.frame("runs").sort_values("started_at", ascending=False)
     with st.sidebar:
-        runs_left = _filtered(runs.assign(data_name=data_names(runs).reindex(runs.run).to_numpy()))
+        named = {"data_name": data_names(runs), "task_name": task_names(runs)}
+        by_run = {column: names.reindex(runs.run).to_numpy() for column, names in named.items()}
+        runs_left = _filtered(runs.assign(**by_run))
         # Timings without a search are named by their times
         alone = sorted(set(store.runs("timings")) - set(store.runs()), reverse=True)
         options = [*runs_left.run, *alone]
@@ -71,7 +73,12 @@ def _begin_with_newest(options: list[str]) -> None:
 
 
 def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
-    for key, label, column in (("networks", "Networks", "model"), ("data", "Data", "data_name")):
+    filters = (
+        ("pipelines", "Pipelines", "task_name"),
+        ("networks", "Networks", "model"),
+        ("data", "Data", "data_name"),
+    )
+    for key, label, column in filters:
         options = sorted(runs[column].unique())
         if len(options) > 1:
             wanted = st.pills(

@@ -106,12 +106,9 @@ def best(series: pd.DataFrame) -> pd.DataFrame:
 def baseline(series: pd.DataFrame, device: str, batch_size: int | None = None) -> pd.Series | None:
     """Return the pipeline's fastest series on a device, at one batch size or at its best.
 
-    One that takes single images does so whatever the batch size of the others, and one that was not
-    timed on that device is what it is on the CPU.
+    One that takes single images does so whatever the batch size of the others.
     """
-    pipelines = series[series.kind == PIPELINE]
-    rows = pipelines[pipelines.device == device]
-    rows = pipelines[pipelines.device == "cpu"] if rows.empty else rows
+    rows = series[(series.kind == PIPELINE) & (series.device == device)]
     takes_batches = (rows.batch_size > 1).any()
     at_size = batch_size is not None and takes_batches
     return quickest(rows[rows.batch_size == batch_size] if at_size else rows)

@@ -4,11 +4,12 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.charts.labels import data_names, labelled, machines
-from tests.analysis.made_runs import as_read, run_row, trial_frame
+from analysis.charts.labels import data_names, labelled, machines, task_names
+from tests.analysis.made_runs import PROBES, as_read, run_row, trial_frame
 from tests.analysis.timing.session_rows import quoted, series_rows
 
 MORNING = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -56,18 +57,46 @@ def test_sets_of_one_name_and_size_are_told_apart_by_the_start_of_their_fingerpr
         pixels("aaaaaaaa"), pixels("bbbbbbbb"), pixels("cccccccc", 500), {"data": "photos"}
     )
     assert found == [
-        "cifar10, 5,000 images, aaaaaa, reference",
-        "cifar10, 5,000 images, bbbbbb, reference",
+        "cifar10, 5,000 images, aaaaaa",
+        "cifar10, 5,000 images, bbbbbb",
         "cifar10, 500 images",
         "photos",
     ]
 
 
-def test_the_same_pixels_for_another_pipeline_are_another_set() -> None:
-    assert names(pixels("aaaaaaaa"), pixels("aaaaaaaa", pipeline="blur")) == [
-        "cifar10, 5,000 images, aaaaaa, reference",
-        "cifar10, 5,000 images, aaaaaa, blur",
+def test_the_same_pixels_have_one_name_whatever_the_pipeline() -> None:
+    assert names(pixels("aaaaaaaa"), pixels("aaaaaaaa", pipeline="blur")) == ["cifar10"] * 2
+
+
+def task(pipeline: str, height: int = 32, outputs: bytes = PROBES, **more: Any) -> dict[str, Any]:
+    return {"pipeline": pipeline, "image_height": height, "probe_outputs": outputs, **more}
+
+
+def test_tasks_are_named_by_their_pipeline_and_what_tells_them_apart() -> None:
+    edited = np.full(64 * 784, 0.5, "<f4").tobytes()
+    found = task_names(
+        runs(
+            task("study"),
+            task("reference"),
+            task("mine.py:grey"),
+            task("b.py:blur"),
+            task("c.py:blur"),
+            task("c.py:blur", 64),
+            task("c.py:blur", 64, edited),
+        )
+    )
+    to = "to 1 × 28 × 28"
+    assert found.tolist() == [
+        *("study", "study", "grey", "b.py:blur"),
+        f"c.py:blur, 32 × 32 {to}",
+        f"c.py:blur, 64 × 32 {to}, version 1",
+        f"c.py:blur, 64 × 32 {to}, version 2",
     ]
+
+
+def test_trials_for_different_pipelines_are_series_of_their_own() -> None:
+    found = series(trials("r0"), trials("r1"), facts=(task("study"), task("mine.py:grey")))
+    assert found == ["fc for study", "fc for grey"]
 
 
 def test_every_split_has_names_of_its_own() -> None:
@@ -76,20 +105,10 @@ def test_every_split_has_names_of_its_own() -> None:
     assert names({}, other_test, split="test") == ["cifar10, 10,000 images", "cifar10, 100 images"]
 
 
-def test_names_are_the_same_exactly_where_pixels_and_pipeline_are() -> None:
-    kinds = [
-        ("aaaaaaaa", 5_000, "x"),
-        ("bbbbbbbb", 5_000, "x"),
-        ("cccccccc", 9, "x"),
-        ("aaaaaaaa", 5_000, "y"),
-    ]
+def test_names_are_the_same_exactly_where_pixels_are() -> None:
+    kinds = [("aaaaaaaa", 5_000), ("bbbbbbbb", 5_000), ("cccccccc", 9)]
     for chosen in itertools.product(kinds, repeat=3):
-        found = names(
-            *(
-                pixels(fingerprint, images, pipeline=pipeline)
-                for fingerprint, images, pipeline in chosen
-            )
-        )
+        found = names(*(pixels(*one) for one in chosen))
         for one, other in itertools.combinations(range(3), 2):
             assert (found[one] == found[other]) == (chosen[one] == chosen[other]), chosen
 

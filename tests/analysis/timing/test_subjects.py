@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
 from analysis.timing import subjects
 from analysis.timing.engines import ENGINES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
+from trainables.task import Task
 from trainables.training import precision
 
 FINALISTS = [Finalist(3, "cnn", "a.safetensors"), Finalist(12, "cnn", "b.safetensors")]
@@ -72,7 +74,36 @@ def test_a_name_means_one_subject_on_each_device() -> None:
 @pytest.mark.usefixtures("machine_with")
 def test_every_engine_is_one_that_can_be_built() -> None:
     found = catalogue(["cpu", "cuda"], FINALISTS, OWN)
+    found += catalogue(["cpu"], [], [], Task(pipeline="mine.py:blur"))
     assert {subject.engine for subject in found} == set(ENGINES)
+
+
+COLOUR = Task(
+    pipeline="mine.py:blur",
+    input_shape=(3, 64, 64),
+    output_shape=(3, 64, 64),
+    takes="pil",
+    batched=False,
+    affine_residual=0.002,
+)
+
+
+@pytest.mark.usefixtures("machine_with")
+def test_of_an_own_task_its_own_callable_and_the_networks_that_fit_are_timed() -> None:
+    found = catalogue(["cpu"], [], [], COLOUR)
+    assert all(subject.task == COLOUR for subject in found)
+    (pipeline,) = (subject for subject in found if subject.kind == "pipeline")
+    assert (pipeline.name, pipeline.single) == ("mine.py:blur", True)
+    assert {subject.kind for subject in found} == {"pipeline", "untrained"}  # its matrix is large
+    assert {subject.model for subject in found} - {None} == {"fc", "cnn", "separable"}
+    small = replace(COLOUR, input_shape=(3, 16, 16), output_shape=(3, 9, 16), kronecker_rank=1)
+    found = catalogue(["cpu", "cuda"], [], [], small)
+    assert [one.name for one in found if one.kind == "matrix" and one.device == "cpu"] == [
+        "matrix, dense",
+        FACTORS,
+    ]
+    assert {one.model for one in found} - {None} == {"fc", "separable"}
+    assert not [one for one in found if one.kind == "pipeline" and one.device == "cuda"]
 
 
 @pytest.mark.usefixtures("machine_with")

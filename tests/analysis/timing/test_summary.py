@@ -103,11 +103,11 @@ def test_a_gpu_has_its_own_table_and_is_compared_with_a_cpu_image_by_image(
     lines = told([*session(), *on_gpu], capsys)
     table = section(lines, "Speed on this GPU")
     assert table["fc"] == ["2", "1,000", "1", "200 [200, 200]", "4", "50.0%"]
-    assert [line for line in lines if ": faster than torchvision" in line] == [
-        "fc: faster than torchvision on this CPU from batch 1,000 on",
-        "trial 3: faster than torchvision on this CPU at every batch size",
-        "trial 3, bfloat16: faster than torchvision on this CPU at every batch size",
-        "fc: faster than torchvision on this GPU at batch 1,000",
+    assert [line for line in lines if ": faster than the pipeline" in line] == [
+        "fc: faster than the pipeline on this CPU from batch 1,000 on",
+        "trial 3: faster than the pipeline on this CPU at every batch size",
+        "trial 3, bfloat16: faster than the pipeline on this CPU at every batch size",
+        "fc: faster than the pipeline on this GPU at batch 1,000",
     ]
 
 
@@ -118,7 +118,7 @@ def test_without_torchvision_speeds_are_told_and_nothing_is_compared(
         [*quoted(), *series_rows("fc", 1, [3.0] * 4, model="fc", **dict.fromkeys(QUALITY))], capsys
     )
     assert section(lines, "Speed on this CPU") == {"fc": ["3", "3", "1", "1.5", "16.7%"]}
-    assert not any("faster than torchvision" in line for line in lines)
+    assert not any("faster than the pipeline" in line for line in lines)
     assert not any(line.startswith("Quality") for line in lines)
     assert json.loads(lines[-1])["series"][0]["share_95"] is None
 
@@ -185,12 +185,12 @@ def test_each_networks_crossover_is_told(capsys: pytest.CaptureFixture[str]) -> 
         *series_rows("mine:f", 1, [9.0], kind="own"),
     ]
     lines = told(rows, capsys)
-    assert [line for line in lines if ": faster than torchvision" in line] == [
-        "cnn: faster than torchvision on this CPU never",
-        "fc: faster than torchvision on this CPU from batch 1,000 on",
-        "mine:f: faster than torchvision on this CPU at batch 1",
-        "trial 3: faster than torchvision on this CPU at every batch size",
-        "trial 3, bfloat16: faster than torchvision on this CPU at every batch size",
+    assert [line for line in lines if ": faster than the pipeline" in line] == [
+        "cnn: faster than the pipeline on this CPU never",
+        "fc: faster than the pipeline on this CPU from batch 1,000 on",
+        "mine:f: faster than the pipeline on this CPU at batch 1",
+        "trial 3: faster than the pipeline on this CPU at every batch size",
+        "trial 3, bfloat16: faster than the pipeline on this CPU at every batch size",
     ]
     assert json.loads(lines[-1])["crossover_batch_size"] == {
         "cnn on cpu": None,
@@ -316,10 +316,10 @@ def test_where_a_subject_is_faster_is_told_whole(faster: dict[int, bool], told: 
 def test_a_crossover_from_invalid_series_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(session(verdict="invalid", reason="loud"), capsys)
     assert (
-        "fc: faster than torchvision on this CPU from batch 1,000 on (invalid series among them)"
+        "fc: faster than the pipeline on this CPU from batch 1,000 on (invalid series among them)"
         in lines
     )
-    assert "trial 3: faster than torchvision on this CPU at every batch size" in lines
+    assert "trial 3: faster than the pipeline on this CPU at every batch size" in lines
 
 
 def test_the_ratios_say_what_they_are_ratios_to(capsys: pytest.CaptureFixture[str]) -> None:
