@@ -150,7 +150,7 @@ def test_what_is_given_twice_is_timed_once() -> None:
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 12)
-    assert TimingSettings(threads=12).threads == 15
+    assert TimingSettings(threads=12).threads == 12
     with pytest.raises(UsageError, match=r"--threads 13: there are 12 cores; give at most that"):
         TimingSettings(threads=13)
 
