@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.task import Task
 from trainables.thresholds import THRESHOLD
+
+WINDOW = 11  # pixels of SSIM's window: smaller images have none
 
 
 def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -24,23 +27,27 @@ def cosine_accuracy(cosines: Tensor, threshold: float = THRESHOLD) -> float:
     return float((cosines >= threshold).double().mean())
 
 
-def psnr_db(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each image in dB, 10 · log10(1 / MSE): (N,).
+def psnr_db(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """Return the peak signal-to-noise ratio of each image in dB, 10 · log10(span² / MSE): (N,).
 
-    Values are in [0, 1]. The ratio is capped at 150 dB, where the difference is below float32's
-    resolution; an exact image has no finite one.
+    The span is that of the task's range. The ratio is capped at 150 dB, where the difference is
+    below float32's resolution; an exact image has no finite one.
     """
     squared_error = (outputs - targets).square().flatten(1).mean(dim=1)
-    return -10 * squared_error.clamp_min(1e-15).log10()
+    return -10 * (squared_error / task.span**2).clamp_min(1e-15).log10()
 
 
-def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the structural similarity of each image, for (N, 1, H, W) in [0, 1]: (N,).
+def ssim(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """Return the structural similarity of each image (N, c, h, w), mean over its channels: (N,).
 
     Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to
     structural similarity", eq. 13 with their constants: an 11 × 11 Gaussian window of σ = 1.5,
-    K1 = 0.01, K2 = 0.03.
+    K1 = 0.01, K2 = 0.03. Intensities are counted from the lowest of the task's range, as theirs are
+    from black, up to its span. It is NaN where a side is shorter than the window.
     """
+    if min(outputs.shape[-2:]) < WINDOW:
+        return outputs.new_full((len(outputs),), torch.nan)
+    outputs, targets = outputs - task.low, targets - task.low
     rows, columns = (_gaussian_window(length, outputs) for length in outputs.shape[-2:])
 
     def blur(images: Tensor) -> Tensor:
@@ -50,7 +57,7 @@ def ssim(outputs: Tensor, targets: Tensor) -> Tensor:
     variance_x = blur(outputs * outputs) - mean_x**2
     variance_y = blur(targets * targets) - mean_y**2
     covariance = blur(outputs * targets) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
+    c1, c2 = (0.01 * task.span) ** 2, (0.03 * task.span) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return (luminance * structure).flatten(1).mean(dim=1)

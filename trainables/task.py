@@ -12,7 +12,12 @@ from typing import Any, Self
 Shape = tuple[int, int, int]  # channels, height, width
 
 STUDY_NAME = "study"
-AFFINE_WITHIN = 1e-2  # of the range: rounding to 8 bits differs by 2e-3, a gamma by 4e-2
+AFFINE_WITHIN = 1e-2
+"""Of the range: what is not farther from affine than this is taken to be affine.
+
+Measured: 1e-7 in float32, 2e-3 to 1e-2 where one to three steps round to 8 bits. A gamma of 0.9 has
+3e-2; one of 0.45, a threshold, a median or a stretched contrast have 0.1 and more.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
+from trainables.pipelines.own import own_map
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, training_settings
@@ -78,15 +79,19 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         if not best:
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
+        affine = own_map(data.task, data.affine)
         accuracy = evaluate_finalists(
             storage,
             best,
             rows.trials,
             plan.resources,
             data,
+            affine,
         )
     print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
-    print_sight(console, config.model, look(config.model, data.task, plan.resources))
+    if affine is not None:
+        seen = look(config.model, data.task, plan.resources, affine)
+        print_sight(console, config.model, seen)
     if config.timing == "short":
         time_best(config, storage, best[0], data, console)
     point_onward(console, config)

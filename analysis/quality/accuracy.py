@@ -13,10 +13,10 @@ from torch import Tensor
 
 from analysis.tables.files import Row
 from trainables.data.examples import Examples
-from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.metrics import WINDOW, cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.task import Task
 from trainables.thresholds import THRESHOLDS
 
-BATCH = 1000
 MEANS = ("cosine_mean", "mse", "psnr_db", "ssim")
 SAMPLE_COUNT = 64
 EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the best
@@ -35,38 +35,43 @@ class Measured:
 
 @torch.inference_mode()
 def evaluate(
-    what: Measured, run: Callable[[Tensor], Tensor], split: str, examples: Examples
+    what: Measured, outputs: Iterable[Tensor], split: str, examples: Examples, task: Task
 ) -> tuple[list[Row], Tensor]:
     """Measure outputs against targets.
 
     Args:
-        what: What `run` is.
-        run: (N, 3, H, W) uint8 → (N, c, h, w) float32, on the device of `examples`.
+        what: Whose outputs they are.
+        outputs: In the order of the images, some at a time: (n, c, h, w) float32 each, on the
+            device of `examples`.
         split: `validation` or `test`.
         examples: Its images and targets.
+        task: Whose targets these are.
 
     Returns:
         Rows of the accuracy table, one per threshold, and the images' cosines (N,) on the CPU.
     """
-    parts = []
-    for images, targets in zip(
-        examples.images.split(BATCH), examples.targets.split(BATCH), strict=True
-    ):
-        outputs = run(images).float()
+    parts, done = [], 0
+    for some in outputs:
+        made = some.float()
+        targets = examples.targets[done : done + len(made)]
+        done += len(made)
         parts.append(
             torch.stack(
                 [
-                    cosine_similarity(outputs, targets),
-                    (outputs - targets).square().flatten(1).mean(dim=1),
-                    psnr_db(outputs, targets),
-                    ssim(outputs, targets),
+                    cosine_similarity(made, targets),
+                    (made - targets).square().flatten(1).mean(dim=1),
+                    psnr_db(made, targets, task),
+                    ssim(made, targets, task),
                 ]
             )
         )
     values = torch.cat(parts, dim=1).cpu()
+    means = dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True))
+    if min(task.output_shape[1:]) < WINDOW:
+        means["ssim"] = None
     common = {
         **vars(what),
-        **dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True)),
+        **means,
         "split": split,
         "images": len(examples),
         "trainings": 1,
@@ -108,14 +113,19 @@ def sample_indices(count: int) -> list[int]:
 
 @torch.inference_mode()
 def sample_rows(
-    what: Measured, run: Callable[[Tensor], Tensor], examples: Examples, cosines: Tensor
+    what: Measured,
+    run: Callable[[Tensor], Tensor],
+    examples: Examples,
+    cosines: Tensor,
+    task: Task,
 ) -> list[Row]:
     """Return rows of the samples table: input, truth and output of some images, as PNG.
 
     They are those of `sample_indices`, and the worst, those around the median, and the best.
 
     Args:
-        what, run, examples: As for `evaluate`.
+        what, examples, task: As for `evaluate`.
+        run: (N, 3, H, W) uint8 → (N, c, h, w) float32, on the device of `examples`.
         cosines: (N,) of all images, as `evaluate` returns them.
     """
     order = cosines.argsort(stable=True)
@@ -138,19 +148,28 @@ def sample_rows(
             "image": index,
             "cosine": float(cosines[index]),
             "rank": int(ranks[index]),
-            "input": _png(images[position].permute(1, 2, 0)),
-            "truth": _png(_grey(examples.targets[index, 0])),
-            "output": _png(_grey(outputs[position, 0])),
+            "input": _png(images[position]),
+            "truth": _png(as_bytes(examples.targets[index], task)),
+            "output": _png(as_bytes(outputs[position], task)),
         }
         for position, index in enumerate(indices)
     ]
 
 
-def _grey(image: Tensor) -> Tensor:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+def as_bytes(image: Tensor, task: Task) -> Tensor:
+    """Return an output (c, h, w) as a picture of it: one or three channels, uint8.
+
+    0 and 255 are the ends of the task's range. The channels of what is neither grey nor three
+    colours are averaged.
+    """
+    if len(image) not in (1, 3):
+        image = image.mean(dim=0, keepdim=True)
+    return (((image - task.low) / task.span).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _png(pixels: Tensor) -> bytes:
+def _png(image: Tensor) -> bytes:
+    """Return an image (1 or 3, h, w) uint8 as a PNG file."""
+    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     buffer = io.BytesIO()
     Image.fromarray(pixels.cpu().numpy()).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -197,7 +197,7 @@ def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
             f"{row['cosine_mean']:.4f}",
             f"{row['mse']:.2e}",
             f"{row['psnr_db']:.1f}",
-            f"{row['ssim']:.4f}",
+            "–" if row["ssim"] is None else f"{row['ssim']:.4f}",
             f"{row['parameters']:,}" if row["parameters"] else "–",
         ]
         for row in head

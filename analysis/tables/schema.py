@@ -205,8 +205,17 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         fraction("share_std", meaning="their standard deviation (n − 1)", nullable=True),
         Column("cosine_mean", FLOAT, "mean cosine similarity"),
         Column("mse", FLOAT, "mean squared error"),
-        Column("psnr_db", FLOAT, "mean over images of the peak signal-to-noise ratio", "dB"),
-        Column("ssim", FLOAT, "mean structural similarity, Wang et al. 2004"),
+        Column(
+            "psnr_db",
+            FLOAT,
+            "mean over images of the peak signal-to-noise ratio; the peak is the task's range",
+            "dB",
+        ),
+        nullable(
+            "ssim",
+            FLOAT,
+            "mean structural similarity, Wang et al. 2004; null for outputs below 11 pixels",
+        ),
     ),
     "samples": (
         RUN,
@@ -215,9 +224,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("image", INT32, "index within the test split"),
         Column("cosine", FLOAT, "cosine similarity of output and truth"),
         Column("rank", INT32, "place of that among all test images, from 0 for the lowest"),
-        Column("input", PNG, "32 × 32 RGB, as PNG"),
-        Column("truth", PNG, "28 × 28 grey, as PNG"),
-        Column("output", PNG, "28 × 28 grey, clipped to [0, 1], as PNG"),
+        Column("input", PNG, "RGB, as PNG"),
+        Column("truth", PNG, "grey or RGB, black and white the ends of the task's range, as PNG"),
+        Column("output", PNG, "the same, clipped to that range"),
     ),
     "timings": (
         RUN,

@@ -18,15 +18,15 @@ from analysis.timing.subjects import Subject
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
-from trainables.linear import dense_matrix, factors
+from trainables.linear import AffineMap, examine
 from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
 from trainables.pipelines import registry as pipelines
-from trainables.pipelines.calling import GIVEN, as_image, in_floats
+from trainables.pipelines.calling import GIVEN, Calls, as_image, in_floats
 from trainables.pipelines.study import SIZE as STUDY_SIZE
-from trainables.pipelines.study import reference
+from trainables.task import Task
 from trainables.training.precision import Precision
 
 SIZE = STUDY_SIZE[::-1]  # width first, as OpenCV and Pillow want it
@@ -107,20 +107,31 @@ def _own_pipeline(subject: Subject) -> Runner:
     )
 
 
+def _map(task: Task) -> AffineMap:
+    """Return the pipeline as the map that it is. Raises UsageError where it is not affine."""
+    pipeline = pipelines.load(task.pipeline)
+    if task.pipeline not in pipelines.PIPELINES:
+        pipeline = Calls(pipeline, task.takes, batched=task.batched)
+    _, affine = examine(pipeline, task)
+    if affine is None:
+        raise UsageError(f"{task.pipeline} is not affine, so it has no matrix that could be timed")
+    return affine
+
+
 def _dense_matrix(subject: Subject) -> Runner:
     device, task = torch.device(subject.device), subject.task
-    network = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(task.input_size, task.output_size, bias=False),
-        nn.Unflatten(1, task.output_shape),
-    )
-    network[1].weight = nn.Parameter(dense_matrix(reference, task.input_shape))
+    affine = _map(task)
+    product = nn.Linear(task.input_size, task.output_size, bias=task.offset)
+    product.weight = nn.Parameter(affine.matrix())
+    if task.offset:
+        product.bias = nn.Parameter(affine.offset.flatten())
+    network = nn.Sequential(nn.Flatten(), product, nn.Unflatten(1, task.output_shape))
     return _float_input(network.to(device).eval(), device)
 
 
 def _factors(subject: Subject) -> Runner:
     device = torch.device(subject.device)
-    network = Separable.from_factors(factors(reference, subject.task.input_shape), subject.task)
+    network = Separable.from_map(_map(subject.task), subject.task)
     return _float_input(network.to(device).eval(), device)
 
 

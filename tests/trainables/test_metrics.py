@@ -6,6 +6,7 @@ from torch import Tensor
 
 from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.task import STUDY, Task
 
 
 @pytest.fixture(params=["noise", "other image", "half", "same"])
@@ -75,7 +76,7 @@ def test_ssim_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
         )
         for a, b in arrays(pair)
     ]
-    values = ssim(*pair)
+    values = ssim(*pair, STUDY)
     assert values.shape == (16,)
     np.testing.assert_allclose(values, expected, atol=2e-4)
 
@@ -88,12 +89,57 @@ def test_ssim_in_float64_equals_skimage_also_where_height_and_width_differ() -> 
         )
         for a, b in arrays((outputs, targets))
     ]
-    np.testing.assert_allclose(ssim(outputs, targets), expected, atol=1e-6)
+    np.testing.assert_allclose(ssim(outputs, targets, STUDY), expected, atol=1e-6)
 
 
 def test_psnr_equals_skimage(pair: tuple[Tensor, Tensor]) -> None:
     if torch.equal(*pair):
-        assert psnr_db(*pair).tolist() == [150.0] * 16
+        assert psnr_db(*pair, STUDY).tolist() == [150.0] * 16
         return
     expected = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in arrays(pair)]
-    np.testing.assert_allclose(psnr_db(*pair), expected, rtol=1e-5)
+    np.testing.assert_allclose(psnr_db(*pair, STUDY), expected, rtol=1e-5)
+
+
+WIDE = Task(output_shape=(3, 20, 31), low=-2.0, high=3.0)
+
+
+def test_the_range_of_the_task_changes_neither_psnr_nor_ssim() -> None:
+    """What is normalised at the end is as near as what is not."""
+    outputs, targets = torch.rand(2, 4, 3, 20, 31, dtype=torch.float64)
+    for metric in (psnr_db, ssim):
+        plain = metric(outputs, targets, STUDY)
+        torch.testing.assert_close(metric(outputs * 5 - 2, targets * 5 - 2, WIDE), plain)
+
+
+def test_ssim_of_colours_is_the_mean_over_channels_as_skimage_has_it() -> None:
+    outputs, targets = torch.rand(2, 4, 3, 20, 31, dtype=torch.float64) * 5
+    task = Task(output_shape=(3, 20, 31), high=5.0)
+    expected = [
+        structural_similarity(
+            a.numpy(),
+            b.numpy(),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=5,
+            channel_axis=0,
+        )
+        for a, b in zip(targets, outputs, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(outputs, targets, task), expected, atol=1e-6)
+
+
+def test_psnr_of_a_wide_range_equals_skimage() -> None:
+    outputs, targets = torch.rand(2, 4, 3, 20, 31, dtype=torch.float64) * 5 - 2
+    expected = [
+        peak_signal_noise_ratio(a.numpy(), b.numpy(), data_range=5)
+        for a, b in zip(targets, outputs, strict=True)
+    ]
+    np.testing.assert_allclose(psnr_db(outputs, targets, WIDE), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "is_there"), [((11, 11), True), ((10, 28), False), ((1, 1), False)])
+def test_images_smaller_than_its_window_have_no_ssim(size: tuple[int, int], is_there: bool) -> None:
+    values = ssim(*torch.rand(2, 5, 1, *size), STUDY)
+    assert values.shape == (5,)
+    assert values.isfinite().tolist() == [is_there] * 5

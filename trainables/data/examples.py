@@ -76,6 +76,8 @@ class Splits:
         task: Whose targets these are.
         without: What the pipeline makes of the test images without one of its steps, by the step's
             name, as targets are.
+        affine: The pipeline's map, as `linear.AffineMap.to_tensors` has it; empty where none is
+            known.
         probes: What is kept of its outputs on the probe images, as `identity.kept` has it.
     """
 
@@ -86,6 +88,7 @@ class Splits:
     available_images: int = field(kw_only=True)
     task: Task = field(default=STUDY, kw_only=True)
     without: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    affine: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     probes: bytes = field(default=b"", kw_only=True)
 
     def cut(self, train_images: int) -> "Splits":

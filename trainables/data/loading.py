@@ -81,6 +81,7 @@ def with_targets(
         available_images=chosen.available,
         task=made.task,
         without=made.without,
+        affine=made.affine,
         probes=made.probes,
     )
 

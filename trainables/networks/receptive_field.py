@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainables.linear import Factors
+from trainables.linear import AffineMap
 from trainables.task import Task
 
 PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
+TIE_WITHIN = 1e-4  # of the largest weight
 GRID = 10  # of the rows and of the columns of an output, so many are looked at
 
 
@@ -68,21 +69,46 @@ def receptive_field(network: nn.Module, task: Task) -> tuple[int, int] | None:
     return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
 
 
-def fraction_in_sight(network: nn.Module, task: Task, pipeline: Factors) -> float:
+def strongest_inputs(affine: AffineMap, task: Task, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the input pixel that has the largest weight in each output pixel (row, column).
+
+    Weights of a pixel's channels are added, without their signs. The first of equal ones counts,
+    whatever rounding makes of them.
+
+    Args:
+        affine: A pipeline, on the CPU.
+        task: Its shapes.
+        rows: (K,) int64.
+        columns: Likewise.
+
+    Returns:
+        (2, K) int64: their rows and columns.
+    """
+    images = torch.zeros(len(rows), *task.input_shape, requires_grad=True)
+    outputs = affine.on_floats(images)[torch.arange(len(rows)), 0, rows, columns]
+    (gradient,) = torch.autograd.grad(outputs.sum(), images)
+    weights = gradient.abs().sum(dim=1).flatten(1)
+    largest = weights >= (1 - TIE_WITHIN) * weights.amax(dim=1, keepdim=True)
+    first = largest.int().argmax(dim=1)
+    width = task.input_shape[2]
+    return torch.stack([first // width, first % width])
+
+
+def fraction_in_sight(network: nn.Module, task: Task, affine: AffineMap) -> float:
     """Return for how many output pixels the network sees the input pixel that matters most.
 
     That is the one of the largest weight in the pipeline. Checked on a grid of at most 100 output
     pixels; 1.0 means that training can in principle succeed.
     """
-    sources = pipeline.rows.abs().argmax(dim=1), pipeline.columns.abs().argmax(dim=0)
     lines = (torch.arange(0, side, math.ceil(side / GRID)) for side in task.output_shape[1:])
     rows, columns = (part.flatten() for part in torch.meshgrid(*lines, indexing="ij"))
     seen = dependence(network, task, rows, columns)
-    in_sight = seen[torch.arange(len(rows)), sources[0][rows], sources[1][columns]]
+    source_rows, source_columns = strongest_inputs(affine, task, rows, columns)
+    in_sight = seen[torch.arange(len(rows)), source_rows, source_columns]
     return float(in_sight.double().mean())
 
 
-def sight(network: nn.Module, task: Task, pipeline: Factors) -> Sight | None:
+def sight(network: nn.Module, task: Task, affine: AffineMap) -> Sight | None:
     """Return what a network sees of what it would have to copy; None where that can't be found."""
     window = receptive_field(network, task)
-    return None if window is None else Sight(fraction_in_sight(network, task, pipeline), *window)
+    return None if window is None else Sight(fraction_in_sight(network, task, affine), *window)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.linear import Factors
+from trainables.linear import AffineMap
 from trainables.networks.base import Budget, Defaults
 from trainables.task import Task
 
@@ -70,10 +70,18 @@ class Separable(nn.Module):
         return ""
 
     @classmethod
-    def from_factors(cls, factors: Factors, task: Task) -> "Separable":
-        """Return the network whose weights are a pipeline's own matrix: the ceiling of accuracy."""
+    def from_map(cls, affine: AffineMap, task: Task) -> "Separable":
+        """Return the network whose weights are a pipeline's own factors.
+
+        Of the offset it has the mean of each channel. Raises ValueError for a map that is not of
+        rank 1.
+        """
+        (term,) = affine.terms
         network = cls(task)
         with torch.no_grad():
-            for parameter, factor in zip(network.parameters(), factors, strict=True):
-                parameter.copy_(factor)
+            network.channels.copy_(term.channels.view_as(network.channels))
+            network.rows.copy_(term.rows)
+            network.columns.copy_(term.columns)
+            if network.offset is not None:
+                network.offset.copy_(affine.offset.mean(dim=(1, 2), keepdim=True))
         return network

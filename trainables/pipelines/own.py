@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,12 +11,13 @@ import psutil
 import torch
 from torch import Tensor
 
+from trainables import own_code
 from trainables.errors import UsageError
-from trainables.linear import affine_residual
+from trainables.linear import AffineMap, examine
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.identity import kept, probe_images
-from trainables.pipelines.registry import load
+from trainables.pipelines.registry import LEFT_OUT, PIPELINES, load
 from trainables.task import STUDY, Task
 
 SPLITS = ("train", "validation", "test")
@@ -29,12 +30,14 @@ class Made:
     Attributes:
         targets: By split, (N, c, h, w) float32 each.
         without: Of the test split, without one of its steps, by the step's name.
+        affine: Its map, as `AffineMap.to_tensors` has it; empty where none was found, or looked for.
         probes: As `identity.kept` has it.
     """
 
     task: Task
     targets: Mapping[str, Tensor]
     without: Mapping[str, Tensor] = field(default_factory=dict)
+    affine: Mapping[str, Tensor] = field(default_factory=dict)
     probes: bytes = b""
 
 
@@ -56,8 +59,12 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
     if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
         task = STUDY
     else:
-        task = replace(task, affine_residual=affine_residual(pipeline, task))
-    return Made(task, targets, probes=kept(pipeline(probe_images(task.input_shape))))
+        task, _ = examine(pipeline, task)
+    without = {
+        step: make_targets(own_code.load(shorter), images["test"])
+        for step, shorter in LEFT_OUT[name].items()
+    }
+    return Made(task, targets, without, probes=kept(pipeline(probe_images(task.input_shape))))
 
 
 def _shape(images: Tensor) -> tuple[int, int, int]:
@@ -94,8 +101,24 @@ def in_own_process(
             task,
             {split: _read(file) for split, file in files.items()},
             {step: _read(file) for step, file in left_out.items()},
-            kept(_read(Path(directory, "probes.npy"))),
+            affine={name: _read(Path(directory, f"affine.{name}.npy")) for name in found["affine"]},
+            probes=kept(_read(Path(directory, "probes.npy"))),
         )
+
+
+def own_map(task: Task, tensors: Mapping[str, Tensor]) -> AffineMap | None:
+    """Return a pipeline as the affine map that it is; None where it has none.
+
+    That of a pipeline of this project is found here.
+
+    Args:
+        task: Whose pipeline it is.
+        tensors: What the process of a person's own found.
+    """
+    if task.pipeline in PIPELINES:
+        _, found = examine(load(task.pipeline), task)
+        return found
+    return AffineMap.from_tensors(tensors) if tensors else None
 
 
 def _read(file: Path) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables import own_process
 from trainables.errors import UsageError, cut, in_one_line
-from trainables.linear import affine_residual
+from trainables.linear import examine
 from trainables.own_process import Say
 from trainables.pipelines.calling import Calls, Pipeline, shape_text
 from trainables.pipelines.identity import probe_images
@@ -34,7 +34,6 @@ TOLD_AFTER_SEC = 1.0
 CHUNK_SEC = 0.5  # of a process's work, after which progress is told
 MOST_IN_CHUNK = 1000
 LONGEST_HOURS = 2.0  # of making targets
-OFFSET_ABOVE = 1e-3  # of the range, of what it makes of a black image
 WHOLE = ""
 """The pipeline as it is, among those with a step left out."""
 
@@ -67,14 +66,12 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     _make(arguments, task, jobs, counts, probed.call_sec, say)
     lowest, highest = _range(_read(_targets(directory, "train", WHOLE)))
     task = replace(task, low=lowest, high=highest)
-    black = call(torch.zeros(1, *task.input_shape, dtype=torch.uint8))
-    task = replace(
-        task,
-        affine_residual=affine_residual(call, task),
-        offset=bool(black.abs().max() > OFFSET_ABOVE * task.span),
-    )
+    task, affine = examine(call, task, images["train"])
+    tensors = {} if affine is None else affine.to_tensors()
+    for name, tensor in tensors.items():
+        np.save(directory / f"affine.{name}.npy", tensor.numpy())
     np.save(directory / "probes.npy", call(probe_images(task.input_shape)).numpy())
-    return {"task": task.to_plain(), "without": left_out, "call_sec": probed.call_sec}
+    return {"task": task.to_plain(), "without": left_out, "affine": list(tensors), "call_sec": probed.call_sec}
 
 
 def _read(path: Path) -> Tensor:

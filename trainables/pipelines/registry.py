@@ -19,6 +19,9 @@ TAKES = tuple(WORDS)
 PIPELINES = {STUDY_NAME: "trainables.pipelines.study:reference"}
 """Each is a function over a batch: (N, 3, H, W) uint8 → (N, c, h, w) float32."""
 
+LEFT_OUT = {STUDY_NAME: {"flips": "trainables.pipelines.study:without_flips"}}
+"""The same without some of their steps: what is left out, and the function that does it."""
+
 OLDER_NAMES = {"reference": STUDY_NAME}
 """What older tables call them."""
 

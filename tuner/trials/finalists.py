@@ -11,15 +11,15 @@ import torch
 from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
 from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
-from trainables.baselines import ceiling, floors
+from trainables.baselines import ceilings, floors
 from trainables.data.examples import Examples, Splits
 from trainables.errors import last_line
-from trainables.linear import factors
+from trainables.linear import AffineMap
 from trainables.networks.base import EndToEnd, parameter_count
 from trainables.networks.receptive_field import Sight, sight
 from trainables.networks.registry import NETWORKS, build, find
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pipelines.study import reference
+from trainables.pipelines.calling import CHUNK
 from trainables.task import Task
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
@@ -39,6 +39,7 @@ def evaluate_finalists(
     trials: list[Row],
     resources: WorkerResources,
     data: Splits,
+    affine: AffineMap | None,
 ) -> list[Row]:
     """Evaluate finalists and their repeats; write their weights and the tables.
 
@@ -48,6 +49,7 @@ def evaluate_finalists(
         trials: Rows of all trials, repeats among them.
         resources: What each worker of a trial has.
         data: Training targets are for the floors, the test split is what all are measured on.
+        affine: The pipeline as its own map; None where it has none.
 
     Returns:
         The rows of the accuracy table: finalists, repeats, floors and ceiling.
@@ -64,10 +66,13 @@ def evaluate_finalists(
         accuracy += scores
         samples += images
     accuracy = with_repeats(accuracy)
-    baselines = {"floor": floors(data.train.targets), "ceiling": ceiling()}
+    baselines = {
+        "floor": floors(data, affine),
+        "ceiling": ceilings(data.task, data.test, affine),
+    }
     for kind, subjects in baselines.items():
-        for name, baseline in subjects.items():
-            accuracy += evaluate(Measured(name, kind), baseline, "test", data.test)[0]
+        for name, outputs in subjects.items():
+            accuracy += evaluate(Measured(name, kind), outputs, "test", data.test, data.task)[0]
     run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
@@ -76,24 +81,29 @@ def evaluate_finalists(
     return accuracy
 
 
-def look(model: str, task: Task, resources: WorkerResources) -> Sight | None:
+def look(
+    model: str, task: Task, resources: WorkerResources, affine: AffineMap
+) -> Sight | None:
     """Return how far a network sees, whatever its weights; None where that can't be found.
 
     Args:
         model: Its name.
         task: What it is built for.
         resources: What each worker of a trial has.
+        affine: The pipeline as its own map.
     """
     if _may_run_here(model, resources):
-        return _look(model, task, resources)
-    seen: Sight | None = _call_in_processes(_look, [(model, task, resources)], resources)[0]
+        return _look(model, task, resources, affine)
+    calls = [(model, task, resources, affine)]
+    seen: Sight | None = _call_in_processes(_look, calls, resources)[0]
     return seen
 
 
-def _look(model: str, task: Task, resources: WorkerResources) -> Sight | None:
+def _look(
+    model: str, task: Task, resources: WorkerResources, affine: AffineMap
+) -> Sight | None:
     with suppress(Exception):  # autograd may have no way back through it
-        network = build(model, task).to(_device(resources))
-        return sight(network, task, factors(reference, task.input_shape))
+        return sight(build(model, task).to(_device(resources)), task, affine)
     return None
 
 
@@ -167,8 +177,8 @@ def _evaluate(experiment: Experiment, task: Task, row: Row, test: Examples) -> E
         parameters=parameter_count(network),
     )
 
-    rows, cosines = evaluate(measured, run, "test", test)
-    return weights, rows, sample_rows(measured, run, test, cosines)
+    rows, cosines = evaluate(measured, map(run, test.images.split(CHUNK)), "test", test, task)
+    return weights, rows, sample_rows(measured, run, test, cosines, task)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from analysis.quality.accuracy import (
-    BATCH,
     SAMPLE_COUNT,
     Measured,
     evaluate,
@@ -23,6 +22,8 @@ from analysis.quality.accuracy import (
 )
 from analysis.tables.files import publish, read
 from trainables.data.examples import Examples
+from trainables.pipelines.calling import CHUNK
+from trainables.task import STUDY, Task
 from trainables.thresholds import THRESHOLDS
 
 TRIAL = Measured("trial 7", "trial", trial=7, parameters=42)
@@ -42,15 +43,15 @@ def outputs_at(cosine: float) -> Tensor:
     return (cosine + math.sqrt(1 - cosine**2) * sign).reshape(1, 28, 28)
 
 
-def answering(cosines: list[float]) -> Any:
-    """A network that gives its n-th image the n-th of these cosines, batch after batch."""
-    rest: Iterator[float] = iter(cosines)
-    return lambda images: torch.stack([outputs_at(next(rest)) for _ in images])
+def parts_at(cosines: list[float]) -> Iterator[Tensor]:
+    """Outputs at these cosines, some at a time."""
+    for start in range(0, len(cosines), CHUNK):
+        yield torch.stack([outputs_at(cosine) for cosine in cosines[start : start + CHUNK]])
 
 
 def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
     cosines = [0.5, 0.82, 0.96, 0.9995]
-    rows, per_image = evaluate(TRIAL, answering(cosines), "test", examples(4))
+    rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(4), STUDY)
     assert per_image.tolist() == pytest.approx(cosines, abs=1e-5)
     shares = {row["threshold"]: row["share"] for row in rows}
     assert shares == {t: sum(c >= t for c in cosines) / 4 for t in THRESHOLDS}
@@ -59,8 +60,10 @@ def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
 
 
 def test_batches_do_not_change_means_over_images() -> None:
-    cosines = [0.6] * BATCH + [0.99] * 3
-    rows, per_image = evaluate(TRIAL, answering(cosines), "test", examples(len(cosines)))
+    cosines = [0.6] * CHUNK + [0.99] * 3
+    rows, per_image = evaluate(
+        TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY
+    )
     assert len(per_image) == rows[0]["images"] == len(cosines)
     assert rows[0]["share"] == 3 / len(cosines)
     assert rows[0]["mse"] == pytest.approx(
@@ -69,22 +72,19 @@ def test_batches_do_not_change_means_over_images() -> None:
 
 
 def test_exact_outputs_reach_everything_and_nan_reaches_nothing() -> None:
-    exact, _ = evaluate(
-        TRIAL, lambda images: torch.ones(len(images), 1, 28, 28), "test", examples(3)
-    )
+    exact, _ = evaluate(TRIAL, [torch.ones(3, 1, 28, 28)], "test", examples(3), STUDY)
     assert {row["share"] for row in exact} == {1.0}
     assert (exact[0]["mse"], exact[0]["psnr_db"]) == (0, pytest.approx(150))
     assert exact[0]["ssim"] == pytest.approx(1)
-    broken, _ = evaluate(
-        TRIAL, lambda images: torch.full((len(images), 1, 28, 28), math.nan), "test", examples(3)
-    )
+    nothing = torch.full((3, 1, 28, 28), math.nan)
+    broken, _ = evaluate(TRIAL, [nothing], "test", examples(3), STUDY)
     assert {row["share"] for row in broken} == {0.0}
 
 
 def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     data = examples(3)
-    rows, cosines = evaluate(TRIAL, answering([0.9] * 3), "test", data)
-    samples = sample_rows(TRIAL, answering([0.9] * 3), data, cosines)
+    rows, cosines = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY)
+    samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, cosines, STUDY)
     for table, content in (("accuracy", rows), ("samples", samples)):
         publish(tmp_path, table, "r", [{"run": "r", **row} for row in content])
     frame = read(tmp_path, "accuracy", "r")
@@ -94,6 +94,18 @@ def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     )
     assert told == ["trial 7", 7, 42, "test", 3, 1]
     assert read(tmp_path, "samples", "r")["image"].tolist() == [0, 1, 2]
+
+
+def test_parts_may_be_of_any_size_and_outputs_of_one_pixel_have_no_ssim(tmp_path: Any) -> None:
+    task = Task(output_shape=(2, 1, 1), low=-1.0, high=3.0)
+    data = Examples(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(10.0).view(5, 2, 1, 1))
+    outputs = [data.targets[:1] + 0.4, data.targets[1:3] + 0.4, data.targets[3:] + 0.4]
+    rows, cosines = evaluate(TRIAL, outputs, "test", data, task)
+    assert len(cosines) == 5
+    assert rows[0]["psnr_db"] == pytest.approx(20)  # a tenth of the range
+    assert rows[0]["ssim"] is None
+    publish(tmp_path, "accuracy", "r", [{"run": "r", **row} for row in rows])
+    assert read(tmp_path, "accuracy", "r").ssim.isna().all()
 
 
 def accuracy_row(
@@ -158,8 +170,8 @@ def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images()
     def dim(images: Tensor) -> Tensor:
         return torch.full((len(images), 1, 28, 28), 0.5)
 
-    first = sample_rows(TRIAL, bright, data, cosines)
-    second = sample_rows(Measured("trial 8", "trial", trial=8), dim, data, cosines)
+    first = sample_rows(TRIAL, bright, data, cosines, STUDY)
+    second = sample_rows(Measured("trial 8", "trial", trial=8), dim, data, cosines, STUDY)
     for rows in (first, second):
         assert {row["image"] for row in rows} > set(sample_indices(200))
     for row in first:
@@ -177,9 +189,30 @@ def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images()
 def test_samples_hold_a_subjects_own_worst_median_and_best_images_with_their_ranks() -> None:
     data = examples(500)
     cosines = torch.rand(500, generator=torch.Generator().manual_seed(0))
-    rows = sample_rows(TRIAL, lambda images: torch.zeros(len(images), 1, 28, 28), data, cosines)
+    rows = sample_rows(
+        TRIAL, lambda images: torch.zeros(len(images), 1, 28, 28), data, cosines, STUDY
+    )
     by_rank = {row["rank"]: row["cosine"] for row in rows}
     ordered = sorted(cosines.tolist())
     assert {*range(8), *range(246, 254), *range(492, 500)} <= set(by_rank)
     assert all(cosine == ordered[rank] for rank, cosine in by_rank.items())
     assert len({row["image"] for row in rows}) == len(rows) <= SAMPLE_COUNT + 24
+
+
+@pytest.mark.parametrize(
+    ("values", "pixels"),
+    [
+        ([[-1.0], [1.0], [3.0]], [[0, 128, 255]]),
+        ([[-9.0], [0.0], [9.0]], [[0, 64, 255]]),
+        ([[1.0]], 128),
+        ([[0.0], [2.0]], 128),
+    ],
+    ids=["colour", "clipped", "grey", "two channels are averaged"],
+)
+def test_samples_show_the_range_of_the_task_from_black_to_white(values: Any, pixels: Any) -> None:
+    made = torch.tensor(values)[..., None]
+    task = Task(output_shape=tuple(made.shape), low=-1.0, high=3.0)
+    data = Examples(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), made[None])
+    (row,) = sample_rows(TRIAL, lambda _: made[None], data, torch.ones(1), task)
+    for name in ("truth", "output"):
+        assert decoded(row[name])[0].tolist() == ([pixels] if isinstance(pixels, int) else pixels)

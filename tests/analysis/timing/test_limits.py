@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.timing import limits
 from analysis.timing.limits import Card, Rates, card, image_bytes, limit_sec, measure
-from trainables.linear import factors
+from tests.trainables.affine_pipelines import map_of
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
@@ -51,7 +51,7 @@ def test_the_card_of_the_separable_network() -> None:
 
 
 def test_the_pipelines_own_factors_cost_as_much_and_see_less() -> None:
-    found = card(Separable.from_factors(factors(reference), STUDY), STUDY)
+    found = card(Separable.from_map(map_of(reference, STUDY), STUDY), STUDY)
     assert (found.parameters, found.flops_per_image, found.weight_bytes) == (
         1795,
         SEPARABLE_FLOPS,
@@ -69,7 +69,7 @@ class Lookup(Separable):
     """Looks every value up in a table, where autograd can't follow."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(STUDY)
         self.table = nn.Parameter(torch.linspace(0, 1, 256))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,13 +2,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.linear import factors
+from tests.trainables.affine_pipelines import inverted, map_of, sharpened, task_of, transposed
 from trainables.networks.receptive_field import (
     Sight,
     dependence,
     fraction_in_sight,
     receptive_field,
     sight,
+    strongest_inputs,
 )
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
@@ -70,14 +71,14 @@ def flipped_sideways(images: Tensor) -> Tensor:
 def test_a_flip_is_out_of_sight_for_the_cnn_alone(
     network, pipeline, lowest: float, highest: float
 ) -> None:
-    assert lowest <= fraction_in_sight(network(), STUDY, factors(pipeline)) <= highest
+    assert lowest <= fraction_in_sight(network(), STUDY, map_of(pipeline, STUDY)) <= highest
 
 
 def test_the_pipelines_own_network_sees_what_matters_though_its_window_is_small() -> None:
-    network = Separable.from_factors(factors(reference), STUDY)
+    network = Separable.from_map(map_of(reference, STUDY), STUDY)
     assert max(receptive_field(network, STUDY)) < 6
-    assert fraction_in_sight(network, STUDY, factors(reference)) == 1
-    assert fraction_in_sight(network, STUDY, factors(without_flips)) < 0.1
+    assert fraction_in_sight(network, STUDY, map_of(reference, STUDY)) == 1
+    assert fraction_in_sight(network, STUDY, map_of(without_flips, STUDY)) < 0.1
 
 
 def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
@@ -102,8 +103,34 @@ class Lookup(nn.Module):
 @pytest.mark.parametrize("rounds", [False, True])
 def test_what_a_network_sees_is_unknown_where_autograd_finds_no_way_back(rounds: bool) -> None:
     assert receptive_field(Lookup(rounds), STUDY) is None
-    assert sight(Lookup(rounds), STUDY, factors(reference)) is None
+    assert sight(Lookup(rounds), STUDY, map_of(reference, STUDY)) is None
 
 
 def test_sight_is_the_window_and_the_fraction_that_lies_in_it() -> None:
-    assert sight(build("separable"), STUDY, factors(reference)) == Sight(1.0, 32, 32)
+    assert sight(build("separable"), STUDY, map_of(reference, STUDY)) == Sight(1.0, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "rows", "columns"),
+    [
+        (reference, [30, 0], [16, 30]),
+        (inverted, [1, 27], [13, 1]),
+        (sharpened, [1, 27], [13, 1]),
+    ],
+    ids=["study", "invert", "rank 2"],
+)
+def test_the_strongest_input_is_where_the_pipeline_moves_a_pixel_from(
+    pipeline, rows: list[int], columns: list[int]
+) -> None:
+    ends = (-4.0, 5.0) if pipeline is sharpened else (0.0, 1.0)
+    task = task_of(pipeline, 32, *ends)
+    outputs = torch.tensor([1, 27]), torch.tensor([13, 1])
+    found = strongest_inputs(map_of(pipeline, task), task, *outputs)
+    assert found.tolist() == [rows, columns]
+
+
+def test_the_strongest_input_is_found_in_a_matrix_too() -> None:
+    task = task_of(transposed, 8)
+    places = torch.tensor([0, 3]), torch.tensor([7, 5])
+    found = strongest_inputs(map_of(transposed, task), task, *places)
+    assert found.tolist() == [[7, 5], [0, 3]]

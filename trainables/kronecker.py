@@ -1,0 +1,202 @@
+"""Sums of Kronecker products that come nearest to a linear map, found from examples of it.
+
+Van Loan and Pitsianis 1993, "Approximation with Kronecker products", find them from the matrix.
+Here alternating least squares finds them from noise and what becomes of it, so that no matrix of
+inputs × outputs has to exist.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SWEEPS = 100  # at most
+STALLED = 0.999  # of the error before: it falls no more
+MOST_STALLS = 3  # sweeps in a row
+TRIES = 5  # the best of which is gone on with: it costs next to nothing
+BEGUN_WITHIN = 1e-6  # of the outputs' mean square: enough to go on from
+HOPELESS = 0.1  # likewise: it is a sum of many more
+FOUND_WITHIN = 1e-15  # what float32 leaves
+
+
+class Factors(NamedTuple):
+    """One term of a linear map: `output = rows @ (channels · image) @ columns`."""
+
+    channels: Tensor  # (channels of an output, channels of an image)
+    rows: Tensor  # (height of an output, height of an image)
+    columns: Tensor  # (width of an image, width of an output)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the term's part of the outputs, (N, c, h, w), for images (N, C, H, W)."""
+        mixed = torch.einsum("ck,nkhw->nchw", self.channels, images)
+        return self.rows @ mixed @ self.columns
+
+    def matrix(self) -> Tensor:
+        """Return it as one matrix, outputs × inputs, both flattened."""
+        product = torch.einsum("ck,ih,wj->cijkhw", *self)
+        return product.flatten(3).flatten(0, 2)
+
+
+def apply(terms: Sequence[Factors], images: Tensor) -> Tensor:
+    """Return the sum of at least one term, (N, c, h, w), for images (N, C, H, W)."""
+    first, *others = terms
+    outputs = first(images)
+    for term in others:
+        outputs = outputs + term(images)
+    return outputs
+
+
+def sums(
+    images: Tensor, outputs: Tensor, ranks: range, plain: int
+) -> Iterator[tuple[Factors, ...]]:
+    """Yield for each rank the sum of so many terms that makes nearly the outputs of the images.
+
+    With channels, rows and columns all unknown the search would end in local optima. It begins
+    with channels and rows as one factor, which has none, given images enough; then takes these
+    factors apart, and goes on from there.
+
+    Args:
+        images: (N, C, H, W) float64 around zero.
+        outputs: (N, c, h, w) float64, what a linear map makes of them.
+        ranks: Numbers of terms. The first is that of different columns.
+        plain: So many of the first images are noise without any grain: it begins with them.
+    """
+    (taken, height), (made, high) = images.shape[1:3], outputs.shape[1:3]
+    lines = images[:plain].flatten(1, 2)[:, None].float()
+    made_lines = outputs[:plain].flatten(1, 2)[:, None].float()
+    pairs = fit(lines, made_lines, ranks.start, enough=BEGUN_WITHIN)
+    left = (apply(pairs, lines) - made_lines).square().mean()
+    if left > HOPELESS * made_lines.square().mean():
+        return
+    rows = torch.stack([pair.rows * pair.channels for pair in pairs]).double()
+    apart = rows.view(-1, made, high, taken, height).permute(1, 3, 2, 4, 0)
+    columns = torch.stack([pair.columns for pair in pairs]).double()
+    # As a map of one number to an image of many channels it is the same problem
+    one, tensor = apart.new_ones(1, 1, 1, 1), apart.reshape(1, made * taken, high * height, -1)
+    for rank in ranks:
+        tries = [fit(one, tensor, rank, seed=seed) for seed in range(TRIES)]
+        parts = min(tries, key=lambda terms: _badness(terms, one, tensor))
+        begun = [
+            Factors(
+                part.channels.view(made, taken),
+                part.rows.view(high, height),
+                torch.tensordot(part.columns[0], columns, dims=1),
+            )
+            for part in parts
+        ]
+        yield fit(images, outputs, rank, begun=begun, enough=FOUND_WITHIN)
+
+
+def _badness(terms: Sequence[Factors], images: Tensor, outputs: Tensor) -> float:
+    """Return the mean squared error of a sum; of equal ones, more where terms nearly cancel."""
+    error = (apply(terms, images) - outputs).square().mean()
+    sizes = torch.stack([term(images).square().mean() for term in terms])
+    return float(error + BEGUN_WITHIN * sizes.sum())
+
+
+def fit(
+    images: Tensor,
+    outputs: Tensor,
+    rank: int,
+    *,
+    ridge: float = 1e-14,
+    seed: int = 0,
+    begun: Sequence[Factors] | None = None,
+    enough: float = 0.0,
+) -> tuple[Factors, ...]:
+    """Return so many terms whose sum makes nearly the outputs of the images.
+
+    Rows, columns and channels are found in turn, each by least squares while the others stand.
+
+    Args:
+        images: (N, C, H, W) floats around zero; their type is that of the terms.
+        outputs: (N, c, h, w), what a linear map makes of them.
+        rank: Terms, at least one.
+        ridge: Of least squares, as a share of the mean square: more where images are alike.
+        seed: Of the terms that it begins with.
+        begun: Terms to begin with instead.
+        enough: Mean squared error, as a share of the outputs' mean square, at which to stop.
+    """
+    turned = images.mT.contiguous()
+    taken, width = images.shape[1], images.shape[3]
+    made, wide = outputs.shape[1], outputs.shape[3]
+    if begun is None:
+        generator = torch.Generator().manual_seed(seed)
+        channels = torch.randn(rank, made, taken, generator=generator).to(images)
+        columns = torch.randn(rank, width, wide, generator=generator).to(images)
+    else:
+        channels = torch.stack([term.channels for term in begun])
+        columns = torch.stack([term.columns for term in begun])
+    rows = columns  # the first step finds them
+    # One line for each number of an output's row, column and channel, as each step wants them
+    of_rows = outputs.permute(2, 0, 1, 3).flatten(1)
+    of_columns = outputs.permute(3, 0, 1, 2).flatten(1)
+    of_channels = outputs.permute(1, 0, 2, 3).flatten(1)
+    enough *= float(outputs.square().mean())
+    least, stalls = float("inf"), 0
+    for _ in range(SWEEPS):
+        right = (images @ _beside(columns)).unflatten(-1, (rank, wide))
+        mixed = torch.einsum("rck,nkhrj->rhncj", channels, right)
+        rows = _solve(mixed, of_rows, ridge)
+        left = (turned @ _beside(rows)).unflatten(-1, (rank, -1))
+        mixed = torch.einsum("rck,nkwri->rwnci", channels, left)
+        columns = _solve(mixed, of_columns, ridge)
+        parts = torch.einsum("nkwri,rwj->rknij", left, columns)
+        channels = _solve(parts, of_channels, ridge).mT
+        made_now = channels.transpose(0, 1).flatten(1) @ parts.flatten(2).flatten(0, 1)
+        error = float((made_now - of_channels).square().mean())
+        stalls = stalls + 1 if error >= STALLED * least else 0
+        least = min(least, error)
+        if stalls == MOST_STALLS or error <= enough:
+            break
+    terms = zip(channels, rows.mT, columns, strict=True)
+    return tuple(_normalised(Factors(*term)) for term in terms)
+
+
+def _beside(factors: Tensor) -> Tensor:
+    """(rank, side, made) → (side, rank · made): one product makes those of all terms."""
+    return factors.transpose(0, 1).flatten(1)
+
+
+def _solve(given: Tensor, wanted: Tensor, ridge: float) -> Tensor:
+    """Return x (rank, side, made) with the least |xᵀ · given − wanted|².
+
+    Args:
+        given: (rank, side, …), flattened behind.
+        wanted: (made, …), as long.
+        ridge: As for `fit`.
+    """
+    sides = given.shape[:2]
+    design = given.flatten(2).flatten(0, 1)
+    gram = design @ design.T
+    # What is zero altogether gets zero, instead of no solution
+    gram.diagonal().add_(ridge * gram.diagonal().mean() + torch.finfo(gram.dtype).tiny)
+    return torch.linalg.solve(gram, design @ wanted.T).unflatten(0, sides)
+
+
+def _normalised(term: Factors) -> Factors:
+    """Scale rows and columns to weights of sum 1 at most, as a resize has; channels take the rest."""
+    scale_rows, scale_columns = _scale(term.rows), _scale(term.columns.mT)
+    return Factors(
+        term.channels * scale_rows * scale_columns,
+        term.rows / scale_rows,
+        term.columns / scale_columns,
+    )
+
+
+def _scale(lines: Tensor) -> Tensor:
+    """Return the largest sum of a line's absolute weights, negative where most weights are."""
+    largest = lines.abs().sum(dim=1).max().clamp_min(torch.finfo(lines.dtype).tiny)
+    return -largest if lines.sum() < 0 else largest
+
+
+def pruned(term: Factors, within: float) -> Factors:
+    """Return a term in float32 without the noise that stands for zeros.
+
+    Args:
+        term: In float64.
+        within: Weights up to so much of the largest beside them become zero.
+    """
+    parts = (part.where(part.abs() > within * part.abs().max(), 0.0).float() for part in term)
+    return Factors(*parts)
