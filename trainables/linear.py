@@ -257,7 +257,11 @@ def _least_rank(pipeline: Pipeline, task: Task, offset: Tensor, residual: float)
     made = make_targets(pipeline, lined * lit[:, :, None, None]).double() - offset
     found = 1
     for unfolded in (made.flatten(1, 2), made.transpose(1, 2).flatten(2)):
-        noise = max(EXACT_WITHIN, 2 * residual) * task.span * sum(math.sqrt(n) for n in unfolded.shape[1:])
+        noise = (
+            max(EXACT_WITHIN, 2 * residual)
+            * task.span
+            * sum(math.sqrt(n) for n in unfolded.shape[1:])
+        )
         found = max(found, int((torch.linalg.svdvals(unfolded) > noise).sum(dim=1).max()))
     return found
 

@@ -49,7 +49,9 @@ def inverted(images: Tensor) -> Tensor:
 
 def normalised(images: Tensor) -> Tensor:
     """Half the size, and numbers around zero."""
-    means, deviations = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+    means, deviations = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[
+        ..., None, None
+    ]
     return (interpolate(as_float(images), scale_factor=0.5, mode="area") - means) / deviations
 
 

@@ -100,7 +100,11 @@ def test_the_resized_input_stands_among_the_floors_where_no_missing_step_gives_i
     same = floors(small(half, task), own_map) | {}
     assert "resized input" in same
     again = Splits(
-        data.train, data.validation, data.test, available_images=1, task=task,
+        data.train,
+        data.validation,
+        data.test,
+        available_images=1,
+        task=task,
         without={"Norm": resized + 1e-5},
     )
     assert list(floors(again, own_map)) == ["flat image", "mean image", "pipeline without Norm"]
@@ -144,9 +148,7 @@ def test_the_ceiling_reaches_black_images_too(study: Splits, study_map: AffineMa
     assert cosine_accuracy(cosine_similarity(outputs, data.targets), 0.999) == 1
 
 
-def test_every_floor_of_the_study_is_below_its_ceiling(
-    study: Splits, study_map: AffineMap
-) -> None:
+def test_every_floor_of_the_study_is_below_its_ceiling(study: Splits, study_map: AffineMap) -> None:
     for parts in floors(study, study_map).values():
         cosines = cosine_similarity(torch.cat([*parts]), study.test.targets)
         assert cosine_accuracy(cosines, 0.999) < 1

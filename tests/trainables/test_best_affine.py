@@ -48,9 +48,7 @@ def test_where_rows_become_columns_it_is_a_matrix(train: Examples, validation: E
 
 def test_the_same_images_give_the_same_map(train: Examples) -> None:
     images = small(train)
-    one, other = (
-        best_affine(images, with_gamma(images), task_of(with_gamma, 8)) for _ in range(2)
-    )
+    one, other = (best_affine(images, with_gamma(images), task_of(with_gamma, 8)) for _ in range(2))
     assert torch.equal(one(images), other(images))
 
 

@@ -70,10 +70,21 @@ EXACT, ROUNDED, OTHER = (0.0, EXACT_WITHIN), (1e-3, AFFINE_WITHIN), (2 * AFFINE_
         (in_pil(partial(ImageOps.posterize, bits=4)), OTHER),
         (in_pil(partial(ImageOps.solarize, threshold=200)), OTHER),
     ],
-    ids=(
-        "study blur invert study-uint8 PIL-blur gamma gamma-0.9 threshold clipped median "
-        "autocontrast posterize solarize"
-    ).split(),
+    ids=[
+        "study",
+        "blur",
+        "invert",
+        "study-uint8",
+        "PIL-blur",
+        "gamma",
+        "gamma-0.9",
+        "threshold",
+        "clipped",
+        "median",
+        "autocontrast",
+        "posterize",
+        "solarize",
+    ],
 )
 def test_exact_rounded_and_other_pipelines_are_far_apart(
     pipeline: Pipeline, limits: tuple[float, float]
@@ -205,7 +216,11 @@ def test_few_calls_find_the_studys_factors() -> None:
 
 def test_the_studys_factors_are_its_luma_and_two_turned_resizes(study_map: AffineMap) -> None:
     (term,) = study_map.terms
-    assert (term.channels.shape, term.rows.shape, term.columns.shape) == ((1, 3), (28, 32), (32, 28))
+    assert (term.channels.shape, term.rows.shape, term.columns.shape) == (
+        (1, 3),
+        (28, 32),
+        (32, 28),
+    )
     torch.testing.assert_close(
         term.channels[0], torch.tensor([0.2989, 0.587, 0.114]), atol=1e-5, rtol=0
     )

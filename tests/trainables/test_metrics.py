@@ -138,7 +138,9 @@ def test_psnr_of_a_wide_range_equals_skimage() -> None:
     np.testing.assert_allclose(psnr_db(outputs, targets, WIDE), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "is_there"), [((11, 11), True), ((10, 28), False), ((1, 1), False)])
+@pytest.mark.parametrize(
+    ("size", "is_there"), [((11, 11), True), ((10, 28), False), ((1, 1), False)]
+)
 def test_images_smaller_than_its_window_have_no_ssim(size: tuple[int, int], is_there: bool) -> None:
     values = ssim(*torch.rand(2, 5, 1, *size), STUDY)
     assert values.shape == (5,)

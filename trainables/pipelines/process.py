@@ -71,7 +71,12 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     for name, tensor in tensors.items():
         np.save(directory / f"affine.{name}.npy", tensor.numpy())
     np.save(directory / "probes.npy", call(probe_images(task.input_shape)).numpy())
-    return {"task": task.to_plain(), "without": left_out, "affine": list(tensors), "call_sec": probed.call_sec}
+    return {
+        "task": task.to_plain(),
+        "without": left_out,
+        "affine": list(tensors),
+        "call_sec": probed.call_sec,
+    }
 
 
 def _read(path: Path) -> Tensor:

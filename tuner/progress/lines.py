@@ -17,7 +17,7 @@ from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
 from trainables.pipelines.registry import PIPELINES, WORDS
-from trainables.task import Task
+from trainables.task import STUDY_NAME, Task
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
@@ -228,7 +228,11 @@ def point_onward(console: Console, config: SearchConfig) -> None:
     place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     directory = () if storage == DEFAULT_STORAGE else (storage,)
     other = "fc" if config.model == "separable" else "separable"  # a network to compare with
-    search = ("--model", other, "--data", config.data)
+    search = ["--model", other, "--data", config.data]
+    if config.pipeline != STUDY_NAME:
+        search += ["--pipeline", config.pipeline]
+    if config.image_size is not None:
+        search += ["--image-size", *map(str, config.image_size)]
     pointers = {
         "Tables": f"{place}/tables/*/run={name}/",
         "Network": f"{place}/networks/run={name}/{BEST_FILE}",

@@ -81,9 +81,7 @@ def evaluate_finalists(
     return accuracy
 
 
-def look(
-    model: str, task: Task, resources: WorkerResources, affine: AffineMap
-) -> Sight | None:
+def look(model: str, task: Task, resources: WorkerResources, affine: AffineMap) -> Sight | None:
     """Return how far a network sees, whatever its weights; None where that can't be found.
 
     Args:
@@ -99,9 +97,7 @@ def look(
     return seen
 
 
-def _look(
-    model: str, task: Task, resources: WorkerResources, affine: AffineMap
-) -> Sight | None:
+def _look(model: str, task: Task, resources: WorkerResources, affine: AffineMap) -> Sight | None:
     with suppress(Exception):  # autograd may have no way back through it
         return sight(build(model, task).to(_device(resources)), task, affine)
     return None

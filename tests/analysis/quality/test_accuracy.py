@@ -61,9 +61,7 @@ def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
 
 def test_batches_do_not_change_means_over_images() -> None:
     cosines = [0.6] * CHUNK + [0.99] * 3
-    rows, per_image = evaluate(
-        TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY
-    )
+    rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY)
     assert len(per_image) == rows[0]["images"] == len(cosines)
     assert rows[0]["share"] == 3 / len(cosines)
     assert rows[0]["mse"] == pytest.approx(
