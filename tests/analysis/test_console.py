@@ -87,11 +87,11 @@ console.line("all done")
 """
 
 
-def test_in_a_terminal_progress_gives_way_to_lines() -> None:
+def shown_in_a_terminal(code: str) -> bytes:
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", IN_A_TERMINAL], stdout=slave, stdin=slave, env=environment
+        [sys.executable, "-c", code], stdout=slave, stdin=slave, stderr=slave, env=environment
     ) as child:
         os.close(slave)
         shown = b""
@@ -99,9 +99,27 @@ def test_in_a_terminal_progress_gives_way_to_lines() -> None:
             shown += chunk
     os.close(master)
     assert child.returncode == 0
+    return shown
+
+
+def test_in_a_terminal_progress_gives_way_to_lines() -> None:
+    shown = shown_in_a_terminal(IN_A_TERMINAL)
     places = [shown.index(text) for text in (b"1 of 2", b"trial 0 ended", b"2 of 2", b"all done")]
     assert places == sorted(places)
     assert b"\x1b[2K" in shown, "the progress line is erased"
+
+
+QUIET = """
+import sys
+from analysis.console import Console
+with Console() as console:
+    print("a bar of another's", end="\\r")
+    print("half of it", file=sys.stderr, end="\\r")
+"""
+
+
+def test_in_a_terminal_nothing_is_drawn_before_the_first_progress() -> None:
+    assert shown_in_a_terminal(QUIET) == b"a bar of another's\rhalf of it\r"
 
 
 def _read(terminal: int) -> bytes:

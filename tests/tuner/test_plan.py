@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.trainables.made_up import vgg16
 from tests.tuner.few_images import write_few_images
 from tests.tuner.test_arguments import store
+from trainables.data import decoding
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
@@ -50,6 +52,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     return tmp_path
+
+
+def test_images_are_read_at_the_size_asked_for_with_a_line_of_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "QUIET_SEC", 0.0)
+    for number in range(4):
+        Image.new("RGB", (90, 70)).save(tmp_path / f"{number}.png")
+    lines: list[str] = []
+    images = check_early(config(data=str(tmp_path), image_size=(20, 30)), lines.append)
+    assert images.train.shape == (3, 3, 20, 30)
+    assert lines[0].startswith("images read: 1 of 4, about ")
 
 
 def test_wandb_online_without_a_key_is_told(home: Path) -> None:

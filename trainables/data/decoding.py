@@ -13,7 +13,7 @@ from trainables.errors import UsageError, first_line, printable
 from trainables.own_process import Say
 
 NAMED = 10  # of the images that can't be read
-AHEAD = 16  # images a core that are begun before the first of them is taken
+AHEAD = 4  # images a core that are begun before the first of them is taken
 QUIET_SEC = 1.0  # before the first line of progress
 PROGRESS_SEC = 0.2  # between two of them
 
@@ -40,7 +40,8 @@ def decode_all(
         progress: Gets lines of what is left, where it takes longer than a second.
 
     Raises:
-        UsageError: Images can't be read; all of them are counted, the first NAMED are named.
+        UsageError: Images can't be read; all of them are counted, the first NAMED are named. Or
+            there are not as many as `total`.
     """
     bad, done = [], 0
     tell = _Progress(total, progress)
@@ -57,6 +58,11 @@ def decode_all(
         raise UsageError(
             f"{asked}: {len(bad):,} of {done:,} images can't be read: "
             f"{', '.join(bad[:NAMED])}{more}: mend them or take them away"
+        )
+    if done != total:
+        raise UsageError(
+            f"{asked}: its parquet files say that they have {total:,} rows and have {done:,}: "
+            f"write them anew"
         )
 
 

@@ -64,7 +64,7 @@ def _decode(found: Found, size: Size, progress: Say | None, new: New) -> Arrays:
 
     total = sum(counts.values())
     for place, pixels in decode_all(f"--data {found.directory}", jobs(), total, progress):
-        if place is not None:  # there are more rows than their file says, which is told at its end
+        if place is not None:  # else there are more than their files say, which is told at the end
             split, number = place
             arrays[split][number] = pixels.transpose(2, 0, 1)
     return arrays

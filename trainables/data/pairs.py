@@ -135,7 +135,8 @@ def _in_directory(
     if usable:
         pairs = {file: (file, file) for file in usable}
         named = {file: file if whole else "" for file in usable}
-        notes = _count("parquet files without both columns are left out", tables, usable)
+        others = [file for file in tables if file not in usable]
+        notes = _left_out("parquet files without both columns", others)
         used = sorted({*usable, *(file for file in files if suffix(file) in READ)})
     else:
         pairs, notes = _same_names(asked, files)
@@ -176,8 +177,12 @@ def _same_names(asked: str, files: Sequence[str]) -> tuple[dict[str, tuple[str, 
             )
         sides[side][key] = file
     inputs, targets = sides.values()
-    notes = _count("inputs without a target are left out", inputs, targets)
-    notes += _count("targets without an input are left out", targets, inputs)
+    alone = [
+        [file for key, file in these.items() if key not in others]
+        for these, others in ((inputs, targets), (targets, inputs))
+    ]
+    notes = _left_out("inputs without a target", alone[0])
+    notes += _left_out("targets without an input", alone[1])
     return {key: (file, targets[key]) for key, file in inputs.items() if key in targets}, notes
 
 
@@ -190,9 +195,10 @@ def _side(folders: Sequence[str]) -> tuple[str, int]:
     return "", 0
 
 
-def _count(what: str, given: Sequence[str] | Mapping[str, str], kept: Any) -> list[str]:
-    missing = [name for name in given if name not in kept]
-    return [f"{what} ({len(missing):,}, such as {printable(missing[0])})"] if missing else []
+def _left_out(what: str, files: Sequence[str]) -> list[str]:
+    if not files:
+        return []
+    return [f"{what} are left out ({len(files):,}, such as {printable(files[0])})"]
 
 
 def _nothing(files: Sequence[str], tables: Sequence[str], notes: Sequence[str]) -> str:

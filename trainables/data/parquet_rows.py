@@ -82,8 +82,6 @@ def rows(
                 for value in batch.column(0).to_pylist():
                     yield row_name(file, number), partial(_encoded, value, directory, file, images)
                     number += 1
-            if number != parquet.metadata.num_rows:
-                yield file, partial(_refuse, f"it has {number:,} rows, and says another number")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"{file}, from row {number}", partial(_refuse, first_line(error))
 

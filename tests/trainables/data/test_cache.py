@@ -3,22 +3,42 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from trainables.data.cache import CACHE_VARIABLE, cache_directory, decoded_once, new_directory
-from trainables.data.images import Pixels
+from trainables.data import cache as caching
+from trainables.data.cache import (
+    CACHE_VARIABLE,
+    Arrays,
+    Form,
+    New,
+    cache_directory,
+    filled_once,
+    new_directory,
+)
+from trainables.errors import UsageError
+
+SPLITS = ("train", "validation", "test")
 
 
-class Decoder:
-    """Decodes to the number of the call, so that a test sees whether it was called again."""
+class Filler:
+    """Fills with the number of the call, so that a test sees whether it was called again."""
 
-    calls = 0
+    def __init__(self, *names: str, rows: int = 2) -> None:
+        self.calls = 0
+        self.forms = {name: Form((rows, 3)) for name in names or SPLITS}
 
-    def __call__(self) -> dict[str, Pixels]:
+    def __call__(self, new: New) -> Arrays:
         self.calls += 1
-        return {"train": np.full((2, 3), self.calls), "test": np.full((1, 3), self.calls)}
+        arrays = new(self.forms)
+        for array in arrays.values():
+            array[:] = self.calls
+        return arrays
+
+    def read(self, key: str = "key") -> Arrays:
+        return filled_once("--data mine", key, self.forms, self)
 
 
 @pytest.fixture(autouse=True)
@@ -45,82 +65,118 @@ def test_the_cache_lies_where_the_variable_says_and_elsewhere_without_it(
     assert cache_directory().name == "transform-tuner"
 
 
-def test_a_source_is_decoded_once() -> None:
-    decode = Decoder()
-    first = decoded_once("mine", "key", decode)
-    again = decoded_once("mine", "key", decode)
-    assert decode.calls == 1
-    assert first.source == again.source == "mine"
-    assert np.array_equal(first.train, again.train)
-    assert np.array_equal(first.test, again.test)
-    assert first.validation is again.validation is None
+def test_arrays_are_filled_once_and_then_mapped() -> None:
+    fill = Filler()
+    for arrays in (fill.read(), fill.read()):
+        assert arrays.keys() == set(SPLITS)
+        assert all(isinstance(array, np.memmap) and (array == 1).all() for array in arrays.values())
+        arrays["train"][:] = 9  # which is nobody else's
+    assert fill.calls == 1
 
 
-def test_a_split_for_validation_is_kept() -> None:
-    splits = {split: np.full((2, 3), n) for n, split in enumerate(("train", "validation", "test"))}
-    for images in (decoded_once("mine", "key", lambda: splits) for _ in range(2)):
-        assert images.validation is not None
-        assert np.array_equal(images.validation, splits["validation"])
+def test_arrays_are_of_the_forms_that_were_asked_for() -> None:
+    forms = {"train": Form((0, 3)), "test": Form((2, 1), np.float32)}
+    arrays = filled_once("--data mine", "key", forms, lambda new: new(forms))
+    assert {name: Form(a.shape, a.dtype.type) for name, a in arrays.items()} == forms
+
+
+def test_what_is_filled_is_a_file_already(cache: Path) -> None:
+    def fill(new: New) -> Arrays:
+        arrays = new({"train": Form((1000, 1000))})
+        assert isinstance(arrays["train"], np.memmap)
+        (file,) = (path for path in cache.rglob("*") if path.is_file())
+        assert file.stat().st_blocks * 512 >= 1_000_000, "the disk's room is taken beforehand"
+        return arrays
+
+    filled_once("--data mine", "key", ["train"], fill)
+
+
+def test_a_fill_that_fails_or_is_interrupted_leaves_nothing(cache: Path) -> None:
+    fill = Filler()
+
+    def broken(new: New) -> Arrays:
+        fill(new)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        filled_once("--data mine", "key", SPLITS, broken)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert int(fill.read()["train"][0, 0]) == 2
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
 def test_a_writer_that_is_killed_between_two_files_leaves_nothing_that_is_read(
     written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits = {split: np.ones((2, 3), np.uint8) for split in ("train", "validation", "test")}
-    calls = iter(range(9))
-    save = np.save
+    moved = iter(range(9))
+    replace = Path.replace
 
-    def killed(file: Path, images: Pixels) -> None:
-        if next(calls) == written:
+    def killed(aside: Path, path: Path) -> None:
+        if next(moved) == written:
             raise KeyboardInterrupt
-        save(file, images)
+        replace(aside, path)
 
-    monkeypatch.setattr(np, "save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        decoded_once("mine", "key", lambda: splits)
-    with pytest.raises(ZeroDivisionError):
-        decoded_once("mine", "key", lambda: {"train": np.ones(1 // 0)})
+    fill = Filler()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fill.read()
+    assert int(fill.read()["test"][0, 0]) == 2
 
 
-def test_another_key_is_decoded_for_itself() -> None:
-    decode = Decoder()
-    decoded_once("mine", "key", decode)
-    assert int(decoded_once("mine", "key changed", decode).train[0, 0]) == 2
+def test_another_key_is_filled_for_itself() -> None:
+    fill = Filler()
+    fill.read()
+    assert int(fill.read("key changed")["train"][0, 0]) == 2
 
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b""), Path.unlink])
-def test_a_torn_cache_file_is_decoded_anew_and_mended(
+def test_a_torn_cache_file_is_filled_anew_and_mended(
     cache: Path, split: str, damage: Callable[[Path], None]
 ) -> None:
-    decode = Decoder()
-    decoded_once("mine", "key", decode)
+    fill = Filler()
+    fill.read()
     (file,) = (cache / "splits").rglob(f"{split}.npy")
     damage(file)
-    images = decoded_once("mine", "key", decode)
-    assert (decode.calls, int(images.train[0, 0]), int(images.test[0, 0])) == (2, 2, 2)
-    decoded_once("mine", "key", decode)
-    assert decode.calls == 2
+    assert all((array == 2).all() for array in fill.read().values())
+    fill.read()
+    assert fill.calls == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(cache: Path) -> None:
     cache.write_text("a file where the directory should be")
-    decode = Decoder()
-    decoded_once("mine", "key", decode)
-    assert int(decoded_once("mine", "key", decode).train[0, 0]) == 2
+    fill = Filler()
+    fill.read()
+    assert int(fill.read()["train"][0, 0]) == 2
 
 
-def test_a_disk_that_fills_up_leaves_no_part_of_a_file(cache: Path) -> None:
-    big = {"train": np.zeros(100_000), "test": np.zeros(1)}
+def test_a_disk_that_is_full_leaves_no_part_of_a_file(cache: Path) -> None:
+    fill = Filler(rows=100_000)
+    fill.forms["test"] = Form((1, 1))
     with file_size_limit(1000):
-        images = decoded_once("mine", "key", lambda: big)
-    assert np.array_equal(images.train, big["train"])
+        arrays = fill.read()
+    assert all((array == 1).all() for array in arrays.values())
     assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_what_neither_disk_nor_memory_takes_is_refused_with_its_size(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("a file where the directory should be")
+    monkeypatch.setattr(caching.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
+    forms = {"train": Form((3 * 2**29,))}
+    with pytest.raises(UsageError) as error:
+        filled_once("--data mine", "key", forms, lambda new: new(forms))
+    assert str(error.value) == (
+        f"--data mine: its 1.5 GiB of pixels fit neither into the cache {cache} (Not a directory) "
+        f"nor into memory: set TRANSFORM_TUNER_CACHE to a directory with more room, or give "
+        f"smaller images"
+    )
 
 
 def test_a_new_directory_appears_whole(cache: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import folders
+from trainables.data import folders, parquet_rows
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.loading import load
 from trainables.errors import UsageError
@@ -110,6 +110,23 @@ def test_image_files_of_any_size_and_colour_become_32_by_32(
     assert np.array_equal(train, np.broadcast_to(train[:, :, :1, :1], train.shape))
     if mode in ("RGB", "RGBA", "CMYK"):
         assert train[0, :, 0, 0].tolist() == [200, 100, 50]
+
+
+def test_images_of_each_size_are_kept_for_themselves(directory: Path) -> None:
+    write_images(directory, 6)
+    for size in ((32, 32), (20, 50), (32, 32)):
+        assert folders.read(directory, size).train.shape == (5, 3, *size)
+    assert pixel_rows(folders.read(directory).train) < pixel_rows(channels_first(NOISE[:6]))
+
+
+def test_a_file_whose_rows_are_not_as_many_as_it_says_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parquet(directory / "train.parquet", [png(pixels) for pixels in NOISE[:4]])
+    for said in (3, 5):
+        monkeypatch.setattr(parquet_rows, "count", lambda path, said=said: said)
+        with pytest.raises(UsageError, match=f"say that they have {said} rows and have 4: write"):
+            folders.read(directory)
 
 
 def test_a_wide_image_is_cropped_to_its_middle_and_not_squeezed(directory: Path) -> None:
@@ -253,7 +270,7 @@ def test_what_was_decoded_otherwise_is_decoded_anew(
     write_images(directory, 6)
     folders.read(directory)
     monkeypatch.setattr(folders, "VERSION", folders.VERSION + 1)
-    monkeypatch.setattr(folders, "decode", lambda encoded: np.zeros((32, 32, 3), np.uint8))
+    monkeypatch.setattr(folders, "decode", lambda encoded, size: np.zeros((32, 32, 3), np.uint8))
     assert not folders.read(directory).train.any()
 
 

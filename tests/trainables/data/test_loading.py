@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainables.data import loading
 from trainables.data.images import Images
-from trainables.data.loading import hold_out, load, with_targets
+from trainables.data.loading import choose, hold_out, load, with_targets
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.study import reference
 
@@ -26,10 +26,6 @@ def numbered(count: int) -> Tensor:
     """Images that differ from each other, so that each can be told by its first pixels."""
     noise = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=noise)
-
-
-def names(tensor: Tensor) -> set[bytes]:
-    return {image.numpy().tobytes() for image in tensor}
 
 
 def test_every_split_comes_with_what_the_pipeline_makes_of_it(directory: Path) -> None:
@@ -65,26 +61,40 @@ def test_the_pipeline_runs_over_no_more_images_than_are_wanted(
 
 
 def test_a_tenth_of_the_training_images_validates_and_none_is_lost_or_doubled() -> None:
-    given = numbered(50)
-    train, validation = hold_out(given)
+    train, validation = hold_out(50)
     assert (len(train), len(validation)) == (45, 5)
-    assert names(train) | names(validation) == names(given)
-    assert not names(train) & names(validation)
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(50))
 
 
-def test_the_split_is_shuffled_the_same_way_every_time() -> None:
-    given = numbered(50)
-    first = hold_out(given)
+def test_the_split_is_shuffled_as_in_every_version() -> None:
     torch.manual_seed(99)
-    again = hold_out(given)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[1], given[:5])
+    train, validation = hold_out(23)
+    assert validation.tolist() == [19, 8]
+    assert train.tolist()[:9] == [16, 3, 15, 20, 22, 14, 4, 7, 6]
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_smallest_sets_still_train_and_validate(count: int) -> None:
-    train, validation = hold_out(numbered(count))
+    train, validation = hold_out(count)
     assert (len(train), len(validation)) == (count - 1, 1)
+
+
+def test_only_the_images_that_are_used_are_taken_out_of_a_set() -> None:
+    train, test = np.zeros((20_000, 3, 8, 8), np.uint8), np.zeros((2, 3, 8, 8), np.uint8)
+    chosen = choose(Images(source="mine", train=train, test=test), 90)
+    used = chosen.of({"train": train, "test": test})
+    assert chosen.available == 18_000
+    assert [len(part) for part in used.values()] == [90, 1000, 2]
+    assert used["train"].untyped_storage().nbytes() == 90 * 3 * 8 * 8
+    assert used["test"].data_ptr() == test.ctypes.data, "nothing is copied"
+
+
+def test_images_are_those_of_every_version_in_the_same_order() -> None:
+    given = numbered(23)
+    images = Images(source="mine", train=given.numpy(), test=given.numpy())
+    used = choose(images, 5).of(vars(images))
+    assert torch.equal(used["train"], given[[16, 3, 15, 20, 22]])
+    assert torch.equal(used["validation"], given[[19, 8]])
 
 
 def test_what_the_source_sets_aside_for_validation_is_taken() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from trainables.data import photos
 from trainables.data.cache import CACHE_VARIABLE
+from trainables.errors import UsageError
 
 STEREO = ("_left", "_right")
 
@@ -46,6 +48,53 @@ def test_there_are_tens_of_thousands_of_crops() -> None:
     assert images.train.shape == (30_000, 3, 32, 32)
     assert images.validation.shape == (3_000, 3, 32, 32)
     assert images.test.shape == (6_000, 3, 32, 32)
+
+
+def test_crops_of_the_studys_size_are_those_of_every_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 10, "test": 20})
+    monkeypatch.setattr(photos, "SCALES", (1.0,))
+    crops = photos.load().validation  # of a PNG file, which no library decodes otherwise
+    assert crops is not None
+    digest = hashlib.sha256(np.ascontiguousarray(crops)).hexdigest()
+    assert digest == "6d771a578d31b595fd5964400030cfe21393de91c49fbd89b2faab5ab3ffcc7b"
+
+
+@pytest.mark.parametrize(
+    ("size", "counts"),
+    [
+        ((8, 8), [30_000, 3_000, 6_000]),
+        ((64, 64), [30_000, 3_000, 6_000]),
+        ((128, 64), [15_000, 1_500, 3_000]),
+        ((224, 224), [2_449, 245, 490]),
+    ],
+)
+def test_of_large_crops_there_are_fewer(size: tuple[int, int], counts: list[int]) -> None:
+    assert list(photos.counts_at(size).values()) == counts
+
+
+def test_crops_are_windows_of_their_photograph_at_any_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 100, "test": 20})
+    monkeypatch.setattr(photos, "SCALES", (1.0,))
+    images = photos.load((100, 300))
+    crops = images.validation
+    assert crops is not None
+    assert crops.shape == (14, 3, 100, 300)
+    (where,) = photos.PHOTOGRAPHS["validation"].values()
+    photograph = photos._views(*where)[0].tobytes()
+    assert all(crop.transpose(1, 2, 0)[50].tobytes() in photograph for crop in crops)
+
+
+def test_crops_that_are_larger_than_a_photograph_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match="no photograph for validation has 401 × 500 pixels; give a smaller"
+    ):
+        photos.load((401, 500))
 
 
 def test_the_first_crops_are_a_fair_sample() -> None:

@@ -8,12 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
-from trainables.data.pixels import UnreadableError, decode
+from trainables.data import pixels as module
+from trainables.data.images import Pixels
+from trainables.data.pixels import UnreadableError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's; `decoding` ignores them too
 
 GREY_16 = np.full((40, 40), 0x8081, np.uint16)  # 128 · 257 + 1
 RED = (200, 0, 0)
+
+
+def decode(content: bytes) -> Pixels:
+    return module.decode(content, (32, 32))
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -234,3 +242,57 @@ def test_whatever_damage_an_image_has_it_is_shown_or_refused() -> None:
         with suppress(UnreadableError):
             shown += decode(bytes(damaged)).shape == (32, 32, 3)
     assert 0 < shown < 300
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth colours, as photographs have them."""
+    down, across = np.mgrid[0:height, 0:width]
+    waves = [np.sin(across / 40), np.cos(down / 30), np.sin((across + down) / 50)]
+    return Image.fromarray(np.stack([np.uint8(127 + 120 * wave) for wave in waves], axis=-1))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 20), (20, 48), (1, 1), (224, 224)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_becomes_as_high_and_as_wide_as_is_asked_for(
+    size: tuple[int, int], kind: str
+) -> None:
+    image = photograph(300, 200)
+    shown = module.decode(encoded(image, kind, quality=98), size)
+    assert shown.shape == (*size, 3)
+    expected = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+    assert np.abs(shown.astype(int) - np.asarray(expected)).max() < 16
+
+
+def test_without_a_size_an_image_keeps_its_own() -> None:
+    image = photograph(30, 20)
+    assert np.array_equal(module.decode(encoded(image), None), np.asarray(image))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same(
+    mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = Image.Exif()
+    tags[274] = orientation
+    image = photograph(1200, 800).convert(mode)
+    content = encoded(image, "JPEG", quality=98, exif=tags)
+    whole = module.opened(content)
+    part = module.opened(content, (32, 32))
+    assert (whole.width // part.width, whole.height // part.height) == (8, 8)
+    difference = module.shown(part, (32, 32)).astype(int) - module.shown(whole, (32, 32))
+    assert np.abs(difference).max() < 12
+
+
+def test_a_jpeg_is_never_decoded_smaller_than_twice_what_is_asked_for() -> None:
+    for width, height, size in ((640, 480, (32, 32)), (127, 900, (32, 32)), (640, 480, (100, 20))):
+        part = module.opened(encoded(photograph(width, height), "JPEG"), size)
+        assert min(part.size) >= min(2 * max(size), width, height)
+
+
+def test_the_colours_of_a_profile_are_those_of_the_whole_jpeg() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    image = Image.new("RGB", (640, 480), RED)
+    content = encoded(image, "JPEG", quality=98, icc_profile=swapped)
+    assert np.abs(decode(content).astype(int) - (0, 200, 0)).max() <= 3

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trainables.data import photos, sources
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.images import Images
 from trainables.errors import UsageError
 
@@ -12,8 +14,20 @@ from trainables.errors import UsageError
 def test_photos_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.zeros((2, 3, 32, 32), np.uint8)
     images = Images(source="photos", train=pixels, validation=pixels, test=pixels)
-    monkeypatch.setattr(photos, "load", lambda: images)
+    monkeypatch.setattr(photos, "load", lambda size: {(32, 32): images}[size])
     assert sources.read("photos") is images
+
+
+def test_every_source_is_read_at_the_size_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "CROPS", {"train": 40, "validation": 10, "test": 20})
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    for number in range(4):
+        Image.new("RGB", (90, 70)).save(tmp_path / f"{number}.png")
+    for source in ("photos", str(tmp_path)):
+        for size in ((16, 24), (40, 32)):
+            assert sources.read(source, size).test.shape[1:] == (3, *size)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a file", "loop", "file/below"])
