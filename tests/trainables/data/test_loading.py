@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data import loading
 from trainables.data.images import Images
 from trainables.data.loading import choose, hold_out, load, with_targets
-from trainables.pipelines.calling import Pipeline, make_targets
+from trainables.pipelines import own
 from trainables.pipelines.study import reference
 
 
@@ -46,11 +46,13 @@ def test_the_pipeline_runs_over_no_more_images_than_are_wanted(
     whole = load(str(directory))
     made: list[int] = []
 
-    def counted(pipeline: Pipeline, images: Tensor) -> Tensor:
-        made.append(len(images))
-        return make_targets(pipeline, images)
+    registered = own.registered
 
-    monkeypatch.setattr(loading, "make_targets", counted)
+    def counted(pipeline: str, images: Mapping[str, Tensor]) -> own.Made:
+        made.extend(map(len, images.values()))
+        return registered(pipeline, images)
+
+    monkeypatch.setattr(own, "registered", counted)
     splits = load(str(directory), wanted)
     assert made == [min(wanted, 18), 2, 4]
     cut = whole.cut(min(wanted, 18))
