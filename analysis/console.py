@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainables.errors import UsageError
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import said_of, short, text
 
 DEFAULT_STORAGE = "results"
 PLAIN_WIDTH = 120  # columns of a table that goes into a file
@@ -86,9 +86,7 @@ def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:
         loss: Whether the loss is one of them.
     """
     parts = [f"{row['loss']} loss"] if loss else []
-    for name, parameter in HYPERPARAMETERS.items():
-        if row[name] is not None:
-            parts.append(f"{parameter.short} {parameter.text(row[name])}")
+    parts += [f"{short(name)} {text(name, value)}" for name, value in said_of(row).items()]
     return ", ".join(parts)
 
 

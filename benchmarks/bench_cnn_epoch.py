@@ -21,7 +21,7 @@ from trainables.training.precision import bfloat16_unit
 
 IMAGES, BATCH, ROUNDS = 1024, 256, 5
 CPU = torch.device("cpu")
-SLICE = CNN.defaults.cpu_slice
+SLICE = CNN.habits.cpu_slice
 backward = torch.ops.aten.convolution_backward
 
 

@@ -22,6 +22,7 @@ from ray import tune
 from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
+from trainables.networks.base import space_of
 from trainables.networks.fc import FC
 from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder, Tracker
@@ -106,7 +107,7 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune_config=tune.TuneConfig(
                 num_samples=trials,
                 search_alg=Proposals(
-                    [], space=Space.of(FC.defaults, {}), seed=0, numbers=range(trials)
+                    [], space=Space(space_of(FC)), seed=0, numbers=range(trials)
                 ),
                 scheduler=asha,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),

@@ -23,8 +23,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.data.examples import VALIDATION_PER_TRAIN, random_examples
 from trainables.errors import UsageError, command, prog
+from trainables.hyperparameters import chosen_of, short, text, values_of
 from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
 from trainables.losses.vgg16_weights import random_vgg16
+from trainables.networks.base import habits_of, space_of
 from trainables.networks.registry import find
 from trainables.settings_fields import flag
 from trainables.training.loop import Training, TrainingConfig
@@ -90,7 +92,7 @@ def measure(
     train = random_examples(images or fitting_images(train_flops / rate / 1e9, device), config.task)
     validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)), config.task)
     print(
-        f"{config.model}, dropout {config.dropout}, {config.loss}, batch {config.batch_size}: ",
+        f"{config.model}, {_chosen(config)}{config.loss}, batch {config.batch_size}: ",
         end="",
     )
     print(f"{len(train):,} random images, one epoch to warm up, then {epochs} pairs …", flush=True)
@@ -104,6 +106,10 @@ def measure(
         # Again, since the machine may have been busy before
         matrix_gflops=max(rate, matrix_gflops(device, precision.name)),
     )
+
+
+def _chosen(config: TrainingConfig) -> str:
+    return "".join(f"{short(name)} {text(name, value)}, " for name, value in config.chosen.items())
 
 
 @contextmanager
@@ -267,15 +273,19 @@ def _config(options: argparse.Namespace, device: torch.device) -> TrainingConfig
         if value is not None and value < limit:
             raise UsageError(f"{flag(name)} ≥ {limit} must hold, but got {value}")
     check(options.model, precision=options.precision, device=device.type)
-    defaults = find(options.model).defaults
+    network = find(options.model)
+    space = space_of(network)
+    chosen = chosen_of(values_of(space, {}))
+    if "dropout" in chosen and space["dropout"].is_numeric:
+        # Not zero, which a search draws next to never
+        chosen["dropout"] = (space["dropout"].values[0] + space["dropout"].values[-1]) / 2
     return TrainingConfig(
         model=options.model,
-        learning_rate=min(defaults.learning_rate),
-        # Not zero, which a search draws next to never
-        dropout=sum(defaults.dropout) / 2 if defaults.dropout else 0.0,
+        learning_rate=space["learning_rate"].values[0],
+        chosen=chosen,
         max_epochs=1,
         seed=0,
-        batch_size=options.batch_size or defaults.batch_size,
+        batch_size=options.batch_size or habits_of(network).batch_size,
         precision=options.precision,
         loss=options.loss,
         perceptual=Perceptual(size=options.perceptual_size),

@@ -10,6 +10,7 @@ import ray
 import torch
 
 from trainables.errors import UsageError, last_line
+from trainables.hyperparameters import training_values
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.training.loop import TrainingConfig
 from trainables.training.step_memory import StepMemory, measure
@@ -26,14 +27,18 @@ def largest(space: Space, training: dict[str, Any], workers: int) -> TrainingCon
 
     Args:
         space: What the search may choose.
-        training: Settings of TrainingConfig that are not searched.
+        training: Settings of TrainingConfig that are no hyperparameters.
         workers: Data-parallel workers of a trial, among which a batch is divided.
     """
     batch_size = math.ceil(training["batch_size"] / workers)
+    values = {
+        name: max(parameter.values) if parameter.is_numeric else parameter.values[0]
+        for name, parameter in space.parameters.items()
+    }
+    values["learning_rate"] = space.parameters["learning_rate"].values[0]
     return TrainingConfig(
         **{**training, "batch_size": batch_size, "max_epochs": 1, "compiled": False},
-        learning_rate=space.ranges["learning_rate"][0],
-        dropout=space.ranges.get("dropout", (0.0, 0.0))[1],
+        **training_values(values),
         seed=0,
         loss="perceptual" if "perceptual" in space.losses else "mse",
     )

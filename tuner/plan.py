@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
+from analysis.tables.parameters import read_space
 from trainables.data import sources
 from trainables.data.images import Images
 from trainables.errors import UsageError, at_once, last_line
@@ -30,7 +31,7 @@ from tuner.trials.space import Space
 if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
     from trainables.losses.vgg16_weights import Vgg16
-    from trainables.networks.base import Defaults
+    from trainables.networks.base import Habits
     from trainables.training.network_facts import NetworkFacts
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
@@ -79,7 +80,7 @@ class Plan:
     @property
     def space(self) -> Space:
         """What the trials are drawn from."""
-        return Space.of(self.network.defaults, self.config.ranges, self.config.losses)
+        return space_of(self.config, self.network)
 
 
 def check_early(config: SearchConfig, progress: Say | None = None) -> Images:
@@ -230,16 +231,18 @@ def make_plan(
     _check_channels(config, data.task)
     complete = completed(
         config,
-        network.defaults,
+        network.habits,
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.data != "auto" else data.train.source,
         train_images=data.available_images,
     )
+    space = space_of(config, network)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
         _check_same_images(config, used, earlier)
         _check_same_pipeline(config, data, earlier)
+        _check_same_space(config, space, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
@@ -247,7 +250,7 @@ def make_plan(
         _check_groups(config.workers_per_trial, up)
     memory = gpu_memory.check(
         gpu_memory.largest(
-            Space.of(network.defaults, config.ranges, config.losses),
+            space,
             training_settings(complete, data.task),
             workers=config.workers_per_trial,
         ),
@@ -305,8 +308,27 @@ def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> 
         )
 
 
+def _check_same_space(config: SearchConfig, space: Space, earlier: Row) -> None:
+    """Raise UsageError where a run would go on with other hyperparameters than it began with."""
+    began = read_space(earlier["space"])
+    for name in {**began, **space.parameters}:
+        was, now = began.get(name), space.parameters.get(name)
+        if was != now:
+            raise UsageError(
+                f"--resume {config.name}: {config.model}'s {name} was "
+                f"{was.in_words if was else 'not there'} when the run began, and is "
+                f"{now.in_words if now else 'not there'} now: bring the network back as it was, "
+                f"or start a new run without --resume"
+            )
+
+
+def space_of(config: SearchConfig, network: "NetworkFacts") -> Space:
+    """Return what the trials are drawn from. Raises UsageError for what the network does not have."""
+    return Space.of(network.space, config.asked, config.losses, config.model)
+
+
 def training_settings(config: SearchConfig, task: Task) -> dict[str, Any]:
-    """Return the settings of TrainingConfig that every trial of a search has."""
+    """Return the settings of TrainingConfig that are no hyperparameters."""
     return {
         "model": config.model,
         "task": task,
@@ -401,23 +423,18 @@ def _ask_dashboard() -> None:
 
 
 def completed(
-    config: SearchConfig, defaults: "Defaults", *, gpus: float, data: str, train_images: int
+    config: SearchConfig, habits: "Habits", *, gpus: float, data: str, train_images: int
 ) -> SearchConfig:
     """Return the settings with the amount of work filled in, and what the loss is made of.
 
-    Raises UsageError for a hyperparameter that the network doesn't have.
-
     Args:
         config: The settings as they were asked for.
-        defaults: The network's own.
+        habits: How the network is trained unless the settings say otherwise.
         gpus: How many are in the cluster.
         data: Where the images were found.
         train_images: How many there are to train on.
     """
-    usual = defaults.gpu if gpus else defaults.cpu
-    for name in config.ranges:
-        if getattr(defaults, name) is None:
-            raise UsageError(f"--{name}: {config.model} has no {name}; leave the flag out")
+    usual = habits.gpu if gpus else habits.cpu
     loss = {}
     if "perceptual" in config.losses:
         loss = {
@@ -430,6 +447,6 @@ def completed(
         images=config.images or min(usual.images or train_images, train_images),
         samples=config.samples or usual.samples,
         max_epochs=config.max_epochs or max(usual.max_epochs, config.grace_epochs),
-        batch_size=config.batch_size or defaults.batch_size,
+        batch_size=config.batch_size or habits.batch_size,
         **loss,
     )

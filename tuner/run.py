@@ -152,7 +152,9 @@ def _prepare(
         connect.check_reachable(config.address)
     if warning := auth_token.warning():
         console.line(warning, style="yellow")
-    network = stack.enter_context(TryOut(config.model, precision=config.precision))
+    network = stack.enter_context(
+        TryOut(config.model, precision=config.precision, asked=config.asked)
+    )
     # While Ray's processes start
     loading = background.start(load, config, images, network, console.progress)
     stack.callback(connect.stop)

@@ -42,7 +42,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
         OSError: The storage did.
     """
     config = plan.config
-    row = runs_row(config, plan.data, plan.earlier)
+    row = runs_row(config, plan.space.parameters, plan.data, plan.earlier)
     plan.storage.publish("runs", [row])
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
@@ -84,13 +84,14 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             storage,
             best,
             rows.trials,
+            plan.space.parameters,
             plan.resources,
             data,
             affine,
         )
     print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
     if affine is not None:
-        seen = look(config.model, data.task, plan.resources, affine)
+        seen = look(best[0], plan.space.parameters, data.task, plan.resources, affine)
         print_sight(console, config.model, seen)
     if config.timing == "short":
         time_best(config, storage, best[0], data, console)
@@ -117,6 +118,7 @@ class SearchRun:
                 }
             ),
             training=training_settings(config, data.task),
+            parameters=plan.space.parameters,
             workers=config.workers_per_trial,
             resources=plan.resources,
             experiment=plan.storage.experiment,

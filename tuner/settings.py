@@ -8,14 +8,12 @@ from typing import Any, Self
 from analysis.tables.bucket import check_address
 from trainables.data.images import size_of
 from trainables.errors import UsageError
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import COLUMNS, KNOWN, Asked, Range
 from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.pipelines.registry import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
-
-Range = tuple[float, float]
 
 SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
     "what is searched",
@@ -39,13 +37,13 @@ ONLY_PERCEPTUAL = (*PERCEPTUAL, "vgg_weights", "vgg_normalisation")
 RANGES = {
     name: Setting(
         group=TRAINING,
-        help=f"{parameter.meaning}: the range that is searched; equal ends fix it",
+        help=f"{KNOWN[name].meaning}: the range that is searched; equal ends fix it",
         default_text="the network's own",
-        type=parameter.kind,
+        type=KNOWN[name].kind,
         nargs=2,
         metavar=("LOW", "HIGH"),
     )
-    for name, parameter in HYPERPARAMETERS.items()
+    for name in COLUMNS
 }
 
 
@@ -180,6 +178,15 @@ class SearchConfig:
 
     ranges: Mapping[str, Range] = field(default_factory=dict, metadata={"settings": RANGES})
     """Lowest and highest value of hyperparameters by name, instead of the network's own range."""
+    set: tuple[str, ...] | None = setting(
+        None,
+        "search or fix any hyperparameter of the network, as NAME=LOW:HIGH, NAME=LOW:HIGH:log, "
+        "NAME=A,B,C or NAME=VALUE; once for each",
+        default_text="the network's own",
+        repeated=True,
+        metavar="NAME=VALUES",
+        group=TRAINING,
+    )
     batch_size: int | None = setting(
         None,
         "images per update, over all workers of a trial; one number",
@@ -322,10 +329,11 @@ class SearchConfig:
                     f"{flag(name)} LOW HIGH: LOW ≤ HIGH must hold, but got {low} {high}"
                 )
             for end, value in (("LOW", low), ("HIGH", high)):
-                if limit := HYPERPARAMETERS[name].broken_limit(value):
+                if limit := KNOWN[name].broken_limit(value):
                     raise UsageError(
                         f"{flag(name)} LOW HIGH: {end} {limit} must hold, but got {value}"
                     )
+        self.asked.check()
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
             raise UsageError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
@@ -372,6 +380,11 @@ class SearchConfig:
         return size_of(self.image_size)
 
     @property
+    def asked(self) -> Asked:
+        """What of the network's hyperparameters is asked for, instead of its own."""
+        return Asked(self.ranges, self.set or ())
+
+    @property
     def losses(self) -> tuple[str, ...]:
         """What trials may minimise; with more than one that is a hyperparameter."""
         return tuple(self.loss.split(","))
@@ -401,7 +414,7 @@ class SearchConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
-        ranges = {name: given.pop(name) for name in HYPERPARAMETERS if name in given}
+        ranges = {name: given.pop(name) for name in COLUMNS if name in given}
         return cls(**given, ranges={k: ends for k, ends in ranges.items() if ends is not None})
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.tables.parameters import wide
 from analysis.tables.ranking import NEVER_BEST
 from trainables.pipelines.identity import is_same
 from trainables.pipelines.registry import OLDER_NAMES
@@ -72,9 +73,10 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     that their losses compare.
 
     Returns:
-        The rows with the columns `data_name`, `series`, `ending` and `state` beside their own.
+        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending` and
+        `state` beside their own.
     """
-    shown = trials[trials.repeat_of.isna()].astype({"run": str})
+    shown = wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs)
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss)
     if shown.data_name.nunique() > 1:

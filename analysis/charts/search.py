@@ -1,5 +1,7 @@
 """Charts of a search: history, runs side by side, and what each hyperparameter does to the loss."""
 
+from collections.abc import Mapping
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -21,11 +23,10 @@ from analysis.charts.style import (
     whole,
     words,
 )
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import Parameter, label, plain_text
 
 LOSS = "best_validation_loss"
-LABELS = {name: parameter.label for name, parameter in HYPERPARAMETERS.items()}
-LOGARITHMIC = {LOSS, *(name for name, parameter in HYPERPARAMETERS.items() if parameter.log)}
+BY_LOSS = Parameter(1e-30, 1e30, log=True)  # the axis of the loss
 STATES = alt.Scale(
     domain=["finished", "ASHA", "failed", "interrupted", "running"],
     range=["circle", "cross", "triangle-down", "square", "diamond"],
@@ -33,24 +34,31 @@ STATES = alt.Scale(
 STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))
 COLUMNS = [
     *("run", "trial", "series", "state", "ending", "epochs", "best_validation_accuracy"),
-    *(LOSS, *HYPERPARAMETERS),
-]
-TOOLTIP = [
-    *words("run", "trial", "series", "ending"),
-    *counts("epochs"),
-    *fractions("best_validation_accuracy"),
-    *numbers(LOSS, *HYPERPARAMETERS),
+    LOSS,
 ]
 
 
-def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
+def _tooltip(space: Mapping[str, Parameter]) -> list[alt.Tooltip]:
+    return [
+        *words("run", "trial", "series", "ending"),
+        *counts("epochs"),
+        *fractions("best_validation_accuracy"),
+        *numbers(LOSS, *(name for name, one in space.items() if one.is_numeric)),
+        *words(*(name for name, one in space.items() if not one.is_numeric)),
+    ]
+
+
+def history(
+    trials: pd.DataFrame, best: pd.DataFrame, space: Mapping[str, Parameter]
+) -> alt.LayerChart:
     """Draw every trial's lowest loss in the order of the trials.
 
     Args:
         trials: As `labelled` returns them.
         best: As `best_so_far` returns it: the steps of each run.
+        space: What the hyperparameters may be.
     """
-    shown = trials.loc[trials[LOSS] > 0, COLUMNS]
+    shown = trials.loc[trials[LOSS] > 0, [*COLUMNS, *space]]
     series = colour(shown.series, "Network")
     x = alt.X("trial:Q", axis=whole("Trial"))
     points = (
@@ -63,7 +71,7 @@ def history(trials: pd.DataFrame, best: pd.DataFrame) -> alt.LayerChart:
             ),
             series,
             STATE,
-            tooltip=TOOLTIP,
+            tooltip=_tooltip(space),
         )
     )
     steps = best[best.best > 0]
@@ -97,27 +105,34 @@ def compare(best: pd.DataFrame) -> alt.Chart:
     )
 
 
-def slices(trials: pd.DataFrame, name: str) -> alt.Chart:
+def slices(trials: pd.DataFrame, name: str, space: Mapping[str, Parameter]) -> alt.Chart:
     """Draw every trial's lowest loss against the hyperparameter `name`."""
-    shown = trials.loc[(trials[LOSS] > 0) & trials[name].notna(), COLUMNS]
-    scale, axis = alt.Scale(zero=False, padding=8), whole(LABELS[name])
-    if name in LOGARITHMIC:
-        scale, axis = log_scale(), log_axis(shown[name])
-    elif HYPERPARAMETERS[name].kind is float:
-        axis = alt.Axis(grid=False, format=".2~f", tickCount=5)
+    shown = trials.loc[(trials[LOSS] > 0) & trials[name].notna(), [*COLUMNS, *space]]
+    x = _slice_axis(name, space[name], shown[name])
     return (
         alt.Chart(shown, height=240)
         .mark_point(filled=True, size=36, opacity=0.6)
         .encode(
-            alt.X(f"{name}:Q", scale=scale, axis=axis, title=LABELS[name]),
+            x,
             alt.Y(
                 f"{LOSS}:Q", scale=log_scale(), title="Validation loss", axis=log_axis(shown[LOSS])
             ),
             alt.Color("series:N", scale=colours(shown.series), legend=None),
             alt.Shape("state:N", scale=STATES, legend=None),
-            tooltip=TOOLTIP,
+            tooltip=_tooltip(space),
         )
     )
+
+
+def _slice_axis(name: str, parameter: Parameter, values: pd.Series) -> alt.X:
+    if not parameter.is_numeric:
+        return alt.X(f"{name}:N", axis=alt.Axis(grid=False, labelAngle=0), title=label(name))
+    scale, axis = alt.Scale(zero=False, padding=8), whole(label(name))
+    if parameter.log:
+        scale, axis = log_scale(), log_axis(values)
+    elif parameter.kind is float:
+        axis = alt.Axis(grid=False, format=".2~f", tickCount=5)
+    return alt.X(f"{name}:Q", scale=scale, axis=axis, title=label(name))
 
 
 def importance(found: pd.DataFrame) -> alt.Chart:
@@ -126,8 +141,9 @@ def importance(found: pd.DataFrame) -> alt.Chart:
     Args:
         found: As `importances` returns it.
     """
+    names = [label(name) for name in dict.fromkeys(found.parameter)]
     return (
-        alt.Chart(found.assign(name=found.parameter.map(LABELS)), height=height_with(found.series))
+        alt.Chart(found.assign(name=found.parameter.map(label)), height=height_with(found.series))
         .mark_bar(cornerRadiusEnd=3, height={"band": 0.7})
         .encode(
             alt.X(
@@ -136,7 +152,7 @@ def importance(found: pd.DataFrame) -> alt.Chart:
                 axis=alt.Axis(format="%"),
                 scale=alt.Scale(domain=[0, 1]),
             ),
-            alt.Y("name:N", sort=list(LABELS.values()), title=None),
+            alt.Y("name:N", sort=names, title=None),
             colour(found.series, None),
             yOffset=alt.YOffset("series:N"),
             tooltip=[*words("series", "name"), *fractions("importance"), *counts("trials")],
@@ -144,15 +160,15 @@ def importance(found: pd.DataFrame) -> alt.Chart:
     )
 
 
-def parallel(trials: pd.DataFrame) -> alt.LayerChart:
+def parallel(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> alt.LayerChart:
     """Draw hyperparameters on parallel axes, one line a trial, the darker the lower its loss.
 
     The line that the pointer is on stands out.
     """
     logarithmic_ends(trials[LOSS])
-    rows, ticks = _axes(trials.loc[trials[LOSS] > 0, COLUMNS])
+    rows, ticks = _axes(trials.loc[trials[LOSS] > 0, [*COLUMNS, *space]], space)
     x = alt.X(
-        "axis:N",
+        "_axis:N",
         sort=None,
         title=None,
         scale=alt.Scale(padding=0.4 if trials.series.nunique() > 1 else 0.2),
@@ -166,7 +182,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
             labelOverlap=False,
         ),
     )
-    y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
+    y = alt.Y("_place:Q", axis=None, scale=alt.Scale(domain=[-0.02, 1.02], nice=False))
     hover = alt.selection_point(
         fields=["run", "trial"], on="pointerover", clear="pointerout", empty=False
     )
@@ -177,7 +193,7 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
             x,
             y,
             alt.Color(
-                "rank:Q",
+                "_rank:Q",
                 title="Rank by loss",
                 scale=alt.Scale(scheme="viridis", domain=[0, 1]),
                 legend=alt.Legend(
@@ -187,41 +203,55 @@ def parallel(trials: pd.DataFrame) -> alt.LayerChart:
             detail=per("run", "trial"),
             opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
             strokeWidth=alt.condition(hover, alt.value(4), alt.value(1.5)),
-            order=alt.Order("rank:Q", sort="descending"),
-            tooltip=TOOLTIP,
+            order=alt.Order("_rank:Q", sort="descending"),
+            tooltip=_tooltip(space),
         )
         .add_params(hover)
     )
     bars = (
         alt.Chart(rows)
         .mark_rule(color=RULE)
-        .encode(x, alt.Y("min(place):Q", axis=None), alt.Y2("max(place):Q"))
+        .encode(x, alt.Y("min(_place):Q", axis=None), alt.Y2("max(_place):Q"))
     )
     halo = (
         alt.Chart(ticks)
         .mark_text(align="right", dx=-6, fontSize=11, stroke="white", strokeWidth=4)
-        .encode(x, y, text=alt.Text("label:N"))
+        .encode(x, y, text=alt.Text("_label:N"))
     )
     return lines + bars + halo + halo.mark_text(align="right", dx=-6, fontSize=11, color="#2f2d2b")
 
 
-def _axes(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row per trial and axis with its `place` from 0 to 1, and the axes' labels."""
-    names = sorted(trials.series.unique())
-    trials = trials.assign(
-        network=trials.series.map(names.index), rank=trials.groupby("series")[LOSS].rank(pct=True)
-    )
-    titles = {"network": "Network"} if len(names) > 1 else {}
-    titles |= {name: label for name, label in LABELS.items() if trials[name].notna().any()}
+def _axes(
+    trials: pd.DataFrame, space: Mapping[str, Parameter]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per trial and axis with its place from 0 to 1, and the axes' labels.
+
+    Columns that are added begin with a line, as no hyperparameter does.
+    """
+    trials = trials.assign(_rank=trials.groupby("series")[LOSS].rank(pct=True))
+    axes = {name: (label(name), space[name]) for name in space if trials[name].notna().any()}
+    if trials.series.nunique() > 1:
+        networks = Parameter(choices=tuple(sorted(trials.series.unique())))
+        axes = {"series": ("Network", networks), **axes}
     rows, ticks = [], []
-    for name, title in {**titles, LOSS: "Validation loss"}.items():
-        values, log = trials[name].astype(float), name in LOGARITHMIC
+    for name, (title, parameter) in {**axes, LOSS: ("Validation loss", BY_LOSS)}.items():
+        values, marks = _numbered(trials[name], parameter)
+        scaled = np.log10 if parameter.log else np.asarray
         low, high = values.min(), values.max()
-        marks = round_marks(low, high, log) if name != "network" else dict(enumerate(names))
-        scaled = np.log10 if log else np.asarray
         start, span = scaled(low), (scaled(high) - scaled(low)) or 1.0
-        rows.append(
-            trials.assign(axis=title, place=(scaled(values) - start) / span).dropna(subset="place")
-        )
-        ticks += [(title, (scaled(mark) - start) / span, label) for mark, label in marks.items()]
-    return pd.concat(rows), pd.DataFrame(ticks, columns=["axis", "place", "label"])
+        places = (scaled(values) - start) / span
+        rows.append(trials.assign(_axis=title, _place=places).dropna(subset="_place"))
+        ticks += [(title, (scaled(mark) - start) / span, text) for mark, text in marks.items()]
+    return pd.concat(rows), pd.DataFrame(ticks, columns=["_axis", "_place", "_label"])
+
+
+def _numbered(values: pd.Series, parameter: Parameter) -> tuple[pd.Series, dict[float, str]]:
+    """Return values as numbers, and which of them have which labels on an axis."""
+    if parameter.is_numeric:
+        found = values.astype(float)
+        return found, round_marks(found.min(), found.max(), parameter.log)
+    names = [plain_text(value) for value in parameter.values]
+    places = values.map(lambda value: names.index(plain_text(value)), na_action="ignore").astype(
+        float
+    )
+    return places, {place: names[int(place)] for place in sorted(places.dropna().unique())}

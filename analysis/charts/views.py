@@ -2,17 +2,17 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from analysis.tables.parameters import distribution
 from analysis.tables.ranking import frame_objective, ranked_frame
 from analysis.timing import comparison
 from analysis.timing.subjects import PIPELINE
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import Parameter
 
 CURVES = 100  # trials whose learning curves are drawn
 # A PNG as all others are: no GIF gets into a PDF
@@ -213,7 +213,7 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
     return pd.DataFrame(rows, columns=SPEEDUP).dropna()
 
 
-def importances(trials: pd.DataFrame) -> pd.DataFrame:
+def importances(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> pd.DataFrame:
     """Return how much of the variance of the loss each hyperparameter of a series explains.
 
     fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's lowest loss. Series
@@ -222,6 +222,7 @@ def importances(trials: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         trials: As `labelled` returns them.
+        space: What the hyperparameters may be.
 
     Returns:
         One row per series and hyperparameter: `series`, `parameter`, `importance` (a fraction of
@@ -232,42 +233,40 @@ def importances(trials: pd.DataFrame) -> pd.DataFrame:
         usable = group[group.best_validation_loss > 0]
         if len(usable) >= FEWEST_TRIALS:
             chosen = usable.sample(min(len(usable), MOST_TRIALS), random_state=0)
-            rows += [(series, *found, len(chosen)) for found in _fractions(chosen).items()]
+            rows += [(series, *found, len(chosen)) for found in _fractions(chosen, space).items()]
     return pd.DataFrame(rows, columns=["series", "parameter", "importance", "trials"])
 
 
-def _fractions(trials: pd.DataFrame) -> dict[str, float]:
+def _fractions(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> dict[str, float]:
     import optuna  # here, with what it imports: 0.5 s that a page without such a chart is spared
     from optuna.importance import FanovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {
-        name: _distribution(name, trials[name])
-        for name in HYPERPARAMETERS
+    varied = {
+        name: distribution(_spanned(parameter, trials[name]))
+        for name, parameter in space.items()
         if trials[name].notna().all() and trials[name].nunique() > 1
     }
     losses = np.log(trials.best_validation_loss)
-    if not space or losses.nunique() < 2:
+    if not varied or losses.nunique() < 2:
         return {}
     study = optuna.create_study()
-    for loss, values in zip(losses, trials[[*space]].itertuples(index=False), strict=True):
+    for loss, values in zip(losses, trials[[*varied]].itertuples(index=False), strict=True):
         study.add_trial(
             optuna.create_trial(
-                params=dict(zip(space, values, strict=True)), distributions=space, value=loss
+                params=dict(zip(varied, values, strict=True)), distributions=varied, value=loss
             )
         )
     # Not get_param_importances, which scales the fractions to a sum of 1
     return FanovaImportanceEvaluator(n_trees=TREES, seed=0).evaluate(study)
 
 
-def _distribution(name: str, values: pd.Series) -> Any:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    if HYPERPARAMETERS[name].kind is int:
-        return IntDistribution(int(values.min()), int(values.max()))
-    return FloatDistribution(
-        float(values.min()), float(values.max()), log=HYPERPARAMETERS[name].log
-    )
+def _spanned(parameter: Parameter, values: pd.Series) -> Parameter:
+    """Return what the trials really have of a hyperparameter's range."""
+    if not parameter.is_numeric:
+        return Parameter(choices=tuple(values.unique()))
+    as_one = int if parameter.kind is int else float
+    return Parameter(as_one(values.min()), as_one(values.max()), log=parameter.log)
 
 
 def _spread(samples: pd.DataFrame, own: pd.DataFrame, count: int) -> list[int]:

@@ -1,5 +1,7 @@
 """The page Search: key figures, history, runs side by side, and what each hyperparameter does."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
@@ -8,15 +10,16 @@ from analysis.charts import views
 from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.dashboard.trials import COLUMNS
+from analysis.dashboard.trials import columns
 from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import Parameter, label
 from trainables.thresholds import THRESHOLD
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
-SHARES = ["run", "trial", "series", "loss", "repeat_of", "stop_reason", *BEST, *HYPERPARAMETERS]
+SHARES = ["run", "trial", "series", "loss", "repeat_of", "stop_reason", *BEST]
+IN_A_ROW = 4  # slices
 
 shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(
     views.importances
@@ -44,7 +47,7 @@ def show(selection: Selection) -> None:
             f"By {ranking_rule(frame_has_mixed_losses(trials))}.",
             best_trials,
             "best",
-            {name: column for name, column in COLUMNS.items() if name != "ending"},
+            {name: column for name, column in columns(selection.space).items() if name != "ending"},
         )
     if trials.run.nunique() > 1:
         _runs(best, trials)
@@ -57,8 +60,9 @@ def show(selection: Selection) -> None:
         charts.history,
         drawn,
         best[best.run.isin(drawn.run)],
+        selection.space,
     )
-    _hyperparameters(drawn, trials)
+    _hyperparameters(drawn, trials, selection.space)
 
 
 def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
@@ -112,7 +116,9 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     )
 
 
-def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
+def _hyperparameters(
+    drawn: pd.DataFrame, trials: pd.DataFrame, space: Mapping[str, Parameter]
+) -> None:
     left, right = (
         st.columns([2, 1]) if trials.series.nunique() == 1 else (st.container(), st.container())
     )
@@ -124,20 +130,17 @@ def _hyperparameters(drawn: pd.DataFrame, trials: pd.DataFrame) -> None:
             "parallel",
             charts.parallel,
             drawn,
+            space,
         )
-    searched = [name for name in HYPERPARAMETERS if drawn[name].nunique() > 1]
-    for column, name in zip(st.columns(max(len(searched), 1)), searched, strict=False):
-        with column:
-            card(
-                HYPERPARAMETERS[name].label,
-                "Each trial's lowest loss.",
-                f"slice {name}",
-                charts.slices,
-                drawn,
-                name,
-            )
+    searched = [name for name in space if drawn[name].nunique() > 1]
+    for first in range(0, len(searched), IN_A_ROW):
+        in_a_row = searched[first : first + IN_A_ROW]
+        for column, name in zip(st.columns(len(in_a_row)), in_a_row, strict=True):
+            with column:
+                note = "Each trial's lowest loss."
+                card(label(name), note, f"slice {name}", charts.slices, drawn, name, space)
     with right:  # last, since it takes longest
-        shares = shares_of(trials[SHARES])
+        shares = shares_of(trials[[*SHARES, *space]], space)
         if shares.empty:
             hint(
                 f"Hyperparameter importance needs {views.FEWEST_TRIALS} trials of a network with a "

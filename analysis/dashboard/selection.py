@@ -8,6 +8,8 @@ import streamlit as st
 from analysis.charts.labels import data_names, labelled, task_names
 from analysis.dashboard.parts import plain
 from analysis.dashboard.snapshot import Store
+from analysis.tables.parameters import shown_space
+from trainables.hyperparameters import Parameter
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,14 @@ class Selection:
     Attributes:
         trials: Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes
             them.
+        space: What their hyperparameters may be, all runs together.
     """
 
     store: Store
     names: tuple[str, ...]
     runs: pd.DataFrame
     trials: pd.DataFrame
+    space: dict[str, Parameter]
 
     def table(self, table: str) -> pd.DataFrame:
         """Return a table's rows of the chosen runs.
@@ -52,9 +56,8 @@ def choose(store: Store) -> Selection:
             help="Newest first. What is shown here is in the address: a copy of it shows the same.",
         )
     chosen = runs[runs.run.isin(names)]
-    return Selection(
-        store, tuple(names), chosen, labelled(store.frame("trials", chosen.run), chosen)
-    )
+    trials = labelled(store.frame("trials", chosen.run), chosen)
+    return Selection(store, tuple(names), chosen, trials, shown_space(chosen, trials))
 
 
 def _begin_with_newest(options: list[str]) -> None:

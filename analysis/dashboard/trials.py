@@ -1,6 +1,8 @@
 """The page Trials: learning curves, timeline, the table, and one trial opened."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -10,13 +12,21 @@ from analysis.charts import trials as charts
 from analysis.console import percent
 from analysis.dashboard.parts import NUMBER, card, hint, key_figures, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
+from analysis.tables.parameters import read_space
 from analysis.tables.ranking import frame_objective
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import (
+    KNOWN,
+    Parameter,
+    chosen_of,
+    label,
+    text,
+    values_of,
+)
 from trainables.thresholds import THRESHOLD
 
 TIMELINE = 300  # trials
 IMAGES = 8  # of a trial that is opened
-COLUMNS = {
+BEFORE = {
     "run": "Run",
     "trial": "Trial",
     "series": "Network",
@@ -33,16 +43,27 @@ COLUMNS = {
         "Mean cosine", format="%.4f", help="of the same images at the same epoch"
     ),
     "best_epoch": "Best epoch",
-    **{
-        name: NUMBER(parameter.label, format=f"%{parameter.style or 'd'}")
-        for name, parameter in HYPERPARAMETERS.items()
-    },
+}
+AFTER = {
     "epochs": "Epochs",
     "train_sec": NUMBER("Training, s", format="%.1f"),
     "images_per_sec": NUMBER("Images/s", format="%.0f"),
     "peak_mib": NUMBER("Peak MiB", format="%.0f"),
     "started_at": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
 }
+
+
+def columns(space: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Return the columns of a table of trials, with Streamlit's configuration of each."""
+    return {**BEFORE, **{name: _column(name, one) for name, one in space.items()}, **AFTER}
+
+
+def _column(name: str, parameter: Parameter) -> Any:
+    if not parameter.is_numeric:
+        return label(name)
+    usual = "d" if parameter.kind is int else ".3g"
+    style = KNOWN[name].style if name in KNOWN else ""
+    return NUMBER(label(name), format=f"%{style or usual}")
 
 
 def show(selection: Selection) -> None:
@@ -72,7 +93,7 @@ def show(selection: Selection) -> None:
         "Click a column's head to sort, the box before a row to open that trial.",
         trials,
         "trials",
-        COLUMNS,
+        columns(selection.space),
         height=380,
         selection_mode="single-row",
         on_select=lambda: _open(names),
@@ -125,7 +146,7 @@ def _show_trial(selection: Selection, trial: pd.Series) -> None:
         st.subheader(plain(f"Trial {trial.trial} of {trial.run}"), anchor=False)
         device = trial.device if isinstance(trial.device, str) else "no device yet"
         st.text(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {device}")
-        key_figures(_hyperparameters(trial))
+        key_figures(_hyperparameters(trial, selection.space))
         if trial.error is not None and not pd.isna(trial.error):
             st.error("It failed:", icon=":material/error:")
             st.code(str(trial.error), language=None, wrap_lines=True)
@@ -134,10 +155,12 @@ def _show_trial(selection: Selection, trial: pd.Series) -> None:
         _loading(selection, trial)
 
 
-def _hyperparameters(trial: pd.Series) -> list[tuple[str, str, str]]:
+def _hyperparameters(
+    trial: pd.Series, space: Mapping[str, Parameter]
+) -> list[tuple[str, str, str]]:
     found = [
-        (parameter.label, parameter.text(trial[name]), parameter.unit)
-        for name, parameter in HYPERPARAMETERS.items()
+        (label(name), text(name, trial[name]), KNOWN[name].unit if name in KNOWN else "")
+        for name in space
         if pd.notna(trial[name])
     ]
     found.append(("Seed", f"{trial.seed}", ""))
@@ -196,7 +219,11 @@ def _loading(selection: Selection, trial: pd.Series) -> None:
     if weights.exists():
         _code(_load_weights(trial.model, str(weights)))
     elif isinstance(trial.checkpoint, str):
-        _code(_load_checkpoint(trial, str(Path(trial.checkpoint) / "state.pt")))
+        _code(
+            _load_checkpoint(
+                trial, _chosen(selection, trial), str(Path(trial.checkpoint) / "state.pt")
+            )
+        )
         remark("Only finalists have a weights file; this is the trial's last checkpoint.")
     else:
         remark("It has no checkpoint yet.")
@@ -212,14 +239,26 @@ def _load_weights(model: str, weights: str) -> str:
     )
 
 
-def _load_checkpoint(trial: pd.Series, state: str) -> str:
-    dropout = 0.0 if pd.isna(trial.dropout) else float(trial.dropout)
+def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
+    """Return the arguments of a trial's network."""
+    runs = selection.runs
+    space = read_space(runs.space[runs.run == trial.run].iloc[0])
+    said = {name: trial[name] for name in space if name in trial and pd.notna(trial[name])}
+    return chosen_of(values_of(space, said))
+
+
+def _load_checkpoint(trial: pd.Series, chosen: Mapping[str, Any], state: str) -> str:
+    arguments = "".join(f", {name}={_literal(value)}" for name, value in chosen.items())
     return (
         f"import torch\nfrom trainables.networks.registry import build\n\n"
         f"state = torch.load({state!r}, weights_only=True)\n"
-        f"network = build({trial.model!r}, dropout={dropout!r})\n"
+        f"network = build({trial.model!r}{arguments})\n"
         f'network.load_state_dict(state["best_weights"] or state["weights"])'
     )
+
+
+def _literal(value: Any) -> str:
+    return repr(value.item() if hasattr(value, "item") else value)  # else as numpy writes it
 
 
 def _code(lines: str) -> None:

@@ -20,11 +20,12 @@ from analysis.console import (
 )
 from analysis.report.figures import Tables
 from analysis.tables.files import Row, table_path
+from analysis.tables.parameters import read_space
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
 from trainables.errors import UsageError
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import COLUMNS, short
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 Z95 = 1.959964  # of the normal distribution, two-sided
@@ -98,9 +99,11 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     endings = Counter(row["stop_reason"] or "unfinished" for row in searched)
     ended = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
     hours = _hours(sum(row["train_sec"] for row in trials))
-    over = (
-        ", ".join(f"{name} {config[name]}" for name in HYPERPARAMETERS if config.get(name))
-        or "the network's own ranges"
+    named = {name for row in searched for name in json.loads(row["parameters"] or "{}")}
+    over = ", ".join(
+        f"{short(name)} {parameter.in_words}"
+        for name, parameter in read_space(run["space"]).items()
+        if name in COLUMNS or name in named
     )
     return [
         ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),

@@ -1,6 +1,6 @@
 """The figures of a report, each with its caption."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts import quality, search, speed, trials, views
+from trainables.hyperparameters import Parameter
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COLUMNS = 7
@@ -35,6 +36,7 @@ class Tables:
     """A run's tables as data frames: its trials with `series`, one measurement of its timings."""
 
     trials: pd.DataFrame
+    space: Mapping[str, Parameter]
     epochs: pd.DataFrame
     accuracy: pd.DataFrame
     samples: pd.DataFrame
@@ -145,7 +147,7 @@ def _search(tables: Tables) -> Iterator[Figure]:
     zeros = views.zero_losses(drawn.best_validation_loss, "trial")
     yield Figure(
         "history",
-        partial(search.history, drawn, views.best_so_far(tables.trials)),
+        partial(search.history, drawn, views.best_so_far(tables.trials), tables.space),
         "Search history",
         f"Lowest validation loss of each of {which} in their order; the steps are the best so far."
         + zeros
@@ -153,7 +155,7 @@ def _search(tables: Tables) -> Iterator[Figure]:
     )
     yield Figure(
         "parallel",
-        partial(search.parallel, drawn),
+        partial(search.parallel, drawn, tables.space),
         "Parallel coordinates",
         f"One line a trial, {which}.{zeros}",
     )

@@ -19,6 +19,7 @@ from analysis.console import Console
 from analysis.report import facts
 from analysis.report.figures import Figure, Tables, figures
 from analysis.tables.files import Row, read, rows_of
+from analysis.tables.parameters import shown_space
 from analysis.tables.ranking import ranked
 from analysis.timing import comparison
 from trainables.atomic_write import atomic_write
@@ -47,7 +48,7 @@ def write(
     content = _read(tables, run)
     shares = None
     if len(content.trials) >= FEWEST_TRIALS:
-        shares = pool.submit(importances, content.trials)
+        shares = pool.submit(importances, content.trials, content.space)
     drawn = _drawn(figures(run["run"], content, shares), pool, console)
     values = _values(storage, tables, run, content, out)
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -116,9 +117,10 @@ def _read(tables: Path, run: Row) -> Tables:
     passes = timings.head(0) if session is None else comparison.passes(timings, session)
     series = comparison.summary(passes) if len(passes) else pd.DataFrame()
     epochs = epochs.assign(run=epochs.run.astype(str))
-    return Tables(
-        labelled(trials, pd.DataFrame([run])), epochs, accuracy, samples, timings, passes, series
-    )
+    runs = pd.DataFrame([run])
+    trials = labelled(trials, runs)
+    space = shown_space(runs, trials)
+    return Tables(trials, space, epochs, accuracy, samples, timings, passes, series)
 
 
 def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.tables.parameters import read_parameters, read_space
 from analysis.tables.parquet import parsed
-from analysis.tables.schema import JSON, KEYS, TABLES, Column
+from analysis.tables.schema import KEYS, TABLES, Column
 from trainables.errors import first_line
 
 Flags = npt.NDArray[np.bool_]
@@ -67,8 +68,8 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
     nulls, wrong = values.null_count, NONE
     if column.name == "run" and values.unique().to_pylist() != [run]:
         wrong = pc.not_equal(values.cast(pa.string()), run).fill_null(True).to_numpy()
-    elif column.name in JSON:
-        wrong = ~pc.is_in(values, pa.array(_objects(values), pa.string())).to_numpy()
+    elif column.is_json:
+        wrong = ~pc.is_in(values, pa.array(_objects(column.name, values), pa.string())).to_numpy()
     elif column.range and nulls < len(values):
         low, high = column.range
         numbers = values.to_numpy()  # null becomes NaN, which is never inside
@@ -80,12 +81,13 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
     return wrong
 
 
-def _objects(values: pa.ChunkedArray) -> list[str]:
-    """Return those texts that are the JSON of an object; of equal ones one."""
+def _objects(column: str, values: pa.ChunkedArray) -> list[str]:
+    """Return those texts that are the JSON of an object as the column has; of equal ones one."""
+    reads = {"space": read_space, "parameters": read_parameters}.get(column, json.loads)
     found = []
     for text in values.unique().drop_null().to_pylist():
         try:
-            if isinstance(json.loads(text), dict):
+            if isinstance(reads(text), dict):
                 found.append(text)
         except (ValueError, RecursionError):
             continue
@@ -97,8 +99,8 @@ def _is_not(column: Column, value: object, run: str) -> str:
         return "is null, should have a value"
     if column.name == "run":
         return f"is {value}, should be {run} as its folder says"
-    if column.name in JSON:
-        return "is no object in JSON"
+    if column.is_json:
+        return "is not the JSON that it should be"
     low, high = column.range or (0.0, inf)
     if high == inf:
         return f"is {value}, should be {low:g} or more"

@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 import pyarrow as pa
 
 from trainables.errors import cut, first_line
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import COLUMNS, KNOWN
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 LONGEST_WORD = 80  # characters of a name or a type in a sentence
@@ -39,6 +39,7 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
+    is_json: bool = False  # whether its texts are objects in JSON
 
     @cached_property
     def range(self) -> tuple[float, float] | None:
@@ -51,6 +52,7 @@ class Column:
 
 
 nullable = partial(Column, nullable=True)
+json = partial(Column, type=TEXT, is_json=True)
 fraction = partial(Column, type=FLOAT, unit="fraction")
 
 
@@ -65,7 +67,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("pipeline", TEXT, "what the network is to replace, as given to --pipeline"),
         Column("takes", TEXT, "what it is called with: pil, uint8, float, array or dict"),
         Column("batched", BOOL, "whether it takes many images in one call"),
-        Column("steps", TEXT, "names of its steps, as JSON"),
+        json("steps", meaning="names of its steps, as JSON"),
         Column("image_height", INT32, "of an image", "pixels"),
         Column("image_width", INT32, "of an image", "pixels"),
         Column("output_channels", INT32, "of what the pipeline makes of it"),
@@ -91,14 +93,18 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             "its outputs on 64 fixed images, at most 1,024 values of each, as float32",
         ),
         Column("command", TEXT, "command line that started the run"),
-        Column("config", TEXT, "every setting of the search, as JSON"),
+        json("config", meaning="every setting of the search, as JSON"),
+        json(
+            "space",
+            meaning="each hyperparameter's type, its range with the scale, or its choices, as JSON",
+        ),
         Column("seed", INT64, "the search's seed"),
         Column("started_at", MOMENT, "start of the first session"),
         nullable("ended_at", MOMENT, "end of the last session"),
         Column("sessions", INT32, "1, and 1 more for each --resume"),
         nullable("commit", TEXT, "git commit of the code"),
         nullable("dirty", BOOL, "whether the code differed from that commit"),
-        Column("versions", TEXT, "of Python, torch, ray and the rest, as JSON"),
+        json("versions", meaning="of Python, torch, ray and the rest, as JSON"),
         Column("host", TEXT, "machine that the driver ran on"),
         Column("cpu_model", TEXT, "its processor"),
         Column("cpu_count", INT32, "cores in the cluster"),
@@ -121,8 +127,19 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("model", TEXT, "network"),
         Column("loss", TEXT, "what was minimised: mse or perceptual"),
         *(
-            Column(p.name, INT32 if p.kind is int else FLOAT, p.meaning, p.unit, p.optional)
-            for p in HYPERPARAMETERS.values()
+            Column(
+                name,
+                INT32 if KNOWN[name].kind is int else FLOAT,
+                KNOWN[name].meaning,
+                KNOWN[name].unit,
+                nullable=name == "dropout",  # which a network need not have
+            )
+            for name in COLUMNS
+        ),
+        json(
+            "parameters",
+            meaning="what else the run searched or was set to, by name, as JSON; null for nothing",
+            nullable=True,
         ),
         Column("seed", INT64, "the trial's own seed"),
         nullable(
@@ -308,7 +325,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable("cpu_model", TEXT, "processor"),
         nullable("gpu_model", TEXT, "graphics processor"),
         nullable("driver", TEXT, "its driver's version"),
-        nullable("versions", TEXT, "of Python, torch and the rest, as JSON"),
+        json("versions", meaning="of Python, torch and the rest, as JSON", nullable=True),
         nullable("commit", TEXT, "git commit of the code"),
         nullable("dirty", BOOL, "whether the code differed from that commit"),
         nullable("host", TEXT, "machine"),
@@ -335,8 +352,6 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable("receptive_width", INT32, "likewise columns", "pixels"),
     ),
 }
-
-JSON = frozenset({"config", "steps", "versions"})  # columns whose texts are objects in JSON
 
 # The columns that tell a run's rows of a table apart
 KEYS: Mapping[str, tuple[str, ...]] = {

@@ -1,6 +1,5 @@
-"""What every network declares beside its architecture: defaults, and what a search may vary."""
+"""What a network declares beside its architecture: hyperparameters, and how it is trained."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -9,10 +8,8 @@ from torch import Tensor, nn
 
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import TRAINING, Parameter, Parameters
 from trainables.task import Shape, Task
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +28,11 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Defaults:
-    """A network's own settings; the command line overrides each.
+class Habits:
+    """How a network is trained, beside its hyperparameters; the command line overrides some.
 
     Attributes:
-        learning_rate: Searched log-uniformly.
-        dropout: Searched uniformly; None for a network without it, whose constructor takes no
-            argument.
-        patience: Early-stopping patience in epochs, searched uniformly, both ends included.
+        batch_size: Images per update.
         reduced_precision: Whether bfloat16 and channels_last pay where the hardware has them: true
             for convolutions.
         cpu_slice: Images that go through it at once on a CPU, laid out channels_last, so that its
@@ -48,17 +42,15 @@ class Defaults:
             `forward` does the same operations each time, whatever Python's own state; PyTorch's
             dropout may be among them.
         cpu: For 2 CPU cores: a real but small search that a person will wait for.
+        gpu: Where there are GPUs.
     """
 
-    learning_rate: Range
-    dropout: Range | None = None
-    patience: tuple[int, int] = (2, 10)
     batch_size: int = 256
     reduced_precision: bool = False
     cpu_slice: int | None = None
     cuda_graph: bool = False
-    cpu: Budget
-    gpu: Budget
+    cpu: Budget = Budget(samples=8, max_epochs=10)
+    gpu: Budget = Budget(samples=64, max_epochs=50)
 
     @property
     def problem(self) -> str:
@@ -71,15 +63,6 @@ class Defaults:
         for name, count in counts.items():
             if not (isinstance(count, int) and count >= 1):
                 return f"{name} is a whole number ≥ 1, but got {count!r}"
-        for name, parameter in HYPERPARAMETERS.items():
-            ends: Range | None = getattr(self, name)
-            if ends is None and parameter.optional:
-                continue
-            low, high = ends or (math.nan, math.nan)
-            if not low <= high:
-                return f"{name}: low ≤ high must hold, but got {low} and {high}"
-            if limit := parameter.broken_limit(low) or parameter.broken_limit(high):
-                return f"{name} {limit} must hold, but got {low} and {high}"
         return ""
 
     def slice_size(self, device: torch.device) -> int | None:
@@ -90,17 +73,38 @@ class Defaults:
 class Network(Protocol):
     """A class of modules from (N, C, H, W) float32 in [0, 1] to the task's outputs, float32.
 
-    It may have a method `misfit`, which says of a task why the network can't do it.
+    Its constructor takes the task, and by name each hyperparameter of its `space` that training
+    does not use itself. It may have `habits`, and a method `misfit`, which says of a task why the
+    network can't do it.
     """
 
-    defaults: ClassVar[Defaults]
+    space: ClassVar[Parameters]
 
-    def __call__(self, task: Task, **settings: float) -> nn.Module: ...
+    def __call__(self, task: Task, **chosen: Any) -> nn.Module: ...
+
+
+def habits_of(network: "Network | type[nn.Module]") -> Habits:
+    """Return how a network is trained: as it says, else as most are."""
+    habits: Habits = getattr(network, "habits", None) or Habits()
+    return habits
+
+
+def space_of(network: "Network | type[nn.Module]") -> dict[str, Parameter]:
+    """Return a network's hyperparameters: those that training uses, and its own."""
+    own: Parameters = getattr(network, "space", {})
+    return {**TRAINING, **own}
 
 
 def scaled(outputs: Tensor, task: Task) -> Tensor:
     """Return outputs in [0, 1] in the range of the task."""
     return outputs if task.is_unit else outputs * task.span + task.low
+
+
+def check_at_least_one(**counts: int) -> None:
+    """Raise UsageError for the first of these arguments of a network that is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name} ≥ 1 must hold, but got {count}")
 
 
 def check_outputs(

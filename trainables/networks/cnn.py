@@ -1,25 +1,31 @@
 """The study's convolutional network: four 4 × 4 convolutions, 32 → 31 → 30 → 29 → 28.
 
-Where the output has the size of the input they are 3 × 3, which keep it.
+Where the output has the size of the input they are 3 × 3, which keep it. With another depth they
+share what the output is smaller as evenly as that goes: two are 5 × 5, of five the last is 3 × 3.
 """
 
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from trainables.networks.base import Budget, Defaults
+from trainables.hyperparameters import Parameter
+from trainables.networks.base import Budget, Habits, check_at_least_one
 from trainables.networks.dropout import Dropout
 from trainables.task import Task
 
-KERNELS = {4: 4, 0: 3}  # sides of a kernel by what the output is smaller than the input, in pixels
+SMALLER = (4, 0)  # pixels by which an output may be smaller than the input
 
 
 class CNN(nn.Module):
     """Sees 13 × 13 pixels around each output pixel, so it cannot follow a flip across the image."""
 
-    defaults: ClassVar = Defaults(
-        learning_rate=(1e-4, 1e-2),
-        dropout=(0.0, 0.5),
+    space: ClassVar = {
+        "learning_rate": Parameter(1e-4, 1e-2, log=True),
+        "dropout": Parameter(0.0, 0.5),
+        "channels": Parameter(64),
+        "depth": Parameter(4),
+    }
+    habits: ClassVar = Habits(
         reduced_precision=True,
         cpu_slice=32,
         cuda_graph=True,
@@ -27,20 +33,18 @@ class CNN(nn.Module):
         gpu=Budget(samples=32, max_epochs=30),
     )
 
-    def __init__(self, task: Task, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float, channels: int, depth: int) -> None:
         super().__init__()
-        size = KERNELS[_smaller(task) or 0]
-        self.layers = nn.Sequential(
-            nn.Conv2d(task.input_shape[0], 64, size, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, size, padding=1),
-            nn.ReLU(),
-            Dropout(dropout),
-            nn.Conv2d(64, 64, size, padding=1),
-            nn.ReLU(),
-            Dropout(dropout),
-            nn.Conv2d(64, task.output_shape[0], size, padding=1),
-        )
+        check_at_least_one(channels=channels, depth=depth)
+        widths = [task.input_shape[0], *[channels] * (depth - 1), task.output_shape[0]]
+        layers: list[nn.Module] = []
+        for number, size in enumerate(_kernels(_smaller(task) or 0, depth)):
+            if number:
+                layers.append(nn.ReLU())
+            if number > 1:
+                layers.append(Dropout(dropout))
+            layers.append(nn.Conv2d(widths[number], widths[number + 1], size, padding=1))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         outputs: Tensor = self.layers(images)
@@ -49,7 +53,7 @@ class CNN(nn.Module):
     @classmethod
     def misfit(cls, task: Task) -> str:
         """Say why it can't do a task: empty where it can."""
-        if _smaller(task) in KERNELS:
+        if _smaller(task) in SMALLER:
             return ""
         return (
             f"cnn makes outputs of the input's size, or 4 pixels smaller, and these are "
@@ -64,3 +68,8 @@ def _smaller(task: Task) -> int | None:
         i - o for i, o in zip(task.input_shape[1:], task.output_shape[1:], strict=True)
     )
     return rows if rows == columns else None
+
+
+def _kernels(smaller: int, depth: int) -> list[int]:
+    """Return the sides of so many kernels; with a padding of 1, one of 3 × 3 keeps the size."""
+    return [3 + (smaller + depth - 1 - number) // depth for number in range(depth)]

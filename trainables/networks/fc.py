@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from trainables.networks.base import Budget, Defaults, scaled
+from trainables.hyperparameters import Parameter
+from trainables.networks.base import Budget, Habits, check_at_least_one, scaled
 from trainables.networks.dropout import Dropout
 from trainables.task import Task
 
@@ -12,21 +13,25 @@ from trainables.task import Task
 class FC(nn.Module):
     """Two linear layers, dropout between them when above zero, and a sigmoid over the range."""
 
-    defaults: ClassVar = Defaults(
-        learning_rate=(1e-4, 1e-2),
-        dropout=(0.0, 0.5),
+    space: ClassVar = {
+        "learning_rate": Parameter(1e-4, 1e-2, log=True),
+        "dropout": Parameter(0.0, 0.5),
+        "hidden": Parameter(128),
+    }
+    habits: ClassVar = Habits(
         cuda_graph=True,
         cpu=Budget(samples=16, max_epochs=12),
         gpu=Budget(samples=64, max_epochs=50),
     )
 
-    def __init__(self, task: Task, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float, hidden: int) -> None:
         super().__init__()
+        check_at_least_one(hidden=hidden)
         self.task = task
-        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(task.input_size, 128)]
+        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(task.input_size, hidden)]
         if dropout > 0:
             layers.append(Dropout(dropout))
-        layers += [nn.Linear(128, task.output_size), nn.Sigmoid()]
+        layers += [nn.Linear(hidden, task.output_size), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """The networks by name. A new network is one file, and one line here."""
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from trainables.errors import UsageError, in_one_line
+from trainables.hyperparameters import Parameter, chosen_of, problem_of, values_of
 from trainables.task import STUDY, Task
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ NETWORKS = {
     "cnn": "trainables.networks.cnn:CNN",
     "separable": "trainables.networks.separable:Separable",
 }
+LINES = (
+    "`from trainables.hyperparameters import Parameter` and in the class "
+    '`space = {"learning_rate": Parameter(1e-4, 1e-2, log=True)}`'
+)
+OLDER_FORM = (
+    f"is a network of an older form: instead of `defaults` and `def __init__(self)` write {LINES}, "
+    f"with one entry more for each argument that is searched, and `def __init__(self, task)`, "
+    f"with those arguments after the task"
+)
 
 
 def check_name(name: str) -> None:
@@ -60,50 +71,84 @@ def find(name: str) -> "Network":
     """Return the class registered as `name`, or the one that `package.module:Class` names.
 
     Raises UsageError where there is none, where its module does not survive its import, or where
-    it declares no `defaults`.
+    what it declares makes no sense.
     """
     from torch import nn  # here, as said above
-
-    from trainables.networks.base import Defaults
 
     check_name(name)
     module_name, _, class_name = NETWORKS.get(name, name).partition(":")
     try:
         network = getattr(importlib.import_module(module_name), class_name)
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        if isinstance(error, ImportError) and "'Defaults'" in str(error):
+            raise UsageError(f"{name!r} {OLDER_FORM}") from error
         raise UsageError(f"the network {name!r} can't be imported: {in_one_line(error)}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise UsageError(f"{name!r} is not a class of torch.nn.Module")
-    defaults = getattr(network, "defaults", None)
-    if not isinstance(defaults, Defaults):
-        raise UsageError(
-            f"{name!r} needs `defaults = trainables.networks.base.Defaults(...)`, "
-            f"as trainables/networks/fc.py has"
-        )
-    if problem := defaults.problem:
-        raise UsageError(f"the defaults of {name!r} make no sense: {problem}")
+    _check_declared(name, network)
     return cast("Network", network)
 
 
+def _check_declared(name: str, network: "type[nn.Module]") -> None:
+    """Raise UsageError where what a class declares makes no sense."""
+    from trainables.networks.base import Habits, habits_of, space_of
+
+    space = getattr(network, "space", None)
+    if space is None and hasattr(network, "defaults"):
+        raise UsageError(f"{name!r} {OLDER_FORM}")
+    if not (isinstance(space, Mapping) and all(isinstance(p, Parameter) for p in space.values())):
+        raise UsageError(f"{name!r} declares no hyperparameters: write {LINES}")
+    for own, parameter in space.items():
+        if problem := problem_of(own, parameter):
+            raise UsageError(f"the space of {name!r} makes no sense: {problem}")
+    habits = habits_of(network)
+    problem = habits.problem if isinstance(habits, Habits) else f"they are {habits!r:.80}"
+    if problem:
+        raise UsageError(f"the habits of {name!r} make no sense: {problem}")
+    _check_constructor(name, network, chosen_of(space_of(network)))
+
+
+def _check_constructor(name: str, network: "type[nn.Module]", chosen: Iterable[str]) -> None:
+    signature = inspect.signature(network)
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or (first.name != "task" and first.kind is not first.VAR_POSITIONAL):
+        raise UsageError(f"{name!r} {OLDER_FORM}")
+    try:
+        signature.bind(None, **dict.fromkeys(chosen))
+    except TypeError as error:
+        arguments = ", ".join(("self", "task", *chosen))
+        raise UsageError(
+            f"the constructor of {name!r} does not take what its space names ({error}): "
+            f"write `def __init__({arguments})`"
+        ) from error
+
+
 def build(
-    model: "str | type[nn.Module] | Network", task: Task = STUDY, *, dropout: float = 0.0
+    model: "str | type[nn.Module] | Network", task: Task = STUDY, **chosen: Any
 ) -> "nn.Module":
     """Make a network with PyTorch's initial weights, drawn from the global random state.
 
     Args:
         model: A name as `find` takes it, or the class itself.
         task: What it is to do.
-        dropout: What a network without dropout is not given.
+        chosen: Arguments of its constructor by name. What is not among them is as the network's
+            space has it: the fixed value, the lower end of a range, the first choice.
 
     Raises:
-        UsageError: There is no network of that name, or it can't do the task.
+        UsageError: There is no network of that name, it can't do the task, or it has no such
+            argument.
     """
+    from trainables.networks.base import space_of
+
     network = find(model) if isinstance(model, str) else cast("Network", model)
     if problem := misfit(network, task):
         raise UsageError(problem)
-    if network.defaults.dropout is None:
-        return network(task)
-    return network(task, dropout=dropout)
+    own = chosen_of(values_of(space_of(network), chosen))
+    if unknown := set(chosen) - set(own):
+        raise UsageError(
+            f"{model} has no hyperparameter {', '.join(sorted(unknown))}; it has {', '.join(own)}"
+        )
+    return network(task, **own)
 
 
 def misfit(network: "Network", task: Task) -> str:

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from trainables.hyperparameters import Parameter
 from trainables.linear import AffineMap
-from trainables.networks.base import Budget, Defaults
+from trainables.networks.base import Budget, Habits
 from trainables.task import Task
 
 MOST_CHANNELS = 3  # of an output
@@ -19,8 +20,8 @@ MOST_CHANNELS = 3  # of an output
 class Separable(nn.Module):
     """`output = rows @ (channels · image) @ columns`, plus an offset where the task has one."""
 
-    defaults: ClassVar = Defaults(
-        learning_rate=(1e-3, 1e-1),
+    space: ClassVar = {"learning_rate": Parameter(1e-3, 1e-1, log=True)}
+    habits: ClassVar = Habits(
         cuda_graph=True,
         cpu=Budget(samples=16, max_epochs=20),
         gpu=Budget(samples=64, max_epochs=50),

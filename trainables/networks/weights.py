@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainables.atomic_write import atomic_write
 from trainables.errors import LONGEST, UsageError, cut, first_line, in_one_line
+from trainables.hyperparameters import Parameter, Value, problem_of
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
 from trainables.task import STUDY, Task
@@ -30,16 +31,19 @@ class SavedNetwork:
     """What a weights file says of itself."""
 
     model: str  # a name in the registry, or package.module:Class
-    dropout: float
+    chosen: Mapping[str, Value]  # arguments of its constructor beside the task
     facts: dict[str, Any]  # where the weights come from: run, trial, epoch, validation loss
     task: Task = STUDY  # files of 0.1.0 don't say it: there was no other
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no version of ours has written."""
         is_ours = isinstance(self.model, str) and self.model.isprintable()
-        is_ours = is_ours and isinstance(self.facts, dict)
-        if not (is_ours and isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
-            raise ValueError("model, dropout or facts are not what they should be")
+        is_ours = is_ours and isinstance(self.facts, dict) and isinstance(self.chosen, dict)
+        if not is_ours:
+            raise ValueError("model, chosen or facts are not what they should be")
+        for name, value in self.chosen.items():
+            if problem := problem_of(name, Parameter(value)):
+                raise ValueError(problem)
 
 
 def save_network(path: Path, weights: Tensors, saved: SavedNetwork) -> None:
@@ -85,7 +89,7 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
             f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
         )
     try:
-        module = build(network or saved.model, saved.task, dropout=saved.dropout)
+        module = build(network or saved.model, saved.task, **saved.chosen)
     except (Exception, SystemExit) as error:  # whatever a class of a person's own does
         raise UsageError(f"{saved.model} can't be built: {in_one_line(error)}") from error
     try:
@@ -124,6 +128,9 @@ def _read(path: str | Path) -> tuple[SavedNetwork, Tensors]:
     try:
         said = json.loads(header)
         task = Task.from_plain(said.pop("task")) if "task" in said else STUDY
+        if "dropout" in said:  # so did 0.1.0, for networks without it too
+            dropout = said.pop("dropout")
+            said["chosen"] = {"dropout": dropout} if dropout != 0 else {}
         saved = SavedNetwork(**said, task=task)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise UsageError(

@@ -15,11 +15,18 @@ class Adam:
     """Kingma and Ba 2015, "Adam: a method for stochastic optimization".
 
     The constants are PyTorch's defaults. The moments lie where the parameters lie.
+
+    Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019, "Decoupled weight
+    decay regularization"; AdamW): each update first shrinks the parameters by the learning rate
+    times `weight_decay`.
     """
 
-    def __init__(self, parameters: list[Tensor], *, learning_rate: float) -> None:
+    def __init__(
+        self, parameters: list[Tensor], *, learning_rate: float, weight_decay: float = 0.0
+    ) -> None:
         self.parameters = parameters
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.first_moments = [torch.zeros_like(p) for p in parameters]
         self.second_moments = [torch.zeros_like(p) for p in parameters]
         self.steps = [torch.zeros((), device=p.device) for p in parameters]
@@ -39,7 +46,8 @@ class Adam:
             beta1=0.9,
             beta2=0.999,
             lr=self.learning_rate,
-            weight_decay=0.0,
+            weight_decay=self.weight_decay,
+            decoupled_weight_decay=self.weight_decay != 0,
             eps=1e-8,
             maximize=False,
         )

@@ -7,7 +7,7 @@ interrupted.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_similarity
+from trainables.networks.base import habits_of
 from trainables.networks.registry import build, find
 from trainables.task import STUDY, Task
 from trainables.thresholds import THRESHOLD
@@ -40,6 +41,8 @@ class TrainingConfig:
     Attributes:
         model: A name in the registry, or package.module:Class.
         task: What the network is built for.
+        chosen: Arguments of the network's constructor, by name.
+        weight_decay: As `Adam` takes it.
         patience: Epochs without improvement before early stopping.
         early_stopping: A key of `early_stopping.CRITERIA`.
         batch_size: Images per update, over all workers together.
@@ -54,7 +57,8 @@ class TrainingConfig:
     max_epochs: int
     seed: int
     task: Task = STUDY
-    dropout: float = 0.0
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    weight_decay: float = 0.0
     patience: int = 10
     early_stopping: str = "best"
     batch_size: int = 256
@@ -112,18 +116,18 @@ class Training:
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
-        defaults = find(config.model).defaults
+        habits = habits_of(find(config.model))
         self.precision: Precision = choose(
-            config.precision, pays=defaults.reduced_precision, device=device
+            config.precision, pays=habits.reduced_precision, device=device
         )
         self.perceptual = (
             _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
         )
-        slice_size = defaults.slice_size(device)
+        slice_size = habits.slice_size(device)
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
         self.precision.set_products()
         torch.manual_seed(config.seed)
-        network = build(config.model, config.task, dropout=config.dropout).to(device)
+        network = build(config.model, config.task, **config.chosen).to(device)
         self.network = network.to(memory_format=memory_format)
         self.gradients = Gradients(
             self.network,
@@ -136,7 +140,11 @@ class Training:
             compiled=config.compiled,
             full_size=slice_size or len(self.workers.shard(torch.empty(config.batch_size))),
         )
-        self.optimizer = Adam(self.gradients.parameters, learning_rate=config.learning_rate)
+        self.optimizer = Adam(
+            self.gradients.parameters,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
         self.graph = CudaGraphStep() if graph_pays(config, device, self.workers) else None
         self._next_order: tuple[int, Tensor] | None = None
 
@@ -268,8 +276,8 @@ def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -
 
     VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
     """
-    small = config.loss == "mse" and workers.count == 1 and find(config.model).defaults.cuda_graph
-    return device.type == "cuda" and small
+    small = config.loss == "mse" and workers.count == 1
+    return device.type == "cuda" and small and habits_of(find(config.model)).cuda_graph
 
 
 def _perceptual_loss(

@@ -9,6 +9,7 @@ import io
 import json
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,17 @@ from safetensors import torch as safetensors
 
 from trainables import own_process
 from trainables.data.examples import random_examples
-from trainables.errors import UsageError, in_one_line
-from trainables.networks.base import Budget, Defaults
-from trainables.networks.registry import build, find
+from trainables.errors import UsageError, first_line, in_one_line
+from trainables.hyperparameters import (
+    Asked,
+    Parameter,
+    Parameters,
+    chosen_of,
+    corners,
+    training_values,
+)
+from trainables.networks.base import Budget, Habits, Network, habits_of, space_of
+from trainables.networks.registry import build, find, misfit
 from trainables.networks.weights import savable
 from trainables.own_process import Say
 from trainables.task import Task
@@ -34,47 +43,98 @@ class NetworkFacts:
     """What a command has to know of a network before it runs.
 
     Attributes:
-        defaults: The network's own settings.
+        space: The network's own hyperparameters, and those that training uses.
+        habits: How the network is trained.
         problem: Why it can't be trained on the device on which it was tried; empty where it can.
     """
 
-    defaults: Defaults
+    space: Parameters
+    habits: Habits
     problem: str = ""
 
     @classmethod
+    def of(cls, network: Network, problem: str = "") -> "NetworkFacts":
+        """Return what a class says of itself."""
+        return cls(space_of(network), habits_of(network), problem)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        space = {name: parameter.to_plain() for name, parameter in self.space.items()}
+        return {"space": space, "habits": asdict(self.habits), "problem": self.problem}
+
+    @classmethod
     def from_plain(cls, facts: dict[str, Any]) -> "NetworkFacts":
-        """Read what `asdict` made of them, or that as JSON has it."""
-        settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in facts["defaults"].items()
-        }
-        settings |= {name: Budget(**settings[name]) for name in ("cpu", "gpu")}
-        return cls(Defaults(**settings), facts["problem"])
+        """Read what `to_plain` returned, or that as JSON has it."""
+        space = {name: Parameter.from_plain(plain) for name, plain in facts["space"].items()}
+        habits: dict[str, Any] = dict(facts["habits"])
+        habits |= {name: Budget(**habits[name]) for name in ("cpu", "gpu")}
+        return cls(space, Habits(**habits), facts["problem"])
 
 
-def try_out(model: str, task: Task, precision: str, device: torch.device) -> NetworkFacts:
+def try_out(
+    model: str, task: Task, precision: str, device: torch.device, asked: Asked
+) -> NetworkFacts:
     """Import a network of which nothing is known, and do with it what a search does.
 
+    Args:
+        model: package.module:Class.
+        task: What it is to do.
+        precision: As `precision.choose` takes it.
+        device: Where it is trained.
+        asked: What of its hyperparameters the search is asked for. It is trained with both ends
+            of each range and with each choice.
+
     Raises:
-        UsageError: It can't be imported.
+        UsageError: It can't be imported, or has no such hyperparameters.
     """
-    defaults = find(model).defaults
-    try:
-        _train_and_keep(model, task, defaults, precision, device)
-    except BaseException as error:  # also SystemExit and KeyboardInterrupt: they are the network's
-        problem = f"--model {model} can't be trained: {_said(error, model)}"
-        return NetworkFacts(defaults, problem)
-    return NetworkFacts(defaults)
+    network = find(model)
+    space = asked.of(space_of(network), model)
+    varied = [name for name in chosen_of(space) if not space[name].is_fixed]
+    suspects = asked.names
+    for values in corners(space):
+        try:
+            _train_and_keep(model, task, values, precision, device)
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt: the network's
+            where = _with(values, suspects)
+            problem = f"--model {model} can't be trained{where}: {_said(error, model)}"
+            return NetworkFacts.of(network, problem)
+        suspects = (*varied,)  # since with other values of them it could be trained
+    return NetworkFacts.of(network)
+
+
+def _with(values: dict[str, Any], names: Iterable[str]) -> str:
+    chosen = ", ".join(f"{name} {values[name]}" for name in names)
+    return f" with {chosen}" if chosen else ""
+
+
+def build_all(model: str, task: Task, asked: Asked) -> NetworkFacts:
+    """Build a network of this project without memory for its weights, as `try_out` trains one.
+
+    Raises UsageError where its constructor refuses what is asked for, or it has no such
+    hyperparameters.
+    """
+    network = find(model)
+    space = asked.of(space_of(network), model)
+    if problem := misfit(network, task):
+        return NetworkFacts.of(network, problem)
+    for values in corners(space):
+        try:
+            with torch.device("meta"):
+                build(model, task, **chosen_of(values))
+        except (UsageError, RuntimeError) as error:
+            where = _with(values, asked.names)
+            raise UsageError(f"--model {model}{where}: {first_line(error)}") from error
+    return NetworkFacts.of(network)
 
 
 def _train_and_keep(
-    model: str, task: Task, defaults: Defaults, precision: str, device: torch.device
+    model: str, task: Task, values: dict[str, Any], precision: str, device: torch.device
 ) -> None:
     """Train for an epoch of one batch, and read back what is kept of a trial and of a finalist."""
     config = TrainingConfig(
+        **training_values(values),
         model=model,
         task=task,
-        learning_rate=defaults.learning_rate[0],
         max_epochs=1,
         seed=0,
         batch_size=IMAGES,
@@ -88,7 +148,7 @@ def _train_and_keep(
     checkpoint.seek(0)
     training.load_state_dict(torch.load(checkpoint, weights_only=True))
     weights = safetensors.save(savable(training.network.state_dict()))
-    build(model, task).load_state_dict(safetensors.load(weights))
+    build(model, task, **config.chosen).load_state_dict(safetensors.load(weights))
 
 
 def _said(error: BaseException, model: str) -> str:
@@ -106,11 +166,14 @@ def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
     """Find what there is to know of a network. Raises UsageError where it can't be imported.
 
     Args:
-        arguments: `model`; `task` as `Task.to_plain` has it; `precision`; `device`.
+        arguments: `model`; `task` as `Task.to_plain` has it; `precision`; `device`;
+            `asked` as `Asked.to_plain` has it.
     """
     torch.set_num_threads(1)
     task, device = Task.from_plain(arguments["task"]), torch.device(arguments["device"])
-    found = asdict(try_out(arguments["model"], task, arguments["precision"], device))
+    asked = Asked.from_plain(arguments["asked"])
+    facts = try_out(arguments["model"], task, arguments["precision"], device, asked)
+    found = facts.to_plain()
     NetworkFacts.from_plain(json.loads(json.dumps(found)))  # or the command could not read it
     return found
 

@@ -12,7 +12,8 @@ needs no process: its tests hold it to its contract.
 from typing import TYPE_CHECKING, Self
 
 from trainables.errors import UsageError
-from trainables.networks.registry import NETWORKS, check_module, find, misfit
+from trainables.hyperparameters import Asked
+from trainables.networks.registry import NETWORKS, check_module
 from trainables.own_process import OwnProcess
 from trainables.task import STUDY, Task
 
@@ -29,11 +30,19 @@ class TryOut:
         model: A name in the registry, or package.module:Class.
         precision: As `precision.choose` takes it.
         device: Where it is trained for a step: `cpu` or `cuda`.
+        asked: What of its hyperparameters is asked for.
     """
 
-    def __init__(self, model: str, *, precision: str = "auto", device: str = "cpu") -> None:
-        self._asked = {"model": model, "precision": precision, "device": device}
-        self._model = model
+    def __init__(
+        self,
+        model: str,
+        *,
+        precision: str = "auto",
+        device: str = "cpu",
+        asked: Asked | None = None,
+    ) -> None:
+        self._model, self._asked = model, asked or Asked()
+        self._arguments = {"model": model, "precision": precision, "device": device}
         self._process: OwnProcess | None = None
 
     def __enter__(self) -> Self:
@@ -49,19 +58,19 @@ class TryOut:
             self._process = self._started(task)
 
     def _started(self, task: Task) -> OwnProcess:
-        asked = {**self._asked, "task": task.to_plain()}
-        return OwnProcess("trainables.training.network_facts", asked)
+        about = {"task": task.to_plain(), "asked": self._asked.to_plain()}
+        return OwnProcess("trainables.training.network_facts", {**self._arguments, **about})
 
     def facts(self, task: Task) -> "NetworkFacts":
         """Wait for what was found, starting the process where `start` did not. Imports PyTorch.
 
-        Raises UsageError where the network can't be imported, ended its process, or hangs.
+        Raises UsageError where the network can't be imported, ended its process, hangs, or does not
+        have what is asked for.
         """
-        from trainables.training.network_facts import NetworkFacts
+        from trainables.training.network_facts import NetworkFacts, build_all
 
         if self._model in NETWORKS:
-            network = find(self._model)
-            return NetworkFacts(network.defaults, misfit(network, task))
+            return build_all(self._model, task, self._asked)
         self._process = self._process or self._started(task)
         return NetworkFacts.from_plain(self._process.answer(f"--model {self._model}: {STEP}"))
 

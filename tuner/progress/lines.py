@@ -73,7 +73,7 @@ def introduce(console: Console, plan: Plan) -> None:
             f"{ranking_rule(mixed_losses=True)}"
         )
     if not has_gpus:
-        full = plan.network.defaults.gpu
+        full = plan.network.habits.gpu
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
             f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"

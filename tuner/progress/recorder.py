@@ -75,6 +75,7 @@ class WandbTracker(Tracker):
     def send(self, what: str, row: Row) -> None:
         """Open the trial's run with its hyperparameters, log to it, or close it with a summary."""
         values = {name: row[name] for name in COLUMNS[what]}
+        values |= json.loads(values.pop("parameters", None) or "{}")
         for name, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):
                 values[name] = None

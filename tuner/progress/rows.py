@@ -6,24 +6,25 @@ import platform
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
+from analysis.tables.parameters import space_text
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.ranking import best_epoch
 from analysis.tables.schema import TABLES
 from analysis.tables.tasks import task_columns
 from trainables.data.examples import Splits
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import COLUMNS, Parameter
 from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
 
-CHOSEN = ("loss", *HYPERPARAMETERS, "seed")  # what a proposal says of a trial
+CHOSEN = ("loss", *COLUMNS, "parameters", "seed")  # what a proposal says of a trial
 EPOCH_COLUMNS = (
     "epoch",
     "train_loss",
@@ -86,6 +87,7 @@ class RunRows:
         """Note that a trial starts, or goes on after its process died; return its row."""
         row = self._by_number.get(proposal["number"])
         if row is None:
+            parameters = proposal["parameters"]
             row = {
                 **dict.fromkeys(column.name for column in TABLES["trials"]),
                 "run": self._run.name,
@@ -93,6 +95,7 @@ class RunRows:
                 "repeat_of": proposal["repeat_of"],
                 "model": self._model,
                 **{name: proposal[name] for name in CHOSEN},
+                "parameters": json.dumps(parameters) if parameters else None,
                 "epochs": 0,
                 "train_sec": 0.0,
                 "restarts": 0,
@@ -190,11 +193,14 @@ class RunRows:
         return {**row, **summary}
 
 
-def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
+def runs_row(
+    config: SearchConfig, space: Mapping[str, Parameter], data: Splits, earlier: Row | None
+) -> Row:
     """Return the row of the runs table at the start of a session.
 
     Args:
         config: The settings, complete.
+        space: What each hyperparameter may be.
         data: The images that are used.
         earlier: The row of the session before; what began the run stays.
     """
@@ -207,6 +213,7 @@ def runs_row(config: SearchConfig, data: Splits, earlier: Row | None) -> Row:
         **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
+        "space": space_text(space),
         "seed": config.seed,
         "started_at": datetime.now(UTC),
         "ended_at": None,

@@ -1,7 +1,7 @@
 """The best trials against the test split, beside floors and ceiling, and their weights on disk."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +14,9 @@ from trainables.atomic_write import atomic_write
 from trainables.baselines import ceilings, floors
 from trainables.data.examples import Examples, Splits
 from trainables.errors import last_line
+from trainables.hyperparameters import Parameter, chosen_of, said_of, values_of
 from trainables.linear import AffineMap
-from trainables.networks.base import EndToEnd, parameter_count
+from trainables.networks.base import EndToEnd, habits_of, parameter_count
 from trainables.networks.receptive_field import Sight, sight
 from trainables.networks.registry import NETWORKS, build, find
 from trainables.networks.weights import SavedNetwork, save_network
@@ -29,6 +30,8 @@ from tuner.storage.run_storage import BEST_FILE, Experiment, RunStorage
 SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 
+# Where a trial's checkpoints lie, its task, its row, and the arguments of its network
+Given = tuple[Experiment, Task, Row, dict[str, Any]]
 # The weights of a trial, and its rows of the tables accuracy and samples
 Evaluated = tuple[dict[str, torch.Tensor], list[Row], list[Row]]
 
@@ -37,6 +40,7 @@ def evaluate_finalists(
     run: RunStorage,
     best: list[Row],
     trials: list[Row],
+    parameters: Mapping[str, Parameter],
     resources: WorkerResources,
     data: Splits,
     affine: AffineMap | None,
@@ -47,6 +51,7 @@ def evaluate_finalists(
         run: Where the checkpoints lie, and where tables and networks go.
         best: Rows of the finalists, the best first.
         trials: Rows of all trials, repeats among them.
+        parameters: What each hyperparameter may be.
         resources: What each worker of a trial has.
         data: Training targets are for the floors, the test split is what all are measured on.
         affine: The pipeline as its own map; None where it has none.
@@ -56,12 +61,14 @@ def evaluate_finalists(
     """
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
-    evaluated = _evaluate_all(run.experiment, data.task, rows, resources, data.test)
+    chosen = [chosen_of(values_of(parameters, said_of(row))) for row in rows]
+    given = [(run.experiment, data.task, *both) for both in zip(rows, chosen, strict=True)]
+    evaluated = _evaluate_all(given, resources, data.test)
     accuracy, samples = [], []
-    for row, (weights, scores, images) in zip(rows, evaluated, strict=True):
+    for row, own, (weights, scores, images) in zip(rows, chosen, evaluated, strict=True):
         # Here, since where a trial was evaluated may be another machine
         facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
-        saved = SavedNetwork(row["model"], row["dropout"] or 0.0, facts, data.task)
+        saved = SavedNetwork(row["model"], own, facts, data.task)
         save_network(run.weights(row["trial"]), weights, saved)
         accuracy += scores
         samples += images
@@ -81,54 +88,60 @@ def evaluate_finalists(
     return accuracy
 
 
-def look(model: str, task: Task, resources: WorkerResources, affine: AffineMap) -> Sight | None:
-    """Return how far a network sees, whatever its weights; None where that can't be found.
+def look(
+    trial: Row,
+    parameters: Mapping[str, Parameter],
+    task: Task,
+    resources: WorkerResources,
+    affine: AffineMap,
+) -> Sight | None:
+    """Return how far a trial's network sees, whatever its weights; None where that can't be found.
 
     Args:
-        model: Its name.
+        trial: Its row.
+        parameters: What each hyperparameter may be.
         task: What it is built for.
         resources: What each worker of a trial has.
         affine: The pipeline as its own map.
     """
-    if _may_run_here(model, resources):
-        return _look(model, task, resources, affine)
-    calls = [(model, task, resources, affine)]
-    seen: Sight | None = _call_in_processes(_look, calls, resources)[0]
+    chosen = chosen_of(values_of(parameters, said_of(trial)))
+    given = (trial["model"], chosen, task, resources, affine)
+    if _may_run_here(trial["model"], resources):
+        return _look(*given)
+    seen: Sight | None = _call_in_processes(_look, [given], resources)[0]
     return seen
 
 
-def _look(model: str, task: Task, resources: WorkerResources, affine: AffineMap) -> Sight | None:
+def _look(
+    model: str,
+    chosen: dict[str, Any],
+    task: Task,
+    resources: WorkerResources,
+    affine: AffineMap,
+) -> Sight | None:
     with suppress(Exception):  # autograd may have no way back through it
-        return sight(build(model, task).to(_device(resources)), task, affine)
+        network = build(model, task, **chosen).to(_device(resources))
+        return sight(network, task, affine)
     return None
 
 
 def _evaluate_all(
-    experiment: Experiment,
-    task: Task,
-    rows: list[Row],
-    resources: WorkerResources,
-    test: Examples,
+    given: list[Given], resources: WorkerResources, test: Examples
 ) -> list[Evaluated]:
-    if _may_run_here(rows[0]["model"], resources):
-        return [_evaluate(experiment, task, row, test) for row in rows]
+    if _may_run_here(given[0][2]["model"], resources):
+        return [_evaluate(one, test) for one in given]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    calls = [(experiment, task, row, resources, images, targets) for row in rows]
+    calls = [(one, resources, images, targets) for one in given]
     return _call_in_processes(_evaluate_as_a_trial, calls, resources)
 
 
 def _evaluate_as_a_trial(
-    experiment: Experiment,
-    task: Task,
-    row: Row,
-    resources: WorkerResources,
-    images: Any,
-    targets: Any,
+    given: Given, resources: WorkerResources, images: Any, targets: Any
 ) -> Evaluated:
     torch.set_num_threads(resources.threads)
     Precision("float32", "").set_products()
     test = Examples(torch.tensor(images), torch.tensor(targets))
-    return _evaluate(experiment, task, row, test.to(_device(resources)))
+    return _evaluate(given, test.to(_device(resources)))
 
 
 def _may_run_here(model: str, resources: WorkerResources) -> bool:
@@ -158,13 +171,14 @@ def _device(resources: WorkerResources) -> torch.device:
     return torch.device("cuda" if resources.gpus else "cpu")
 
 
-def _evaluate(experiment: Experiment, task: Task, row: Row, test: Examples) -> Evaluated:
+def _evaluate(given: Given, test: Examples) -> Evaluated:
     """Load a trial's best weights and measure them on the test split."""
+    experiment, task, row, chosen = given
     weights = best_weights(experiment, row["trial"])
-    network = build(row["model"], task, dropout=row["dropout"] or 0.0)
+    network = build(row["model"], task, **chosen)
     network.load_state_dict(weights)
     device = test.images.device
-    run = EndToEnd(network, find(row["model"]).defaults.slice_size(device)).eval().to(device)
+    run = EndToEnd(network, habits_of(find(row["model"])).slice_size(device)).eval().to(device)
     measured = Measured(
         subject=f"trial {row['trial']}",
         kind="trial",

@@ -1,5 +1,6 @@
 """Which trial comes next: numbered proposals for Ray Tune, the same after a resume as before it."""
 
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -10,25 +11,23 @@ from ray.tune.search.optuna import OptunaSearch
 
 from analysis.tables.files import Row
 from analysis.tables.ranking import objective
-from trainables.hyperparameters import HYPERPARAMETERS
+from trainables.hyperparameters import COLUMNS
 from trainables.training.seeds import derive_seed
 from tuner.progress.rows import FINISHED
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import Experiment
 from tuner.trials.reporter import OBJECTIVE, Proposal
-from tuner.trials.space import Hyperparameters, Space, trial_seed
-
-DRAWN = (*HYPERPARAMETERS, "loss")
+from tuner.trials.space import Drawn, Space
 
 
-def proposal(number: int, hyperparameters: Hyperparameters, seed: int, **more: Any) -> Proposal:
+def proposal(number: int, drawn: Drawn, seed: int, **more: Any) -> Proposal:
     """Return what a trial is given: number, hyperparameters, seed, and where it goes on from.
 
     Without more it begins anew, and repeats no other trial.
     """
     return {
         "number": number,
-        **hyperparameters,
+        **drawn,
         "seed": seed,
         "repeat_of": None,
         "checkpoints": [],
@@ -101,9 +100,8 @@ class Proposals(Searcher):
         else:
             self._of_tpe.add(trial_id)
             suggested = self._tpe.suggest(trial_id) or {}
-            drawn = {name: suggested.get(name) for name in HYPERPARAMETERS}
-            drawn["loss"] = suggested.get("loss", self._space.losses[0])
-        return proposal(number, drawn, trial_seed(self._seed, drawn))
+            drawn = self._space.drawn(suggested)
+        return proposal(number, drawn, self._space.seed(self._seed, drawn))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -124,7 +122,7 @@ class Proposals(Searcher):
         """Nothing, as for `save`."""
 
 
-def tpe(space: Space, seed: int, finished: Sequence[tuple[Hyperparameters, float]]) -> OptunaSearch:
+def tpe(space: Space, seed: int, finished: Sequence[tuple[Drawn, float]]) -> OptunaSearch:
     """Return Optuna's TPE through Ray's own integration.
 
     Args:
@@ -139,9 +137,10 @@ def tpe(space: Space, seed: int, finished: Sequence[tuple[Hyperparameters, float
     seed = derive_seed(seed, len(finished))
     searched = space.distributions()
     search = OptunaSearch(searched, metric=OBJECTIVE, mode="min", seed=seed)
-    for hyperparameters, value in finished:
+    for drawn, value in finished:
         if math.isfinite(value):
-            search.add_evaluated_point({name: hyperparameters[name] for name in searched}, value)
+            flat = {**drawn, **drawn["parameters"]}
+            search.add_evaluated_point({name: flat[name] for name in searched}, value)
     return search
 
 
@@ -205,7 +204,7 @@ def repeats(
         row = known.get(number)
         if row is None:
             drawn = _drawn(finalist)
-            seed = trial_seed(config.seed, drawn, count)
+            seed = space.seed(config.seed, drawn, count)
             given.append(proposal(number, drawn, seed, repeat_of=finalist["trial"]))
         elif row["stop_reason"] not in FINISHED:
             given.append(resumed(experiment, row))
@@ -229,8 +228,9 @@ def resumed(experiment: Experiment, row: Row) -> Proposal:
     )
 
 
-def _drawn(row: Row) -> Proposal:
-    return {name: row[name] for name in DRAWN}
+def _drawn(row: Row) -> Drawn:
+    columns = {name: row[name] for name in (*COLUMNS, "loss")}
+    return {**columns, "parameters": json.loads(row["parameters"] or "{}")}
 
 
 def _reached(row: Row, mixed_losses: bool) -> float:

@@ -2,7 +2,7 @@
 
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from ray import tune
 from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
 from trainables.errors import cleaned, cut
+from trainables.hyperparameters import Parameter
 from trainables.memory import PeakMemory, is_short_of_memory
 from trainables.training.loop import EpochRecord, Training
 from trainables.training.workers import Workers
@@ -38,7 +39,8 @@ class TrialSetup:
 
     Attributes:
         images: Object reference of the training and validation images and their targets.
-        training: Settings of TrainingConfig that are not searched.
+        training: Settings of TrainingConfig that are no hyperparameters.
+        parameters: What each hyperparameter may be.
         workers: Processes that train one trial.
         resources: What each of them gets.
         experiment: Where checkpoints lie.
@@ -49,6 +51,7 @@ class TrialSetup:
 
     images: Any
     training: dict[str, Any]
+    parameters: Mapping[str, Parameter]
     workers: int
     resources: WorkerResources
     experiment: Experiment

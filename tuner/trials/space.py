@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from trainables.hyperparameters import HYPERPARAMETERS
+from analysis.tables.parameters import check_names, distribution
+from trainables.hyperparameters import COLUMNS, Asked, Parameter, values_of
 from trainables.training.seeds import derive_seed
 
-if TYPE_CHECKING:  # it imports PyTorch
-    from trainables.networks.base import Defaults
-
-Hyperparameters = dict[str, Any]
-Range = tuple[float, float]
+Drawn = dict[str, Any]
+"""COLUMNS and `loss`, null where there is no such thing, and by name what else is searched or set
+in `parameters`."""
 
 
 @dataclass(frozen=True)
@@ -21,60 +20,106 @@ class Space:
     """What the trials of one search are drawn from.
 
     Attributes:
-        ranges: Lowest and highest value of hyperparameters by name, equal where it is fixed. A
-            network without dropout has none for it.
+        parameters: What each hyperparameter may be, by name.
         losses: What a trial may minimise.
+        asked: Those that the person asked for: trials name them where they are fixed, too.
     """
 
-    ranges: Mapping[str, Range]
+    parameters: Mapping[str, Parameter]
     losses: tuple[str, ...] = ("mse",)
+    asked: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, defaults: "Defaults", asked: Mapping[str, Range], losses: Sequence[str] = ("mse",)
+        cls,
+        own: Mapping[str, Parameter],
+        asked: Asked,
+        losses: Sequence[str] = ("mse",),
+        model: str = "the network",
     ) -> "Space":
-        """Return the network's own ranges, with those that were asked for in their place."""
-        ranges = {name: asked.get(name) or getattr(defaults, name) for name in HYPERPARAMETERS}
-        return cls({name: ends for name, ends in ranges.items() if ends}, tuple(losses))
+        """Return a network's space with what was asked for in its place.
 
-    def draw(self, seed: int, number: int) -> Hyperparameters:
+        Args:
+            own: The network's.
+            asked: What the person wants instead.
+            losses: What a trial may minimise.
+            model: As sentences call the network.
+
+        Raises:
+            UsageError: The network has no such hyperparameter, or one that tables can't have.
+        """
+        parameters = asked.of(own, model)
+        check_names(parameters)
+        return cls(parameters, tuple(losses), asked.names)
+
+    @property
+    def searched(self) -> list[str]:
+        """Those beside COLUMNS that trials differ in. What is fixed enters no draw and no seed."""
+        return sorted(
+            name
+            for name, parameter in self.parameters.items()
+            if name not in COLUMNS and not parameter.is_fixed
+        )
+
+    def draw(self, seed: int, number: int) -> Drawn:
         """Draw trial `number` of a random search: the same whatever ran before it.
 
-        Losses take turns, so that a few trials have all of them. The rest is drawn as if there were
-        one loss.
+        Losses take turns, so that a few trials have all of them. COLUMNS are drawn as if there were
+        nothing else, and each other hyperparameter as if there were only that.
         """
         random = np.random.default_rng([seed, number])
-        drawn: Hyperparameters = dict.fromkeys(HYPERPARAMETERS)
-        for name, (low, high) in self.ranges.items():
-            if HYPERPARAMETERS[name].kind is int:
-                drawn[name] = int(random.integers(int(low), int(high), endpoint=True))
-            elif HYPERPARAMETERS[name].log:
-                value = np.exp(random.uniform(np.log(low), np.log(high)))
-                drawn[name] = float(np.clip(value, low, high))
-            else:
-                drawn[name] = float(random.uniform(low, high))
-        return {**drawn, "loss": self.losses[number % len(self.losses)]}
+        drawn: dict[str, Any] = {}
+        for name in COLUMNS:
+            if name in self.parameters:
+                drawn[name] = _draw(random, self.parameters[name])
+        for name in self.searched:
+            own = np.random.default_rng([seed, number, *name.encode()])
+            drawn[name] = _draw(own, self.parameters[name])
+        return self.drawn({**drawn, "loss": self.losses[number % len(self.losses)]})
+
+    def drawn(self, flat: Mapping[str, Any]) -> Drawn:
+        """Return one value of each by name, and the loss, as a draw has them."""
+        named = {name for name in (*self.asked, *self.searched) if name not in COLUMNS}
+        values = values_of(self.parameters, flat)
+        return {
+            **{name: values.get(name) for name in COLUMNS},
+            "parameters": {name: values[name] for name in sorted(named)},
+            "loss": flat.get("loss", self.losses[0]),
+        }
+
+    def seed(self, search_seed: int, drawn: Drawn, repeat: int = 0) -> int:
+        """Derive a trial's own seed; `repeat` counts how often it is trained again.
+
+        The loss has no part in it: trials that differ in nothing else begin with the same weights.
+        """
+        values = {name: drawn[name] for name in COLUMNS}
+        values |= {name: drawn["parameters"][name] for name in self.searched}
+        return derive_seed(search_seed, sorted(values.items()), repeat)
 
     def distributions(self) -> dict[str, Any]:
         """Return the same ranges as Optuna's distributions."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+        from optuna.distributions import CategoricalDistribution
 
-        searched: dict[str, Any] = {}
-        for name, (low, high) in self.ranges.items():
-            parameter = HYPERPARAMETERS[name]
-            if parameter.kind is int:
-                searched[name] = IntDistribution(int(low), int(high))
-            else:
-                searched[name] = FloatDistribution(low, high, log=parameter.log)
+        names = [name for name in COLUMNS if name in self.parameters] + self.searched
+        searched = {name: distribution(self.parameters[name]) for name in names}
         if len(self.losses) > 1:
             searched["loss"] = CategoricalDistribution(self.losses)
         return searched
 
 
-def trial_seed(search_seed: int, hyperparameters: Hyperparameters, repeat: int = 0) -> int:
-    """Derive a trial's own seed; `repeat` counts how often it is trained again.
-
-    The loss has no part in it: trials that differ in nothing else begin with the same weights.
-    """
-    others = {name: value for name, value in hyperparameters.items() if name != "loss"}
-    return derive_seed(search_seed, sorted(others.items()), repeat)
+def _draw(random: np.random.Generator, parameter: Parameter) -> Any:
+    low, high = parameter.low, parameter.high
+    if parameter.choices:
+        return parameter.choices[int(random.integers(len(parameter.choices)))]
+    if not parameter.is_numeric:
+        return low
+    if not parameter.log:
+        if parameter.kind is int:
+            return int(random.integers(low, high, endpoint=True))
+        return float(random.uniform(low, high))
+    # Every whole number has the part of the axis that is nearest to it
+    margin = 0.5 if parameter.kind is int else 0.0
+    value = np.exp(random.uniform(np.log(low - margin), np.log(high + margin)))
+    if parameter.kind is int:
+        return int(np.clip(np.round(value), low, high))
+    return float(np.clip(value, low, high))

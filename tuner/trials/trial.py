@@ -18,6 +18,7 @@ from ray import tune
 
 from analysis.tables.table_sources import is_refusal
 from trainables.data.examples import Examples
+from trainables.hyperparameters import said_of, training_values, values_of
 from trainables.training.gradients import compile_problem
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from tuner.cluster.nodes import this_node_name
@@ -123,9 +124,7 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
     device = reporter.prepare_device()
     stored = from_store(setup.images)
     config = TrainingConfig(
-        learning_rate=proposal["learning_rate"],
-        dropout=proposal["dropout"] or 0.0,
-        patience=proposal["patience"],
+        **training_values(values_of(setup.parameters, said_of(proposal))),
         seed=proposal["seed"],
         loss=proposal["loss"],
         **setup.training,

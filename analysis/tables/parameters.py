@@ -1,0 +1,107 @@
+"""What a run searched, as its tables have it: one column a hyperparameter, and its space.
+
+trials = wide(read(Path("results/tables"), "trials"))
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.tables.schema import TABLES
+from trainables.errors import UsageError
+from trainables.hyperparameters import COLUMNS, Parameter, Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What data frames of trials are given beside the columns of the table
+ADDED = ("series", "state", "ending", "data_name", "objective")
+TAKEN = {column.name for column in TABLES["trials"]} - set(COLUMNS) | set(ADDED)
+
+
+def check_names(space: Mapping[str, Parameter]) -> None:
+    """Raise UsageError for a hyperparameter that could have no column of its own."""
+    for name in space:
+        if name in TAKEN:
+            raise UsageError(
+                f"a hyperparameter can't be called {name}, as another column of the trials is: "
+                f"rename that argument of the network"
+            )
+
+
+def space_text(space: Mapping[str, Parameter]) -> str:
+    """Return a space for the column `space` of `runs`."""
+    return json.dumps({name: parameter.to_plain() for name, parameter in space.items()})
+
+
+def read_space(text: str) -> dict[str, Parameter]:
+    """Read the column `space` of `runs`. Raises ValueError where it describes no hyperparameters."""
+    plain = json.loads(text)
+    if not (isinstance(plain, dict) and all(isinstance(one, dict) for one in plain.values())):
+        raise ValueError(f"{text!r:.80} describes no hyperparameters")
+    return {name: Parameter.from_plain(one) for name, one in plain.items()}
+
+
+def read_parameters(text: str) -> dict[str, Value]:
+    """Read the column `parameters` of `trials`. Raises ValueError where it holds no values."""
+    plain = json.loads(text)
+    if not (isinstance(plain, dict) and all(isinstance(one, Value) for one in plain.values())):
+        raise ValueError(f"{text!r:.80} holds no hyperparameters")
+    return plain
+
+
+def wide(trials: "pd.DataFrame", runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return trials with a column for each hyperparameter that a run searched or was set to.
+
+    Args:
+        trials: Rows of the table, of any number of runs.
+        runs: Rows of `runs`: with them, a trial of a run that held such a hyperparameter fixed has
+            that value; without them, null.
+
+    Returns:
+        The same rows. In the place of `parameters` are those columns, in the order of the alphabet.
+    """
+    import pandas as pd
+
+    said = [read_parameters(text) if isinstance(text, str) else {} for text in trials.parameters]
+    names = sorted({name for one in said for name in one})
+    fixed: dict[str, dict[str, Any]] = {}
+    for run, text in zip(runs.run, runs.space, strict=True) if runs is not None and names else ():
+        space = read_space(text)
+        fixed[str(run)] = {n: p.values[0] for n, p in space.items() if p.is_fixed}
+    rows = [{**fixed.get(str(run), {}), **one} for run, one in zip(trials.run, said, strict=True)]
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    own = list(trials.columns)
+    place = own.index("parameters")
+    found = pd.DataFrame(columns, trials.index)
+    return pd.concat([trials[own[:place]], found, trials[own[place + 1 :]]], axis=1)
+
+
+def shown_space(runs: "pd.DataFrame", trials: "pd.DataFrame") -> dict[str, Parameter]:
+    """Return what the hyperparameters of these runs may be, of all runs together.
+
+    Args:
+        runs: Rows of `runs`.
+        trials: As `wide` returns them: what has no column there is left out.
+
+    Returns:
+        By name: COLUMNS first, the others in the order of the alphabet.
+    """
+    found: dict[str, Parameter] = {}
+    for text in runs.space:
+        for name, parameter in read_space(text).items():
+            found[name] = parameter.beside(found[name]) if name in found else parameter
+    others = sorted(set(found) - set(COLUMNS))
+    return {name: found[name] for name in (*COLUMNS, *others) if name in found and name in trials}
+
+
+def distribution(parameter: Parameter) -> Any:
+    """Return what a hyperparameter may be as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    low, high, log = parameter.low, parameter.high, parameter.log
+    if not parameter.is_numeric or parameter.choices:
+        return CategoricalDistribution(parameter.values)
+    if parameter.kind is int:
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
