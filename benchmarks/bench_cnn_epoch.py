@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks.common import alternate, ratio, report
 from trainables.data.examples import random_examples
 from trainables.networks.cnn import CNN
+from trainables.networks.registry import build
 from trainables.task import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import bfloat16_unit
@@ -28,7 +29,7 @@ backward = torch.ops.aten.convolution_backward
 def convolutions(dtype: torch.dtype) -> Callable[[], None]:
     """Make a function that computes those of one slice."""
     layers, images = [], torch.rand(SLICE, 3, 32, 32)
-    for layer in CNN(STUDY).layers:
+    for layer in build("cnn").layers:
         if isinstance(layer, nn.Conv2d):
             layers.append(
                 [laid_out(tensor, dtype) for tensor in (images, layer.weight, layer.bias)]

@@ -89,7 +89,9 @@ class Parameter:
         if self.choices:
             if self.log or (self.low, self.high) != (None, None):
                 return "either a range or choices must be given, but got both"
-            return "" if len(set(self.choices)) == len(self.choices) else "each choice once"
+            if len(set(self.choices)) < len(self.choices):
+                return f"each choice must be given once, but got {self._got}"
+            return ""
         if not self.is_numeric:
             return "" if self.is_fixed else f"low and high are numbers, but got {self._got}"
         if not self.low <= self.high:

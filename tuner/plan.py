@@ -323,7 +323,7 @@ def _check_same_space(config: SearchConfig, space: Space, earlier: Row) -> None:
 
 
 def space_of(config: SearchConfig, network: "NetworkFacts") -> Space:
-    """Return what the trials are drawn from. Raises UsageError for what the network does not have."""
+    """Return what the trials are drawn from. Raises UsageError for what the network has not."""
     return Space.of(network.space, config.asked, config.losses, config.model)
 
 

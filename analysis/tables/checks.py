@@ -82,12 +82,12 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
 
 
 def _objects(column: str, values: pa.ChunkedArray) -> list[str]:
-    """Return those texts that are the JSON of an object as the column has; of equal ones one."""
+    """Return those texts that are the JSON that the column has; of equal ones one."""
     reads = {"space": read_space, "parameters": read_parameters}.get(column, json.loads)
     found = []
     for text in values.unique().drop_null().to_pylist():
         try:
-            if isinstance(reads(text), dict):
+            if isinstance(reads(text), dict | list):
                 found.append(text)
         except (ValueError, RecursionError):
             continue

@@ -35,7 +35,7 @@ def space_text(space: Mapping[str, Parameter]) -> str:
 
 
 def read_space(text: str) -> dict[str, Parameter]:
-    """Read the column `space` of `runs`. Raises ValueError where it describes no hyperparameters."""
+    """Read the column `space` of `runs`. Raises ValueError where it describes none."""
     plain = json.loads(text)
     if not (isinstance(plain, dict) and all(isinstance(one, dict) for one in plain.values())):
         raise ValueError(f"{text!r:.80} describes no hyperparameters")

@@ -39,7 +39,7 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
-    is_json: bool = False  # whether its texts are objects in JSON
+    is_json: bool = False  # whether its texts are objects or lists in JSON
 
     @cached_property
     def range(self) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from analysis.aggregate import main
 from analysis.tables.files import publish, rows_of, table_path
-from analysis.tables.schema import JSON, TABLES
+from analysis.tables.schema import TABLES
 
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 def row(table: str, run: str = "fc", **more: Any) -> dict[str, Any]:
     """A row with a value in every column."""
     values = {
-        column.name: "{}" if column.name in JSON else value(column.type) for column in TABLES[table]
+        column.name: "{}" if column.is_json else value(column.type) for column in TABLES[table]
     }
     return values | {"run": run, **more}
 

@@ -15,15 +15,22 @@ from PIL import Image
 
 from analysis.charts.labels import labelled
 from analysis.tables.files import publish, read
+from analysis.tables.parameters import space_text
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.tasks import task_columns
 from analysis.timing.conductor import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
+from trainables.hyperparameters import Parameter
 from trainables.task import STUDY
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 FLOORS = {"flat image": 0.33, "mean image": 0.35, "pipeline without flips": 0.13}
+SPACE = {
+    "learning_rate": Parameter(1e-5, 1e-1, log=True),
+    "dropout": Parameter(0.0, 0.5),
+    "patience": Parameter(2, 10),
+}
 ENDINGS = ("max_epochs", "asha", "asha", "early_stopping")
 
 PROBES = bytes(64 * 784 * 4)
@@ -81,6 +88,7 @@ def run_row(name: str, day: int = 0) -> dict[str, Any]:
     row |= {
         "command": "python -m tuner.run --model fc",
         "config": json.dumps({"model": "fc"}),
+        "space": space_text(SPACE),
         "versions": "{}",
     }
     row |= {

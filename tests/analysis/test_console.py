@@ -130,13 +130,28 @@ def _read(terminal: int) -> bytes:
 
 
 def test_hyperparameters_leave_out_a_dropout_that_is_not_there() -> None:
-    row = {"learning_rate": 0.00123, "dropout": 0.25, "patience": 4}
+    row = {"learning_rate": 0.00123, "dropout": 0.25, "patience": 4, "parameters": None}
     assert hyperparameters(row) == "lr 1.23e-03, dropout 0.250, patience 4"
     assert hyperparameters({**row, "dropout": None}) == "lr 1.23e-03, patience 4"
 
 
+def test_hyperparameters_are_whatever_the_run_searched() -> None:
+    row = {"learning_rate": 0.00123, "dropout": None, "patience": 4}
+    more = '{"hidden": 4096, "kind": "relu", "deep": true, "weight_decay": 1e-05, "slope": 0.125}'
+    assert hyperparameters({**row, "parameters": more}) == (
+        "lr 1.23e-03, patience 4, hidden 4096, kind relu, deep true, weight decay 1.00e-05, "
+        "slope 0.125"
+    )
+
+
 def test_a_loss_that_is_searched_is_the_first_hyperparameter() -> None:
-    row = {"loss": "perceptual", "learning_rate": 0.00123, "dropout": None, "patience": 4}
+    row = {
+        "loss": "perceptual",
+        "learning_rate": 0.00123,
+        "dropout": None,
+        "patience": 4,
+        "parameters": None,
+    }
     assert hyperparameters(row, loss=True) == "perceptual loss, lr 1.23e-03, patience 4"
 
 

@@ -94,7 +94,7 @@ def try_weights(count: int, chance: random.Random, outcomes: Outcomes) -> None:
     inputs = images.to(torch.float32) / 255
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "best.safetensors"
-        save_network(path, network.state_dict(), SavedNetwork("separable", 0.0, {"run": "run"}))
+        save_network(path, network.state_dict(), SavedNetwork("separable", {}, {"run": "run"}))
         data = path.read_bytes()
         with torch.inference_mode():
             expected = network(inputs)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,14 +13,12 @@ from torch import nn
 
 from trainables.data.examples import Examples, as_float
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
-from trainables.networks.base import Budget, Defaults
 from trainables.networks.registry import NETWORKS, build
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.task import STUDY
+from trainables.task import STUDY, Task
 
 HERE = "tests.trainables.test_export"
-BUDGET = Budget(samples=1, max_epochs=1)
 
 REFUSE = """
 import sys
@@ -48,7 +47,7 @@ numpy.save(sys.argv[3], session.run(["outputs"], {"images": numpy.load(sys.argv[
 """,
     "torch": """
 import numpy, torch
-from trainables.task import STUDY
+from trainables.task import STUDY, Task
 network = torch.export.load(sys.argv[1]).module()
 numpy.save(sys.argv[3], network(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
 """,
@@ -69,10 +68,10 @@ class OfTwo(Separable):
 class TwoFaced(nn.Module):
     """Computes something else while it is exported."""
 
-    defaults = Defaults(learning_rate=(1e-3, 1e-1), cpu=BUDGET, gpu=BUDGET)
+    space: ClassVar = {}
     added = 1.5 * TOLERANCE
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 1, 5)
 
@@ -102,13 +101,15 @@ def storage(tmp_path: Path) -> Path:
         save_network(
             tmp_path / "networks" / f"run={run}" / "best.safetensors",
             build(model).state_dict(),
-            SavedNetwork(model, 0.0, {}),
+            SavedNetwork(model, {}, {}),
         )
     return tmp_path
 
 
 def own_weights(path: Path, network: type[nn.Module]) -> Path:
-    save_network(path, network().state_dict(), SavedNetwork(f"{HERE}:{network.__name__}", 0.0, {}))
+    save_network(
+        path, network(STUDY).state_dict(), SavedNetwork(f"{HERE}:{network.__name__}", {}, {})
+    )
     return path
 
 

@@ -32,7 +32,7 @@ def weights(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the bucket has of the run `sep`."""
     path = tmp_path_factory.mktemp("weights") / "best.safetensors"
     torch.manual_seed(3)
-    save_network(path, build("separable").state_dict(), SavedNetwork("separable", 0.0, {}))
+    save_network(path, build("separable").state_dict(), SavedNetwork("separable", {}, {}))
     files, root = FileSystem.from_uri(storage)
     with files.open_output_stream(f"{root}/networks/run=sep/best.safetensors") as file:
         file.write(path.read_bytes())
@@ -117,7 +117,7 @@ def test_an_export_of_a_run_here_imports_nothing_for_buckets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "networks" / "run=sep" / "best.safetensors"
-    save_network(path, build("separable").state_dict(), SavedNetwork("separable", 0.0, {}))
+    save_network(path, build("separable").state_dict(), SavedNetwork("separable", {}, {}))
     for package in ("pyarrow", "pyarrow.fs"):
         monkeypatch.setitem(sys.modules, package, None)  # to import it would be an error
     assert main(["sep", "--to", "torch", "--storage", str(tmp_path)]) == 0

@@ -187,7 +187,8 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "measuring the matrix rate in float32 (as asked) …"
     assert said[1].startswith(
-        "cnn, dropout 0.25, perceptual, batch 4: 5 random images, one epoch to warm up"
+        "cnn, dropout 0.250, channels 64, depth 4, perceptual, batch 4: 5 random images, "
+        "one epoch to warm up"
     )
     assert [line[:28].strip() for line in said[3:9]] == list(PARTS)
     share = float(said[-1].partition("GFLOP/s: ")[2].partition("%")[0])

@@ -22,9 +22,9 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def training(train: Examples, images: int, model: str = "fc", batch_size: int = 4) -> Training:
-    dropout = 0.0 if model == "separable" else 0.2
+    chosen = {} if model == "separable" else {"dropout": 0.2}
     settings = {"learning_rate": 1e-3, "max_epochs": 1, "seed": 3, "batch_size": batch_size}
-    config = TrainingConfig(model=model, dropout=dropout, **settings)
+    config = TrainingConfig(model=model, chosen=chosen, **settings)
     examples = Examples(train.images[:images], train.targets[:images])
     return Training(config, examples, examples, device=CPU)
 

@@ -48,7 +48,7 @@ class Believed(TryOut):
     def facts(self, task: Task) -> "NetworkFacts":
         from trainables.training.network_facts import NetworkFacts
 
-        return NetworkFacts(find(self._model).defaults)
+        return NetworkFacts.of(find(self._model))
 
 
 class Command:

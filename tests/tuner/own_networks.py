@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
+from trainables.task import Task
 
 
 class Mine(Separable):
@@ -19,10 +20,10 @@ class Mine(Separable):
 class Picky(FC):
     """Raises for half of what is searched, and looks every value up in a table."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float, hidden: int) -> None:
         if dropout > 0.25:
             raise RuntimeError("this network does not like dropout")
-        super().__init__(dropout)
+        super().__init__(task, dropout, hidden)
         self.table = nn.Parameter(torch.linspace(0, 1, 256))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -32,10 +33,10 @@ class Picky(FC):
 class Loud(FC):
     """Raises five megabytes that are no text, for half of what is searched."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float, hidden: int) -> None:
         if dropout > 0.25:
             raise RuntimeError("\x1b[2J \ud800 begins " + "x" * 5_000_000 + " ends")
-        super().__init__(dropout)
+        super().__init__(task, dropout, hidden)
 
 
 class Gated(Separable):

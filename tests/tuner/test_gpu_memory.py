@@ -14,6 +14,7 @@ from tests.paths import ROOT
 from tests.tuner.conftest import as_a_process
 from tests.tuner.nodes import free_port, head, own_token
 from trainables.errors import UsageError
+from trainables.hyperparameters import Parameter
 from trainables.training.loop import TrainingConfig
 from trainables.training.step_memory import StepMemory
 from tuner import gpu_memory
@@ -26,8 +27,19 @@ MIB, GIB = 2**20, 2**30
 MANY_CORES = Node(64, 1, 64, "here", gpu_model="H100")
 FEW_CORES = Node(2, 1, 64, "here", gpu_model="H100")
 TRAINING = {"model": "cnn", "max_epochs": 50, "batch_size": 256, "compiled": True}
-RANGES = {"learning_rate": (1e-4, 1e-2), "patience": (2, 10)}
-SPACE = Space({**RANGES, "dropout": (0.1, 0.5)})
+RANGES = {
+    "learning_rate": Parameter(1e-4, 1e-2, log=True),
+    "patience": Parameter(2, 10),
+    "weight_decay": Parameter(0.0),
+}
+SPACE = Space(
+    {
+        **RANGES,
+        "dropout": Parameter(0.1, 0.5),
+        "channels": Parameter(choices=(128, 64)),
+        "kind": Parameter(choices=("a", "b")),
+    }
+)
 
 
 def step(mib: int, gpu_gib: int, fraction: float = 0.25) -> StepMemory:
@@ -114,11 +126,16 @@ def test_a_trial_that_can_not_fit_is_refused_with_what_to_type(
 
 def test_the_largest_trial_has_the_largest_of_everything_and_is_not_compiled() -> None:
     expected = TrainingConfig(
-        model="cnn", learning_rate=1e-4, dropout=0.5, max_epochs=1, seed=0, batch_size=256
+        model="cnn",
+        learning_rate=1e-4,
+        chosen={"dropout": 0.5, "channels": 128, "kind": "a"},
+        max_epochs=1,
+        seed=0,
+        batch_size=256,
     )
     assert gpu_memory.largest(SPACE, TRAINING, workers=1) == expected
     fixed = Space(RANGES)
-    assert gpu_memory.largest(fixed, TRAINING, workers=1).dropout == 0
+    assert gpu_memory.largest(fixed, TRAINING, workers=1).chosen == {}
 
 
 def test_with_two_losses_the_perceptual_one_needs_most() -> None:

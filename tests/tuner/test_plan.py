@@ -33,6 +33,7 @@ from tuner.plan import (
     load,
     make_plan,
     slots_for,
+    space_of,
     worker_resources,
 )
 from tuner.settings import SearchConfig
@@ -211,7 +212,7 @@ def test_what_ray_would_wait_for_for_ever_is_told(
 def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
     def complete(gpus: float) -> SearchConfig:
         return completed(
-            SearchConfig(model="cnn"), CNN.defaults, gpus=gpus, data="photos", train_images=30_000
+            SearchConfig(model="cnn"), CNN.habits, gpus=gpus, data="photos", train_images=30_000
         )
 
     cpu, gpu = complete(0), complete(2)
@@ -222,38 +223,50 @@ def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() ->
 
 def test_completion_keeps_what_was_asked() -> None:
     asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
-    complete = completed(SearchConfig(**asked), FC.defaults, gpus=1, data="d", train_images=100)
+    complete = completed(SearchConfig(**asked), FC.habits, gpus=1, data="d", train_images=100)
     assert {name: getattr(complete, name) for name in asked} == asked
 
 
 def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
     complete = completed(
-        SearchConfig(model="cnn", grace_epochs=50), CNN.defaults, gpus=0, data="d", train_images=100
+        SearchConfig(model="cnn", grace_epochs=50), CNN.habits, gpus=0, data="d", train_images=100
     )
     assert (complete.images, complete.max_epochs) == (100, 50)
 
 
-def test_dropout_for_a_network_without_it_is_refused() -> None:
-    with pytest.raises(UsageError, match="--dropout: separable has no dropout; leave the flag out"):
-        completed(
-            SearchConfig(model="separable", ranges={"dropout": (0, 0.1)}),
-            Separable.defaults,
-            gpus=0,
-            data="d",
-            train_images=1,
-        )
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            {"ranges": {"dropout": (0, 0.1)}},
+            "--dropout: separable has no dropout; leave the flag out",
+        ),
+        (
+            {"set": ("hidden=32:64",)},
+            "--set hidden=32:64: separable has no hyperparameter 'hidden'; it has learning_rate, "
+            "patience, weight_decay",
+        ),
+        ({"set": ("patience=a,b",)}, "--set patience=a,b: patience is a whole number"),
+    ],
+)
+def test_a_hyperparameter_that_the_network_does_not_have_is_refused(
+    asked: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        space_of(SearchConfig(model="separable", **asked), NetworkFacts.of(Separable))
+    assert str(error.value) == told
 
 
 def test_a_completed_search_has_the_defaults_of_its_loss_and_mse_alone_has_none() -> None:
     more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
-    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), FC.defaults, **more)
+    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), FC.habits, **more)
     assert config.perceptual == replace(Perceptual(), size=64)
     assert (config.perceptual_layers, config.perceptual_size, config.vgg_weights) == (
         (2, 7, 14, 21, 28),
         64,
         "IMAGENET1K_V1",
     )
-    assert completed(SearchConfig(), FC.defaults, **more).vgg_weights is None
+    assert completed(SearchConfig(), FC.habits, **more).vgg_weights is None
 
 
 @pytest.fixture(scope="module")

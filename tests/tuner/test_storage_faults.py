@@ -138,6 +138,7 @@ def setup(workers: int, experiment: Any = None) -> TrialSetup:
     return TrialSetup(
         images=None,
         training={},
+        parameters={},
         workers=workers,
         resources=WorkerResources(1, 0, 0),
         experiment=experiment or Experiment(LocalFileSystem(), "/nowhere"),

@@ -20,13 +20,12 @@ from analysis.charts.views import importances
 from analysis.dashboard.snapshot import Store
 from analysis.tables.files import publish
 from analysis.timing import comparison
-from tests.analysis.made_runs import START, change, make_run, searched, timing_rows
+from tests.analysis.made_runs import SPACE, START, change, make_run, searched, timing_rows
 from tests.analysis.timing.session_rows import compared, series_rows, torchvision
-from trainables.hyperparameters import HYPERPARAMETERS
 
 Charts = dict[str, alt.Chart | alt.LayerChart]
 NOW = pd.Timestamp(START) + pd.Timedelta(hours=2)
-SLICES = {f"slice {name}" for name in HYPERPARAMETERS}
+SLICES = {f"slice {name}" for name in SPACE}
 EARLY = {"history", "compare", "parallel", "curves", "training", "timeline", *SLICES}
 SPEED = {"times end_to_end", "times device", "speedup", "pareto", "measurements"}
 ALL = EARLY | SPEED | {"importance", "thresholds", "images"}
@@ -63,12 +62,15 @@ def charts_of(storage: Path) -> Charts:
 
 
 def _of_search(trials: pd.DataFrame) -> Charts:
-    best, shares = views.best_so_far(trials), importances(trials)
-    found: Charts = {"history": search.history(trials, best), "parallel": search.parallel(trials)}
+    best, shares = views.best_so_far(trials), importances(trials, SPACE)
+    found: Charts = {
+        "history": search.history(trials, best, SPACE),
+        "parallel": search.parallel(trials, SPACE),
+    }
     found |= {"compare": search.compare(best.assign(label=best.run))} if len(best) else {}
     found |= {
-        f"slice {name}": search.slices(trials, name)
-        for name in HYPERPARAMETERS
+        f"slice {name}": search.slices(trials, name, SPACE)
+        for name in SPACE
         if trials[name].notna().any()
     }
     return found | ({"importance": search.importance(shares)} if len(shares) else {})
@@ -335,7 +337,7 @@ def test_a_network_has_its_own_colour_whatever_else_is_shown(network: str) -> No
 )
 def test_a_networks_points_are_drawn_in_its_colour(network: str, colour: str) -> None:
     trials = searched([0.1, 0.2, 0.3], model=network)
-    svg = drawn(search.history(trials, views.best_so_far(trials)))
+    svg = drawn(search.history(trials, views.best_so_far(trials), SPACE))
     assert len(re.findall(rf'aria-roledescription="point"[^>]*fill="{colour}"', svg)) == 3
     assert colours_of(f"{network} on cifar10", "Small")[f"{network} on cifar10"] == colour
 
@@ -381,10 +383,10 @@ def test_losses_that_have_no_place_on_the_axis_are_told_instead_of_drawn(
         run="fc-1", series="fc", train_loss=0.0, validation_loss=0.0
     )
     for chart in (
-        lambda: search.history(trials, views.best_so_far(trials)),
+        lambda: search.history(trials, views.best_so_far(trials), SPACE),
         lambda: search.compare(views.best_so_far(trials).assign(label="fc-1")),
-        lambda: search.slices(trials, "dropout"),
-        lambda: search.parallel(trials),
+        lambda: search.slices(trials, "dropout", SPACE),
+        lambda: search.parallel(trials, SPACE),
         lambda: curves.curves(epochs, trials),
         lambda: curves.training(epochs, 1),
     ):
@@ -396,10 +398,10 @@ def test_beside_others_a_loss_of_zero_is_left_out() -> None:
     trials = searched([0.2, 0.0, 0.1], run="a")
     best = views.best_so_far(trials)
     for chart in (
-        search.history(trials, best),
+        search.history(trials, best, SPACE),
         search.compare(best.assign(label="a")),
-        search.slices(trials, "dropout"),
-        search.parallel(trials),
+        search.slices(trials, "dropout", SPACE),
+        search.parallel(trials, SPACE),
     ):
         svg = drawn(chart)
         assert "NaN" not in svg
@@ -430,7 +432,7 @@ def test_a_log_axis_has_between_one_and_twelve_ticks_among_the_data() -> None:
 
 def test_a_single_loss_is_labelled_with_its_own_value() -> None:
     trials = searched([0.0042])
-    assert "0.0042" in texts(drawn(search.history(trials, views.best_so_far(trials))))
+    assert "0.0042" in texts(drawn(search.history(trials, views.best_so_far(trials), SPACE)))
 
 
 def test_small_images_are_enlarged_without_a_blur(svg_of: Callable[[str], str]) -> None:
@@ -477,15 +479,15 @@ def test_the_front_joins_and_names_those_that_no_other_beats() -> None:
 
 def test_more_than_5000_trials_are_drawn() -> None:
     trials = searched(np.random.default_rng(0).uniform(0.1, 1, 5_001).tolist())
-    chart = search.history(trials, views.best_so_far(trials))
+    chart = search.history(trials, views.best_so_far(trials), SPACE)
     assert drawn(chart).count('aria-roledescription="point"') == 5_001
 
 
 def test_losses_that_are_not_positive_are_left_out_of_logarithmic_charts() -> None:
     trials = searched([0.0, 0.1, None])
     charts = [
-        search.history(trials, views.best_so_far(trials)),
-        search.slices(trials, "learning_rate"),
+        search.history(trials, views.best_so_far(trials), SPACE),
+        search.slices(trials, "learning_rate", SPACE),
     ]
     assert [drawn(chart).count('aria-roledescription="point"') for chart in charts] == [1, 1]
 

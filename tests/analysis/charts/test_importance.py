@@ -6,14 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.charts.views import importances
-from tests.analysis.made_runs import searched
+from analysis.charts import views
+from tests.analysis.made_runs import SPACE, searched
 
 DECIDES = {
     "learning_rate": lambda trials: 1 + (np.log10(trials.learning_rate) + 3) ** 2,
     "dropout": lambda trials: 1 + 10 * trials.dropout,
     "patience": lambda trials: 1.0 * trials.patience,
 }
+
+
+def importances(trials: pd.DataFrame) -> pd.DataFrame:
+    return views.importances(trials, SPACE)
 
 
 def trials(count: int = 40, **columns: Any) -> pd.DataFrame:

@@ -275,7 +275,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     revise(storage, "cnn-1", [FAILED], stop_reason="error", error=TRACEBACK)
     revise(storage, "separable-1", [22, 23], stop_reason=None, ended_at=None)
     weights = storage / "networks" / "run=fc-1" / f"trial-{FINALIST:04}.safetensors"
-    save_network(weights, build("fc").state_dict(), SavedNetwork("fc", 0.0, {}))
+    save_network(weights, build("fc").state_dict(), SavedNetwork("fc", {}, {}))
     return storage
 
 

@@ -462,7 +462,7 @@ def test_the_lines_that_load_a_finalist_load_it(tmp_path: Path) -> None:
     make_run(tmp_path, trials=4)
     network = build("fc", dropout=0.1).eval()
     weights = tmp_path / "networks" / "run=fc-1" / "trial-0002.safetensors"
-    save_network(weights, network.state_dict(), SavedNetwork("fc", 0.1, {}))
+    save_network(weights, network.state_dict(), SavedNetwork("fc", {"dropout": 0.1}, {}))
     lines = opened(tmp_path, "trials", trial="fc-1 / 2").code[0].value
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     found = {"images": images}

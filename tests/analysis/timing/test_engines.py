@@ -189,7 +189,7 @@ def test_an_untrained_network_is_the_same_in_every_build_and_its_own_truth(
 def test_a_trained_network_is_run_with_its_own_weights(tmp_path: Path, images: Tensor) -> None:
     trained = build_network("cnn", dropout=0.3).eval()
     path = tmp_path / "trial.safetensors"
-    save_network(path, trained.state_dict(), SavedNetwork("cnn", 0.3, {}))
+    save_network(path, trained.state_dict(), SavedNetwork("cnn", {"dropout": 0.3}, {}))
     runner = build(network("eager", "cnn", weights=str(path)))
     with torch.inference_mode():
         expected = trained(as_float(images))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from analysis.tables.files import publish
-from analysis.tables.schema import JSON, TABLES
+from analysis.tables.schema import TABLES
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
 from trainables.data.cache import CACHE_VARIABLE
@@ -30,7 +30,8 @@ EMPTY = {
 
 def row(table: str, run: str, **facts: Any) -> dict[str, Any]:
     needed = {c.name: EMPTY[c.type] for c in TABLES[table] if not c.nullable and c.name != "run"}
-    return needed | dict.fromkeys(JSON & needed.keys(), "{}") | {"run": run} | facts
+    json = {c.name: "{}" for c in TABLES[table] if c.is_json and not c.nullable}
+    return needed | json | {"run": run} | facts
 
 
 def write_images(directory: Path, seed: int) -> None:
@@ -61,7 +62,7 @@ def finished(storage: Path, data: str, name: str = "a-run", model: str = "separa
 def trained(storage: Path, trial: int, name: str = "a-run") -> str:
     path = storage / "networks" / f"run={name}" / f"trial-{trial:04d}.safetensors"
     save_network(
-        path, build("separable").state_dict(), SavedNetwork("separable", 0.0, {"trial": trial})
+        path, build("separable").state_dict(), SavedNetwork("separable", {}, {"trial": trial})
     )
     return str(path)
 

@@ -1,4 +1,3 @@
-import math
 import re
 from typing import Any
 
@@ -10,8 +9,8 @@ from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.networks.base import (
     Budget,
-    Defaults,
     EndToEnd,
+    Habits,
     as_input,
     check_outputs,
     parameter_count,
@@ -74,34 +73,29 @@ def test_a_network_that_takes_all_at_once_is_left_as_it_is() -> None:
     assert next(contiguous.parameters()).is_contiguous(memory_format=torch.channels_last)
 
 
-SMALL = Budget(samples=1, max_epochs=1)
-
-
-def declared(**more: Any) -> Defaults:
-    return Defaults(**{"learning_rate": (1e-3, 0.1), "cpu": SMALL, "gpu": SMALL, **more})
-
-
 @pytest.mark.parametrize(
-    ("more", "problem"),
+    ("habits", "problem"),
     [
         ({}, ""),
-        ({"dropout": (0, 0.5), "cpu_slice": 32, "patience": (1, 1)}, ""),
-        ({"learning_rate": (0.0, 0.0)}, "learning_rate > 0 must hold, but got 0.0 and 0.0"),
-        ({"learning_rate": (1, 0.1)}, "learning_rate: low ≤ high must hold, but got 1 and 0.1"),
-        ({"learning_rate": (math.nan, 1.0)}, "learning_rate: low ≤ high must hold"),
-        ({"learning_rate": None}, "learning_rate: low ≤ high must hold"),
-        ({"dropout": (0.0, 1.0)}, "dropout < 1 must hold"),
-        ({"patience": (0, 3)}, "patience ≥ 1 must hold"),
+        ({"cpu_slice": 32, "cpu": Budget(samples=1, max_epochs=1)}, ""),
         ({"batch_size": 0}, "batch_size is a whole number ≥ 1, but got 0"),
         ({"cpu_slice": 2.5}, "cpu_slice is a whole number ≥ 1, but got 2.5"),
-        ({"cpu": Budget(samples=0, max_epochs=1)}, "cpu.samples is a whole number ≥ 1"),
-        ({"gpu": Budget(samples=1, max_epochs=-1)}, "gpu.max_epochs is a whole number ≥ 1"),
-        ({"gpu": Budget(samples=1, max_epochs=1, images=-5)}, "gpu.images is a whole number ≥ 1"),
+        (
+            {"cpu": Budget(samples=0, max_epochs=1)},
+            "cpu.samples is a whole number ≥ 1, but got 0",
+        ),
+        (
+            {"gpu": Budget(samples=1, max_epochs=-1)},
+            "gpu.max_epochs is a whole number ≥ 1, but got -1",
+        ),
+        (
+            {"gpu": Budget(samples=1, max_epochs=1, images=-5)},
+            "gpu.images is a whole number ≥ 1, but got -5",
+        ),
     ],
 )
-def test_defaults_know_what_of_them_makes_no_sense(more: dict[str, Any], problem: str) -> None:
-    assert declared(**more).problem.startswith(problem)
-    assert bool(declared(**more).problem) == bool(problem)
+def test_habits_know_what_of_them_makes_no_sense(habits: dict[str, Any], problem: str) -> None:
+    assert Habits(**habits).problem == problem
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@ import torch
 from torch import nn
 
 from trainables.networks.base import parameter_count
-from trainables.networks.cnn import CNN
-from trainables.task import STUDY
 
 
 def test_its_four_convolutions_go_from_32_to_31_to_30_to_29_to_28_pixels() -> None:
     images = torch.rand(1, 3, 32, 32)
     shapes = []
-    for layer in CNN(STUDY).layers:
+    for layer in build("cnn").layers:
         images = layer(images)
         if isinstance(layer, nn.Conv2d):
             shapes.append(tuple(images.shape[1:]))
@@ -18,14 +16,12 @@ def test_its_four_convolutions_go_from_32_to_31_to_30_to_29_to_28_pixels() -> No
 
 def test_it_has_135361_parameters() -> None:
     assert (
-        parameter_count(CNN(STUDY))
+        parameter_count(build("cnn"))
         == (3 * 16 + 1) * 64 + 2 * (64 * 16 + 1) * 64 + 64 * 16 + 1
         == 135_361
     )
 
 
 def test_its_dropout_is_the_one_asked_for() -> None:
-    assert [layer.p for layer in CNN(STUDY, 0.3).layers if isinstance(layer, nn.Dropout)] == [
-        0.3,
-        0.3,
-    ]
+    layers = build("cnn", dropout=0.3).layers
+    assert [layer.p for layer in layers if isinstance(layer, nn.Dropout)] == [0.3, 0.3]

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from trainables.data.examples import Examples, as_float
+from trainables.data.examples import Examples
+from trainables.errors import UsageError, as_float
+from trainables.hyperparameters import Parameter
+from trainables.networks.base import habits_of, parameter_count, space_of
 from trainables.networks.registry import NETWORKS, build, check_module, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
 from trainables.training.adam import Adam
@@ -17,13 +20,13 @@ from trainables.training.loop import Training, TrainingConfig
 
 OWN_NETWORK = """
 from torch import nn
-from trainables.networks.base import Budget, Defaults
+from trainables.hyperparameters import Parameter
+from trainables.networks.base import Habits
 
 class Tiny(nn.Module):
-    budget = Budget(samples=1, max_epochs=1)
-    defaults = Defaults(learning_rate=(1e-3, 1e-1), cpu=budget, gpu=budget)
+    space = {"learning_rate": Parameter(1e-3, 1e-1, log=True)}
 
-    def __init__(self):
+    def __init__(self, task):
         super().__init__()
         layers = nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 784), nn.Unflatten(1, (1, 28, 28))
         self.layers = nn.Sequential(*layers)
@@ -35,17 +38,40 @@ class Undeclared(nn.Module):
     pass
 
 class NoNetwork:
-    defaults = Tiny.defaults
+    space = Tiny.space
 
 class Reversed(Tiny):
-    defaults = Defaults(learning_rate=(1.0, 0.1), cpu=Tiny.budget, gpu=Tiny.budget)
+    space = {"learning_rate": Parameter(1.0, 0.1, log=True)}
+
+class Hasty(Tiny):
+    habits = Habits(batch_size=0)
+
+class Older(nn.Module):
+    defaults = "as version 0.1.0 had them"
+
+class Taskless(Tiny):
+    def __init__(self, width=3):
+        super().__init__(None)
+
+class Narrow(Tiny):
+    space = {"width": Parameter(3), "depth": Parameter(1, 2)}
+
+    def __init__(self, task, width):
+        super().__init__(task)
 """
 BROKEN = {
+    "older": "from trainables.networks.base import Budget, Defaults",
     "broken": "import no_such_package",
     "leaves": "import sys; sys.exit(0)",
     "raises": "raise RuntimeError('at import\\nand more')",
     "misspelt": "class Net(:",
 }
+
+
+OLDER = (
+    "is a network of an older form: instead of `defaults` and `def __init__.self.` write "
+    "`from trainables.hyperparameters import Parameter` and in the class "
+)
 
 
 @pytest.fixture
@@ -85,9 +111,11 @@ def test_an_images_output_does_not_depend_on_those_beside_it(name: str, images: 
 
 
 def test_saved_and_loaded_it_gives_equal_outputs(name: str, images: Tensor, tmp_path: Path) -> None:
-    network = build(name, dropout=0.25)
+    network = build(name, **dropout(name, 0.25))
     save_network(
-        tmp_path / "network.safetensors", network.state_dict(), SavedNetwork(name, 0.25, {})
+        tmp_path / "network.safetensors",
+        network.state_dict(),
+        SavedNetwork(name, dropout(name, 0.25), {}),
     )
     loaded = load_network(tmp_path / "network.safetensors")
     assert not loaded.training
@@ -97,7 +125,7 @@ def test_saved_and_loaded_it_gives_equal_outputs(name: str, images: Tensor, tmp_
 def test_a_few_steps_lower_the_loss(name: str, images: Tensor, train: Examples) -> None:
     network = build(name)
     parameters = list(network.parameters())
-    optimizer = Adam(parameters, learning_rate=network.defaults.learning_rate[0])
+    optimizer = Adam(parameters, learning_rate=network.space["learning_rate"].low)
     losses = []
     for _ in range(8):
         loss = mse_loss(network(images), train.targets[:8])
@@ -107,23 +135,21 @@ def test_a_few_steps_lower_the_loss(name: str, images: Tensor, train: Examples) 
 
 
 def test_dropout_is_there_only_if_declared(name: str, images: Tensor) -> None:
-    network = build(name, dropout=0.5)
+    network = build(name, **dropout(name, 0.5))
     first, second = network(images), network(images)
-    assert torch.equal(first, second) == (network.defaults.dropout is None)
+    assert torch.equal(first, second) == ("dropout" not in network.space)
     assert torch.equal(network.eval()(images), network(images))
     plain = build(name)
     assert torch.equal(plain(images), plain(images))
 
 
-def test_a_network_without_dropout_takes_no_setting(name: str) -> None:
-    network = find(name)
-    if network.defaults.dropout is None:
-        with pytest.raises(TypeError):
-            network(dropout=0.1)
-    else:
-        low, high = network.defaults.dropout
-        assert 0 <= low < high < 1
-        assert any(getattr(layer, "p", None) == 0.1 for layer in network(dropout=0.1).modules())
+def dropout(name: str, fraction: float) -> dict[str, float]:
+    return {"dropout": fraction} if "dropout" in find(name).space else {}
+
+
+def test_a_hyperparameter_that_a_network_does_not_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no hyperparameter colour; it has "):
+        build(name, colour=0.1)
 
 
 def test_initial_weights_come_from_the_global_seed(name: str) -> None:
@@ -135,22 +161,44 @@ def test_initial_weights_come_from_the_global_seed(name: str) -> None:
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_defaults_make_a_search(name: str) -> None:
-    defaults = find(name).defaults
-    assert 0 < defaults.learning_rate[0] < defaults.learning_rate[1]
-    assert 1 <= defaults.patience[0] <= defaults.patience[1]
-    assert defaults.batch_size >= 1
-    assert all(
-        min(budget.samples, budget.max_epochs) >= 1 for budget in (defaults.cpu, defaults.gpu)
-    )
+def test_what_a_network_declares_makes_a_search(name: str) -> None:
+    network = find(name)
+    space, habits = space_of(network), habits_of(network)
+    assert list(space)[:3] == ["learning_rate", "patience", "weight_decay"]
+    assert space["learning_rate"].log
+    assert (space["patience"], space["weight_decay"]) == (Parameter(2, 10), Parameter(0.0))
+    assert habits.cpu.samples < habits.gpu.samples
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "parameters"),
+    [
+        ("fc", {}, 494_480),
+        ("fc", {"hidden": 32}, 3072 * 32 + 32 + 32 * 784 + 784),
+        ("cnn", {}, 135_361),
+        ("cnn", {"depth": 1}, 3 * 49 + 1),
+        ("cnn", {"depth": 2, "channels": 5}, 3 * 25 * 5 + 5 + 5 * 25 + 1),
+        ("cnn", {"depth": 5}, 135_361 - 64 * 16 - 1 + 64 * 64 * 16 + 64 + 64 * 9 + 1),
+    ],
+)
+def test_layers_are_as_wide_and_as_many_as_chosen(
+    name: str, chosen: dict[str, int], parameters: int, images: Tensor
+) -> None:
+    network = build(name, **chosen)
+    assert parameter_count(network) == parameters
+    assert network(images).shape == (8, 1, 28, 28)
+
+
+@pytest.mark.parametrize("argument", ["channels", "depth"])
+def test_layers_are_not_fewer_than_one(argument: str) -> None:
+    with pytest.raises(UsageError, match=f"^{argument} ≥ 1 must hold, but got 0$"):
+        build("cnn", **{argument: 0})
 
 
 def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     own_module: str, train: Examples, validation: Examples
 ) -> None:
-    config = TrainingConfig(
-        model=f"{own_module}:Tiny", learning_rate=1e-2, max_epochs=3, seed=0, dropout=0.5
-    )
+    config = TrainingConfig(model=f"{own_module}:Tiny", learning_rate=1e-2, max_epochs=3, seed=0)
     training = Training(config, train, validation, device=torch.device("cpu"))
     first, *_, last = training.epochs()
     assert type(training.network).__name__ == "Tiny"
@@ -185,11 +233,20 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
             "own_package.misspelt:Tiny",
             r"can't be imported: SyntaxError: .* \(misspelt.py, line 1\)",
         ),
-        ("own_package.networks:Reversed", "make no sense: learning_rate: low ≤ high must hold"),
-        ("own_package.networks:Undeclared", "needs `defaults = trainables.networks.base.Defaults"),
+        ("own_package.networks:Reversed", "makes no sense: learning_rate: low ≤ high must hold"),
+        ("own_package.networks:Undeclared", "declares no hyperparameters: write `from trainables"),
         ("own_package.networks:NoNetwork", "is not a class of torch.nn.Module"),
         ("own_package.networks:nn", "is not a class of torch.nn.Module"),
         pytest.param(".networks:Tiny", "can't be imported"),
+        ("own_package.networks:Hasty", "habits of .* make no sense: batch_size is a whole number"),
+        ("own_package.networks:Older", OLDER),
+        ("own_package.networks:Taskless", OLDER),
+        ("own_package.older:Tiny", OLDER),
+        (
+            "own_package.networks:Narrow",
+            r"does not take what its space names \(got an unexpected keyword argument 'depth'\): "
+            r"write `def __init__\(self, task, width, depth\)`$",
+        ),
     ],
 )
 @pytest.mark.usefixtures("own_module")

@@ -3,6 +3,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainables.errors import UsageError
-from trainables.networks.base import Budget, Defaults
+from trainables.hyperparameters import Parameter
 from trainables.networks.fc import FC
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
@@ -22,16 +23,15 @@ from trainables.networks.weights import (
     read_header,
     save_network,
 )
-from trainables.task import STUDY
+from trainables.task import STUDY, Task
 
-BUDGET = Budget(samples=1, max_epochs=1)
 FACTS = {"run": "a-run", "trial": 3, "epoch": 7, "validation_loss": 0.125, "note": "größer ≥ 0.95"}
 
 
 class Own(nn.Module):
-    defaults = Defaults(learning_rate=(1e-3, 1e-1), dropout=(0, 0.5), cpu=BUDGET, gpu=BUDGET)
+    space: ClassVar = {"dropout": Parameter(0.0, 0.5)}
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, task: Task, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.layer = nn.Conv2d(3, 1, 5)
@@ -45,15 +45,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "network.safetensors"
 
 
-def save(path: Path, model: str = "separable", dropout: float = 0.0) -> dict[str, torch.Tensor]:
-    weights = (Own() if ":" in model else build(model)).state_dict()
-    save_network(path, weights, SavedNetwork(model, dropout, FACTS))
+def save(path: Path, model: str = "separable", **chosen: Any) -> dict[str, torch.Tensor]:
+    weights = (Own(STUDY, 0.0) if ":" in model else build(model)).state_dict()
+    save_network(path, weights, SavedNetwork(model, chosen, FACTS))
     return weights
 
 
 def test_a_file_tells_what_it_holds_and_where_it_comes_from(path: Path) -> None:
     save(path, "fc", dropout=0.25)
-    assert read_header(path) == SavedNetwork("fc", 0.25, FACTS)
+    assert read_header(path) == SavedNetwork("fc", {"dropout": 0.25}, FACTS)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -66,7 +66,7 @@ def test_the_dropout_of_a_file_is_that_of_the_network(path: Path) -> None:
 
 def test_weights_laid_out_for_convolutions_are_read_back_in_order(path: Path) -> None:
     network = build("cnn").to(memory_format=torch.channels_last).eval()
-    save_network(path, network.state_dict(), SavedNetwork("cnn", 0.0, {}))
+    save_network(path, network.state_dict(), SavedNetwork("cnn", {}, {}))
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(load_network(str(path))(images), network(images))
 
@@ -98,7 +98,7 @@ def cut_off(path: Path) -> None:
 
 
 def misfit(path: Path) -> None:
-    save_network(path, build("fc").state_dict(), SavedNetwork("separable", 0.0, {}))
+    save_network(path, build("fc").state_dict(), SavedNetwork("separable", {}, {}))
 
 
 @pytest.mark.parametrize(
@@ -159,24 +159,24 @@ def test_loading_never_executes_code_that_the_file_names(
 class Shared(Separable):
     """Two of its weights are one tensor."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.again = self.rows
 
 
 def test_a_tensor_that_has_two_names_is_saved_under_both(path: Path) -> None:
-    network = Shared()
-    save_network(path, network.state_dict(), SavedNetwork("my:Shared", 0.0, {}))
+    network = Shared(STUDY)
+    save_network(path, network.state_dict(), SavedNetwork("my:Shared", {}, {}))
     assert torch.equal(load_network(path, Shared).again, network.rows)
 
 
 class Needy(Separable):
-    def __init__(self, needed: int) -> None:
-        super().__init__()
+    def __init__(self, task: Task, needed: int) -> None:
+        super().__init__(task)
 
 
 def test_a_class_that_can_not_be_built_is_told_in_one_sentence(path: Path) -> None:
-    save_network(path, Separable(STUDY).state_dict(), SavedNetwork("my:Needy", 0.0, {}))
+    save_network(path, Separable(STUDY).state_dict(), SavedNetwork("my:Needy", {}, {}))
     with pytest.raises(ValueError, match=r"my:Needy can't be built: TypeError: .* 'needed'$"):
         load_network(path, Needy)
 
@@ -198,7 +198,7 @@ def test_a_flipped_bit_gives_the_weights_as_they_were_or_one_sentence(path: Path
         path.write_bytes(flipped(whole, bit))
         try:
             loaded = load_network(path).state_dict()
-            assert read_header(path) == SavedNetwork("separable", 0.0, FACTS)
+            assert read_header(path) == SavedNetwork("separable", {}, FACTS)
             assert all(torch.equal(loaded[name], weights[name]) for name in weights)
         except UsageError as error:
             refusals.append(str(error))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.networks.separable import Separable
+from trainables.task import Task
 
 MARK = "MISBEHAVING_MARK"  # the file in which Loud leaves the number of a process
 
@@ -31,7 +32,7 @@ class Loud(Separable):
 
 
 class Hanging(Separable):
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
         Path(os.environ[MARK]).write_text(str(os.getpid()))
         time.sleep(1000)
 
@@ -60,24 +61,24 @@ class Talks(Raises):
 
 
 class Needs(Separable):
-    def __init__(self, needed: int) -> None:
-        super().__init__()
+    def __init__(self, task: Task, needed: int) -> None:
+        super().__init__(task)
 
 
 class Quits(Separable):
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
         sys.exit(3)
 
 
 class Unused(Separable):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.unused = nn.Parameter(torch.zeros(0, 3))
 
 
 class Frozen(Separable):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.requires_grad_(False)
 
 
@@ -109,8 +110,8 @@ class Keeps(Separable):
 class Shared(Separable):
     """Two names for one tensor, and an infinite one: neither is a fault."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.again = self.rows
         self.lock = threading.Lock()
         self.register_buffer("infinite", torch.tensor(float("inf")))
@@ -133,8 +134,8 @@ class Empties(Separable):
 class Looks(Separable):
     """Autograd finds no way from its outputs to the pixels."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.table = nn.Parameter(torch.rand(256))
 
     def forward(self, images: Tensor) -> Tensor:

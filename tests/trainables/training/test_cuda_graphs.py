@@ -102,16 +102,16 @@ def test_small_networks_are_replayed_on_a_gpu_and_others_only_where_they_say_so(
 
 
 class OfOnesOwn(Separable):
-    defaults: ClassVar = replace(Separable.defaults, cuda_graph=False)
+    habits: ClassVar = replace(Separable.habits, cuda_graph=False)
 
 
 @pytest.mark.parametrize("model", ["fc", "separable"])
 def test_a_training_through_graphs_gives_the_numbers_of_one_without(
     train: Examples, validation: Examples, model: str, graphs: list[Graph]
 ) -> None:
-    dropout = 0.3 if model == "fc" else 0.0
+    chosen = {"dropout": 0.3} if model == "fc" else {}
     config = TrainingConfig(
-        model=model, learning_rate=1e-2, dropout=dropout, max_epochs=4, seed=3, batch_size=100
+        model=model, learning_rate=1e-2, chosen=chosen, max_epochs=4, seed=3, batch_size=100
     )
     plain, through = (
         Training(config, train, validation, device=torch.device("cpu")) for _ in range(2)

@@ -79,7 +79,9 @@ def test_a_training_gives_a_record_per_epoch_and_a_reason_with_the_last(start) -
     assert all(record.images_per_sec == 256 / record.train_sec for record in records)
 
 
-@pytest.mark.parametrize("config", [replace(FC, dropout=0.5), SEPARABLE], ids=["fc", "separable"])
+@pytest.mark.parametrize(
+    "config", [replace(FC, chosen={"dropout": 0.5}), SEPARABLE], ids=["fc", "separable"]
+)
 def test_the_seed_decides_the_numbers(start, config: TrainingConfig) -> None:
     records = without_timings(start(config).epochs())
     torch.rand(7)
@@ -91,7 +93,8 @@ def test_the_seed_decides_the_numbers(start, config: TrainingConfig) -> None:
 def test_dropout_changes_training_and_not_validation(start) -> None:
     standing = replace(FC, learning_rate=1e-12, max_epochs=1)
     plain, dropping = (
-        next(start(replace(standing, dropout=dropout)).epochs()) for dropout in (0.0, 0.5)
+        next(start(replace(standing, chosen={"dropout": dropout})).epochs())
+        for dropout in (0.0, 0.5)
     )
     assert dropping.train_loss != plain.train_loss
     assert dropping.validation_loss == pytest.approx(plain.validation_loss, rel=1e-6)
@@ -117,7 +120,7 @@ def test_dropout_is_drawn_anew_for_every_epoch_and_worker(
     same_image = Examples(
         train.images[:1].expand(64, -1, -1, -1), train.targets[:1].expand(64, -1, -1, -1)
     )
-    config = replace(FC, learning_rate=1e-12, dropout=0.5)
+    config = replace(FC, learning_rate=1e-12, chosen={"dropout": 0.5})
     workers = [Workers(rank=rank, count=1) for rank in range(2)]
     trainings = [Training(config, same_image, validation, device=CPU, workers=w) for w in workers]
     assert len({record.train_loss for training in trainings for record in training.epochs()}) == 6
@@ -126,8 +129,8 @@ def test_dropout_is_drawn_anew_for_every_epoch_and_worker(
 @pytest.mark.parametrize(
     "config",
     [
-        replace(FC, dropout=0.3, learning_rate=0.02, max_epochs=4),
-        replace(FC, dropout=0.3, max_epochs=4, early_stopping="window"),
+        replace(FC, chosen={"dropout": 0.3}, learning_rate=0.02, max_epochs=4),
+        replace(FC, chosen={"dropout": 0.3}, max_epochs=4, early_stopping="window"),
         replace(SEPARABLE, learning_rate=0.1, max_epochs=4),
         STANDSTILL,
         replace(STANDSTILL, early_stopping="window"),
@@ -332,7 +335,7 @@ def test_every_batch_size_trains(start, validation: Examples, batch_size: int) -
 
 def test_images_and_targets_are_never_written_to(train: Examples, validation: Examples) -> None:
     examples = [Examples(e.images.clone(), e.targets.clone()) for e in (train, validation)]
-    training = Training(replace(FC, dropout=0.3), *examples, device=CPU)
+    training = Training(replace(FC, chosen={"dropout": 0.3}), *examples, device=CPU)
     assert training.train.images.data_ptr() == examples[0].images.data_ptr()
     list(training.epochs())
     for mine, original in zip(examples, (train, validation), strict=True):

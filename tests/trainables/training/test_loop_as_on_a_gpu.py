@@ -95,7 +95,7 @@ def training(model: str, loss: str, precision: str) -> Training:
         learning_rate=1e-3,
         max_epochs=2,
         seed=0,
-        dropout=0.0 if model == "separable" else 0.3,
+        chosen={} if model == "separable" else {"dropout": 0.3},
         batch_size=BATCH,
         precision=precision,
         loss=loss,

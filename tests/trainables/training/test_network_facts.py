@@ -2,13 +2,14 @@
 
 import json
 import re
-from dataclasses import asdict
 
 import pytest
 import torch
 
 from tests.trainables.training import misbehaving
 from trainables.errors import LONGEST, UsageError
+from trainables.hyperparameters import Asked
+from trainables.networks.base import space_of
 from trainables.networks.registry import NETWORKS, find
 from trainables.task import STUDY
 from trainables.training.network_facts import NetworkFacts, try_out
@@ -21,8 +22,8 @@ AT = r" \(misbehaving.py, line \d+\)$"
 @pytest.mark.parametrize(
     "model", [*NETWORKS, *(f"{HERE}:{name}" for name in ("Shared", "Diverges", "Empties", "Looks"))]
 )
-def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: str) -> None:
-    assert try_out(model, STUDY, "float32", CPU) == NetworkFacts(find(model).defaults)
+def test_a_network_that_can_be_trained_has_its_space_and_no_problem(model: str) -> None:
+    assert try_out(model, STUDY, "float32", CPU, Asked()) == NetworkFacts.of(find(model))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,6 @@ def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: st
         ("Interrupts", "KeyboardInterrupt" + AT),
         ("Fills", r"OSError: \[Errno 28\] No space left on device" + AT),
         ("Talks", f"RuntimeError: E{{{LONGEST}}} …" + AT),
-        ("Needs", r"TypeError: .*missing 1 required positional argument: 'needed'$"),
         ("Quits", "SystemExit: 3" + AT),
         (
             "Unused",
@@ -47,19 +47,19 @@ def test_a_network_that_can_be_trained_has_its_defaults_and_no_problem(model: st
     ],
 )
 def test_why_a_network_can_not_be_trained_is_one_sentence(name: str, problem: str) -> None:
-    facts = try_out(f"{HERE}:{name}", STUDY, "float32", CPU)
+    facts = try_out(f"{HERE}:{name}", STUDY, "float32", CPU, Asked())
     told = re.escape(f"--model {HERE}:{name} can't be trained: ") + problem
     assert re.match(told, facts.problem), facts.problem
     assert "\n" not in facts.problem
-    assert facts.defaults == misbehaving.Separable.defaults
+    assert facts.space == space_of(misbehaving.Separable)
 
 
 def test_a_network_that_can_not_be_imported_has_no_facts() -> None:
     with pytest.raises(UsageError, match="can't be imported: AttributeError"):
-        try_out(f"{HERE}:Nobody", STUDY, "float32", CPU)
+        try_out(f"{HERE}:Nobody", STUDY, "float32", CPU, Asked())
 
 
 @pytest.mark.parametrize("model", NETWORKS)
 def test_facts_are_the_same_after_their_way_through_json(model: str) -> None:
-    facts = NetworkFacts(find(model).defaults, "a problem")
-    assert NetworkFacts.from_plain(json.loads(json.dumps(asdict(facts)))) == facts
+    facts = NetworkFacts.of(find(model), "a problem")
+    assert NetworkFacts.from_plain(json.loads(json.dumps(facts.to_plain()))) == facts

@@ -47,14 +47,14 @@ def test_a_network_of_this_project_needs_no_process(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     with TryOut(model) as network:
-        assert network.facts(STUDY) == NetworkFacts(find(model).defaults)
+        assert network.facts(STUDY) == NetworkFacts.of(find(model))
 
 
 def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothing_stays(
     mark: Callable[[], int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with TryOut(LOUD) as network:
-        assert network.facts(STUDY) == NetworkFacts(misbehaving.Loud.defaults)
+        assert network.facts(STUDY) == NetworkFacts.of(misbehaving.Loud)
         forked = mark()
     until(lambda: is_gone(forked))
     assert capfd.readouterr() == ("", "")

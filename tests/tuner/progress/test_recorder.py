@@ -19,6 +19,7 @@ PROPOSAL = {
     "learning_rate": 0.01,
     "dropout": None,
     "patience": 3,
+    "parameters": {"hidden": 64},
     "seed": 1,
 }
 EPOCH = {

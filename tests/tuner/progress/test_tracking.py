@@ -26,7 +26,7 @@ ROW = {
     "learning_rate": 0.1,
     "dropout": None,
 }
-ROW |= {"patience": 3, "seed": 4}
+ROW |= {"patience": 3, "parameters": '{"hidden": 64}', "seed": 4}
 ENDED = {"stop_reason": "asha", "epochs": 2, **dict.fromkeys(BEST), "best_validation_loss": 0.25}
 EPOCH = {**dict.fromkeys(EPOCH_COLUMNS), "trial": 0, "validation_loss": 0.5}
 

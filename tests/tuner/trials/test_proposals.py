@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainables.hyperparameters import Parameter
 from tuner.trials.proposals import Proposals, proposal, tpe
 from tuner.trials.reporter import OBJECTIVE
-from tuner.trials.space import Space, trial_seed
+from tuner.trials.space import Space
 
-SPACE = Space({"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5), "patience": (2, 10)})
+SPACE = Space(
+    {
+        "learning_rate": Parameter(1e-4, 1e-1, log=True),
+        "dropout": Parameter(0.0, 0.5),
+        "patience": Parameter(2, 10),
+    }
+)
 
 
 def proposals(*given: Any, next_number: int = 0, samples: int = 12, **more: Any) -> Proposals:
@@ -63,7 +70,7 @@ def test_a_new_trial_has_its_draw_its_seed_and_nothing_to_go_on_from() -> None:
     drawn = SPACE.draw(9, 4)
     config = proposals(next_number=4, seed=9).suggest("id")
     nothing = {"repeat_of": None, "checkpoints": [], "known_epochs": 0}
-    assert config == {"number": 4, **drawn, "seed": trial_seed(9, drawn), **nothing}
+    assert config == {"number": 4, **drawn, "seed": SPACE.seed(9, drawn), **nothing}
 
 
 def test_given_trials_come_first_and_do_not_use_numbers_up() -> None:
@@ -99,7 +106,7 @@ def test_no_more_trials_than_the_limit_are_unfinished(ending: tuple[Any, bool]) 
 
 
 def in_range(config: dict[str, Any]) -> bool:
-    low, high = SPACE.ranges["learning_rate"]
+    low, high = SPACE.parameters["learning_rate"].values
     return (
         low <= config["learning_rate"] <= high
         and 0 <= config["dropout"] <= 0.5
@@ -143,7 +150,7 @@ def test_tpe_goes_on_from_what_earlier_sessions_found() -> None:
     known = [SPACE.draw(0, number) for number in range(40)]
     told = [(hyperparameters, loss(hyperparameters)) for hyperparameters in known]
     told += [
-        ({"learning_rate": 1e-4, "dropout": 0.1, "patience": 3}, bad)
+        ({"learning_rate": 1e-4, "dropout": 0.1, "patience": 3, "parameters": {}}, bad)
         for bad in (math.nan, math.inf)
     ]
 
@@ -155,10 +162,26 @@ def test_tpe_goes_on_from_what_earlier_sessions_found() -> None:
 
 
 def test_tpe_searches_a_network_without_dropout() -> None:
-    space = Space({"learning_rate": (1e-3, 1e-3), "patience": (2, 2)})
-    known = [({"learning_rate": 1e-3, "dropout": None, "patience": 2}, 0.1)]
+    space = Space({"learning_rate": Parameter(1e-3), "patience": Parameter(2)})
+    known = [({"learning_rate": 1e-3, "dropout": None, "patience": 2, "parameters": {}}, 0.1)]
     config = proposals(space=space, tpe=tpe(space, 0, known)).suggest("id")
     assert (config["learning_rate"], config["dropout"], config["patience"]) == (1e-3, None, 2)
+
+
+def test_tpe_searches_whatever_the_network_has_and_goes_on_from_it() -> None:
+    more = {"hidden": Parameter(1, 512, log=True), "kind": Parameter(choices=("good", "bad"))}
+    space = Space({**SPACE.parameters, **more, "depth": Parameter(4)}, asked=("depth",))
+    known = [
+        (drawn, abs(math.log(drawn["parameters"]["hidden"] / 64)) + (kind == "bad"))
+        for drawn in (space.draw(0, number) for number in range(40))
+        for kind in [drawn["parameters"]["kind"]]
+    ]
+    searcher = proposals(samples=30, space=space, tpe=tpe(space, 0, known))
+    found = [searcher.suggest(str(number))["parameters"] for number in range(30)]
+    assert all(set(one) == {"hidden", "kind", "depth"} for one in found)
+    assert {one["depth"] for one in found} == {4}
+    assert sum(one["kind"] == "good" for one in found) > 20
+    assert 32 < np.median([one["hidden"] for one in found]) < 128
 
 
 BOTH = replace(SPACE, losses=("mse", "perceptual"))

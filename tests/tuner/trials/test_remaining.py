@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from trainables.networks import base as networks
 from trainables.networks.registry import find
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import STATE_FILE, Experiment, trial_directory
 from tuner.trials.proposals import Proposals, repeats, searched_trials
-from tuner.trials.space import Space, trial_seed
+from tuner.trials.space import Space
 
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9)
 NOWHERE = Experiment.of("nowhere", "r")
@@ -19,7 +20,7 @@ BOTH = replace(CONFIG, loss="mse,perceptual")
 
 
 def space_of(config: SearchConfig) -> Space:
-    return Space.of(find(config.model).defaults, config.ranges, config.losses)
+    return Space.of(networks.space_of(find(config.model)), config.asked, config.losses)
 
 
 def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
         "repeat_of": None,
         "seed": number,
         **drawn,
+        "parameters": None,
         **loss,
         **more,
     }
@@ -58,6 +60,7 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
             name: earlier[2][name]
             for name in ("learning_rate", "dropout", "patience", "loss", "seed", "repeat_of")
         },
+        "parameters": {},
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
     fresh = ask(searched_trials(config, space_of(config), experiment, [], set(), slots=4))
@@ -148,7 +151,8 @@ def test_each_finalist_is_repeated_with_seeds_of_its_own_behind_the_searched_tri
     given = ask(repeats(config, space_of(config), NOWHERE, [best, second], [best, second]))
     assert [(c["number"], c["repeat_of"]) for c in given] == [(5, 3), (6, 3), (7, 1), (8, 1)]
     drawn = {name: best[name] for name in ("learning_rate", "dropout", "patience", "loss")}
-    assert [c["seed"] for c in given[:2]] == [trial_seed(0, drawn, count) for count in (1, 2)]
+    drawn["parameters"] = {}
+    assert [c["seed"] for c in given[:2]] == [space_of(config).seed(0, drawn, n) for n in (1, 2)]
     assert {name: given[0][name] for name in drawn} == drawn
     assert given[0]["checkpoints"] == []
 

@@ -24,6 +24,7 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
     setup = TrialSetup(
         images=None,
         training={},
+        parameters={},
         workers=1,
         resources=WorkerResources(torch.get_num_threads(), gpus, 0.0),
         experiment=cast(Experiment, nothing),
