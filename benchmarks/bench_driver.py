@@ -106,9 +106,7 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.with_resources(trial, {"CPU": 1}),
             tune_config=tune.TuneConfig(
                 num_samples=trials,
-                search_alg=Proposals(
-                    [], space=Space(space_of(FC)), seed=0, numbers=range(trials)
-                ),
+                search_alg=Proposals([], space=Space(space_of(FC)), seed=0, numbers=range(trials)),
                 scheduler=asha,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
             ),

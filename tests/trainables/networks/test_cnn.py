@@ -2,6 +2,7 @@ import torch
 from torch import nn
 
 from trainables.networks.base import parameter_count
+from trainables.networks.registry import build
 
 
 def test_its_four_convolutions_go_from_32_to_31_to_30_to_29_to_28_pixels() -> None:

@@ -4,6 +4,7 @@ from torch import nn
 
 from trainables.networks.base import parameter_count
 from trainables.networks.dropout import Dropout
+from trainables.networks.registry import build
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from trainables.data.examples import Examples
-from trainables.errors import UsageError, as_float
+from trainables.data.examples import Examples, as_float
+from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import habits_of, parameter_count, space_of
 from trainables.networks.registry import NETWORKS, build, check_module, check_name, find
