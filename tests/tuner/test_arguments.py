@@ -88,11 +88,12 @@ def test_values_arrive_with_their_types() -> None:
     config = from_command_line(
         split(
             "--learning-rate 1e-3 1e-2 --dropout 0 0.2 --patience 2 4 --timeout 60 "
-            "--gpus-per-trial 0.5 --name x -v"
+            "--gpus-per-trial 0.5 --name x -v --set hidden=32:64:log --set weight_decay=0"
         )
     )
     assert config == SearchConfig(
         ranges={"learning_rate": (1e-3, 1e-2), "dropout": (0.0, 0.2), "patience": (2, 4)},
+        set=("hidden=32:64:log", "weight_decay=0"),
         timeout=60.0,
         gpus_per_trial=0.5,
         name="x",

@@ -88,6 +88,9 @@ RANGE = "LOW HIGH: LOW"
             "--dropout LOW HIGH: HIGH < 1 must hold, but got 1.0",
         ),
         ("patience", (5, 2), f"--patience {RANGE} ≤ HIGH must hold, but got 5 2"),
+        ("set", ("hidden",), "--set hidden: write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or"),
+        ("set", ("a=3", "a=4"), "--set a=3 twice: say once what a is to be"),
+        ("set", "a=3", "--set 'a=3': give a list"),
         ("patience", (0, 2), f"--patience {RANGE} ≥ 1 must hold, but got 0"),
         (
             "storage",
@@ -150,6 +153,7 @@ def test_every_setting_survives_json() -> None:
     config = SearchConfig(
         model="cnn",
         ranges={"learning_rate": (1e-4, 0.1), "dropout": (0.0, 0.3), "patience": (2, 2)},
+        set=("hidden=32:64:log", "weight_decay=0"),
         perceptual_layers=(2, 7),
         loss="mse,perceptual",
         samples=3,

@@ -19,9 +19,11 @@ from streamlit.testing.v1 import AppTest
 from analysis.dashboard.parts import as_csv
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, table_path
+from analysis.tables.parameters import space_text
 from analysis.tables.ranking import RANKED_BY
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
 from tests.analysis.made_runs import (
+    SPACE,
     change,
     epoch_frame,
     make_run,
@@ -31,6 +33,7 @@ from tests.analysis.made_runs import (
     timing_rows,
     trial_frame,
 )
+from trainables.hyperparameters import Parameter
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
 
@@ -468,6 +471,23 @@ def test_the_lines_that_load_a_finalist_load_it(tmp_path: Path) -> None:
     found = {"images": images}
     exec(lines, found)
     assert torch.equal(found["outputs"], network(images.float() / 255))
+
+
+def test_whatever_a_run_searched_is_drawn_and_shown_and_builds_its_network(tmp_path: Path) -> None:
+    own = {"channels": Parameter(2, 4), "slope": Parameter(0.0, 1.0), "depth": Parameter(4)}
+    make_run(tmp_path, trials=24, tested=False, space=space_text({**SPACE, **own}))
+    said = [f'{{"channels": {2 + n % 3}, "slope": {n / 100}}}' for n in range(24)]
+    change(tmp_path, "trials", parameters=said, checkpoint=str(tmp_path))
+    app = opened(tmp_path, "trials", trial="fc-1 / 2")
+    assert [metric.label for metric in app.metric][:5] == [
+        *("Learning rate", "Dropout", "Patience"),
+        *("Channels", "Slope"),
+    ]
+    assert [metric.value for metric in app.metric][3:5] == ["4", "0.02"]
+    assert "channels=4, depth=4" in app.code[0].value
+    shown = told(opened(tmp_path, "search"))
+    assert "Channels" in shown
+    assert "Slope" in shown
 
 
 @pytest.mark.parametrize("best", [True, False])

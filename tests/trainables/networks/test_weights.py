@@ -1,3 +1,4 @@
+import json
 import random
 import resource
 import sys
@@ -62,6 +63,30 @@ def test_the_dropout_of_a_file_is_that_of_the_network(path: Path) -> None:
     assert {layer.p for layer in load_network(path).modules() if isinstance(layer, nn.Dropout)} == {
         0.25
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen"), [("fc", {"dropout": 0.25}), ("fc", {}), ("separable", {})]
+)
+def test_a_file_of_an_older_version_says_its_dropout_only(
+    path: Path, model: str, chosen: dict[str, float]
+) -> None:
+    weights = build(model, **chosen).state_dict()
+    header = json.dumps({"model": model, "dropout": chosen.get("dropout", 0.0), "facts": FACTS})
+    path.parent.mkdir()
+    save_file(weights, path, {HEADER: header})
+    assert read_header(path) == SavedNetwork(model, chosen, FACTS)
+    loaded = load_network(path)
+    assert all(torch.equal(weights[name], one) for name, one in loaded.state_dict().items())
+
+
+def test_all_that_was_chosen_of_a_network_is_kept(path: Path) -> None:
+    network = build("cnn", channels=3, depth=2).eval()
+    chosen = {"dropout": 0.0, "channels": 3, "depth": 2}
+    save_network(path, network.state_dict(), SavedNetwork("cnn", chosen, {}))
+    assert read_header(path).chosen == chosen
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(load_network(path)(images), network(images))
 
 
 def test_weights_laid_out_for_convolutions_are_read_back_in_order(path: Path) -> None:
@@ -242,6 +267,10 @@ HEADERS = [
     '{"model": "fc", "dropout": NaN, "facts": {}}',
     '{"model": "fc", "dropout": 7, "facts": {}}',
     '{"model": "fc", "dropout": 0, "facts": 3}',
+    '{"model": "fc", "chosen": [], "facts": {}}',
+    '{"model": "fc", "chosen": {"hidden": [3]}, "facts": {}}',
+    '{"model": "fc", "chosen": {"a b": 3}, "facts": {}}',
+    '{"model": "fc", "chosen": {"hidden": NaN}, "facts": {}}',
     '{"model": "two\\nlines", "dropout": 0, "facts": {}}',
 ]
 

@@ -35,6 +35,22 @@ def test_several_steps_equal_those_of_pytorch_bit_for_bit(learning_rate: float) 
     assert not any(torch.equal(a, b) for a, b in zip(mine, parameters(), strict=True))
 
 
+@pytest.mark.parametrize("weight_decay", [1e-4, 0.5])
+def test_weight_decay_is_that_of_adamw_bit_for_bit(weight_decay: float) -> None:
+    mine, theirs, plain = parameters(), parameters(), parameters()
+    optimizer = Adam(mine, learning_rate=0.1, weight_decay=weight_decay)
+    without = Adam(plain, learning_rate=0.1)
+    reference = torch.optim.AdamW(theirs, lr=0.1, weight_decay=weight_decay, fused=True)
+    for step in range(3):
+        optimizer.step(gradients(step))
+        without.step(gradients(step))
+        for parameter, gradient in zip(theirs, gradients(step), strict=True):
+            parameter.grad = gradient
+        reference.step()
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(mine, plain, strict=True))
+
+
 def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
     whole = parameters()
     optimizer = Adam(whole, learning_rate=0.1)
