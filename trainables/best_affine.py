@@ -1,4 +1,4 @@
-"""The best affine map of a pipeline that is none: a bar to beat, found from its training targets."""
+"""The best affine map of a pipeline that is none: a bar to beat, found from training targets."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def _candidates(inputs: Tensor, wanted: Tensor, task: Task) -> list[AffineMap]:
     if task.input_size > MOST_INPUTS:
         return maps
     flat, left = inputs.flatten(1), (wanted - product(inputs)).flatten(1)
-    # Fewer images than inputs: the smaller of the two systems that ridge regression can be solved by
+    # Fewer images than inputs: the smaller of ridge regression's two systems
     gram = flat @ flat.T
     every = torch.eye(len(gram), dtype=gram.dtype)
     for ridge in RIDGES:

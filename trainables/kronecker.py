@@ -176,7 +176,7 @@ def _solve(given: Tensor, wanted: Tensor, ridge: float) -> Tensor:
 
 
 def _normalised(term: Factors) -> Factors:
-    """Scale rows and columns to weights of sum 1 at most, as a resize has; channels take the rest."""
+    """Scale rows and columns to weights of sum 1 at most, as a resize has; the rest is channels'."""
     scale_rows, scale_columns = _scale(term.rows), _scale(term.columns.mT)
     return Factors(
         term.channels * scale_rows * scale_columns,
