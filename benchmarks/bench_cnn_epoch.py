@@ -16,7 +16,7 @@ from benchmarks.common import alternate, ratio, report
 from trainables.data.examples import random_examples
 from trainables.networks.cnn import CNN
 from trainables.networks.registry import build
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import bfloat16_unit
 

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.common import alternate, ratio, report
 from trainables.data.examples import random_examples
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, EPOCHS, TRIALS, ROUNDS = 20_000, 3, 2, 7

@@ -11,7 +11,7 @@ import torch
 from benchmarks.common import alternate, report
 from trainables.data.examples import random_examples
 from trainables.losses.vgg16_weights import random_vgg16
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES, BATCH, ROUNDS = 45_000, 256, 3

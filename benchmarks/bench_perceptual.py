@@ -21,7 +21,7 @@ from benchmarks.common import alternate, ratio, report
 from trainables.losses.loss_settings import NORMALISATIONS, Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16, random_vgg16
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.precision import bfloat16_unit, choose
 
 BATCH, ROUNDS = 16, 5

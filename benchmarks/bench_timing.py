@@ -19,7 +19,7 @@ from analysis.timing.subjects import FACTORS, TORCHVISION
 from analysis.timing.timing_settings import IMAGES, TimingSettings
 from benchmarks.common import report
 from trainables.data.loading import load
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 SUBJECTS = (*TORCHVISION, FACTORS, "fc", "separable", "separable, compiled")
 SIZES = (1, 250, 1000)

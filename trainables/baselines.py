@@ -10,7 +10,7 @@ from trainables.best_affine import best_affine
 from trainables.data.examples import Examples, Splits, as_float
 from trainables.linear import AffineMap
 from trainables.pipelines.calling import CHUNK
-from trainables.task import Task
+from trainables.tasks import Task
 
 Outputs = Iterable[Tensor]
 """Outputs of a split in the order of its images, some at a time: (n, c, h, w) float32 each."""

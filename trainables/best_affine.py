@@ -8,7 +8,7 @@ from torch import Tensor
 from trainables.data.examples import as_float
 from trainables.kronecker import Factors, fit
 from trainables.linear import AffineMap
-from trainables.task import Task
+from trainables.tasks import Task
 
 MOST_NUMBERS = 2**23  # in the images that are used: 2,730 of 3 × 32 × 32
 MOST_INPUTS = 4096  # for which a matrix is tried

@@ -25,7 +25,7 @@ from trainables.errors import FAILED, UsageError, command, complain, first_line,
 from trainables.networks.base import EndToEnd
 from trainables.networks.registry import find
 from trainables.networks.weights import load_network, read_header
-from trainables.task import Shape, Task
+from trainables.tasks import Shape, Task
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 BUCKET = "s3://"

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.data.examples import as_float
 from trainables.kronecker import Factors, apply, pruned, sums
 from trainables.pipelines.calling import Pipeline, make_targets
-from trainables.task import Shape, Task
+from trainables.tasks import Shape, Task
 
 EXACT_WITHIN = 1e-6  # of the range: what float32 loses
 PAIRS = 64  # of images, that tell whether a pipeline is affine

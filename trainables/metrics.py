@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.thresholds import THRESHOLD
 
 WINDOW = 11  # pixels of SSIM's window: smaller images have none

@@ -1,112 +1,136 @@
-"""A task: a pipeline, the size of its input, and what probing showed of its output.
+"""The card of a pipeline: what is known of it without a search.
 
-Plain values without PyTorch, so that they go to every process, and into tables and weights files.
-The pipeline itself is code: `pipelines` calls it.
+    python -m trainables.task --pipeline my_transforms.py:preprocess --data photos/ --image-size 64
+
+It says what the pipeline takes and gives, whether it is affine, what costs nothing and what nothing
+can pass, and which networks fit. Exit status: 0, 2 for a mistake, 130 after Ctrl-C.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-Shape = tuple[int, int, int]  # channels, height, width
+import torch
+from torch import Tensor
 
-STUDY_NAME = "study"
-AFFINE_WITHIN = 1e-2
-"""Of the range: what is not farther from affine than this is taken to be affine.
+from trainables.baselines import Outputs, ceilings, floors
+from trainables.data import loading, sources
+from trainables.data.examples import Splits
+from trainables.data.images import Images, size_of
+from trainables.errors import command, prog
+from trainables.linear import AffineMap
+from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.networks.registry import NETWORKS, find, misfit
+from trainables.pipelines import catalogue
+from trainables.pipelines.catalogue import PIPELINES, TAKES, WORDS
+from trainables.pipelines.own import own_map
+from trainables.tasks import STUDY_NAME, Task
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-Measured: 1e-7 in float32, 2e-3 to 1e-2 where one to three steps round to 8 bits. A gamma of 0.9 has
-3e-2; one of 0.45, a threshold, a median or a stretched contrast have 0.1 and more.
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a network is built for.
-
-    Attributes:
-        pipeline: What is to be replaced, as `--pipeline` names it.
-        input_shape: Of an image: (3, height, width).
-        output_shape: Of what the pipeline makes of it: (channels, height, width).
-        low: The lowest value that targets have: 0 where they lie in [0, 1].
-        high: The highest: 1 where they lie in [0, 1].
-        takes: What the pipeline is called with, one of `pipelines.registry.TAKES`.
-        batched: Whether it takes many images in one call.
-        steps: Names of its steps, where it is a sequence of some.
-        affine_residual: How far P((a + b) / 2) is from the mean of P(a) and P(b), at most, as a
-            share of the range; None where nobody looked.
-        offset: Whether it makes something else than black of a black image.
-        kronecker_rank: Of an affine one: how many products of a matrix for rows and one for columns
-            it is the sum of; None where that is not known.
-    """
-
-    pipeline: str = STUDY_NAME
-    input_shape: Shape = (3, 32, 32)
-    output_shape: Shape = (1, 28, 28)
-    low: float = 0.0
-    high: float = 1.0
-    takes: str = "uint8"
-    batched: bool = True
-    steps: tuple[str, ...] = ()
-    affine_residual: float | None = None
-    offset: bool = False
-    kronecker_rank: int | None = None
-
-    @property
-    def span(self) -> float:
-        """How far the lowest value of targets is from the highest."""
-        return self.high - self.low
-
-    @property
-    def is_affine(self) -> bool:
-        """Whether it was looked at and found to be affine."""
-        return self.affine_residual is not None and self.affine_residual <= AFFINE_WITHIN
-
-    @property
-    def is_unit(self) -> bool:
-        """Whether targets lie in [0, 1]."""
-        return (self.low, self.high) == (0.0, 1.0)
-
-    @property
-    def input_size(self) -> int:
-        """Numbers of an image."""
-        return math.prod(self.input_shape)
-
-    @property
-    def output_size(self) -> int:
-        """Numbers of an output."""
-        return math.prod(self.output_shape)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_plain` returned, or that as JSON has it.
-
-        Raises TypeError or ValueError for anything else.
-        """
-        shapes = {name: _shape(values[name]) for name in ("input_shape", "output_shape")}
-        task = cls(**{**values, **shapes, "steps": tuple(values["steps"])})
-        ends = (task.low, task.high)
-        numbers = all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
-        if not (numbers and isinstance(task.pipeline, str) and task.pipeline.isprintable()):
-            raise ValueError(f"{values!r:.200} describes no task")
-        return task
+IMAGES = 500  # of each split, at most
+NAME_WIDTH, LABEL_WIDTH = 52, 10
 
 
-def _shape(sizes: Any) -> Shape:
-    channels, height, width = sizes
-    if not all(isinstance(size, int) and 0 < size <= LONGEST_SIDE for size in sizes):
-        raise ValueError(f"{sizes!r:.80} is no shape of an image")
-    return channels, height, width
+@command()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; returns the exit status."""
+    options = parser().parse_args(arguments)
+    catalogue.check(options.pipeline)
+    images = _few(sources.read(options.data, size_of(tuple(options.image_size or ()) or None)))
+    data = loading.with_targets(images, pipeline=options.pipeline, takes=options.takes)
+    affine = own_map(data.task, data.affine)
+    for line in [*described(data.task, affine), "", *bars(data, affine), "", *fitting(data.task)]:
+        print(line)
+    return 0
 
 
-LONGEST_SIDE = 65_536
-STUDY = Task(
-    steps=("Resize", "Grayscale", "RandomHorizontalFlip", "RandomVerticalFlip"),
-    affine_residual=0.0,
-    kronecker_rank=1,
-)
-"""The study's own: resize 32 → 28, greyscale, both flips."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog("trainables.task"), description="What is known of a pipeline without a search."
+    )
+    parser.add_argument(
+        "--pipeline",
+        default=STUDY_NAME,
+        help=f"{', '.join(PIPELINES)}, package.module:object or path/file.py:object "
+        f"(default: {STUDY_NAME})",
+    )
+    parser.add_argument("--takes", choices=TAKES, help="what it is called with (default: found)")
+    parser.add_argument("--data", default="auto", help="images, as for tuner.run (default: auto)")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="height and width of images, or one number (default: 32)",
+    )
+    return parser
+
+
+def _few(images: Images) -> Images:
+    """Keep what is enough to know a pipeline by."""
+    validation = None if images.validation is None else images.validation[:IMAGES]
+    train, test = images.train[: 2 * IMAGES], images.test[:IMAGES]
+    return replace(images, train=train, validation=validation, test=test)
+
+
+def described(task: Task, affine: AffineMap | None) -> Iterator[str]:
+    """Yield lines on what a pipeline takes and gives."""
+    many = ", one or many at a time" if task.batched else ""
+    outputs, inputs = (
+        " × ".join(map(str, shape)) for shape in (task.output_shape, task.input_shape)
+    )
+    facts = {
+        "pipeline": task.pipeline,
+        "takes": f"{WORDS[task.takes]}{many}",
+        "makes": f"{outputs} of {inputs}, from {task.low:.3g} to {task.high:.3g}",
+        "steps": " → ".join(task.steps) or "one function",
+        "affine": affine_words(task, affine),
+    }
+    yield from (f"{label:<{LABEL_WIDTH}}{text}" for label, text in facts.items())
+
+
+def affine_words(task: Task, affine: AffineMap | None) -> str:
+    """Say how far a pipeline is from affine, and what that means."""
+    residual = task.affine_residual
+    if residual is None:
+        return "not looked at"
+    if not task.is_affine:
+        return f"no: it differs from an affine map by {residual:.1g} of its range"
+    words = f"yes, within {residual:.1g} of its range"
+    if affine is None:
+        return f"{words}; its matrix was too costly to find"
+    if affine.rank is None:
+        return f"{words}, as a matrix within {affine.error:.1g}; of no small Kronecker rank"
+    exact = ": separable can be exact" if affine.rank == 1 else ""
+    return f"{words}, of Kronecker rank {affine.rank} within {affine.error:.1g}{exact}"
+
+
+def bars(data: Splits, affine: AffineMap | None) -> Iterator[str]:
+    """Yield lines on what costs nothing and on what nothing can pass, on the test images."""
+    test = data.test
+    head = f"{len(test):,} test images, share at cosine similarity"
+    yield f"{head:<{NAME_WIDTH}}{f'≥ {THRESHOLD}':>9}{f'≥ {STRICT_THRESHOLD}':>10}{'mean':>9}"
+    kinds = {"floor": floors(data, affine), "ceiling": ceilings(data.task, test, affine)}
+    for kind, subjects in kinds.items():
+        for name, outputs in subjects.items():
+            cosines = _cosines(outputs, test.targets)
+            shares = [cosine_accuracy(cosines, least) for least in (THRESHOLD, STRICT_THRESHOLD)]
+            cells = "".join(f"{100 * share:>8.2f} %"[-10:] for share in shares)
+            yield f"{f'{name} ({kind})':<{NAME_WIDTH}}{cells}{float(cosines.mean()):>9.4f}"
+
+
+def _cosines(outputs: Outputs, targets: Tensor) -> Tensor:
+    return cosine_similarity(torch.cat(list(outputs)).float(), targets)
+
+
+def fitting(task: Task) -> Iterator[str]:
+    """Yield a line for each network: how to search it, or why it does not fit."""
+    for name in NETWORKS:
+        problem = misfit(find(name), task)
+        yield f"{name:<{LABEL_WIDTH}}{problem or f'fits: --model {name}'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

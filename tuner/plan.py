@@ -20,8 +20,8 @@ from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
 from trainables.own_process import Say
-from trainables.pipelines import registry as pipelines
-from trainables.task import STUDY, Task
+from trainables.pipelines import catalogue as pipelines
+from trainables.tasks import STUDY, Task
 from trainables.training.try_out import TryOut
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig

@@ -11,7 +11,7 @@ from trainables.errors import UsageError
 from trainables.hyperparameters import COLUMNS, KNOWN, Asked, Range
 from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.networks.registry import NETWORKS, check_name
-from trainables.pipelines.registry import PIPELINES, TAKES
+from trainables.pipelines.catalogue import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.training.early_stopping import CRITERIA
 

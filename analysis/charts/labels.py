@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.tables.parameters import wide
 from analysis.tables.ranking import NEVER_BEST
+from trainables.pipelines.catalogue import OLDER_NAMES
 from trainables.pipelines.identity import is_same
-from trainables.pipelines.registry import OLDER_NAMES
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from analysis.tables.files import Row
 from trainables.data.examples import Examples
 from trainables.metrics import WINDOW, cosine_accuracy, cosine_similarity, psnr_db, ssim
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.thresholds import THRESHOLDS
 
 MEANS = ("cosine_mean", "mse", "psnr_db", "ssim")

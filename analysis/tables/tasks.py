@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from analysis.tables.files import Row
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 def task_columns(task: Task, probes: bytes) -> Row:

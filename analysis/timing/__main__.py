@@ -21,7 +21,7 @@ from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
 from trainables.data.images import size_of
 from trainables.errors import FAILED, command, complain, prog
 from trainables.settings_fields import add_flags, given
-from trainables.task import STUDY_NAME
+from trainables.tasks import STUDY_NAME
 
 PROBED = 64  # training images, whose targets show the range
 INTERRUPTED = (

@@ -32,7 +32,7 @@ from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck, SubjectError
 from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 GRACE_SEC = 5.0
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})

@@ -23,10 +23,10 @@ from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
-from trainables.pipelines import registry as pipelines
+from trainables.pipelines import catalogue as pipelines
 from trainables.pipelines.calling import GIVEN, Calls, as_image, in_floats
 from trainables.pipelines.study import SIZE as STUDY_SIZE
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.precision import Precision
 
 SIZE = STUDY_SIZE[::-1]  # width first, as OpenCV and Pillow want it

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.networks.base import parameter_count
 from trainables.networks.receptive_field import receptive_field
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.matrix_rate import matrix_gflops, shortest_sec
 
 BUFFER_MIB = {"cpu": 256, "cuda": 1024}  # beyond every cache

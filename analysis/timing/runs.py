@@ -10,9 +10,9 @@ from trainables.data.loading import load
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 from trainables.own_process import Say
+from trainables.pipelines.catalogue import PIPELINES
 from trainables.pipelines.identity import is_same
-from trainables.pipelines.registry import PIPELINES
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples, Task]:

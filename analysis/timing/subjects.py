@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}

@@ -16,9 +16,9 @@ from analysis.timing.subjects import (
 )
 from trainables.data.images import size_of
 from trainables.errors import UsageError
-from trainables.pipelines.registry import TAKES, check
+from trainables.pipelines.catalogue import TAKES, check
 from trainables.settings_fields import declared, setting
-from trainables.task import STUDY_NAME, Task
+from trainables.tasks import STUDY_NAME, Task
 
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
 IMAGES = 10_000  # as in the reference study

@@ -21,7 +21,7 @@ from analysis.tables.tasks import task_columns
 from analysis.timing.conductor import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 from trainables.hyperparameters import Parameter
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)

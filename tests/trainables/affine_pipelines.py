@@ -7,7 +7,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from trainables.data.examples import as_float
 from trainables.linear import AffineMap, examine
 from trainables.pipelines.calling import Pipeline
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 def task_of(pipeline: Pipeline, side: int = 16, low: float = 0.0, high: float = 1.0) -> Task:

@@ -9,7 +9,7 @@ from trainables.linear import AffineMap
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db
 from trainables.pipelines.calling import Pipeline
 from trainables.pipelines.study import reference, without_flips
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLDS
 
 

@@ -16,7 +16,7 @@ from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
 from trainables.networks.registry import NETWORKS, build
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, load_network, save_network
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 HERE = "tests.trainables.test_export"
 
@@ -47,7 +47,7 @@ numpy.save(sys.argv[3], session.run(["outputs"], {"images": numpy.load(sys.argv[
 """,
     "torch": """
 import numpy, torch
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 network = torch.export.load(sys.argv[1]).module()
 numpy.save(sys.argv[3], network(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
 """,

@@ -31,7 +31,7 @@ from trainables.linear import (
 )
 from trainables.pipelines.calling import Calls, Pipeline
 from trainables.pipelines.study import reference, without_flips
-from trainables.task import AFFINE_WITHIN, STUDY
+from trainables.tasks import AFFINE_WITHIN, STUDY
 
 
 @pytest.fixture(scope="module")

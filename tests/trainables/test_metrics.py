@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trainables.data.examples import Examples
 from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 
 @pytest.fixture(params=["noise", "other image", "half", "same"])

@@ -19,7 +19,7 @@ from trainables.profile import (
     main,
     measure,
 )
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training import matrix_rate
 from trainables.training.loop import Training, TrainingConfig
 

@@ -21,7 +21,7 @@ from tests.paths import ROOT
 from tests.tuner.few_images import write_few_images
 from tests.waiting import until
 from trainables.networks.registry import find
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.try_out import TryOut
 
 if TYPE_CHECKING:

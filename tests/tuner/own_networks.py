@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 class Mine(Separable):

@@ -20,7 +20,7 @@ from tests.tuner.simulated_tune import Trial, simulated
 from trainables.hyperparameters import Asked, Parameter
 from trainables.networks.registry import find
 from trainables.networks.weights import load_network, read_header
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.network_facts import try_out
 
 NETWORK = """

@@ -21,7 +21,7 @@ from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.cnn import CNN
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut
 from tuner import gpu_memory

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import UsageError
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 LEAST_VALIDATION_IMAGES = 1000
 VALIDATION_PER_TRAIN = 1 / 9  # as in the whole set: a tenth of it validates

@@ -12,8 +12,8 @@ from trainables.data.examples import Examples, Splits, kept_validation
 from trainables.data.images import SIZE, Images, Size
 from trainables.own_process import Say
 from trainables.pipelines import own
-from trainables.pipelines.registry import PIPELINES
-from trainables.task import STUDY_NAME
+from trainables.pipelines.catalogue import PIPELINES
+from trainables.tasks import STUDY_NAME
 
 VALIDATION_FRACTION = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search

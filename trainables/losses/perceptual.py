@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.memory import is_short_of_memory
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.precision import Precision
 
 PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations

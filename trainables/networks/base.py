@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.hyperparameters import TRAINING, Parameter, Parameters
-from trainables.task import Shape, Task
+from trainables.tasks import Shape, Task
 
 
 @dataclass(frozen=True, kw_only=True)

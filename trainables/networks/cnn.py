@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import Budget, Habits, check_at_least_one
 from trainables.networks.dropout import Dropout
-from trainables.task import Task
+from trainables.tasks import Task
 
 SMALLER = (4, 0)  # pixels by which an output may be smaller than the input
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import Budget, Habits, check_at_least_one, scaled
 from trainables.networks.dropout import Dropout
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 class FC(nn.Module):

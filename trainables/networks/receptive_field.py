@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.linear import AffineMap
-from trainables.task import Task
+from trainables.tasks import Task
 
 PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
 TIE_WITHIN = 1e-4  # of the largest weight

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from trainables.errors import UsageError, in_one_line
 from trainables.hyperparameters import Parameter, chosen_of, problem_of, values_of
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 if TYPE_CHECKING:
     from torch import nn

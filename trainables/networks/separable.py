@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.hyperparameters import Parameter
 from trainables.linear import AffineMap
 from trainables.networks.base import Budget, Habits
-from trainables.task import Task
+from trainables.tasks import Task
 
 MOST_CHANNELS = 3  # of an output
 

@@ -18,7 +18,7 @@ from trainables.errors import LONGEST, UsageError, cut, first_line, in_one_line
 from trainables.hyperparameters import Parameter, Value, problem_of
 from trainables.networks.base import Network
 from trainables.networks.registry import NETWORKS, build
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 HEADER = "transform_tuner"
 DIGEST = "sha256"  # of the header and of all tensors, as `_digest` takes it

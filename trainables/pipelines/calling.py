@@ -42,7 +42,7 @@ GIVEN: Mapping[str, Callable[[Tensor], Any]] = {
     "array": _array,
     "dict": _array,
 }
-"""What makes of an image what a pipeline takes, by the word in `registry.TAKES`."""
+"""What makes of an image what a pipeline takes, by the word in `catalogue.TAKES`."""
 
 
 BATCHES = ("uint8", "float")
@@ -54,7 +54,7 @@ class Calls:
 
     Args:
         pipeline: Theirs.
-        takes: One of `registry.TAKES`.
+        takes: One of `catalogue.TAKES`.
         batched: Whether it gets them in one call, which `takes` must be among BATCHES for.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.task import Shape
+from trainables.tasks import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from trainables.errors import UsageError
 from trainables.linear import AffineMap, examine
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines.calling import Pipeline, make_targets
+from trainables.pipelines.catalogue import LEFT_OUT, PIPELINES, load
 from trainables.pipelines.identity import kept, probe_images
-from trainables.pipelines.registry import LEFT_OUT, PIPELINES, load
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 SPLITS = ("train", "validation", "test")
 
@@ -80,7 +80,7 @@ def in_own_process(
     Args:
         name: As `own_code.load` takes it.
         images: By split, (N, 3, H, W) uint8 each.
-        takes: One of `registry.TAKES`; None to find out.
+        takes: One of `catalogue.TAKES`; None to find out.
         progress: Gets lines of it.
 
     Raises:

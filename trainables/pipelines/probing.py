@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from trainables.errors import UsageError, cut, in_one_line
 from trainables.pipelines.calling import BATCHES, Calls, shape_text
-from trainables.pipelines.registry import TAKES
-from trainables.task import Task
+from trainables.pipelines.catalogue import TAKES
+from trainables.tasks import Task
 
 PROBES = 64  # images
 FEWEST = 8  # however long they take

@@ -24,10 +24,10 @@ from trainables.errors import UsageError, cut, in_one_line
 from trainables.linear import examine
 from trainables.own_process import Say
 from trainables.pipelines.calling import Calls, Pipeline, shape_text
+from trainables.pipelines.catalogue import load
 from trainables.pipelines.identity import probe_images
 from trainables.pipelines.probing import SAID, probe, without
-from trainables.pipelines.registry import load
-from trainables.task import Task
+from trainables.tasks import Task
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
 TOLD_AFTER_SEC = 1.0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
 from trainables.networks.base import as_input, check_outputs
-from trainables.task import Shape
+from trainables.tasks import Shape
 from trainables.training.precision import Precision
 
 # Sum over images of their losses, from outputs and targets (N, c, h, w) float32

@@ -21,7 +21,7 @@ from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_similarity
 from trainables.networks.base import habits_of
 from trainables.networks.registry import build, find
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLD
 from trainables.training import early_stopping
 from trainables.training.adam import Adam

@@ -32,7 +32,7 @@ from trainables.networks.base import Budget, Habits, Network, habits_of, space_o
 from trainables.networks.registry import build, find, misfit
 from trainables.networks.weights import savable
 from trainables.own_process import Say
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.loop import Training, TrainingConfig
 
 IMAGES = 2  # batch normalisation does not take one alone

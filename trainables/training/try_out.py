@@ -15,7 +15,7 @@ from trainables.errors import UsageError
 from trainables.hyperparameters import Asked
 from trainables.networks.registry import NETWORKS, check_module
 from trainables.own_process import OwnProcess
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 if TYPE_CHECKING:  # it imports PyTorch
     from trainables.training.network_facts import NetworkFacts

@@ -16,8 +16,8 @@ from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
-from trainables.pipelines.registry import PIPELINES, WORDS
-from trainables.task import STUDY_NAME, Task
+from trainables.pipelines.catalogue import PIPELINES, WORDS
+from trainables.tasks import STUDY_NAME, Task
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows

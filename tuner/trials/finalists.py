@@ -21,7 +21,7 @@ from trainables.networks.receptive_field import Sight, sight
 from trainables.networks.registry import NETWORKS, build, find
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.pipelines.calling import CHUNK
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage import checkpoints

@@ -23,7 +23,7 @@ from analysis.quality.accuracy import (
 from analysis.tables.files import publish, read
 from trainables.data.examples import Examples
 from trainables.pipelines.calling import CHUNK
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLDS
 
 TRIAL = Measured("trial 7", "trial", trial=7, parameters=42)

@@ -19,7 +19,7 @@ from tests.analysis.timing.in_process import InProcess
 from tests.trainables.made_up import photographs
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)

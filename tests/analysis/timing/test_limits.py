@@ -15,7 +15,7 @@ from tests.trainables.affine_pipelines import map_of
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training import matrix_rate
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 from analysis.timing import subjects
 from analysis.timing.engines import ENGINES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
-from trainables.task import Task
+from trainables.tasks import Task
 from trainables.training import precision
 
 FINALISTS = [Finalist(3, "cnn", "a.safetensors"), Finalist(12, "cnn", "b.safetensors")]

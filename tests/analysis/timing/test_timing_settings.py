@@ -11,7 +11,7 @@ from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import SETTINGS, TimingSettings, short_form, short_subjects
 from docs.generate import flag_rows
 from trainables.errors import UsageError
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 BEST = Finalist(7, "separable", "trial-0007.safetensors")
 

@@ -15,7 +15,7 @@ from trainables.data.examples import Examples
 from trainables.losses.loss_settings import LOSSES, Perceptual
 from trainables.losses.perceptual import PerceptualLoss, squared_error
 from trainables.losses.vgg16_weights import Vgg16, load
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.gradients import Loss
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision

@@ -16,7 +16,7 @@ from trainables.networks.base import (
     parameter_count,
 )
 from trainables.networks.registry import build
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 
 def test_only_what_training_adjusts_is_counted() -> None:

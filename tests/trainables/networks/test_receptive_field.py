@@ -14,7 +14,7 @@ from trainables.networks.receptive_field import (
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference, without_flips
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from trainables.linear import examine
 from trainables.networks.base import parameter_count
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 
 
 def test_it_has_1795_parameters() -> None:

@@ -24,7 +24,7 @@ from trainables.networks.weights import (
     read_header,
     save_network,
 )
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 FACTS = {"run": "a-run", "trial": 3, "epoch": 7, "validation_loss": 0.125, "note": "größer ≥ 0.95"}
 

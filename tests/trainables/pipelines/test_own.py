@@ -15,7 +15,7 @@ from trainables.pipelines import process
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.identity import is_same, kept, probe_images
 from trainables.pipelines.own import in_own_process, registered
-from trainables.task import STUDY, Task
+from trainables.tasks import STUDY, Task
 
 FILE = Path(peoples.__file__)
 COUNTS = {"train": 20, "validation": 4, "test": 8}

@@ -8,7 +8,7 @@ from trainables.errors import UsageError
 from trainables.pipelines import probing
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.probing import Probed, probe, without
-from trainables.task import Task
+from trainables.tasks import Task
 
 
 @pytest.fixture(scope="module")

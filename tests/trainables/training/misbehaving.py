@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.networks.separable import Separable
-from trainables.task import Task
+from trainables.tasks import Task
 
 MARK = "MISBEHAVING_MARK"  # the file in which Loud leaves the number of a process
 

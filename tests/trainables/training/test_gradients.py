@@ -12,7 +12,7 @@ from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
 from trainables.losses.perceptual import squared_error
 from trainables.networks.registry import build
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.gradients import Gradients, compile_problem, compiled
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision

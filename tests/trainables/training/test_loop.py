@@ -15,7 +15,7 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import cosine_accuracy, cosine_similarity
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision
 from trainables.training.workers import Workers

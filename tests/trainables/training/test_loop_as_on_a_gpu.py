@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from tests.trainables.made_up import vgg16
 from trainables.data.examples import random_examples
 from trainables.losses.loss_settings import Perceptual
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 

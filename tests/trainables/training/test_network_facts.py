@@ -11,7 +11,7 @@ from trainables.errors import LONGEST, UsageError
 from trainables.hyperparameters import Asked
 from trainables.networks.base import space_of
 from trainables.networks.registry import NETWORKS, find
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.network_facts import NetworkFacts, try_out
 
 CPU = torch.device("cpu")

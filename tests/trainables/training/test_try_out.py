@@ -16,7 +16,7 @@ from tests.waiting import until
 from trainables import own_process
 from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS, find
-from trainables.task import STUDY
+from trainables.tasks import STUDY
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut, check
 
@@ -64,7 +64,7 @@ def test_the_process_ends_with_the_command_even_with_one_that_is_killed(
     mark: Callable[[], int],
 ) -> None:
     code = (
-        "from trainables.task import STUDY; from trainables.training.try_out import TryOut; "
+        "from trainables.tasks import STUDY; from trainables.training.try_out import TryOut; "
         f"network = TryOut({HANGING!r}); network.start(STUDY); input()"
     )
     command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE)

@@ -4,7 +4,7 @@ from typing import Any
 
 from trainables import own_code
 from trainables.errors import UsageError
-from trainables.task import STUDY_NAME
+from trainables.tasks import STUDY_NAME
 
 WORDS = {
     "pil": "a PIL image",
