@@ -18,6 +18,8 @@ def row(table: str, run: str = "fc", **more: Any) -> dict[str, Any]:
     values = {
         column.name: "{}" if column.is_json else value(column.type) for column in TABLES[table]
     }
+    if table == "runs":
+        values["steps"] = "[]"
     return values | {"run": run, **more}
 
 

@@ -6,15 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from shlex import split
+from typing import Any
 
 import pytest
 
 from analysis.tables.files import publish, rows_of, table_path
 from analysis.tables.schema import TABLES
 from docs.generate import flag_rows
+from tests.analysis.collecting import row
 from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
@@ -41,19 +42,9 @@ TABLE = {
 }
 
 
-def store(storage: Path, config: SearchConfig, **more: str) -> None:
-    row = {c.name: None if c.nullable else 0 for c in TABLES["runs"]}
-    row |= {c.name: "" for c in TABLES["runs"] if c.type == "string"}
-    row |= {
-        "run": config.name,
-        "config": json.dumps(config.flat()),
-        "versions": "{}",
-        "data": config.data,
-        **more,
-        "dirty": False,
-        "started_at": datetime.now(UTC),
-    }
-    publish(storage / "tables", "runs", config.name, [row])
+def store(storage: Path, config: SearchConfig, **more: Any) -> None:
+    facts = {"config": json.dumps(config.flat()), "data": config.data, **more}
+    publish(storage / "tables", "runs", config.name, [row("runs", config.name, **facts)])
 
 
 @pytest.fixture

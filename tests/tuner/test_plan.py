@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from analysis.tables.parameters import space_text
 from tests.trainables.made_up import vgg16
 from tests.tuner.few_images import write_few_images
 from tests.tuner.test_arguments import store
@@ -359,8 +360,13 @@ def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gp
 def test_a_run_that_goes_on_with_other_images_is_refused(
     few: str, tmp_path: Path, other: str
 ) -> None:
-    data = planned(few, tmp_path).data
-    prints = {
+    plan = planned(few, tmp_path)
+    data = plan.data
+    prints: dict[str, Any] = {
+        "space": space_text(plan.space.parameters),
+        "probe_outputs": data.probes,
+    }
+    prints |= {
         f"{part.split}_fingerprint": part.fingerprint
         for part in (data.train, data.validation, data.test)
     }

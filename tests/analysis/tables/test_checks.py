@@ -129,11 +129,11 @@ def test_keys_with_nulls_are_keys_too() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "9" * 5_000, "[" * 100_000])
 def test_a_text_that_should_be_an_object_in_json_is_told(text: str) -> None:
     assert checked([row("runs", config=text)], "runs").problems == (
-        "column config, row 1: is not the JSON that it should be",
+        "column config, row 1: is no object in JSON",
     )
     versions = [row("timings", versions=None), row("timings", versions=text, session=2)]
     assert checked(versions, "timings").problems == (
-        "column versions, row 2: is not the JSON that it should be",
+        "column versions, row 2: is no object in JSON",
     )
 
 

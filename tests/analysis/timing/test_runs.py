@@ -24,6 +24,8 @@ EMPTY = {
     pa.int64(): 0,
     pa.float64(): 0.0,
     pa.string(): "",
+    pa.bool_(): False,
+    pa.binary(): b"",
     pa.timestamp("us", tz="UTC"): datetime(2026, 1, 2, tzinfo=UTC),
 }
 
@@ -31,6 +33,7 @@ EMPTY = {
 def row(table: str, run: str, **facts: Any) -> dict[str, Any]:
     needed = {c.name: EMPTY[c.type] for c in TABLES[table] if not c.nullable and c.name != "run"}
     json = {c.name: "{}" for c in TABLES[table] if c.is_json and not c.nullable}
+    json |= {name: "[]" for name in ("steps",) if name in json}
     return needed | json | {"run": run} | facts
 
 
