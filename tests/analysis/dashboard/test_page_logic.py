@@ -484,7 +484,7 @@ def test_whatever_a_run_searched_is_drawn_and_shown_and_builds_its_network(tmp_p
         *("Channels", "Slope"),
     ]
     assert [metric.value for metric in app.metric][3:5] == ["4", "0.02"]
-    assert "channels=4, depth=4" in app.code[0].value
+    assert "channels=4, slope=0.02, depth=4" in app.code[0].value
     shown = told(opened(tmp_path, "search"))
     assert "Channels" in shown
     assert "Slope" in shown
