@@ -57,7 +57,7 @@ def _candidates(inputs: Tensor, wanted: Tensor, task: Task) -> list[AffineMap]:
     if task.input_size > MOST_INPUTS:
         return maps
     flat, left = inputs.flatten(1), (wanted - product(inputs)).flatten(1)
-    # Fewer images than inputs: the smaller of ridge regression's two systems
+    # There are fewer images than inputs, so this is the smaller of the two forms of the problem
     gram = flat @ flat.T
     every = torch.eye(len(gram), dtype=gram.dtype)
     for ridge in RIDGES:

@@ -172,11 +172,12 @@ def _solve(given: Tensor, wanted: Tensor, ridge: float) -> Tensor:
     gram = design @ design.T
     # What is zero altogether gets zero, instead of no solution
     gram.diagonal().add_(ridge * gram.diagonal().mean() + torch.finfo(gram.dtype).tiny)
-    return torch.linalg.solve(gram, design @ wanted.T).unflatten(0, sides)
+    solution: Tensor = torch.linalg.solve(gram, design @ wanted.T)
+    return solution.view(*sides, -1)
 
 
 def _normalised(term: Factors) -> Factors:
-    """Scale rows and columns to weights of sum 1 at most, as a resize has; the rest is channels'."""
+    """Scale rows and columns to sums of at most 1, as a resize has; channels take the rest."""
     scale_rows, scale_columns = _scale(term.rows), _scale(term.columns.mT)
     return Factors(
         term.channels * scale_rows * scale_columns,

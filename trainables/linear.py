@@ -61,8 +61,8 @@ class AffineMap:
         """Return the outputs (N, c, h, w) for images (N, C, H, W) float32 in [0, 1]."""
         here = self.to(images.device)
         if here.dense is not None:
-            linear = (images.flatten(1) @ here.dense.T).unflatten(1, here.offset.shape)
-            return linear + here.offset
+            flat = images.flatten(1) @ here.dense.T
+            return flat.view(-1, *here.offset.shape) + here.offset
         return apply(here.terms, images) + here.offset
 
     def to(self, device: torch.device) -> Self:

@@ -30,7 +30,7 @@ class Made:
     Attributes:
         targets: By split, (N, c, h, w) float32 each.
         without: Of the test split, without one of its steps, by the step's name.
-        affine: Its map, as `AffineMap.to_tensors` has it; empty where none was found.
+        affine: Its map, as `AffineMap.to_tensors` has it; empty where none was looked for or found.
         probes: As `identity.kept` has it.
     """
 

@@ -14,7 +14,7 @@ from trainables.errors import UsageError
 from trainables.pipelines import process
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.identity import is_same, kept, probe_images
-from trainables.pipelines.own import in_own_process, registered
+from trainables.pipelines.own import in_own_process, own_map, registered
 from trainables.tasks import STUDY, Task
 
 FILE = Path(peoples.__file__)
@@ -50,6 +50,12 @@ def test_targets_range_and_steps_of_a_pipeline_that_normalises(
     assert task.affine_residual is not None
     assert task.affine_residual < 0.01
     assert list(made.without) == ["Normalised"]  # without Half the shape is another
+    assert task.kronecker_rank == 1
+    own = own_map(task, made.affine)
+    assert own is not None
+    assert own.rank == 1
+    difference = (own(images["test"]) - made.targets["test"]).abs().max()
+    assert float(difference) <= 2 * task.affine_residual * task.span
     assert is_same(made.probes, kept(call(probe_images((3, 8, 10)))), task.span)
     assert capfd.readouterr() == ("", "")
 
@@ -126,3 +132,12 @@ def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[st
     assert (made.task.input_shape, made.task.output_shape) == ((3, 8, 10), (1, 28, 28))
     assert made.task.is_unit
     assert made.task.affine_residual == pytest.approx(0, abs=1e-6)
+
+
+def test_the_study_has_its_flips_left_out_and_its_map_is_found_where_it_is_asked_for() -> None:
+    splits = {split: torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for split in COUNTS}
+    made = registered("study", splits)
+    assert torch.equal(made.without["flips"], made.targets["test"].flip(-1, -2))
+    own = own_map(STUDY, made.affine)
+    assert own is not None
+    torch.testing.assert_close(own(splits["test"]), made.targets["test"], atol=2e-6, rtol=0)
