@@ -46,12 +46,12 @@ def task_names(runs: pd.DataFrame) -> pd.Series:
     """
     keys: list[tuple[str, str, int]] = []
     known: dict[tuple[str, str], list[bytes]] = {}
-    for run in runs.itertuples():
-        pipeline = OLDER_NAMES.get(str(run.pipeline), str(run.pipeline))
-        shape = (run.output_channels, run.output_height, run.output_width)
-        size = f"{run.image_height} × {run.image_width} to {' × '.join(map(str, shape))}"
+    for run in runs.to_dict("records"):
+        pipeline = OLDER_NAMES.get(str(run["pipeline"]), str(run["pipeline"]))
+        shape = [run[f"output_{part}"] for part in ("channels", "height", "width")]
+        size = f"{run['image_height']} × {run['image_width']} to {' × '.join(map(str, shape))}"
         versions = known.setdefault((pipeline, size), [])
-        span, outputs = run.output_high - run.output_low, run.probe_outputs
+        span, outputs = run["output_high"] - run["output_low"], run["probe_outputs"]
         same = (n for n, one in enumerate(versions) if is_same(one, outputs, span))
         number = next(same, len(versions))
         if number == len(versions):

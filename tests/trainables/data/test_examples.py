@@ -37,11 +37,11 @@ def splits(train: int, validation: int, test: int) -> Splits:
     ids=["float32", "channels last", "one image"],
 )
 def test_images_of_another_shape_or_type_are_refused(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"images \(N, 3, 32, 32\) uint8 with targets"):
+    with pytest.raises(ValueError, match=r"images \(N, 3, H, W\) uint8 with targets"):
         Examples(images, torch.zeros(len(images), 1, 28, 28))
 
 
-@pytest.mark.parametrize("shape", [(3, 1, 28, 28), (2, 28, 28), (2, 1, 32, 32)])
+@pytest.mark.parametrize("shape", [(3, 1, 28, 28), (2, 28, 28)])
 def test_targets_of_another_shape_or_number_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="examples are images"):
         Examples(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(shape))
