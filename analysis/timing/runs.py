@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from analysis.tables.files import rows_of
-from analysis.tables.tasks import task_of
+from analysis.tables.task_columns import task_of
 from analysis.timing.subjects import Finalist
 from trainables.data.examples import Examples
 from trainables.data.loading import load

@@ -17,7 +17,7 @@ from analysis.charts.labels import labelled
 from analysis.tables.files import publish, read
 from analysis.tables.parameters import space_text
 from analysis.tables.schema import TABLES, arrow_schema
-from analysis.tables.tasks import task_columns
+from analysis.tables.task_columns import task_columns
 from analysis.timing.conductor import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 from trainables.hyperparameters import Parameter

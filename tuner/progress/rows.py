@@ -17,7 +17,7 @@ from analysis.tables.parameters import space_text
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.ranking import best_epoch
 from analysis.tables.schema import TABLES
-from analysis.tables.tasks import task_columns
+from analysis.tables.task_columns import task_columns
 from trainables.data.examples import Splits
 from trainables.hyperparameters import COLUMNS, Parameter
 from tuner.cluster.nodes import nodes
