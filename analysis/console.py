@@ -2,8 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -11,7 +10,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trainables.errors import UsageError
 from trainables.hyperparameters import said_of, short, text
 
 DEFAULT_STORAGE = "results"
@@ -128,19 +126,3 @@ def command_text(module: str, *arguments: str, storage: str = DEFAULT_STORAGE) -
     """
     flag = () if storage == DEFAULT_STORAGE else ("--storage", storage)
     return shlex.join(["python", "-m", module, *arguments, *flag])
-
-
-@contextmanager
-def extra_packages(what: str, extra: str) -> Iterator[None]:
-    """Turn an import that fails within the block into UsageError, which says what to install.
-
-    Args:
-        what: What needs the package, as a sentence begins: `a report`.
-        extra: The extra of this project that brings it.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(
-            f'{what} needs {error.name}, which is not installed: pip install -e ".[{extra}]"'
-        ) from error

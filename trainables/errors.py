@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePath
@@ -102,6 +103,23 @@ def known_runs(folders: Iterable[PurePath], otherwise: str) -> str:
     if len(names) > RUNS_LISTED:
         names = ["…", *names[-RUNS_LISTED:]]
     return f"give one of {', '.join(names)}, or {otherwise}"
+
+
+@contextmanager
+def extra_packages(what: str, extra: str) -> Iterator[None]:
+    """Turn an import that fails within the block into UsageError, which says what to install.
+
+    Args:
+        what: What needs the package, as a sentence begins: `a report`.
+        extra: The extra of this project that brings it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f"{what} needs {error.name}, which is not installed: "
+            f'pip install "transform-tuner[{extra}]"'
+        ) from error
 
 
 def _check_directory() -> None:

@@ -21,7 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from trainables.atomic_write import atomic_write
-from trainables.errors import FAILED, UsageError, command, complain, first_line, known_runs, prog
+from trainables.errors import (
+    FAILED,
+    UsageError,
+    command,
+    complain,
+    extra_packages,
+    first_line,
+    known_runs,
+    prog,
+)
 from trainables.networks.base import EndToEnd
 from trainables.networks.registry import find
 from trainables.networks.weights import load_network, read_header
@@ -108,12 +117,8 @@ def _write(module: nn.Module, input_shape: Shape, to: str, path: Path) -> None:
 
 
 def _onnx_package(name: str) -> Any:
-    try:
+    with extra_packages("ONNX", "export"):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(
-            f'ONNX needs {name}, which is not installed: pip install -e ".[export]"'
-        ) from error
 
 
 @torch.inference_mode()

@@ -18,10 +18,10 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-from analysis.console import DEFAULT_STORAGE, extra_packages
+from analysis.console import DEFAULT_STORAGE
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
-from trainables.errors import FAILED, UsageError, command, complain, prog
+from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
 SCRIPT = Path(__file__).with_name("page.py")

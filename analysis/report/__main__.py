@@ -15,11 +15,19 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from analysis.console import DEFAULT_STORAGE, Console, extra_packages
+from analysis.console import DEFAULT_STORAGE, Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.tables.table_sources import BUCKET
-from trainables.errors import FAILED, UsageError, command, complain, known_runs, prog
+from trainables.errors import (
+    FAILED,
+    UsageError,
+    command,
+    complain,
+    extra_packages,
+    known_runs,
+    prog,
+)
 
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 

@@ -195,11 +195,15 @@ def wait(true: Callable[[], object], sec: float, otherwise: str) -> None:
 def torment(
     search: Search, kills: int, chance: random.Random, until: float, outcomes: Outcomes
 ) -> None:
-    """So many kills, spread over the search. Raises TimeoutError when it does not get on."""
+    """So many kills, spread over the search, or as many as there is time for.
+
+    Raises TimeoutError when the search does not get on.
+    """
     total = search.trials * EPOCHS
     for number in range(kills):
         if time.monotonic() > until:
-            raise TimeoutError(f"only {number} kills in the time that there was")
+            outcomes.problem("kills", f"only {number} in the time that there was")
+            return
         hasty = number % 4 == 3
         if not hasty:
             goal = total * number * 0.95 / kills + chance.random()
@@ -262,7 +266,8 @@ def try_kills(
         out: Where both storages and what the drivers print are left.
         kills: How many.
         chance: Draws what is killed, and when.
-        limit_sec: Time after which no further kill is made, which is a problem.
+        limit_sec: Time after which no further kill is made, which is a problem. Rows are compared
+            all the same.
         outcomes: What is told.
     """
     trials = max(2, -(-kills * ROWS_PER_KILL // EPOCHS))

@@ -327,6 +327,7 @@ def test_a_missing_package_is_named_together_with_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["first", "--storage", str(storage)]) == 1
-    error = f'error: ONNX needs {package}, which is not installed: pip install -e ".[export]"\n'
+    needed = f"ONNX needs {package}, which is not installed"
+    error = f'error: {needed}: pip install "transform-tuner[export]"\n'
     assert capsys.readouterr().err == error
     assert names(storage / "networks" / "run=first") == ["best.safetensors"]

@@ -4,6 +4,7 @@ The classifier's 500 MB stay on the disk.
 """
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -111,7 +112,10 @@ def read(path: Path, through: int) -> tuple[dict[str, Tensor], str | None]:
             shapes[f"features.{layer}.bias"] = (out,)
     normalisation = None
     try:
-        with _SkippingLargeReads(io.FileIO(path)) as file:
+        with (
+            _SkippingLargeReads(io.FileIO(path)) as file,
+            warnings.catch_warnings(action="ignore"),  # PyTorch's, of what is no file of its own
+        ):
             start = file.peek(9)
             if start[8:9] == b"{":  # a JSON header, which follows eight bytes with its length
                 tensors, normalisation = _read_safetensors(path, shapes)

@@ -179,15 +179,15 @@ def without(pipeline: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
 
 
 class _InTurn:
-    def __init__(self, functions: Sequence[Callable[[Any], Any]]) -> None:
+    """Some steps in turn, as a pipeline that is called like each of them."""
+
+    def __init__(self, functions: Sequence[Callable[..., Any]]) -> None:
         self._functions = functions
 
     def __call__(self, *image: Any, **named: Any) -> Any:
         for function in self._functions:
-            if named:
-                named = function(**named)
-            else:
-                image = (function(*image),)
+            made = function(*image, **named)
+            image, named = ((), made) if named else ((made,), {})
         return named or image[0]
 
 

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import random
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -31,6 +33,9 @@ PATIENCE = {
     "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
 }
+LISTEN_PORT = "dashboard_agent_listen_port"
+AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", LISTEN_PORT)
+OURS = range(20_000, 32_768)  # below the ports that systems give to connections
 SCARCE = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # memory, processes, open files
 NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
@@ -127,21 +132,43 @@ def _cure(error: Exception) -> str:
 def _patient() -> Iterator[None]:
     """Let Ray wait START_SEC for its own processes, as long as they live.
 
-    Its limit for a raylet to be known is 30 s, which is written into `Node` itself.
+    Its limit for a raylet to be known is 30 s, which is written into `Node` itself. A raylet ends
+    when its agents have not told their ports in 15 s, so they are given theirs.
     """
     import ray._private.node
-    from ray._private import services
+    from ray._private import parameter, services
 
     node: Any = ray._private.node
     until = time.monotonic() + START_SEC
     get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
+    params, start_process = parameter.RayParams, services.start_ray_process
+    ports = _agent_ports()
+
+    def start_with_port(command: list[str], kind: str, **options: Any) -> Any:
+        told = [f"--{LISTEN_PORT}={ports[LISTEN_PORT]}"] if kind == "raylet" else []
+        return start_process([*command, *told], kind, **options)
 
     services.get_node = _patiently(get_node, "raylet", until)
     node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000)
+    parameter.RayParams = lambda **options: params(**options | ports)
+    services.start_ray_process = start_with_port
     try:
         yield
     finally:
         services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
+        parameter.RayParams, services.start_ray_process = params, start_process
+
+
+def _agent_ports() -> dict[str, int]:
+    """Return ports that nobody listens on, drawn so that searches that start at once differ."""
+    free: list[int] = []
+    for port in random.SystemRandom().sample(OURS, len(OURS)):
+        with suppress(OSError), socket.socket() as one:
+            one.bind(("", port))
+            free.append(port)
+        if len(free) == len(AGENT_PORTS):
+            break
+    return dict(zip(AGENT_PORTS, free, strict=True))
 
 
 def _patiently(

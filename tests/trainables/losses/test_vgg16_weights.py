@@ -411,7 +411,9 @@ def test_the_classifier_is_never_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
-def test_whatever_is_no_weights_file_is_refused_in_one_sentence(tmp_path: Path, old: bool) -> None:
+def test_whatever_is_no_weights_file_is_refused_in_one_sentence(
+    tmp_path: Path, old: bool, recwarn: pytest.WarningsRecorder
+) -> None:
     path, luck = tmp_path / "a.pth", random.Random(0)
     torch.save(
         {"features.0.weight": torch.rand(2, 2)}, path, _use_new_zipfile_serialization=not old
@@ -421,10 +423,11 @@ def test_whatever_is_no_weights_file_is_refused_in_one_sentence(tmp_path: Path, 
         for _ in range(luck.randrange(1, 4)):
             data[luck.randrange(len(data))] = luck.randrange(256)
         path.write_bytes(data)
-        with warnings.catch_warnings(action="ignore"), pytest.raises(UsageError) as error:
+        with pytest.raises(UsageError) as error:
             load(str(path), normalisation="imagenet")
         assert str(error.value).startswith(f"--vgg-weights {path}: ")
         assert "\n" not in str(error.value)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(
