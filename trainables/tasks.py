@@ -12,6 +12,8 @@ from typing import Any, Self
 Shape = tuple[int, int, int]  # channels, height, width
 
 STUDY_NAME = "study"
+RECORDED = "recorded"
+"""What a pipeline is called of which only pairs of inputs and outputs are known."""
 AFFINE_WITHIN = 1e-2
 """Of the range: what is not farther from affine than this is taken to be affine.
 
@@ -30,7 +32,8 @@ class Task:
         output_shape: Of what the pipeline makes of it: (channels, height, width).
         low: The lowest value that targets have: 0 where they lie in [0, 1].
         high: The highest: 1 where they lie in [0, 1].
-        takes: What the pipeline is called with, one of `pipelines.catalogue.TAKES`.
+        takes: What the pipeline is called with, one of `pipelines.catalogue.TAKES`; empty for one
+            that was recorded.
         batched: Whether it takes many images in one call.
         steps: Names of its steps, where it is a sequence of some.
         affine_residual: How far P((a + b) / 2) is from the mean of P(a) and P(b), at most, as a

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from analysis.tables.parameters import read_space
-from trainables.data import sources
+from trainables.data import pairs, sources
 from trainables.data.images import Images
+from trainables.data.pairs import PairSet
 from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
@@ -83,8 +84,8 @@ class Plan:
         return space_of(self.config, self.network)
 
 
-def check_early(config: SearchConfig, progress: Say | None = None) -> Images:
-    """Return the images, which are decoded if they are new.
+def check_early(config: SearchConfig, progress: Say | None = None) -> Images | PairSet:
+    """Return the images, or the pairs, which are decoded if they are new.
 
     Raises UsageError for all that names and files show to be impossible.
 
@@ -92,7 +93,10 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images:
         config: The settings as they were asked for.
         progress: Gets lines of what is left to decode.
     """
-    read = partial(sources.read, config.data, config.size, progress)
+    read: Callable[[], Images | PairSet] = partial(sources.read, config.data, config.size, progress)
+    if config.pairs is not None:
+        size = config.size if config.image_size else None  # their own
+        read = partial(pairs.read, config.pairs, size, progress)
     names: list[Callable[[], object]] = [
         _check_warnings,
         partial(_check_wandb, config),
@@ -101,11 +105,12 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images:
         partial(pipelines.check, config.pipeline),
         partial(_check_vgg, config),
     ]
-    if config.data in sources.SOURCES:  # with no mistake to find, but perhaps a long download
+    # Those have no mistake to find, but perhaps a long download
+    if config.data in sources.SOURCES and config.pairs is None:
         at_once(*names)
         return read()
-    images: Images = at_once(*names, read)[-1]
-    return images
+    found: Images | PairSet = at_once(*names, read)[-1]
+    return found
 
 
 def _check_warnings() -> None:
@@ -156,7 +161,7 @@ def _wandb_refusal() -> str:
 
 
 def load(
-    config: SearchConfig, images: Images, network: TryOut, progress: Say
+    config: SearchConfig, images: Images | PairSet, network: TryOut, progress: Say
 ) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
     """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
 
@@ -170,17 +175,22 @@ def load(
     """
     from trainables.data import loading
 
-    known_task = config.pipeline == STUDY.pipeline and config.size == sources.SIZE
+    is_study = config.pipeline == STUDY.pipeline and config.size == sources.SIZE
+    known_task = is_study and config.pairs is None
     if known_task:  # else the network waits for what probing shows
         network.start(STUDY)
-    make_targets = partial(
-        loading.with_targets,
-        images,
-        config.images,
-        pipeline=config.pipeline,
-        takes=config.takes,
-        progress=progress,
-    )
+    make_targets: Callable[[], Splits]
+    if isinstance(images, PairSet):
+        make_targets = partial(loading.with_recorded, images, config.images)
+    else:
+        make_targets = partial(
+            loading.with_targets,
+            images,
+            config.images,
+            pipeline=config.pipeline,
+            takes=config.takes,
+            progress=progress,
+        )
     checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]
     if known_task:
         vgg, data, facts = at_once(*checks, partial(network.facts, STUDY))
@@ -233,7 +243,7 @@ def make_plan(
         config,
         network.habits,
         gpus=sum(node.gpus for node in nodes),
-        data=config.data if config.data != "auto" else data.train.source,
+        data=config.data if config.pairs or config.data != "auto" else data.train.source,
         train_images=data.available_images,
     )
     space = space_of(config, network)
@@ -288,11 +298,12 @@ def _check_channels(config: SearchConfig, task: Task) -> None:
 
 def _check_same_images(config: SearchConfig, data: "Splits", earlier: Row) -> None:
     """Raise UsageError where a run would go on with other images than it began with."""
+    flag = "--pairs" if config.pairs else "--data"
     for part in (data.train, data.validation, data.test):
         if part.fingerprint != earlier[f"{part.split}_fingerprint"]:
             raise UsageError(
-                f"--resume {config.name}: the {part.split} images in {config.data} are not those "
-                f"that the run began with: bring those back, give --data where they are now, "
+                f"--resume {config.name}: the {part.split} images in {config.source} are not those "
+                f"that the run began with: bring those back, give {flag} where they are now, "
                 f"or start a new run without --resume"
             )
 

@@ -96,7 +96,8 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
             f"or start a new run without --resume"
         )
-    lasting = {"name": name, "timeout": None, "storage": asked.storage, "data": rows[0]["data"]}
+    lasting = {"name": name, "timeout": None, "storage": asked.storage}
+    lasting["pairs" if earlier["pairs"] else "data"] = rows[0]["data"]
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
 
 

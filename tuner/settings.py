@@ -13,6 +13,7 @@ from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, S
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.pipelines.catalogue import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
+from trainables.tasks import STUDY_NAME
 from trainables.training.early_stopping import CRITERIA
 
 SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
@@ -72,6 +73,15 @@ class SearchConfig:
     data: str = setting(
         "auto",
         "cifar10, photos, a directory, or auto: CIFAR-10 if it can be had, else photos",
+        may_change=True,
+        group=SEARCHED,
+    )
+    pairs: str | None = setting(
+        None,
+        "in place of --data and --pipeline: a directory with input/ and target/, or a parquet file "
+        "with two columns of images",
+        default_text="none",
+        metavar="PATH",
         may_change=True,
         group=SEARCHED,
     )
@@ -322,6 +332,16 @@ class SearchConfig:
                 f"--takes {self.takes}: --pipeline {self.pipeline} is called as it has to be; "
                 f"leave --takes out"
             )
+        if self.pairs is not None and self.data != "auto":
+            raise UsageError(
+                f"--pairs {self.pairs} and --data {self.data}: both say where images are; give one "
+                f"of both"
+            )
+        if self.pairs is not None and self.pipeline != STUDY_NAME:
+            raise UsageError(
+                f"--pairs {self.pairs} and --pipeline {self.pipeline}: pairs say what the pipeline "
+                f"makes; give one of both"
+            )
         self._check_loss()
         for name, (low, high) in self.ranges.items():
             if not low <= high:
@@ -373,6 +393,11 @@ class SearchConfig:
             flags = {theirs: flag(ours) for ours, theirs in PERCEPTUAL.items()}
             words = re.compile(rf"\b({'|'.join(flags)})\b")
             raise UsageError(words.sub(lambda word: flags[word[0]], str(error))) from None
+
+    @property
+    def source(self) -> str:
+        """Where images are read from."""
+        return self.pairs or self.data
 
     @property
     def size(self) -> tuple[int, int]:

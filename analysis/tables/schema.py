@@ -78,7 +78,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable(
             "affine_residual",
             FLOAT,
-            "largest |P((a + b) / 2) - (P(a) + P(b)) / 2|, as a share of that range",
+            "how far P((a + b) / 2) is from the mean of P(a) and P(b), as a share of that range",
         ),
         Column("offset", BOOL, "whether it makes something else than black of black"),
         nullable(

@@ -5,14 +5,15 @@ from pathlib import Path
 from analysis.tables.files import rows_of
 from analysis.tables.task_columns import task_of
 from analysis.timing.subjects import Finalist
+from trainables.data import pairs
 from trainables.data.examples import Examples
-from trainables.data.loading import load
+from trainables.data.loading import load, with_recorded
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 from trainables.own_process import Say
 from trainables.pipelines.catalogue import PIPELINES
 from trainables.pipelines.identity import is_same
-from trainables.tasks import Task
+from trainables.tasks import RECORDED, Task
 
 
 def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples, Task]:
@@ -32,14 +33,18 @@ def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples
         raise UsageError(f"--run {run}: {storage} has no such run; {known}")
     (row,) = rows
     task = task_of(row)
-    splits = load(
-        row["data"],
-        train_images=1,
-        pipeline=task.pipeline,
-        takes=None if task.pipeline in PIPELINES else task.takes,
-        size=task.input_shape[1:],
-        progress=progress,
-    )
+    size = task.input_shape[1:]
+    if task.pipeline == RECORDED:
+        splits = with_recorded(pairs.read(row["data"], size, progress), train_images=1)
+    else:
+        splits = load(
+            row["data"],
+            train_images=1,
+            pipeline=task.pipeline,
+            takes=None if task.pipeline in PIPELINES else task.takes,
+            size=size,
+            progress=progress,
+        )
     if not is_same(splits.probes, row["probe_outputs"], task.span):
         raise UsageError(
             f"--run {run}: {task.pipeline} gives other outputs than when the run was made: "

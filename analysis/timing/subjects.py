@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
-from trainables.tasks import STUDY, Task
+from trainables.tasks import RECORDED, STUDY, Task
 
 PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
@@ -102,7 +102,8 @@ def _pipelines(device: str, task: Task) -> list[Subject]:
             )
             for name, precision in TORCHVISION.items()
         ]
-    if device != "cpu" and not task.batched:
+    is_elsewhere = device != "cpu" and not task.batched
+    if is_elsewhere or task.pipeline == RECORDED:
         return []
     return [
         Subject(

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from trainables.errors import UsageError
-from trainables.tasks import STUDY, Task
+from trainables.tasks import STUDY, Shape, Task
 
 LEAST_VALIDATION_IMAGES = 1000
+RANGE_PART = 1000  # images at a time: they may lie in a file
 VALIDATION_PER_TRAIN = 1 / 9  # as in the whole set: a tenth of it validates
 
 
@@ -117,3 +118,18 @@ def random_examples(count: int, task: Task) -> Examples:
 def as_float(images: Tensor) -> Tensor:
     """Return uint8 images of any shape as float32 in [0, 1], in a new tensor."""
     return images.to(torch.float32).mul_(1 / 255)
+
+
+def shape_of(images: Tensor) -> Shape:
+    """Return channels, height and width of images (N, C, H, W), or of one (C, H, W)."""
+    channels, height, width = images.shape[-3:]
+    return channels, height, width
+
+
+def range_of(targets: Tensor) -> tuple[float, float]:
+    """Return the lowest and the highest value of targets: 0 and 1 where all lie between them."""
+    ends = [part.aminmax() for part in targets.split(RANGE_PART)]
+    low, high = min(float(end.min) for end in ends), max(float(end.max) for end in ends)
+    if low >= 0 and high <= 1 + 1e-6:
+        return 0.0, 1.0
+    return (low, high) if high > low else (low, low + 1)

@@ -8,12 +8,20 @@ import torch
 from torch import Tensor
 
 from trainables.data import sources
-from trainables.data.examples import Examples, Splits, kept_validation
+from trainables.data.examples import (
+    Examples,
+    Splits,
+    as_float,
+    kept_validation,
+    range_of,
+    shape_of,
+)
 from trainables.data.images import SIZE, Images, Size
+from trainables.data.pairs import PairSet
 from trainables.own_process import Say
 from trainables.pipelines import own
 from trainables.pipelines.catalogue import PIPELINES
-from trainables.tasks import STUDY_NAME
+from trainables.tasks import RECORDED, STUDY_NAME, Task
 
 VALIDATION_FRACTION = 0.1
 SHUFFLE_SEED = 0  # which images validate is part of the data, not of a search
@@ -71,12 +79,8 @@ def with_targets(
         made = own.registered(pipeline, used)
     else:
         made = own.in_own_process(pipeline, used, takes, progress)
-    parts = {
-        split: Examples(part, made.targets[split], source=images.source, split=split)
-        for split, part in used.items()
-    }
     return Splits(
-        **parts,
+        *_examples(used, made.targets, images.source),
         note=images.note,
         available_images=chosen.available,
         task=made.task,
@@ -84,6 +88,48 @@ def with_targets(
         affine=made.affine,
         probes=made.probes,
     )
+
+
+def with_recorded(pairs: PairSet, train_images: int | None = None) -> Splits:
+    """Take recorded targets for those of a pipeline that nobody can call here.
+
+    Args:
+        pairs: What was read.
+        train_images: As `with_targets` has it.
+    """
+    chosen = choose(pairs.images, train_images)
+    images, targets = chosen.of(vars(pairs.images)), chosen.of(pairs.targets)
+    floats = {
+        split: as_float(part) if part.dtype == torch.uint8 else part.float()
+        for split, part in targets.items()
+    }
+    low, high = range_of(floats["train"])
+    task = Task(
+        pipeline=RECORDED,
+        input_shape=shape_of(images["train"]),
+        output_shape=shape_of(floats["train"]),
+        low=low,
+        high=high,
+        takes="",
+        batched=False,
+    )
+    return Splits(
+        *_examples(images, floats, pairs.images.source),
+        note=pairs.images.note,
+        available_images=chosen.available,
+        task=task,
+    )
+
+
+def _examples(
+    images: Mapping[str, Tensor], targets: Mapping[str, Tensor], source: str
+) -> tuple[Examples, Examples, Examples]:
+    """Return those of training, validation and test."""
+    train, validation, test = (
+        Examples(images[split], targets[split], source=source, split=split)
+        for split in ("train", "validation", "test")
+    )
+    return train, validation, test
 
 
 @dataclass(frozen=True)

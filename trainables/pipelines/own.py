@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables import own_code
+from trainables.data.examples import shape_of
 from trainables.errors import UsageError
 from trainables.linear import AffineMap, examine
 from trainables.own_process import OwnProcess, Say
@@ -52,8 +53,8 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
     targets = {split: make_targets(pipeline, part) for split, part in images.items()}
     task = Task(
         pipeline=name,
-        input_shape=_shape(images["train"]),
-        output_shape=_shape(targets["train"]),
+        input_shape=shape_of(images["train"]),
+        output_shape=shape_of(targets["train"]),
         steps=STUDY.steps,
     )
     if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
@@ -65,11 +66,6 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
         for step, shorter in LEFT_OUT[name].items()
     }
     return Made(task, targets, without, probes=kept(pipeline(probe_images(task.input_shape))))
-
-
-def _shape(images: Tensor) -> tuple[int, int, int]:
-    _, channels, height, width = images.shape
-    return channels, height, width
 
 
 def in_own_process(

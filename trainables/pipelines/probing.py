@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from trainables.data.examples import shape_of
 from trainables.errors import UsageError, cut, in_one_line
 from trainables.pipelines.calling import BATCHES, Calls, shape_text
 from trainables.pipelines.catalogue import TAKES
@@ -79,18 +80,13 @@ def probe(name: str, pipeline: Any, images: Tensor, takes: str | None = None) ->
         raise UsageError("there are no images to try it with")
     task = Task(
         pipeline=name,
-        input_shape=_shape(images[0]),
-        output_shape=_shape(first),
+        input_shape=shape_of(images[0]),
+        output_shape=shape_of(first),
         takes=takes,
         batched=takes in BATCHES and _takes_batches(pipeline, takes, images[:BATCH]),
         steps=tuple(type(step).__name__ for step in steps(pipeline)),
     )
     return Probed(task, sorted(seconds[1:] or seconds)[len(seconds[1:]) // 2], len(seconds))
-
-
-def _shape(image: Tensor) -> tuple[int, int, int]:
-    channels, height, width = image.shape
-    return channels, height, width
 
 
 def _taken(pipeline: Callable[..., Any], image: Tensor) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from trainables import own_process
+from trainables.data.examples import range_of
 from trainables.errors import UsageError, cut, in_one_line
 from trainables.linear import examine
 from trainables.own_process import Say
@@ -64,7 +65,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
         shape = (counts[split], *task.output_shape)
         np.lib.format.open_memmap(_targets(directory, split, name), "w+", np.float32, shape)
     _make(arguments, task, jobs, counts, probed.call_sec, say)
-    lowest, highest = _range(_read(_targets(directory, "train", WHOLE)))
+    lowest, highest = range_of(_read(_targets(directory, "train", WHOLE)))
     task = replace(task, low=lowest, high=highest)
     task, affine = examine(call, task, images["train"])
     tensors = {} if affine is None else affine.to_tensors()
@@ -94,15 +95,6 @@ def _fits(shorter: Callable[..., Any], task: Task, images: Mapping[str, Tensor])
     except Exception:  # a step may need what the one before it makes
         return False
     return tuple(made.shape) == task.output_shape
-
-
-def _range(targets: Tensor) -> tuple[float, float]:
-    """Return the lowest and the highest value: 0 and 1 where all lie between them."""
-    ends = [part.aminmax() for part in targets.split(MOST_IN_CHUNK)]
-    low, high = min(float(end.min) for end in ends), max(float(end.max) for end in ends)
-    if low >= 0 and high <= 1 + 1e-6:
-        return 0.0, 1.0
-    return (low, high) if high > low else (low, low + 1)
 
 
 def _check_time(call_sec: float, images: int, cores: int) -> None:

@@ -17,7 +17,7 @@ from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
 from trainables.pipelines.catalogue import PIPELINES, WORDS
-from trainables.tasks import STUDY_NAME, Task
+from trainables.tasks import RECORDED, STUDY_NAME, Task
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
@@ -82,14 +82,16 @@ def introduce(console: Console, plan: Plan) -> None:
 
 def pipeline_line(task: Task) -> str:
     """Return what probing found of a person's pipeline."""
-    taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''}"
+    taken = "pipeline"
+    if task.pipeline != RECORDED:
+        taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''} and"
     (channels, height, width), (made, rows, columns) = task.input_shape, task.output_shape
     steps = f", steps {' → '.join(task.steps)}" if task.steps else ""
     affine = ""
     if task.affine_residual is not None:
         affine = f"; affine within {task.affine_residual:.1g} of its range"
     return (
-        f"{task.pipeline} {taken} and makes {made} × {rows} × {columns} of {channels} × {height} × "
+        f"{task.pipeline} {taken} makes {made} × {rows} × {columns} of {channels} × {height} × "
         f"{width}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
     )
 
@@ -228,7 +230,8 @@ def point_onward(console: Console, config: SearchConfig) -> None:
     place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     directory = () if storage == DEFAULT_STORAGE else (storage,)
     other = "fc" if config.model == "separable" else "separable"  # a network to compare with
-    search = ["--model", other, "--data", config.data]
+    images = ("--pairs", config.pairs) if config.pairs else ("--data", config.data)
+    search = ["--model", other, *images]
     if config.pipeline != STUDY_NAME:
         search += ["--pipeline", config.pipeline]
     if config.image_size is not None:

@@ -228,7 +228,7 @@ def runs_row(
         "gpu_count": round(sum(node.gpus for node in up)),
         "node_count": len(up),
         "memory_gib": sum(node.memory_gib for node in up),
-        "data": config.data,
+        "data": config.source,
     }
     for examples in (data.train, data.validation, data.test):
         row[f"{examples.split}_images"] = len(examples)
