@@ -5,14 +5,17 @@ Here alternating least squares finds them from noise and what becomes of it, so 
 inputs × outputs has to exist.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-SWEEPS = 100  # at most
+FEWEST_SWEEPS, SWEEPS = 6, 100  # at most
+BEGIN_WORK, WORK = 4e11, 6e10  # operations in float32 and float64: some 15 s of a core each
 STALLED = 0.999  # of the error before: it falls no more
+MOST_LINES = 32  # of an output, from which it begins
 MOST_STALLS = 3  # sweeps in a row
 TRIES = 5  # the best of which is gone on with: it costs next to nothing
 BEGUN_WITHIN = 1e-6  # of the outputs' mean square: enough to go on from
@@ -52,40 +55,51 @@ def sums(
 ) -> Iterator[tuple[Factors, ...]]:
     """Yield for each rank the sum of so many terms that makes nearly the outputs of the images.
 
+    Nothing is yielded where that would take longer than some 15 s of a core.
+
     With channels, rows and columns all unknown the search would end in local optima. It begins
     with channels and rows as one factor, which has none, given images enough; then takes these
-    factors apart, and goes on from there.
+    factors apart, and goes on from there. For the beginning some lines of the outputs are enough.
 
     Args:
         images: (N, C, H, W) float64 around zero.
         outputs: (N, c, h, w) float64, what a linear map makes of them.
-        ranks: Numbers of terms. The first is that of different columns.
+        ranks: Numbers of terms. The first is that of different columns; where images are so large
+            that it takes long, it is the only one.
         plain: So many of the first images are noise without any grain: it begins with them.
     """
-    (taken, height), (made, high) = images.shape[1:3], outputs.shape[1:3]
+    (taken, height), made = images.shape[1:3], outputs.shape[1]
+    some = outputs[:plain, :, :: math.ceil(outputs.shape[2] / MOST_LINES)]
     lines = images[:plain].flatten(1, 2)[:, None].float()
-    made_lines = outputs[:plain].flatten(1, 2)[:, None].float()
-    pairs = fit(lines, made_lines, ranks.start, enough=BEGUN_WITHIN)
+    made_lines = some.flatten(1, 2)[:, None].float()
+    a_sweep = 2 * (ranks.start * lines.shape[2]) ** 2 * plain * outputs.shape[3]
+    sweeps = min(SWEEPS, int(BEGIN_WORK / a_sweep))
+    if sweeps < FEWEST_SWEEPS:
+        return
+    pairs = fit(lines, made_lines, ranks.start, enough=BEGUN_WITHIN, sweeps=sweeps)
     left = (apply(pairs, lines) - made_lines).square().mean()
     if left > HOPELESS * made_lines.square().mean():
         return
     rows = torch.stack([pair.rows * pair.channels for pair in pairs]).double()
-    apart = rows.view(-1, made, high, taken, height).permute(1, 3, 2, 4, 0)
+    apart = rows.view(len(pairs), made, -1, taken, height).permute(1, 3, 2, 4, 0)
     columns = torch.stack([pair.columns for pair in pairs]).double()
+    # Rows alone, without the channels, have so many times fewer unknowns
+    spared = plain - math.ceil(plain / taken)
+    images, outputs = images[spared:], outputs[spared:]
     # As a map of one number to an image of many channels it is the same problem
-    one, tensor = apart.new_ones(1, 1, 1, 1), apart.reshape(1, made * taken, high * height, -1)
+    one, tensor = apart.new_ones(1, 1, 1, 1), apart.flatten(0, 1).flatten(1, 2)[None]
     for rank in ranks:
         tries = [fit(one, tensor, rank, seed=seed) for seed in range(TRIES)]
         parts = min(tries, key=lambda terms: _badness(terms, one, tensor))
         begun = [
-            Factors(
-                part.channels.view(made, taken),
-                part.rows.view(high, height),
-                torch.tensordot(part.columns[0], columns, dims=1),
-            )
+            (part.channels.view(made, taken), torch.tensordot(part.columns[0], columns, dims=1))
             for part in parts
         ]
-        yield fit(images, outputs, rank, begun=begun, enough=FOUND_WITHIN)
+        a_sweep = 2 * images.numel() * sum(outputs.shape[2:]) * rank
+        sweeps = max(FEWEST_SWEEPS, min(SWEEPS, int(WORK / a_sweep)))
+        yield fit(images, outputs, rank, begun=begun, enough=FOUND_WITHIN, sweeps=sweeps)
+        if sweeps < SWEEPS:
+            return
 
 
 def _badness(terms: Sequence[Factors], images: Tensor, outputs: Tensor) -> float:
@@ -102,8 +116,9 @@ def fit(
     *,
     ridge: float = 1e-14,
     seed: int = 0,
-    begun: Sequence[Factors] | None = None,
+    begun: Sequence[tuple[Tensor, Tensor]] | None = None,
     enough: float = 0.0,
+    sweeps: int = SWEEPS,
 ) -> tuple[Factors, ...]:
     """Return so many terms whose sum makes nearly the outputs of the images.
 
@@ -115,8 +130,9 @@ def fit(
         rank: Terms, at least one.
         ridge: Of least squares, as a share of the mean square: more where images are alike.
         seed: Of the terms that it begins with.
-        begun: Terms to begin with instead.
+        begun: Channels and columns to begin with instead, of each term.
         enough: Mean squared error, as a share of the outputs' mean square, at which to stop.
+        sweeps: After so many it stops in any case.
     """
     turned = images.mT.contiguous()
     taken, width = images.shape[1], images.shape[3]
@@ -126,8 +142,7 @@ def fit(
         channels = torch.randn(rank, made, taken, generator=generator).to(images)
         columns = torch.randn(rank, width, wide, generator=generator).to(images)
     else:
-        channels = torch.stack([term.channels for term in begun])
-        columns = torch.stack([term.columns for term in begun])
+        channels, columns = (torch.stack(parts) for parts in zip(*begun, strict=True))
     rows = columns  # the first step finds them
     # One line for each number of an output's row, column and channel, as each step wants them
     of_rows = outputs.permute(2, 0, 1, 3).flatten(1)
@@ -135,7 +150,7 @@ def fit(
     of_channels = outputs.permute(1, 0, 2, 3).flatten(1)
     enough *= float(outputs.square().mean())
     least, stalls = float("inf"), 0
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         right = (images @ _beside(columns)).unflatten(-1, (rank, wide))
         mixed = torch.einsum("rck,nkhrj->rhncj", channels, right)
         rows = _solve(mixed, of_rows, ridge)

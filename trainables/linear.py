@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.examples import as_float
-from trainables.kronecker import Factors, apply, pruned, sums
+from trainables.kronecker import MOST_LINES, Factors, apply, pruned, sums
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.tasks import Shape, Task
 
@@ -235,7 +235,7 @@ def _images_for(rank: int, task: Task) -> int:
     Rows are found for all channels at once, from the lines of all outputs.
     """
     (taken, height, width), (made, high, wide) = task.input_shape, task.output_shape
-    unknown_per_equation = max(taken * height / wide, width / (made * high))
+    unknown_per_equation = max(taken * height / wide, width / (made * min(high, MOST_LINES)))
     return math.ceil(max(FEWEST_IMAGES, EQUATIONS_PER_UNKNOWN * rank * unknown_per_equation))
 
 

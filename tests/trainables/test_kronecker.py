@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from trainables import kronecker
 from trainables.kronecker import Factors, apply, fit, pruned, sums
 
 
@@ -72,3 +73,15 @@ def test_pruning_makes_zeros_of_small_weights_alone() -> None:
     term = Factors(*(torch.tensor([[2.0, -1e-3, 1e-3 + 1e-5]]).double(),) * 3)
     assert pruned(term, 5.02e-4).rows.tolist() == [[2.0, 0.0, pytest.approx(1.01e-3)]]
     assert math.isclose(pruned(term, 0.4).rows.sum(), 2.0)
+
+
+def test_what_would_take_too_long_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randn(60, 3, 8, 9).double()
+    monkeypatch.setattr(kronecker, "BEGIN_WORK", 1e6)
+    assert list(sums(images, apply(drawn(1), images), range(1, 5), plain=50)) == []
+
+
+def test_of_large_images_one_rank_alone_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randn(60, 3, 8, 9).double()
+    monkeypatch.setattr(kronecker, "WORK", 1e6)
+    assert len(list(sums(images, apply(drawn(1), images), range(1, 5), plain=50))) == 1
