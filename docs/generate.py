@@ -34,7 +34,7 @@ TYPE_NAMES = {
     schema.FLOAT: "float64",
     schema.BOOL: "true or false",
     schema.MOMENT: "time in UTC",
-    schema.PNG: "PNG",
+    schema.PNG: "bytes",
 }
 
 

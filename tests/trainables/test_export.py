@@ -47,7 +47,6 @@ numpy.save(sys.argv[3], session.run(["outputs"], {"images": numpy.load(sys.argv[
 """,
     "torch": """
 import numpy, torch
-from trainables.tasks import STUDY, Task
 network = torch.export.load(sys.argv[1]).module()
 numpy.save(sys.argv[3], network(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
 """,

@@ -184,7 +184,7 @@ def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
     assert "the best floor: 35.00 %, the ceiling: 100.00 %" in page.text
     assert re.search(
         r"On the CPU, at batch 1,000, it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as "
-        "torchvision's best batch and",
+        "the pipeline's best batch and",
         page.text,
     )
 

@@ -12,12 +12,14 @@ from PIL import Image
 
 from analysis.tables.files import publish
 from analysis.tables.schema import TABLES
+from analysis.tables.task_columns import task_columns
 from analysis.timing import runs
 from analysis.timing.subjects import Finalist
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.loading import load
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
+from trainables.tasks import STUDY
 
 EMPTY = {
     pa.int32(): 0,
@@ -53,12 +55,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def finished(storage: Path, data: str, name: str = "a-run", model: str = "separable") -> None:
-    fingerprint = load(data).test.fingerprint
+    splits = load(data)
+    task = task_columns(splits.task, splits.probes)
+    known = {"data": data, "test_fingerprint": splits.test.fingerprint}
     publish(
         storage / "tables",
         "runs",
         name,
-        [row("runs", name, model=model, data=data, test_fingerprint=fingerprint)],
+        [row("runs", name, model=model, **task, **known)],
     )
 
 
@@ -72,7 +76,8 @@ def trained(storage: Path, trial: int, name: str = "a-run") -> str:
 
 def test_a_run_is_timed_on_its_own_test_images(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
-    images = runs.test_images(tmp_path, "a-run", None)
+    images, task = runs.test_images(tmp_path, "a-run", None)
+    assert task == STUDY
     assert (images.split, len(images), images.fingerprint) == (
         "test",
         3,

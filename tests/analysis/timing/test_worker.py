@@ -288,7 +288,7 @@ def test_what_is_another_computation_at_another_batch_size_is_refused(
     timed = Timed(own("right"), images, targets)
     timed.check()
     timed.warm_up(20, 10.0)
-    timed.runner = replace(timed.runner, run=lambda batch: timed.runner.expected(batch).flip(-1))
+    timed.runner = replace(timed.runner, run=lambda batch: reference(batch).flip(-1))
     with pytest.raises(ValueError, match="its output at batch 50 differs from that at 500 by"):
         timed.warm_up(50, 10.0)
 

@@ -211,7 +211,8 @@ def test_gradients_through_the_real_compiler_are_those_without_it(train: Example
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 784), nn.Unflatten(1, (1, 28, 28)))
-    settings = (network, squared_error, Precision("float32", ""), CPU, torch.contiguous_format)
+    form = (torch.contiguous_format, STUDY.output_shape)
+    settings = (network, squared_error, Precision("float32", ""), CPU, *form)
     plain, through = Gradients(*settings), Gradients(*settings, compiled=True, full_size=8)
     before = counters["inductor"].copy()
     found = through.of(train, torch.arange(8), 8)
