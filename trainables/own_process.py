@@ -57,10 +57,11 @@ class OwnProcess:
             pass
 
     def _end(self) -> None:
-        """End the process with all that it has started itself."""
+        """End the process with all that it has started itself, and leave no zombie."""
         if self._process.returncode is None:  # else its number may be another's by now
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def answer(self, doing: str, progress: Say | None = None) -> dict[str, Any]:
         """Wait for what was found.

@@ -10,6 +10,7 @@ import ray.train
 from torch import Tensor, distributed
 
 from trainables.networks.separable import Separable
+from trainables.tasks import Task
 from tuner.storage.run_storage import trial_directory
 
 GATE = "GATE"
@@ -64,8 +65,8 @@ class Gate:
 class Gated(Separable):
     """Waits at the gate before each epoch of a trial."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self._epochs = 0
         self._is_new_epoch = False
 
