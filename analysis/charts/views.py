@@ -20,7 +20,8 @@ BLANK = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR4nGNgYAAAAAMAAbit"
     "OmMAAAAASUVORK5CYII="
 )
-LARGEST_SIDE = 64  # pixels of an image that is drawn; inputs have 32
+LARGEST_SIDE = 1024  # pixels of an image that is decoded
+DRAWN_SIDE = 128  # pixels of one that is drawn: larger ones are made smaller
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
 FEWEST_TRIALS = 20
@@ -319,6 +320,7 @@ def decoded(png: object) -> Image.Image | None:
         if max(image.size) > LARGEST_SIDE:  # by its header: nothing is decoded yet
             return None
         image.load()
+        image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
     except Exception:  # Pillow's have no common class
         return None
     return image

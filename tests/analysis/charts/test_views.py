@@ -384,3 +384,14 @@ def test_only_series_of_the_same_device_are_compared() -> None:
     )
     assert views.speedups(passes, series, "cpu")["median"].tolist() == [4.0]
     assert views.speedups(passes, series, "cuda").empty
+
+
+@pytest.mark.parametrize(("size", "drawn"), [((200, 100), (128, 64)), ((5, 3), (5, 3))])
+def test_colour_images_of_any_task_are_drawn_and_large_ones_made_smaller(
+    size: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (255, 0, 10)).save(buffer, format="PNG")
+    image = views.decoded(buffer.getvalue())
+    assert image is not None
+    assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", drawn, (255, 0, 10))
