@@ -258,7 +258,7 @@ def bomb(side: int) -> bytes:
 
 @pytest.mark.parametrize(
     "damaged",
-    [bomb(65), bomb(60_000), png(28, 1)[:50], b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"],
+    [bomb(1025), bomb(60_000), png(28, 1)[:50], b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"],
     ids=["large", "huge", "cut off", "empty", "no PNG", "no header"],
 )
 def test_an_image_that_is_damaged_or_far_too_large_is_a_blank_that_says_so(damaged: bytes) -> None:
