@@ -14,6 +14,7 @@ from analysis.dashboard.parts import NUMBER, card, hint, key_figures, picture, p
 from analysis.dashboard.selection import Selection
 from analysis.tables.parameters import read_space
 from analysis.tables.ranking import frame_objective
+from analysis.tables.task_columns import task_of
 from trainables.hyperparameters import (
     KNOWN,
     Parameter,
@@ -22,6 +23,7 @@ from trainables.hyperparameters import (
     text,
     values_of,
 )
+from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLD
 
 TIMELINE = 300  # trials
@@ -216,12 +218,14 @@ def _images(selection: Selection, trial: pd.Series) -> None:
 def _loading(selection: Selection, trial: pd.Series) -> None:
     weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
     st.markdown("**Load its network**")
+    runs = selection.runs
+    task = task_of(runs[runs.run == trial.run].iloc[0])
     if weights.exists():
-        _code(_load_weights(trial.model, str(weights)))
+        _code(_load_weights(trial.model, str(weights), task))
     elif isinstance(trial.checkpoint, str):
         _code(
             _load_checkpoint(
-                trial, _chosen(selection, trial), str(Path(trial.checkpoint) / "state.pt")
+                trial, task, _chosen(selection, trial), str(Path(trial.checkpoint) / "state.pt")
             )
         )
         remark("Only finalists have a weights file; this is the trial's last checkpoint.")
@@ -229,13 +233,16 @@ def _loading(selection: Selection, trial: pd.Series) -> None:
         remark("It has no checkpoint yet.")
 
 
-def _load_weights(model: str, weights: str) -> str:
+def _load_weights(model: str, weights: str, task: Task) -> str:
+    taken, made = (
+        "(N, " + ", ".join(map(str, shape)) + ")" for shape in (task.input_shape, task.output_shape)
+    )
     module, colon, name = model.rpartition(":")
     own = f"from {module} import {name}\n" if colon else ""  # a file must not choose what code runs
     return (
         f"{own}from trainables.networks.weights import load_network\n\n"
         f"network = load_network({weights!r}{f', {name}' if colon else ''})\n"
-        f"outputs = network(images.float() / 255)  # (N, 3, 32, 32) uint8 → (N, 1, 28, 28)"
+        f"outputs = network(images.float() / 255)  # {taken} uint8 → {made}"
     )
 
 
@@ -247,10 +254,13 @@ def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
     return chosen_of(values_of(space, said))
 
 
-def _load_checkpoint(trial: pd.Series, chosen: Mapping[str, Any], state: str) -> str:
+def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], state: str) -> str:
     arguments = "".join(f", {name}={_literal(value)}" for name, value in chosen.items())
+    imported = ""
+    if task != STUDY:
+        arguments, imported = f", {task}{arguments}", "from trainables.tasks import Task\n"
     return (
-        f"import torch\nfrom trainables.networks.registry import build\n\n"
+        f"import torch\nfrom trainables.networks.registry import build\n{imported}\n"
         f"state = torch.load({state!r}, weights_only=True)\n"
         f"network = build({trial.model!r}{arguments})\n"
         f'network.load_state_dict(state["best_weights"] or state["weights"])'

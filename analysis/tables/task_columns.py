@@ -6,6 +6,8 @@ from typing import Any
 from analysis.tables.files import Row
 from trainables.tasks import Task
 
+SIZES = ("image_height", "image_width", "output_channels", "output_height", "output_width")
+
 
 def task_columns(task: Task, probes: bytes) -> Row:
     """Return the columns of the runs table that describe a task.
@@ -34,18 +36,22 @@ def task_columns(task: Task, probes: bytes) -> Row:
 
 
 def task_of(run: Any) -> Task:
-    """Return the task that a row of the runs table describes."""
-    rank, residual = run["kronecker_rank"], run["affine_residual"]
+    """Return the task that a row of the runs table describes: a dictionary, or as pandas has it."""
+    sizes = {name: int(run[name]) for name in SIZES}
+    rank, residual = (
+        None if run[name] is None or run[name] != run[name] else run[name]  # pandas has NaN
+        for name in ("kronecker_rank", "affine_residual")
+    )
     return Task(
-        pipeline=run["pipeline"],
-        input_shape=(3, run["image_height"], run["image_width"]),
-        output_shape=(run["output_channels"], run["output_height"], run["output_width"]),
-        low=run["output_low"],
-        high=run["output_high"],
-        takes=run["takes"],
-        batched=run["batched"],
+        pipeline=str(run["pipeline"]),
+        input_shape=(3, sizes["image_height"], sizes["image_width"]),
+        output_shape=(sizes["output_channels"], sizes["output_height"], sizes["output_width"]),
+        low=float(run["output_low"]),
+        high=float(run["output_high"]),
+        takes=str(run["takes"]),
+        batched=bool(run["batched"]),
         steps=tuple(json.loads(run["steps"])),
-        affine_residual=residual,
-        offset=run["offset"],
-        kronecker_rank=rank,
+        affine_residual=None if residual is None else float(residual),
+        offset=bool(run["offset"]),
+        kronecker_rank=None if rank is None else int(rank),
     )
