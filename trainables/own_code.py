@@ -21,10 +21,9 @@ def is_own(name: str) -> bool:
     return bool(place and colon and attribute)
 
 
-def module_name(name: str) -> str:
-    """Return the module that a name is of; for a file the name under which it is imported."""
-    place = name.rpartition(":")[0]
-    return Path(place).stem if place.endswith(SUFFIX) else place
+def is_file(name: str) -> bool:
+    """Tell whether a name is of an object in a file."""
+    return name.rpartition(":")[0].endswith(SUFFIX)
 
 
 def check_there(flag: str, name: str) -> None:
@@ -37,7 +36,7 @@ def check_there(flag: str, name: str) -> None:
         name: As `is_own` takes it.
     """
     place = name.rpartition(":")[0]
-    if place.endswith(SUFFIX):
+    if is_file(name):
         if not Path(place).is_file():
             raise UsageError(
                 f"{flag} {name}: there is no file {place!r}; correct the path, "
@@ -64,18 +63,12 @@ def check_there(flag: str, name: str) -> None:
 def load(name: str) -> Any:
     """Import and return the object that a name stands for.
 
-    A file finds what lies beside it. Where it is not there, as on another node, a module of its
-    name is imported: that is how it is sent.
-
-    Raises:
-        UsageError: It can't be imported, or has no such object.
+    A file finds what lies beside it. Raises UsageError where it can't be imported, or has no such
+    object.
     """
     place, _, attribute = name.rpartition(":")
     try:
-        if place.endswith(SUFFIX) and Path(place).is_file():
-            module = _from_file(Path(place))
-        else:
-            module = importlib.import_module(module_name(name))
+        module = _from_file(Path(place)) if is_file(name) else importlib.import_module(place)
         return getattr(module, attribute)
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise UsageError(f"{name!r} can't be imported: {in_one_line(error)}") from error
@@ -83,9 +76,6 @@ def load(name: str) -> Any:
 
 def _from_file(path: Path) -> Any:
     name = path.stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
-        return known
     directory = str(path.resolve().parent)
     if directory not in sys.path:
         sys.path.append(directory)

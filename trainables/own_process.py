@@ -100,6 +100,7 @@ class OwnProcess:
             while select.select([pipe], [], [], 0 if has_ended else LOOK_SEC)[0]:
                 part = os.read(pipe.fileno(), 65_536)
                 if not part:
+                    time.sleep(0 if has_ended else LOOK_SEC)  # it closed the pipe, and goes on
                     break
                 text, heard = text + part, time.monotonic()
                 *lines, text = text.split(b"\n")

@@ -9,7 +9,7 @@ can pass, and which networks fit. Exit status: 0, 2 for a mistake, 130 after Ctr
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,20 +25,48 @@ from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.pipelines import catalogue
 from trainables.pipelines.catalogue import PIPELINES, TAKES, WORDS
 from trainables.pipelines.own import own_map
-from trainables.tasks import STUDY_NAME, Task
+from trainables.settings_fields import add_flags, declared, given, setting
+from trainables.tasks import STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 IMAGES = 500  # of each split, at most
 NAME_WIDTH, LABEL_WIDTH = 52, 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class CardSettings:
+    """Every setting of `python -m trainables.task`. Raises UsageError for what makes no sense."""
+
+    pipeline: str = setting(
+        STUDY_NAME, f"{', '.join(PIPELINES)}, package.module:object or path/file.py:object"
+    )
+    takes: str | None = setting(
+        None, "what it is called with", default_text="found out", choices=TAKES
+    )
+    data: str = setting("auto", "images, as for tuner.run")
+    image_size: tuple[int, ...] | None = setting(
+        None,
+        "height and width of images; one number for squares",
+        default_text="32",
+        least=1,
+        metavar="PIXELS",
+    )
+
+    def __post_init__(self) -> None:
+        for name, one in SETTINGS.items():
+            one.check(name, getattr(self, name))
+        catalogue.check(self.pipeline, self.takes)
+
+
+SETTINGS = declared(CardSettings)
+
+
 @command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; returns the exit status."""
-    options = parser().parse_args(arguments)
-    catalogue.check(options.pipeline)
-    images = _few(sources.read(options.data, size_of(tuple(options.image_size or ()) or None)))
-    data = loading.with_targets(images, pipeline=options.pipeline, takes=options.takes)
+    settings = CardSettings(**given(parser().parse_args(arguments)))
+    images = _few(sources.read(settings.data, size_of(settings.image_size)))
+    data = loading.with_targets(images, pipeline=settings.pipeline, takes=settings.takes)
     affine = own_map(data.task, data.affine)
     for line in [*described(data.task, affine), "", *bars(data, affine), "", *fitting(data.task)]:
         print(line)
@@ -48,23 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=prog("trainables.task"), description="What is known of a pipeline without a search."
+        prog=prog("trainables.task"),
+        description="Say what is known of a pipeline without a search.",
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--pipeline",
-        default=STUDY_NAME,
-        help=f"{', '.join(PIPELINES)}, package.module:object or path/file.py:object "
-        f"(default: {STUDY_NAME})",
-    )
-    parser.add_argument("--takes", choices=TAKES, help="what it is called with (default: found)")
-    parser.add_argument("--data", default="auto", help="images, as for tuner.run (default: auto)")
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        nargs="+",
-        metavar="PIXELS",
-        help="height and width of images, or one number (default: 32)",
-    )
+    add_flags(parser, SETTINGS)
     return parser
 
 
@@ -78,9 +94,7 @@ def _few(images: Images) -> Images:
 def described(task: Task, affine: AffineMap | None) -> Iterator[str]:
     """Yield lines on what a pipeline takes and gives."""
     many = ", one or many at a time" if task.batched else ""
-    outputs, inputs = (
-        " × ".join(map(str, shape)) for shape in (task.output_shape, task.input_shape)
-    )
+    outputs, inputs = shape_text(task.output_shape), shape_text(task.input_shape)
     facts = {
         "pipeline": task.pipeline,
         "takes": f"{WORDS[task.takes]}{many}",

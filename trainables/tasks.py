@@ -5,7 +5,7 @@ The pipeline itself is code: `pipelines` calls it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -97,6 +97,11 @@ class Task:
         if not (numbers and isinstance(task.pipeline, str) and task.pipeline.isprintable()):
             raise ValueError(f"{values!r:.200} describes no task")
         return task
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape as sentences have it: `3 × 64 × 64`."""
+    return " × ".join(map(str, shape)) or "a single number"
 
 
 def _shape(sizes: Any) -> Shape:

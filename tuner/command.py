@@ -13,6 +13,7 @@ from trainables.errors import UsageError, command
 
 COMMANDS = {
     "run": ("tuner.run", "search a network's hyperparameters, evaluate the best"),
+    "task": ("trainables.task", "say what is known of a pipeline without a search"),
     "timing": ("analysis.timing.__main__", "time networks against the pipeline that they replace"),
     "dashboard": ("analysis.dashboard.__main__", "show the tables of runs in a browser"),
     "report": ("analysis.report.__main__", "write one run as a page that can be cited"),

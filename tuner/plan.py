@@ -102,7 +102,7 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images | P
         partial(_check_wandb, config),
         partial(_check_waiting, config),
         partial(check_module, config.model),
-        partial(pipelines.check, config.pipeline),
+        partial(pipelines.check, config.pipeline, config.takes),
         partial(_check_vgg, config),
     ]
     # Those have no mistake to find, but perhaps a long download

@@ -327,11 +327,6 @@ class SearchConfig:
             SETTINGS[name].check(name, value)
         check_name(self.model)
         size_of(self.image_size)
-        if self.takes is not None and self.pipeline in PIPELINES:
-            raise UsageError(
-                f"--takes {self.takes}: --pipeline {self.pipeline} is called as it has to be; "
-                f"leave --takes out"
-            )
         if self.pairs is not None and self.data != "auto":
             raise UsageError(
                 f"--pairs {self.pairs} and --data {self.data}: both say where images are; give one "

@@ -10,6 +10,7 @@ from analysis.tables.parameters import wide
 from analysis.tables.ranking import NEVER_BEST
 from trainables.pipelines.catalogue import OLDER_NAMES
 from trainables.pipelines.identity import is_same
+from trainables.tasks import shape_text
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {
@@ -49,7 +50,7 @@ def task_names(runs: pd.DataFrame) -> pd.Series:
     for run in runs.to_dict("records"):
         pipeline = OLDER_NAMES.get(str(run["pipeline"]), str(run["pipeline"]))
         shape = [run[f"output_{part}"] for part in ("channels", "height", "width")]
-        size = f"{run['image_height']} × {run['image_width']} to {' × '.join(map(str, shape))}"
+        size = f"{run['image_height']} × {run['image_width']} to {shape_text(shape)}"
         versions = known.setdefault((pipeline, size), [])
         span, outputs = run["output_high"] - run["output_low"], run["probe_outputs"]
         same = (n for n, one in enumerate(versions) if is_same(one, outputs, span))

@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import torch
 
+from trainables.cores import cores as cores
+
 IDLE = ("idle", "iowait", "guest", "guest_nice")  # guest time is counted in user time already
 THROTTLE_COUNTERS = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
@@ -49,11 +51,6 @@ def other_busy_sec(before: Reading, after: Reading) -> float:
     first.
     """
     return (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def clock_mhz() -> float | None:

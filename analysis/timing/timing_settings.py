@@ -118,8 +118,7 @@ class TimingSettings:
                 "--pipeline, --takes and --image-size go without --run: a run is timed as it was"
             )
         size_of(self.image_size)
-        if self.pipeline:
-            check(self.pipeline)
+        check(self.pipeline or STUDY_NAME, self.takes)
         if "cuda" in self.devices and not torch.cuda.is_available():
             raise UsageError(
                 "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu"

@@ -1,6 +1,5 @@
 """Many images decoded on all cores, and all that can't be read told together."""
 
-import os
 import time
 import warnings
 from collections import deque
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from trainables.cores import cores
 from trainables.data.pixels import UnreadableError
 from trainables.errors import UsageError, first_line, printable
 from trainables.own_process import Say
@@ -70,7 +70,7 @@ def _begun_ahead(
     jobs: Iterable[Job[Key, Decoded]],
 ) -> Iterator[tuple[Key, str, Future[Decoded]]]:
     """Begin jobs in threads, and yield each when AHEAD others a core were begun after it."""
-    threads = _cores()
+    threads = cores()
     pool = ThreadPoolExecutor(threads)
     begun: deque[tuple[Key, str, Future[Decoded]]] = deque()
     try:
@@ -85,13 +85,6 @@ def _begun_ahead(
                 yield begun.popleft()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C waits for no image
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Progress:

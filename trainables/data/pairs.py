@@ -25,6 +25,7 @@ from trainables.data.places import Place, counts_by_split, places, splits_after
 from trainables.data.split_names import TRAIN, split_by_names
 from trainables.errors import UsageError, printable
 from trainables.own_process import Say
+from trainables.tasks import shape_text
 
 # What folders and columns may be called, in lower case; the first column that is there counts
 INPUTS = ("input", "inputs", "input_image", "image", "img", "source", "before")
@@ -262,7 +263,7 @@ def _differ(side: str, first: str, expected: Form, name: str, form: Form) -> str
 
 
 def _text(form: Form) -> str:
-    return f"{' × '.join(map(str, form.shape))} {form.kind.__name__}"
+    return f"{shape_text(form.shape)} {form.kind.__name__}"
 
 
 def _names(found: _Found, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from trainables.data import pixels
 from trainables.data.images import Pixels, Size
 from trainables.data.pixels import BITS_TAG, UnreadableError, fractions, opened
 from trainables.errors import first_line
+from trainables.tasks import shape_text
 
 NUMPY_MAGIC = b"\x93NUMPY"
 MOST_CHANNELS = 4  # what has more in its last dimension has its channels in the first
@@ -79,7 +80,7 @@ def _array(encoded: bytes) -> NDArray[np.generic]:
     except (ValueError, OSError, EOFError) as error:
         raise UnreadableError(first_line(error)) from error
     if numbers.dtype.kind not in "buif" or numbers.ndim not in (2, 3) or not numbers.size:
-        shape = " × ".join(map(str, numbers.shape))
+        shape = shape_text(numbers.shape)
         raise UnreadableError(f"an array {shape} of {numbers.dtype}, which is no image")
     if numbers.ndim == 2:
         return numbers[None]

@@ -1,13 +1,11 @@
 """The networks by name. A new network is one file, and one line here."""
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from trainables.errors import UsageError, in_one_line
+from trainables import own_code
+from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter, chosen_of, problem_of, values_of
 from trainables.tasks import STUDY, Task
 
@@ -35,8 +33,7 @@ OLDER_FORM = (
 
 def check_name(name: str) -> None:
     """Raise UsageError where `name` is neither registered nor of the form package.module:Class."""
-    module, colon, class_name = name.partition(":")
-    if name not in NETWORKS and not (module and colon and class_name):
+    if name not in NETWORKS and (not own_code.is_own(name) or own_code.is_file(name)):
         raise UsageError(
             f"there is no network {name!r}: choose one of {', '.join(NETWORKS)}, "
             f"or name a class of your own as package.module:Class"
@@ -44,27 +41,9 @@ def check_name(name: str) -> None:
 
 
 def check_module(name: str) -> None:
-    """Raise UsageError where a name is none, or its module is not there.
-
-    Only files are looked for: nothing of the module runs, nor of the packages around it.
-    """
+    """Raise UsageError where a name is none, or its module is not there. Nothing of it runs."""
     check_name(name)
-    module = NETWORKS.get(name, name).partition(":")[0]
-    parts = module.split(".")
-    path = None
-    with suppress(KeyError):  # a namespace package within another can't be asked before an import
-        for part in range(len(parts) if module not in sys.modules else 0):
-            wanted = ".".join(parts[: part + 1])
-            finders = sys.meta_path if parts[part] else ()
-            found = (finder.find_spec(wanted, path) for finder in finders)
-            spec = next((one for one in found if one is not None), None)
-            path = spec.submodule_search_locations if spec else None
-            if spec is None or (path is None and wanted != module):
-                raise UsageError(
-                    f"--model {name}: there is no module {module!r} in this directory or among "
-                    f"what is installed; correct the name, or type the command in the directory "
-                    f"that holds {parts[0]!r}"
-                )
+    own_code.check_there("--model", NETWORKS.get(name, name))
 
 
 def find(name: str) -> "Network":
@@ -76,13 +55,13 @@ def find(name: str) -> "Network":
     from torch import nn  # here, as said above
 
     check_name(name)
-    module_name, _, class_name = NETWORKS.get(name, name).partition(":")
     try:
-        network = getattr(importlib.import_module(module_name), class_name)
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        if isinstance(error, ImportError) and "'Defaults'" in str(error):
-            raise UsageError(f"{name!r} {OLDER_FORM}") from error
-        raise UsageError(f"the network {name!r} can't be imported: {in_one_line(error)}") from error
+        network = own_code.load(NETWORKS.get(name, name))
+    except UsageError as mistake:
+        cause = mistake.__cause__
+        if isinstance(cause, ImportError) and "'Defaults'" in str(cause):
+            raise UsageError(f"{name!r} {OLDER_FORM}") from cause
+        raise UsageError(f"the network {mistake}") from cause
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise UsageError(f"{name!r} is not a class of torch.nn.Module")
     _check_declared(name, network)

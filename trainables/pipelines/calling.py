@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
+from trainables.tasks import shape_text
 
 Pipeline = Callable[[Tensor], Tensor]  # (N, 3, H, W) uint8 → (N, c, h, w) float32
 CHUNK = 1000  # images per call; 10,000 take several times as long each: nothing stays in the cache
@@ -79,8 +80,8 @@ class Calls:
         for output in outputs:
             if output.shape != outputs[0].shape:
                 raise UsageError(
-                    f"its output is {shape_text(outputs[0])} for one image and "
-                    f"{shape_text(output)} for another: it has to give one size"
+                    f"its output is {shape_text(outputs[0].shape)} for one image and "
+                    f"{shape_text(output.shape)} for another: it has to give one size"
                 )
         return torch.stack(outputs)
 
@@ -113,7 +114,7 @@ def as_image(made: Any) -> Tensor:
     if numbers.ndim == 4:
         raise UsageError(f"it gives {len(numbers)} images for one")
     if numbers.ndim not in (2, 3) or not numbers.numel():
-        raise UsageError(f"it gives {shape_text(numbers)} numbers, which is no image")
+        raise UsageError(f"it gives {shape_text(numbers.shape)} numbers, which is no image")
     if numbers.ndim == 2:
         numbers = numbers[None]
     elif in_rows:
@@ -139,8 +140,3 @@ def in_floats(numbers: Tensor) -> Tensor:
 def _readable(array: np.ndarray) -> np.ndarray:
     """Return an array as PyTorch takes it: a copy in rows, in its machine's own byte order."""
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-
-
-def shape_text(numbers: Tensor) -> str:
-    """Return a shape as sentences have it: `3 × 64 × 64`."""
-    return " × ".join(map(str, numbers.shape)) or "a single number"

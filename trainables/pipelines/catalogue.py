@@ -37,11 +37,19 @@ def load(name: str) -> Any:
     return pipeline
 
 
-def check(name: str) -> None:
+def check(name: str, takes: str | None = None) -> None:
     """Raise UsageError where a pipeline is neither registered nor an object whose module is there.
 
     Nothing of the module runs.
+
+    Args:
+        name: What was given as `--pipeline`.
+        takes: What it is to be called with, which a registered one says itself.
     """
+    if name in PIPELINES and takes is not None:
+        raise UsageError(
+            f"--takes {takes}: --pipeline {name} is called as it has to be; leave --takes out"
+        )
     if name in PIPELINES:
         return
     if not own_code.is_own(name):

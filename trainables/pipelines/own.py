@@ -1,6 +1,5 @@
 """Targets made: by a pipeline of this project here, by a person's own in processes of its own."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables import own_code
+from trainables.cores import cores
 from trainables.data.examples import shape_of
 from trainables.errors import UsageError
 from trainables.linear import AffineMap, examine
@@ -20,8 +20,6 @@ from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.catalogue import LEFT_OUT, PIPELINES, load
 from trainables.pipelines.identity import kept, probe_images
 from trainables.tasks import STUDY, Task
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,10 @@ def in_own_process(
     Raises:
         UsageError: The pipeline can't be used, or its targets don't fit into memory.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         for split, part in images.items():
             np.save(Path(directory, f"{split}.npy"), part.numpy())
-        asked = {"pipeline": name, "takes": takes, "cores": cores or 1, "directory": directory}
+        asked = {"pipeline": name, "takes": takes, "cores": cores(), "directory": directory}
         with OwnProcess("trainables.pipelines.process", asked) as process:
             found = process.answer(f"--pipeline {name}: its import and its calls", progress)
         task = Task.from_plain(found["task"])

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from trainables.data.examples import shape_of
 from trainables.errors import UsageError, cut, in_one_line
-from trainables.pipelines.calling import BATCHES, Calls, shape_text
+from trainables.pipelines.calling import BATCHES, Calls
 from trainables.pipelines.catalogue import TAKES
-from trainables.tasks import Task
+from trainables.tasks import Task, shape_text
 
 PROBES = 64  # images
 FEWEST = 8  # however long they take
@@ -126,8 +126,8 @@ def check_output(output: Tensor, wanted: Sequence[int], position: int) -> None:
     """Raise UsageError where an output has another shape than the first, or is not finite."""
     if tuple(output.shape) != tuple(wanted):
         raise UsageError(
-            f"its output is {shape_text(output)} for training image {position} and "
-            f"{' × '.join(map(str, wanted))} for the first one: it has to give one size; "
+            f"its output is {shape_text(output.shape)} for training image {position} and "
+            f"{shape_text(wanted)} for the first one: it has to give one size; "
             f"add a resize or a crop to a fixed size"
         )
     if not output.isfinite().all():

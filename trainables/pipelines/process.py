@@ -24,14 +24,15 @@ from trainables.data.examples import range_of
 from trainables.errors import UsageError, cut, in_one_line
 from trainables.linear import examine
 from trainables.own_process import Say
-from trainables.pipelines.calling import Calls, Pipeline, shape_text
+from trainables.pipelines.calling import Calls, Pipeline
 from trainables.pipelines.catalogue import load
 from trainables.pipelines.identity import probe_images
 from trainables.pipelines.probing import SAID, probe, without
-from trainables.tasks import Task
+from trainables.tasks import Task, shape_text
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still start
 TOLD_AFTER_SEC = 1.0
+HEARD_AFTER = 16  # images, each of which may take seconds
 CHUNK_SEC = 0.5  # of a process's work, after which progress is told
 MOST_IN_CHUNK = 1000
 LONGEST_HOURS = 2.0  # of making targets
@@ -58,7 +59,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     task = probed.task
     counts = {split: len(part) for split, part in images.items()}
     _check_time(probed.call_sec, sum(counts.values()), arguments["cores"])
-    call = Calls(pipeline, task.takes, batched=task.batched)
+    call = _Heard(Calls(pipeline, task.takes, batched=task.batched), say)
     left_out = [name for name, shorter in without(pipeline) if _fits(shorter, task, images)]
     jobs = [(split, WHOLE) for split in images] + [("test", name) for name in left_out]
     for split, name in jobs:
@@ -72,12 +73,24 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     for name, tensor in tensors.items():
         np.save(directory / f"affine.{name}.npy", tensor.numpy())
     np.save(directory / "probes.npy", call(probe_images(task.input_shape)).numpy())
-    return {
-        "task": task.to_plain(),
-        "without": left_out,
-        "affine": list(tensors),
-        "call_sec": probed.call_sec,
-    }
+    return {"task": task.to_plain(), "without": left_out, "affine": list(tensors)}
+
+
+class _Heard:
+    """A pipeline that says now and then that it is at work: long silence is taken for a hang."""
+
+    def __init__(self, call: Pipeline, say: Say) -> None:
+        self._call, self._say = call, say
+        self._next = time.monotonic() + TOLD_AFTER_SEC
+
+    def __call__(self, images: Tensor) -> Tensor:
+        outputs = []
+        for part in images.split(HEARD_AFTER):
+            outputs.append(self._call(part))
+            if time.monotonic() > self._next:
+                self._next = time.monotonic() + TOLD_AFTER_SEC
+                self._say("looking whether the pipeline is affine")
+        return torch.cat(outputs)
 
 
 def _read(path: Path) -> Tensor:
@@ -218,8 +231,8 @@ def fill(part: Part) -> int:
 def _problem(outputs: Tensor, task: Task) -> str:
     """Say why outputs are no targets: empty where they are."""
     if tuple(outputs.shape[1:]) != task.output_shape:
-        wanted = " × ".join(map(str, task.output_shape))
-        return f"its output is {shape_text(outputs[0])}, and {wanted} for other images"
+        wanted = shape_text(task.output_shape)
+        return f"its output is {shape_text(outputs.shape[1:])}, and {wanted} for other images"
     return "" if bool(outputs.isfinite().all()) else "it gives NaN or infinite numbers"
 
 

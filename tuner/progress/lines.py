@@ -17,7 +17,7 @@ from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
 from trainables.pipelines.catalogue import PIPELINES, WORDS
-from trainables.tasks import RECORDED, STUDY_NAME, Task
+from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
@@ -85,14 +85,13 @@ def pipeline_line(task: Task) -> str:
     taken = "pipeline"
     if task.pipeline != RECORDED:
         taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''} and"
-    (channels, height, width), (made, rows, columns) = task.input_shape, task.output_shape
     steps = f", steps {' → '.join(task.steps)}" if task.steps else ""
     affine = ""
     if task.affine_residual is not None:
         affine = f"; affine within {task.affine_residual:.1g} of its range"
     return (
-        f"{task.pipeline} {taken} makes {made} × {rows} × {columns} of {channels} × {height} × "
-        f"{width}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
+        f"{task.pipeline} {taken} makes {shape_text(task.output_shape)} of "
+        f"{shape_text(task.input_shape)}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
     )
 
 

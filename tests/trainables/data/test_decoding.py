@@ -21,14 +21,14 @@ def test_all_are_decoded_in_their_order() -> None:
 
 
 def test_every_core_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_cores", lambda: 3)
+    monkeypatch.setattr(decoding, "cores", lambda: 3)
     all_there = threading.Barrier(3, timeout=60)
     jobs = ((number, "", all_there.wait) for number in range(3))
     assert len(list(decode_all("--data mine", jobs, 3, None))) == 3
 
 
 def test_no_more_are_begun_ahead_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+    monkeypatch.setattr(decoding, "cores", lambda: 2)
     asked: list[int] = []
 
     def counted() -> Iterator[tuple[int, str, Callable[[], int]]]:
@@ -70,7 +70,7 @@ def test_libraries_warn_nobody() -> None:
 
 
 def test_an_interrupt_waits_for_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_cores", lambda: 1)
+    monkeypatch.setattr(decoding, "cores", lambda: 1)
     begun, free = threading.Event(), threading.Event()
 
     def slow() -> None:
