@@ -141,3 +141,14 @@ def test_the_study_has_its_flips_left_out_and_its_map_is_found_where_it_is_asked
     own = own_map(STUDY, made.affine)
     assert own is not None
     torch.testing.assert_close(own(splits["test"]), made.targets["test"], atol=2e-6, rtol=0)
+
+
+def test_a_slow_pipeline_is_heard_while_its_map_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "TOLD_AFTER_SEC", 0)
+    said: list[str] = []
+    call = process._Heard(Calls(peoples.returns_its_input, "pil"), said.append)
+    images = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).repeat(1, 3, 2, 2)
+    torch.testing.assert_close(call(images), images / 255)
+    assert len(said) == 3

@@ -1,0 +1,58 @@
+"""The card of a pipeline, as its command prints it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainables.pipelines import peoples
+from tests.tuner.few_images import write_few_images
+from trainables.task import main
+
+HERE = Path(peoples.__file__)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
+
+
+def test_the_study_is_of_rank_1_and_every_network_fits(
+    few: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", few]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "makes     1 × 28 × 28 of 3 × 32 × 32, from 0 to 1"
+    assert lines[4].startswith("affine    yes, within 0 of its range, of Kronecker rank 1 within")
+    assert lines[6].startswith("60 test images, share at cosine similarity")
+    assert lines[-5].split()[-3:] == ["100.00", "%", "1.0000"]
+    assert [line.split()[0] for line in lines[-3:]] == ["fc", "cnn", "separable"]
+    assert all("fits: --model" in line for line in lines[-3:])
+
+
+def test_of_an_own_pipeline_it_says_what_it_takes_and_which_network_does_not_fit(
+    few: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--pipeline", f"{HERE}:normalised", "--data", few, "--image-size", "24"]) == 0
+    printed = capsys.readouterr().out
+    assert "takes     a PIL image\nmakes     3 × 12 × 12 of 3 × 24 × 24, from -" in printed
+    assert "steps     Half → Normalised" in printed
+    assert "cnn       cnn makes outputs of the input's size, or 4 pixels smaller" in printed
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--image-size", "0"), "--image-size ≥ 1 must hold, but got 0"),
+        (("--image-size", "1", "2", "3"), "--image-size 1 2 3: give height and width"),
+        (("--takes", "pil"), "--takes pil: --pipeline study is called as it has to be"),
+        (("--takes", "jpeg"), "--takes jpeg: choose one of pil, uint8, float, array, dict"),
+        (("--pipeline", "blur"), "--pipeline blur: choose study, or name an object of your own"),
+        (("--data", "nowhere"), "--data nowhere: there is no such directory"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    asked: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {told}")
