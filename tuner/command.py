@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 from trainables.errors import UsageError, command
+from tuner import interrupts
 
 COMMANDS = {
     "run": ("tuner.run", "search a network's hyperparameters, evaluate the best"),
@@ -39,6 +40,8 @@ def main() -> int:
     if name not in COMMANDS:
         asked = f"there is no command {name!r}" if name else "no command was given"
         raise UsageError(f"{asked}: give one of {', '.join(COMMANDS)}")
+    if name == "run":
+        interrupts.end_early()
     # As after `python -m`: the arguments are the sub-command's own, and modules of a person's own
     # (--model package.module:Class) are found in the directory where it is typed
     sys.argv = [f"transform-tuner {name}", *arguments]

@@ -14,12 +14,35 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+from trainables.errors import INTERRUPTED
+
+EARLY_END = "Interrupted before the search began: nothing is lost. Type the command again."
 AGAIN_SEC = 0.05  # until it is looked again whether that is over
 HOLDING_LOCKS = ("<frozen importlib._bootstrap>", logging.__file__)
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 _asked = threading.Event()
+_at_start: dict[signal.Signals, Any] = {}  # handlers that `end_early` took the place of
+
+
+def end_early() -> None:
+    """Until `noted`, end the process at the first Ctrl-C or SIGTERM, and say that nothing is lost.
+
+    For the second in which Python imports a command, where KeyboardInterrupt ends in a traceback
+    and SIGTERM without a word. Nothing is there yet that would have to be put away.
+    """
+
+    def end(*_: object) -> None:
+        try:
+            os.write(1, f"{EARLY_END}\n".encode())  # print may be what was interrupted
+        finally:
+            os._exit(INTERRUPTED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            _at_start[number] = signal.signal(number, end)
 
 
 @contextmanager
@@ -31,7 +54,7 @@ def noted() -> Iterator[None]:
     raised in its place.
     """
     _asked.clear()
-    before = {number: signal.getsignal(number) for number in HANDLED}
+    before = {number: _at_start.pop(number, signal.getsignal(number)) for number in HANDLED}
     if before[signal.SIGINT] is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)

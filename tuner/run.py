@@ -7,6 +7,11 @@ Exit status: 0 when the search came to its end, 1 when it failed, 2 for a mistak
 line, 130 after Ctrl-C or SIGTERM.
 """
 
+from tuner import interrupts
+
+if __name__ == "__main__":  # before the other imports, which take a second where much else runs
+    interrupts.end_early()
+
 import argparse
 import errno
 import json
@@ -26,7 +31,6 @@ from analysis.tables.schema import TABLES
 from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
 from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
-from tuner import interrupts
 from tuner.background import Background
 from tuner.cluster import auth_token, connect, local_ray, watch
 from tuner.cluster.nodes import Growth, growth, nodes, wait_for_nodes
@@ -39,7 +43,6 @@ EXAMPLES = """examples:
   python -m tuner.run --model separable
   python -m tuner.run --model cnn --samples 32 --gpus-per-trial 0.25 --address auto
   python -m tuner.run --resume fc-20260101-120000"""
-EARLY_END = "Interrupted before the search began: nothing is lost. Type the command again."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +104,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
 
 
-@command(EARLY_END)
+@command(interrupts.EARLY_END)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
     started = time.monotonic()
@@ -143,7 +146,9 @@ def _prepare(
     Returns the plan, and a function that raises TakenError once another machine has the run.
     Raises UsageError where the search can't work.
     """
-    background = stack.enter_context(Background(EARLY_END))  # first, so that it is left last
+    background = stack.enter_context(
+        Background(interrupts.EARLY_END)
+    )  # first, so that it is left last
     with console:
         images = check_early(config, console.progress)
     storage = RunStorage(config.storage, config.name)

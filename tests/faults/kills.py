@@ -132,6 +132,14 @@ class Search:
                 found.append(process)
         return found
 
+    def handles_signals(self) -> bool:
+        """Whether the driver's own code runs, or it has ended: before that Python itself starts."""
+        if self.driver.poll() is not None:
+            return True
+        status = Path(f"/proc/{self.driver.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
     def kill(self, victim: str, chance: random.Random) -> bool:
         """Whether there was anything to kill. Raises TimeoutError when a driver does not end."""
         if self.driver.poll() is not None:
@@ -142,6 +150,10 @@ class Search:
                 time.sleep(PAUSE_SEC)
                 self.driver.send_signal(signal.SIGCONT)
             elif victim.startswith("SIG"):
+                if (
+                    victim != "SIGKILL"
+                ):  # while Python itself starts, any command ends without a word
+                    wait(lambda: self.handles(victim), END_SEC, f"the driver ignores {victim}")
                 self.victims.add(victim)
                 self.driver.send_signal(signal.Signals[victim])
                 wait(

@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import ray
 from ray._private import utils
 from ray.tune.tune import _setup_signal_catching
 
+from tests.paths import ROOT
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
 from trainables.data.images import Images
@@ -72,6 +74,47 @@ def test_a_sigterm_during_an_import_comes_when_the_import_is_over_too(
         with pytest.raises(KeyboardInterrupt):
             time.sleep(10)
     assert "pressed" in sys.modules
+
+
+SENT_DURING_AN_IMPORT = """
+import os, sys
+
+class Sender:
+    def find_spec(self, name, *_):
+        if name == "tuner.plan":
+            os.kill(os.getpid(), NUMBER)
+
+sys.meta_path.insert(0, Sender())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "typed", [("-m", "tuner.run"), ("-c", "from tuner import command; command.main()", "run")]
+)
+def test_either_signal_while_python_imports_the_command_ends_it_with_a_sentence(
+    tmp_path: Path, number: signal.Signals, typed: tuple[str, ...]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        SENT_DURING_AN_IMPORT.replace("NUMBER", str(int(number)))
+    )
+    ended = subprocess.run(
+        [sys.executable, *typed, "--model", "fc"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, f"{interrupts.EARLY_END}\n", "")
+
+
+def test_what_ends_an_import_is_not_left_where_the_command_has_ended() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    interrupts.end_early()
+    with interrupts.noted():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_ctrl_c_that_is_dropped_while_the_search_starts_still_ends_it(
@@ -179,7 +222,7 @@ def test_signals_while_ray_starts_end_it_at_once_with_status_130_and_a_sentence(
         patch.setattr(ray, "init", start)
         status, output = command.call("--model", "separable", *few_images)
     may_go_on.set()  # only now: nobody has waited for it
-    assert (status, output) == (130, f"{run.EARLY_END}\n")
+    assert (status, output) == (130, f"{interrupts.EARLY_END}\n")
 
 
 def test_a_command_that_was_started_to_ignore_ctrl_c_ignores_it() -> None:
