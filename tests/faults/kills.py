@@ -150,10 +150,7 @@ class Search:
                 time.sleep(PAUSE_SEC)
                 self.driver.send_signal(signal.SIGCONT)
             elif victim.startswith("SIG"):
-                if (
-                    victim != "SIGKILL"
-                ):  # while Python itself starts, any command ends without a word
-                    wait(lambda: self.handles(victim), END_SEC, f"the driver ignores {victim}")
+                wait(self.handles_signals, END_SEC, "the driver handles no SIGTERM")
                 self.victims.add(victim)
                 self.driver.send_signal(signal.Signals[victim])
                 wait(
