@@ -346,7 +346,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable(
             "receptive_height",
             INT32,
-            "input rows that the middle output pixel depends on, where autograd shows it",
+            "input rows that the middle output pixel depends on, where it depends on any",
             "pixels",
         ),
         nullable("receptive_width", INT32, "likewise columns", "pixels"),

@@ -5,10 +5,10 @@ performance model for multicore architectures": the longer of moving the bytes a
 arithmetic.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ class Card:
 
     Attributes:
         flops_per_image: 2 per multiplication and addition of its matrix products and convolutions.
-        receptive_height: Pixels; None where autograd finds no way back to the input.
+        receptive_height: Pixels; None where its output depends on none of the input.
         receptive_width: Likewise.
     """
 
@@ -53,10 +53,11 @@ class Rates:
 
 
 def card(network: nn.Module, task: Task) -> Card:
-    """Count them on the meta device, where nothing is computed."""
+    """Count them while one image goes through."""
     counter = FlopCounterMode(display=False)
+    device = next(chain(network.parameters(), network.buffers()), torch.empty(0)).device
     with counter, torch.inference_mode():
-        copy.deepcopy(network).to("meta")(torch.empty(1, *task.input_shape, device="meta"))
+        network(torch.zeros(1, *task.input_shape, device=device))
     height, width = receptive_field(network, task) or (None, None)
     return Card(
         parameter_count(network),

@@ -283,7 +283,7 @@ def test_a_trial_that_raises_leaves_the_others_alone_and_autograd_need_not_see_t
     assert failed.error.str.contains("this network does not like dropout").all()
     assert (trials[trials.dropout <= 0.25].stop_reason != "error").all()
     assert "trials failed" in output
-    assert "How far own_networks:Picky sees is unknown: autograd finds no way" in output
+    assert "How far" not in output  # it sees everything, though autograd can't follow it
     assert "out of reach" not in output
 
 

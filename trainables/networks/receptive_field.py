@@ -1,7 +1,13 @@
-"""What a network sees: the input pixels that an output pixel depends on, found from gradients."""
+"""What a network sees: the input pixels that an output pixel depends on, found by occluding some.
+
+Parts of images are replaced by noise, and outputs are compared: whatever a network does inside.
+"""
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +15,9 @@ from torch import Tensor, nn
 from trainables.linear import AffineMap
 from trainables.tasks import Task
 
-PROBES = 3  # random inputs: a ReLU that is shut for one is open for another
+PROBES = 4  # random images: a ReLU that is shut for one is open for another
+CHANGED = 1e-6  # of the largest output: less is rounding, which may differ from batch to batch
+PIXELS_AT_ONCE = 2**18  # of the images that go through a network together
 TIE_WITHIN = 1e-4  # of the largest weight
 GRID = 10  # of the rows and of the columns of an output, so many are looked at
 
@@ -29,44 +37,89 @@ class Sight:
     width: int
 
 
-def dependence(network: nn.Module, task: Task, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the input pixels that each output pixel (row, column) depends on.
-
-    All go through the network in one batch. A network that autograd can't follow back to its input,
-    such as a look-up in a table, depends on nothing that can be found so.
+class Occlusion:
+    """A network's outputs for random images, and whether they change where pixels are replaced.
 
     Args:
-        network: Any; its outputs for one image must not depend on others.
+        network: Any; its outputs for one image must not depend on others. It is used in eval mode,
+            and left in the mode in which it was.
         task: What it was built for.
-        rows: (K,) int64.
-        columns: Likewise.
-
-    Returns:
-        (K, height, width) of an input, bool.
     """
-    device = next(network.parameters()).device
-    count = len(rows) * PROBES
-    images = torch.rand(count, *task.input_shape, device=device, requires_grad=True)
-    was_training = network.training
-    outputs = network.eval()(images)
-    network.train(was_training)
-    probed = torch.arange(count), 0, *(one.repeat_interleave(PROBES) for one in (rows, columns))
-    (gradient,) = torch.autograd.grad(outputs[probed].sum(), images, materialize_grads=True)
-    seen: Tensor = gradient.abs().sum(dim=1).unflatten(0, (-1, PROBES)).sum(dim=1) > 0
-    return seen.cpu()
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        one = next(chain(network.parameters(), network.buffers()), torch.empty(0))
+        generator = torch.Generator().manual_seed(0)
+        probes = torch.rand(2, PROBES, *task.input_shape, generator=generator)
+        self._network = network
+        self._images, self._noise = probes.to(one.device)
+        self._at_once = max(1, PIXELS_AT_ONCE // math.prod(task.input_shape[1:]))
+        self._outputs = [self._run(image[None].clone()) for image in self._images]
+
+    def changes(self, rows: Tensor, columns: Tensor, occluded: Tensor) -> Tensor:
+        """Say of output pixels whether they change when pixels of the input become noise.
+
+        They are asked about one image after the other, until they change.
+
+        Args:
+            rows: (K,) int64, of the output pixels.
+            columns: Likewise.
+            occluded: (K, H, W) bool, the pixels of an input that are replaced for each of them.
+
+        Returns:
+            (K,) bool.
+        """
+        seen = torch.zeros(len(rows), dtype=torch.bool)
+        for image, noise, whole in zip(self._images, self._noise, self._outputs, strict=True):
+            least = CHANGED * whole.abs().max()
+            for part in (~seen).nonzero().flatten().split(self._at_once):
+                covered = occluded[part, None].to(image.device)
+                outputs = self._run(torch.where(covered, noise, image))
+                there = torch.arange(len(part)), slice(None), rows[part], columns[part]
+                differences = (outputs - whole)[there].abs().amax(dim=1)
+                seen[part] = (differences > least).cpu()
+        return seen
+
+    @torch.no_grad()
+    def _run(self, images: Tensor) -> Tensor:
+        was_training = self._network.training
+        outputs: Tensor = self._network.eval()(images)
+        self._network.train(was_training)
+        return outputs
 
 
 def receptive_field(network: nn.Module, task: Task) -> tuple[int, int] | None:
     """Return height and width, in pixels, of the input window that the middle output depends on.
 
-    None where that can't be found.
+    None where it depends on none. Bisection finds the sides of the window: how many lines of the
+    image must be occluded, from its edge on, until the output changes.
     """
-    middle = (torch.tensor([side // 2]) for side in task.output_shape[1:])
-    (seen,) = dependence(network, task, *middle)
-    if not seen.any():
+    row, column = (torch.tensor([side // 2]) for side in task.output_shape[1:])
+    height, width = task.input_shape[1:]
+    occlusion = Occlusion(network, task)
+
+    def sees(occluded: Tensor) -> bool:
+        return bool(occlusion.changes(row, column, occluded.expand(1, height, width)))
+
+    if not sees(torch.tensor(True)):
         return None
-    rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
-    return int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
+    return (
+        _span(height, lambda lines: sees(lines[:, None])),
+        _span(width, lambda lines: sees(lines)),
+    )
+
+
+def _span(count: int, sees: Callable[[Tensor], bool]) -> int:
+    """Return how many of so many lines lie between the first and the last that are seen.
+
+    Args:
+        count: Lines, at least one of which is seen.
+        sees: Says whether occluding lines, (count,) bool, changes anything.
+    """
+    line = torch.arange(count)
+    # So many must be occluded from one end on until something changes: all, where fewer don't
+    from_first = bisect_left(range(count), True, key=lambda few: sees(line < few))
+    from_last = bisect_left(range(count), True, key=lambda few: sees(line >= count - few))
+    return count + 2 - from_first - from_last
 
 
 def strongest_inputs(affine: AffineMap, task: Task, rows: Tensor, columns: Tensor) -> Tensor:
@@ -102,13 +155,12 @@ def fraction_in_sight(network: nn.Module, task: Task, affine: AffineMap) -> floa
     """
     lines = (torch.arange(0, side, math.ceil(side / GRID)) for side in task.output_shape[1:])
     rows, columns = (part.flatten() for part in torch.meshgrid(*lines, indexing="ij"))
-    seen = dependence(network, task, rows, columns)
-    source_rows, source_columns = strongest_inputs(affine, task, rows, columns)
-    in_sight = seen[torch.arange(len(rows)), source_rows, source_columns]
-    return float(in_sight.double().mean())
+    occluded = torch.zeros(len(rows), *task.input_shape[1:], dtype=torch.bool)
+    occluded[torch.arange(len(rows)), *strongest_inputs(affine, task, rows, columns)] = True
+    return float(Occlusion(network, task).changes(rows, columns, occluded).double().mean())
 
 
 def sight(network: nn.Module, task: Task, affine: AffineMap) -> Sight | None:
-    """Return what a network sees of what it would have to copy; None where that can't be found."""
+    """Return what a network sees of what it would have to copy; None where it sees nothing."""
     window = receptive_field(network, task)
     return None if window is None else Sight(fraction_in_sight(network, task, affine), *window)

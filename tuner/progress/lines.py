@@ -295,18 +295,20 @@ def _table(
     console.table(title, ["", *columns], rows)
 
 
-def print_sight(console: Console, model: str, sight: Sight | None) -> None:
-    """Say so when the network can't see what it would have to copy, whatever the training."""
-    if sight is None:
-        console.line(
-            f"How far {model} sees is unknown: autograd finds no way from its outputs back to the "
-            f"pixels."
-        )
+def print_sight(console: Console, model: str, sight: Sight | str) -> None:
+    """Say so when the network can't see what it would have to copy, whatever the training.
+
+    Args:
+        console: Where it is printed.
+        model: What was searched.
+        sight: What it sees, or why that is unknown.
+    """
+    if isinstance(sight, str):
+        console.line(f"How far {model} sees is unknown: {sight}.")
     elif sight.fraction < 1:
         console.line(
-            f"{model} sees {sight.height} × {sight.width} input pixels around each output pixel, "
-            f"so it can't see across a flip: {percent(1 - sight.fraction)} of the output pixels "
-            f"lie out of reach of the pixel they must show. No training changes that; "
-            f"--model separable can see all of it.",
+            f"{model} sees {sight.height} × {sight.width} input pixels around each output pixel: "
+            f"{percent(1 - sight.fraction)} of the output pixels lie out of reach of the pixel "
+            f"they must show. No training changes that; --model separable can see all of it.",
             style="yellow",
         )

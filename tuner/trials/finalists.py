@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import ray
@@ -13,7 +12,7 @@ from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceilings, floors
 from trainables.data.examples import Examples, Splits
-from trainables.errors import last_line
+from trainables.errors import first_line, last_line
 from trainables.hyperparameters import Parameter, chosen_of, said_of, values_of
 from trainables.linear import AffineMap
 from trainables.networks.base import EndToEnd, habits_of, parameter_count
@@ -94,8 +93,8 @@ def look(
     task: Task,
     resources: WorkerResources,
     affine: AffineMap,
-) -> Sight | None:
-    """Return how far a trial's network sees, whatever its weights; None where that can't be found.
+) -> Sight | str:
+    """Return how far a trial's network sees, whatever its weights; or why that is unknown.
 
     Args:
         trial: Its row.
@@ -108,7 +107,10 @@ def look(
     given = (trial["model"], chosen, task, resources, affine)
     if _may_run_here(trial["model"], resources):
         return _look(*given)
-    seen: Sight | None = _call_in_processes(_look, [given], resources)[0]
+    try:
+        seen: Sight | str = _call_in_processes(_look, [given], resources)[0]
+    except OSError as error:  # it is but a remark, and the search is complete
+        return first_line(error)
     return seen
 
 
@@ -118,11 +120,9 @@ def _look(
     task: Task,
     resources: WorkerResources,
     affine: AffineMap,
-) -> Sight | None:
-    with suppress(Exception):  # autograd may have no way back through it
-        network = build(model, task, **chosen).to(_device(resources))
-        return sight(network, task, affine)
-    return None
+) -> Sight | str:
+    network = build(model, task, **chosen).to(_device(resources))
+    return sight(network, task, affine) or "no change of its input changes its output"
 
 
 def _evaluate_all(
@@ -132,7 +132,10 @@ def _evaluate_all(
         return [_evaluate(one, test) for one in given]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
     calls = [(one, resources, images, targets) for one in given]
-    return _call_in_processes(_evaluate_as_a_trial, calls, resources)
+    try:
+        return _call_in_processes(_evaluate_as_a_trial, calls, resources)
+    except OSError as error:
+        raise OSError(f"the finalists can't be evaluated: {error}") from error
 
 
 def _evaluate_as_a_trial(
@@ -164,7 +167,7 @@ def _call_in_processes(
     try:
         return list(ray.get(references))
     except ray.exceptions.RayError as error:
-        raise OSError(f"the finalists can't be evaluated: {last_line(error)}") from error
+        raise OSError(last_line(error)) from error
 
 
 def _device(resources: WorkerResources) -> torch.device:

@@ -15,7 +15,7 @@ from tests.trainables.affine_pipelines import map_of
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
-from trainables.tasks import STUDY
+from trainables.tasks import STUDY, Task
 from trainables.training import matrix_rate
 
 CPU = torch.device("cpu")
@@ -66,20 +66,30 @@ def test_a_card_tells_height_and_width_of_the_field_of_view_apart() -> None:
 
 
 class Lookup(Separable):
-    """Looks every value up in a table, where autograd can't follow."""
+    """Looks every value up in a table, and asks for a number: neither autograd nor a device without
+    memory can follow."""
 
     def __init__(self) -> None:
         super().__init__(STUDY)
         self.table = nn.Parameter(torch.linspace(0, 1, 256))
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(self.table[(255 * images).long()])
+        outputs = super().forward(self.table[(255 * images).long()])
+        return outputs * float(outputs.numel() > 0) if outputs.sum().item() else outputs
 
 
-def test_the_field_of_view_of_a_lookup_is_unknown_and_its_card_has_the_rest() -> None:
+def test_the_card_of_a_lookup_has_everything_that_others_have() -> None:
     found = card(Lookup(), STUDY)
-    assert (found.receptive_height, found.receptive_width) == (None, None)
-    assert found.parameters == 1795 + 256
+    assert found == Card(1795 + 256, SEPARABLE_FLOPS, 4 * (1795 + 256), 32, 32)
+
+
+def test_a_card_follows_the_task() -> None:
+    task = Task(pipeline="x", input_shape=(3, 12, 10), output_shape=(3, 6, 5))
+    multiplied = 3 * 3 * 12 * 10 + 3 * 12 * 10 * 5 + 3 * 6 * 12 * 5
+    assert card(build("separable", task), task).flops_per_image == 2 * multiplied
+    assert card(build("separable", task), task).receptive_height == 12
+    assert card(build("separable", task), task).receptive_width == 10
+    assert image_bytes(task.input_shape, task.output_shape) == 3 * 12 * 10 + 4 * 3 * 6 * 5
 
 
 def test_weights_that_are_not_trained_are_read_all_the_same() -> None:

@@ -1,11 +1,13 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.trainables.affine_pipelines import inverted, map_of, sharpened, task_of, transposed
 from trainables.networks.receptive_field import (
+    Occlusion,
     Sight,
-    dependence,
     fraction_in_sight,
     receptive_field,
     sight,
@@ -14,7 +16,7 @@ from trainables.networks.receptive_field import (
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference, without_flips
-from trainables.tasks import STUDY
+from trainables.tasks import STUDY, Task
 
 
 @pytest.mark.parametrize(
@@ -35,23 +37,27 @@ def test_height_and_width_are_told_apart() -> None:
     assert receptive_field(nn.Conv2d(3, 1, (5, 3), padding=(0, 1)), STUDY) == (5, 3)
 
 
-def test_an_output_pixel_of_the_cnn_depends_on_its_neighbours_and_nothing_else() -> None:
-    seen = dependence(build("cnn"), STUDY, torch.tensor([14, 0]), torch.tensor([3, 27]))
-    expected = torch.zeros(32, 32, dtype=torch.bool)
-    expected[14 - 4 : 14 + 9, 0 : 3 + 9] = (
-        True  # four kernels of 4, each with one pixel of padding before
-    )
-    assert torch.equal(seen[0], expected)
-    corner = torch.zeros(32, 32, dtype=torch.bool)
-    corner[: 0 + 9, 27 - 4 :] = True
-    assert torch.equal(seen[1], corner)
-
-
 def thin_cnn() -> nn.Module:
     """The CNN's convolutions with one channel each: it sees as far, in a hundredth of the time."""
     return nn.Sequential(
         nn.Conv2d(3, 1, 4, padding=1), *(nn.Conv2d(1, 1, 4, padding=1) for _ in range(3))
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "rows", "columns"),
+    # Four kernels of 4, each with one pixel of padding before
+    [(14, 3, slice(10, 23), slice(0, 12)), (0, 27, slice(0, 9), slice(23, 32))],
+)
+def test_an_output_pixel_of_the_cnn_depends_on_its_neighbours_and_nothing_else(
+    row: int, column: int, rows: slice, columns: slice
+) -> None:
+    each_pixel = torch.eye(32 * 32, dtype=torch.bool).view(-1, 32, 32)
+    asked = torch.tensor([row]).expand(1024), torch.tensor([column]).expand(1024)
+    expected = torch.zeros(32, 32, dtype=torch.bool)
+    expected[rows, columns] = True
+    seen = Occlusion(thin_cnn(), STUDY).changes(*asked, each_pixel)
+    assert torch.equal(seen.view(32, 32), expected)
 
 
 def flipped_sideways(images: Tensor) -> Tensor:
@@ -87,23 +93,73 @@ def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
     assert network.training
 
 
-class Lookup(nn.Module):
-    """Looks each pixel's grey up in a table, or rounds it: autograd finds no way back, or zeros."""
+class Hidden(nn.Module):
+    """A weight times some of the image, in ways that gradients don't show."""
 
-    def __init__(self, rounds: bool) -> None:
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.rounds = rounds
-        self.table = nn.Parameter(torch.rand(256))
+        self.how = how
+        self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, images: Tensor) -> Tensor:
-        grey = (255 * images[:, :1, 2:30, 2:30]).round()
-        return grey * self.table[0] if self.rounds else self.table[grey.long()]
+        return self.weight * self.how(images[:, :1, 2:30, 2:30])
 
 
-@pytest.mark.parametrize("rounds", [False, True])
-def test_what_a_network_sees_is_unknown_where_autograd_finds_no_way_back(rounds: bool) -> None:
-    assert receptive_field(Lookup(rounds), STUDY) is None
-    assert sight(Lookup(rounds), STUDY, map_of(reference, STUDY)) is None
+def table(grey: Tensor) -> Tensor:
+    return torch.linspace(0, 1, 256)[(255 * grey).long()]
+
+
+def brightest_neighbour(grey: Tensor) -> Tensor:
+    """The place of the brightest of three pixels beside each other."""
+    beside = nn.functional.pad(grey, (1, 1)).unfold(3, 3, 1)
+    return beside.argmax(dim=4).float()
+
+
+def in_place(grey: Tensor) -> Tensor:
+    return grey.mul_(0.5)
+
+
+@pytest.mark.parametrize(
+    ("how", "window"),
+    [
+        (Tensor.round, (1, 1)),
+        (Tensor.detach, (1, 1)),
+        (table, (1, 1)),
+        (brightest_neighbour, (1, 3)),
+        (in_place, (1, 1)),
+    ],
+)
+def test_what_a_network_sees_is_found_where_no_gradient_shows_it(
+    how: Callable[[Tensor], Tensor], window: tuple[int, int]
+) -> None:
+    assert receptive_field(Hidden(how), STUDY) == window
+
+
+def test_a_network_whose_output_never_changes_sees_nothing() -> None:
+    blind = Hidden(torch.zeros_like)
+    assert receptive_field(blind, STUDY) is None
+    assert sight(blind, STUDY, map_of(reference, STUDY)) is None
+
+
+def test_colours_of_an_output_count_alike() -> None:
+    """Its first channel shows one pixel, its last the row."""
+    task = Task(pipeline="x", input_shape=(3, 8, 8), output_shape=(2, 8, 8))
+
+    class Colours(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            grey = images[:, 0]
+            return torch.stack([grey, grey.mean(dim=2, keepdim=True).expand(-1, 8, 8)], dim=1)
+
+    assert receptive_field(Colours(), task) == (1, 8)
+
+
+def test_occluding_draws_nothing_from_the_global_random_state() -> None:
+    before = torch.get_rng_state()
+    network = build("separable")
+    after = torch.get_rng_state()
+    receptive_field(network, STUDY)
+    assert torch.equal(torch.get_rng_state(), after)
+    assert not torch.equal(before, after)
 
 
 def test_sight_is_the_window_and_the_fraction_that_lies_in_it() -> None:
