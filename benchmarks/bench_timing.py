@@ -31,11 +31,11 @@ def main(data: str = "photos") -> None:
     test = load(data).test
     examples = test.first(min(IMAGES, len(test)))
     settings = TimingSettings(only=SUBJECTS, devices=("cpu",), batch_sizes=SIZES)
-    subjects = settings.subjects()
+    subjects = settings.subjects(STUDY)
     again = [replace(subject, name=subject.name + AGAIN) for subject in subjects]
     with tempfile.TemporaryDirectory() as storage, Console() as console:
         tables = Path(storage) / "tables"
-        rows = conduct(settings, [*subjects, *again], examples, tables, "bench", console)
+        rows = conduct(settings, [*subjects, *again], examples, {}, tables, "bench", console)
     tell(comparison.passes(pd.DataFrame(rows)))
 
 

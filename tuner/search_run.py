@@ -15,7 +15,6 @@ from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subj
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.pipelines.own import own_map
-from trainables.tasks import RECORDED
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan, training_settings
@@ -198,11 +197,6 @@ def time_best(
     config: SearchConfig, storage: RunStorage, best: Row, data: Splits, console: Console
 ) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
-    if data.task.pipeline == RECORDED:
-        console.line(
-            "The pipeline was recorded, so its own time is unknown: analysis.timing measures it if "
-            "you give it as --subject package.module:function."
-        )
     trial = best["trial"]
     network = Finalist(trial, config.model, str(storage.weights(trial)))
     examples = data.test.first(min(SHORT_IMAGES, len(data.test)))
@@ -210,7 +204,9 @@ def time_best(
     try:
         with console:
             subjects = short_subjects(timing.subjects(data.task, [network]), trial)
-            rows = conduct(timing, subjects, examples, storage.tables, config.name, console)
+            rows = conduct(
+                timing, subjects, examples, data.affine, storage.tables, config.name, console
+            )
     except KeyboardInterrupt:
         console.line("The timing was interrupted; the search is complete.")
     except (UsageError, OSError) as error:

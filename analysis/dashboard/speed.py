@@ -81,14 +81,15 @@ def _device(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
         "drawn, but no result; the table says why."
     )
-    measured = views.measured(series, measure)
+    measured, quoted = views.measured(series, measure), views.study_marks(rows, device)
+    dashed = "" if quoted.empty else "; dashed: the study's numbers, on its own machine"
     card(
         f"Time an image, {name}",
-        f"Median of {count}; bars: the quartiles; dashed: the study's numbers, on its own machine.",
+        f"Median of {count}; bars: the quartiles{dashed}.",
         f"times {device}",
         charts.times,
         measured,
-        views.study_marks(rows, device),
+        quoted,
     )
     ratios = views.speedups(passes, series, device)
     left, right = st.columns(2)

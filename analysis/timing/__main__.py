@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = settings.run or f"timing-{datetime.now():%Y%m%d-%H%M%S}"
     with console:
         if settings.run:
-            test, task = runs.test_images(storage, run, console.progress)
+            data = runs.data_of(storage, run, console.progress)
             finalists = runs.finalists(storage, run)
         else:
-            splits = load(
+            data = load(
                 settings.data or "auto",
                 train_images=PROBED,
                 pipeline=settings.pipeline or STUDY_NAME,
@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 size=size_of(settings.image_size),
                 progress=console.progress,
             )
-            test, task, finalists = splits.test, splits.task, ()
-    examples = test.first(settings.images or min(IMAGES, len(test)))
-    subjects = settings.subjects(task, finalists)
+            finalists = ()
+    examples = data.test.first(settings.images or min(IMAGES, len(data.test)))
+    subjects = settings.subjects(data.task, finalists)
     tables = storage / "tables"
     try:
         with console, sending(settings.storage, run, console):
-            rows = conduct(settings, subjects, examples, tables, run, console)
+            rows = conduct(settings, subjects, examples, data.affine, tables, run, console)
     except OSError as error:
         complain(f"the timings could not be kept ({error}): mend that and measure again")
         return FAILED

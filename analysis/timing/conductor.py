@@ -7,7 +7,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from analysis.console import Console, duration
 from analysis.tables.files import GrowingTable, Row, rows_of
@@ -29,13 +30,18 @@ from analysis.timing.protocol import judge
 from analysis.timing.subjects import Subject
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck, SubjectError
+from trainables.data import cifar10
 from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
-from trainables.tasks import STUDY
+from trainables.tasks import RECORDED, STUDY
 
 GRACE_SEC = 5.0
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
+UNKNOWN = (
+    "The pipeline was recorded, so its own time is unknown: analysis.timing measures it if you "
+    "give it as --subject package.module:function."
+)
 STUDY_IMAGES = 10_000
 SUBJECT_COLUMNS = ("kind", "model", "trial", "engine", "precision", "device")
 STUDY_SEC = {  # by the reference study: subject, its model here, device → seconds for all images
@@ -68,6 +74,7 @@ def conduct(
     settings: TimingSettings,
     subjects: list[Subject],
     examples: Examples,
+    affine: Mapping[str, Tensor],
     tables: Path,
     run: str,
     console: Console,
@@ -78,6 +85,7 @@ def conduct(
         settings: How often, in which batch sizes, with which threads and seed.
         subjects: Who is measured, each in a process of its own.
         examples: What a pass goes over, and what the pipeline makes of it.
+        affine: The map of a person's own pipeline, as `Splits.affine` has it.
         tables: The directory of tables; the rows are written there while they are made.
         run: The run that they belong to.
         console: For progress, and for what is left out.
@@ -88,8 +96,12 @@ def conduct(
         OSError: The tables or the images could not be written.
     """
     sizes = settings.sizes(len(examples))
-    with _alone(), _on_disk(examples) as file:
+    if any(one.task.pipeline == RECORDED for one in subjects):
+        console.line(UNKNOWN)
+    with _alone(), _on_disk(examples, affine) as file:
         session = TimingSession(settings, tables, run, console)
+        if examples.source == cifar10.NAME and all(one.task == STUDY for one in subjects):
+            session.quote(study_rows())
         try:
             session.prepare(subjects, file)
             session.warm_up(sizes)
@@ -119,6 +131,11 @@ class TimingSession:
     def rows(self) -> list[Row]:
         """The rows of this session alone."""
         return [row for row in self.table.rows if row["session"] == self.number]
+
+    def quote(self, rows: list[Row]) -> None:
+        """Put rows into the table that nobody measured here."""
+        for row in rows:
+            self.table.put({"session": self.number, **row})
 
     def prepare(self, subjects: list[Subject], images_file: Path) -> None:
         """Start, build and check all subjects, several at a time: nothing is timed yet."""
@@ -180,9 +197,6 @@ class TimingSession:
         """
         order = random.Random(self.settings.seed).sample(self.series, len(self.series))
         round_sec = sum(2 * one.plan.batch_sec * one.plan.images / one.batch_size for one in order)
-        quoted = study_rows() if any(one.subject.task == STUDY for one in order) else []
-        for row in quoted:
-            self.table.put({"session": self.number, **row})
         try:
             for number in range(1, self.settings.passes + 1):
                 left = duration(round_sec * (self.settings.passes - number + 1))
@@ -301,12 +315,13 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _on_disk(examples: Examples) -> Iterator[Path]:
-    """Write images and targets to a file that every process can map."""
+def _on_disk(examples: Examples, affine: Mapping[str, Tensor]) -> Iterator[Path]:
+    """Write images, targets and the pipeline's map to a file that every process can map."""
+    tensors = {"images": examples.images, "targets": examples.targets, **affine}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "images.safetensors"
         try:
-            save_file({"images": examples.images.contiguous(), "targets": examples.targets}, path)
+            save_file({name: one.contiguous() for name, one in tensors.items()}, path)
         except SafetensorError as error:
             raise OSError(f"{directory}: {error}") from error
         yield path

@@ -5,8 +5,8 @@ A runner is built in the process that times it, since one subject's libraries ma
 
 import importlib
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from analysis.timing.subjects import Subject
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
-from trainables.linear import AffineMap, examine
+from trainables.linear import AffineMap
 from trainables.networks.base import EndToEnd, as_input
 from trainables.networks.registry import build, find
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network
 from trainables.pipelines import catalogue as pipelines
-from trainables.pipelines.calling import GIVEN, Calls, as_image, in_floats
+from trainables.pipelines.calling import BATCHES, GIVEN, as_image, in_floats
+from trainables.pipelines.own import own_map
 from trainables.pipelines.study import SIZE as STUDY_SIZE
-from trainables.tasks import Task
 from trainables.training.precision import Precision
 
 SIZE = STUDY_SIZE[::-1]  # width first, as OpenCV and Pillow want it
@@ -86,41 +86,41 @@ def _torchvision(subject: Subject) -> Runner:
 
 
 def _own_pipeline(subject: Subject) -> Runner:
-    """The person's own callable, as they call it: image by image, or in batches."""
-    task, device = subject.task, torch.device(subject.device)
-    pipeline = pipelines.load(task.pipeline)
-    given = GIVEN[task.takes]
-    if task.batched:
-        if isinstance(pipeline, nn.Module):
-            pipeline = pipeline.to(device)
-        return Runner(
-            prepare=lambda images: given(images.to(device)), run=pipeline, finish=in_floats
-        )
+    """The person's own callable, as they call it: image by image, or in batches.
 
-    def run(image: Any) -> Any:
+    Raises UsageError for a GPU where it takes something that no GPU holds.
+    """
+    task, device = subject.task, torch.device(subject.device)
+    takes_tensors = task.takes in BATCHES
+    if device.type != "cpu" and not takes_tensors:
+        raise UsageError(f"it takes {pipelines.WORDS[task.takes]}, which lies on no GPU")
+    pipeline = pipelines.load(task.pipeline)
+    if isinstance(pipeline, nn.Module):
+        pipeline = pipeline.to(device)
+    given = GIVEN[task.takes]
+
+    def on_tensors(images: Tensor) -> Any:
+        # One image goes through without a batch dimension, as in a data set's __getitem__
+        return pipeline(images[0] if len(images) == 1 else images)
+
+    def on_image(image: Any) -> Any:
         return pipeline(image=image) if task.takes == "dict" else pipeline(image)
 
-    return Runner(
-        prepare=lambda images: given(images[0]),
-        run=run,
-        finish=lambda made: as_image(made)[None],
-    )
+    def result(made: Any) -> Tensor:
+        if device.type != "cpu" and not (isinstance(made, Tensor) and made.device.type != "cpu"):
+            raise UsageError("its output is no tensor on the GPU, so it does not run there")
+        are_many = isinstance(made, Tensor) and made.ndim == 4 and len(made) > 1
+        return in_floats(made) if are_many else as_image(made)[None]
+
+    if takes_tensors:
+        return Runner(
+            prepare=lambda images: given(images.to(device)), run=on_tensors, finish=result
+        )
+    return Runner(prepare=lambda images: given(images[0]), run=on_image, finish=result)
 
 
-def _map(task: Task) -> AffineMap:
-    """Return the pipeline as the map that it is. Raises UsageError where it is not affine."""
-    pipeline = pipelines.load(task.pipeline)
-    if task.pipeline not in pipelines.PIPELINES:
-        pipeline = Calls(pipeline, task.takes, batched=task.batched)
-    _, affine = examine(pipeline, task)
-    if affine is None:
-        raise UsageError(f"{task.pipeline} is not affine, so it has no matrix that could be timed")
-    return affine
-
-
-def _dense_matrix(subject: Subject) -> Runner:
+def _dense_matrix(subject: Subject, affine: AffineMap) -> Runner:
     device, task = torch.device(subject.device), subject.task
-    affine = _map(task)
     product = nn.Linear(task.input_size, task.output_size, bias=task.offset)
     product.weight = nn.Parameter(affine.matrix())
     if task.offset:
@@ -129,9 +129,30 @@ def _dense_matrix(subject: Subject) -> Runner:
     return _float_input(network.to(device).eval(), device)
 
 
-def _factors(subject: Subject) -> Runner:
-    device = torch.device(subject.device)
-    network = Separable.from_map(_map(subject.task), subject.task)
+class _Products(nn.Module):
+    """An affine pipeline as the sum of Kronecker products that it is, and its offset."""
+
+    def __init__(self, products: list[Separable], offset: Tensor) -> None:
+        super().__init__()
+        self.products = nn.ModuleList(products)
+        self.offset = nn.Parameter(offset)
+
+    def forward(self, images: Tensor) -> Any:
+        first, *others = self.products
+        outputs = first(images)
+        for product in others:
+            outputs = outputs + product(images)
+        return outputs + self.offset
+
+
+def _factors(subject: Subject, affine: AffineMap) -> Runner:
+    device, task = torch.device(subject.device), subject.task
+    if not affine.terms:
+        raise UsageError(f"{task.pipeline} is no sum of few Kronecker products")
+    plain = replace(task, offset=False)
+    products = [Separable.from_map(replace(affine, terms=(one,)), plain) for one in affine.terms]
+    is_plain = len(products) == 1 and not task.offset
+    network = products[0] if is_plain else _Products(products, affine.offset)
     return _float_input(network.to(device).eval(), device)
 
 
@@ -253,6 +274,23 @@ def _pillow(_: Subject) -> Runner:
     )
 
 
+def _kornia_rs(_: Subject) -> Runner:
+    from kornia_rs.image import Image
+
+    width, height = SIZE
+
+    def run(image: Image) -> Image:
+        small = image.resize(width, height, "bilinear").to_gray()
+        return small.flip_horizontal().flip_vertical()
+
+    return Runner(
+        layout=_rows_of_pixels,
+        prepare=Image.fromarray,
+        run=run,
+        finish=lambda image: _grey_bytes(image.numpy()[..., 0]),
+    )
+
+
 def _kornia(subject: Subject) -> Runner:
     from kornia.color import rgb_to_grayscale
     from kornia.geometry.transform import hflip, resize, vflip
@@ -269,16 +307,37 @@ def _kornia(subject: Subject) -> Runner:
 
 
 # Each builds the runner of a subject, and raises UsageError when it can't
+MATRICES: dict[str, Callable[[Subject, AffineMap], Runner]] = {
+    "dense matrix": _dense_matrix,
+    "factors": _factors,
+}
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "own pipeline": _own_pipeline,
-    "dense matrix": _dense_matrix,
-    "factors": _factors,
     "eager": _eager,
     "torch.compile": _compiled,
     "ONNX Runtime": _onnx_runtime,
     "OpenCV": _opencv,
     "Pillow": _pillow,
     "Kornia": _kornia,
+    "kornia-rs": _kornia_rs,
     "own": _own,
 }
+
+
+def runner_of(subject: Subject, affine: Mapping[str, Tensor]) -> Runner:
+    """Return what calls a subject.
+
+    Args:
+        subject: Whose engine is a key of `MATRICES` or `ENGINES`.
+        affine: The map of a person's own pipeline, as `Splits.affine` has it.
+
+    Raises:
+        UsageError: It can't be built.
+    """
+    if subject.engine not in MATRICES:
+        return ENGINES[subject.engine](subject)
+    found = own_map(subject.task, affine)
+    if found is None:
+        raise UsageError(f"{subject.task.pipeline} is affine, but its map was too costly to find")
+    return MATRICES[subject.engine](subject, found)

@@ -1,23 +1,24 @@
 """What a finished search left that can be timed: its test images and its finalists' weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.tables.files import rows_of
 from analysis.tables.task_columns import task_of
 from analysis.timing.subjects import Finalist
 from trainables.data import pairs
-from trainables.data.examples import Examples
+from trainables.data.examples import Splits
 from trainables.data.loading import load, with_recorded
 from trainables.errors import UsageError, known_runs
 from trainables.networks.weights import read_header
 from trainables.own_process import Say
 from trainables.pipelines.catalogue import PIPELINES
 from trainables.pipelines.identity import is_same
-from trainables.tasks import RECORDED, Task
+from trainables.tasks import RECORDED
 
 
-def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples, Task]:
-    """Load the test split of a run, and what it says of its task.
+def data_of(storage: Path, run: str, progress: Say | None) -> Splits:
+    """Load the test split of a run, its task as the run has it, and the pipeline's map.
 
     Args:
         storage: Where the run lies.
@@ -50,13 +51,12 @@ def test_images(storage: Path, run: str, progress: Say | None) -> tuple[Examples
             f"--run {run}: {task.pipeline} gives other outputs than when the run was made: "
             "bring its code back"
         )
-    images = splits.test
-    if images.fingerprint != rows[0]["test_fingerprint"]:
+    if splits.test.fingerprint != rows[0]["test_fingerprint"]:
         raise UsageError(
             f"--run {run}: {rows[0]['data']} now holds other test images than when the run was "
             "made: bring those back"
         )
-    return images, task
+    return replace(splits, task=task)
 
 
 def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:

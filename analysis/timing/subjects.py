@@ -9,7 +9,7 @@ from trainables.errors import UsageError
 from trainables.networks.registry import NETWORKS
 from trainables.tasks import RECORDED, STUDY, Task
 
-PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "Kornia": "kornia"}
+PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "kornia-rs": "kornia_rs", "Kornia": "kornia"}
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
 """Names and precisions."""
 FACTORS = "matrix, factors"
@@ -24,7 +24,7 @@ class Subject:
 
     Attributes:
         kind: pipeline, matrix, peer, trial, untrained or own.
-        engine: Who runs it: a key of `engines.ENGINES`.
+        engine: Who runs it: a key of `engines.ENGINES` or `engines.MATRICES`.
         single: Takes one image at a time, so that only batch size 1 makes sense.
     """
 
@@ -94,7 +94,7 @@ def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject
 
 
 def _pipelines(device: str, task: Task) -> list[Subject]:
-    """The pipeline as people call it; on a GPU where it takes tensors."""
+    """The pipeline as people call it. Where that does not work on a GPU, its process says why."""
     if task.pipeline == STUDY.pipeline:
         return [
             Subject(
@@ -102,8 +102,7 @@ def _pipelines(device: str, task: Task) -> list[Subject]:
             )
             for name, precision in TORCHVISION.items()
         ]
-    is_elsewhere = device != "cpu" and not task.batched
-    if is_elsewhere or task.pipeline == RECORDED:
+    if task.pipeline == RECORDED:
         return []
     return [
         Subject(
@@ -126,7 +125,7 @@ def _matrices(device: str, task: Task) -> list[Subject]:
         found.append(
             Subject(name="matrix, dense", kind="matrix", engine="dense matrix", device=device)
         )
-    if task.kronecker_rank == 1:
+    if task.kronecker_rank is not None:
         found.append(Subject(name=FACTORS, kind="matrix", engine="factors", device=device))
     return found
 

@@ -186,10 +186,11 @@ def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> Non
         ours = comparison.like_the_study(row, series)
         here = "not measured" if ours is None else f"{ours.end_to_end_us * row.images / 1e6:.3f} s"
         table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", here])
-    console.line()
-    console.table(
-        "10,000 images: the study, and the same here", ["", "device", "study", "here"], table
-    )
+    if table:
+        console.line()
+        console.table(
+            "10,000 images: the study, and the same here", ["", "device", "study", "here"], table
+        )
 
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from analysis.timing import limits, machine
-from analysis.timing.engines import ENGINES
+from analysis.timing.engines import runner_of
 from analysis.timing.protocol import images_per_pass, warm_up
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
@@ -104,17 +104,20 @@ class Pass:
 class Timed:
     """A subject that is measured."""
 
-    def __init__(self, subject: Subject, images: Tensor, targets: Tensor) -> None:
+    def __init__(
+        self, subject: Subject, images: Tensor, targets: Tensor, affine: Mapping[str, Tensor]
+    ) -> None:
         """Build the subject.
 
         Args:
             subject: Who is measured, and on which device.
             images: (N, 3, H, W) uint8, what a pass goes over.
             targets: (N, c, h, w) float32, what the pipeline makes of them.
+            affine: The map of a person's own pipeline, as `Splits.affine` has it.
         """
         self.subject = subject
         self.device = torch.device(subject.device)
-        self.runner = ENGINES[subject.engine](subject)
+        self.runner = runner_of(subject, affine)
         network = self.runner.network
         self.card = None if network is None else limits.card(network, subject.task)
         self.images, self.targets = images, targets
@@ -323,9 +326,15 @@ def prepare(subject: Subject, images_file: Path) -> SubjectCheck:
     """Build and check this process's subject. Raises SubjectError."""
     global _timed
     with _in_one_line():
-        tensors = load_file(images_file)
-        _timed = Timed(subject, tensors["images"], tensors["targets"])
+        _timed = built(subject, images_file)
         return _timed.check()
+
+
+def built(subject: Subject, images_file: Path) -> Timed:
+    """Build a subject from the images, targets and the map that `conductor` wrote."""
+    tensors = load_file(images_file)
+    images, targets = tensors.pop("images"), tensors.pop("targets")
+    return Timed(subject, images, targets, tensors)
 
 
 def call(method: str, *arguments: Any) -> Any:

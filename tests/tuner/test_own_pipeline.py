@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.tables.files import rows_of
 from analysis.tables.task_columns import task_of
-from analysis.timing.runs import test_images as images_of
+from analysis.timing.runs import data_of
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
 from trainables.data.examples import as_float
@@ -82,8 +82,10 @@ def test_a_pipeline_that_halves_and_normalises_colours_is_searched_like_the_stud
     assert subjects["pipeline's own matrix"]["share"] == 1
     assert subjects["flat image"]["share"] < 0.5
 
-    test, known = images_of(Path(command.storage), "run", None)
-    assert known == task
+    data = data_of(Path(command.storage), "run", None)
+    assert data.task == task
+    assert data.affine
+    test = data.test
     sample = rows_of(tables, "samples", "run")[0]
     truth = np.array(Image.open(io.BytesIO(sample["truth"])))
     assert truth.shape == (12, 10, 3)
@@ -104,7 +106,7 @@ def test_a_pipeline_that_halves_and_normalises_colours_is_searched_like_the_stud
 
     own.write_text(PIPELINE.replace("BOX", "NEAREST"))
     with pytest.raises(UsageError, match="gives other outputs than when the run was made"):
-        images_of(Path(command.storage), "run", None)
+        data_of(Path(command.storage), "run", None)
     with simulated():
         status, output = command.call("--resume", "run")
     assert status == 2
@@ -168,5 +170,5 @@ def test_recorded_pairs_are_searched_without_a_pipeline(
     assert {row["subject"] for row in accuracy if row["kind"] == "ceiling"} == {
         "own output in 8 bits"
     }
-    test, _ = images_of(Path(command.storage), "run", None)
+    test = data_of(Path(command.storage), "run", None).test
     torch.testing.assert_close(test.targets, as_float(test.images).flip(3))

@@ -36,8 +36,8 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     monkeypatch.setattr(search_run.summary, "print_timings", lambda *given: True)
     config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
     search_run.time_best(config, storage, {"trial": 7}, splits(count), Console())
-    ((settings, subjects, test, tables, run, _),) = seen
-    assert (len(test), tables, run) == (timed, tmp_path / "tables", "r")
+    ((settings, subjects, test, affine, tables, run, _),) = seen
+    assert (len(test), affine, tables, run) == (timed, {}, tmp_path / "tables", "r")
     assert settings.seed == 5
     own = [subject for subject in subjects if subject.kind == "trial"]
     assert {(subject.trial, subject.model) for subject in own} == {(7, "separable")}

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from analysis.timing.limits import Rates
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import SubjectCheck, Timed, _in_one_line
+from analysis.timing.worker import SubjectCheck, _in_one_line, built
 
 RATES = Rates(matrix_gflops=100.0, bandwidth_gb_per_sec=10.0)
 
@@ -25,9 +23,8 @@ class InProcess:
         self.started.append(self)
 
     def prepare(self, images_file: Path) -> SubjectCheck:
-        tensors = load_file(images_file)
         with _in_one_line():
-            self.timed = Timed(self.subject, tensors["images"], tensors["targets"])
+            self.timed = built(self.subject, images_file)
             return self.timed.check()
 
     def call(self, method: str, *arguments: object) -> Any:

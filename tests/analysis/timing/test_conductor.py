@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +14,16 @@ from analysis.console import Console
 from analysis.tables.files import Row, read
 from analysis.timing import conductor, machine
 from analysis.timing.conductor import conduct
-from analysis.timing.subjects import Finalist
+from analysis.timing.subjects import Finalist, catalogue
 from analysis.timing.timing_settings import TimingSettings
 from tests.analysis.timing.in_process import InProcess
+from tests.trainables.affine_pipelines import map_of
 from tests.trainables.made_up import photographs
-from trainables.data.examples import Examples
+from tests.trainables.pipelines import peoples
+from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
-from trainables.tasks import STUDY
+from trainables.pipelines.calling import Calls
+from trainables.tasks import RECORDED, STUDY, Task
 
 OWN = "tests.analysis.timing.own_subjects"
 SIZES = (1, 2, 5, 20)
@@ -58,7 +62,7 @@ def in_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def examples() -> Examples:
-    return photographs(20)
+    return replace(photographs(20), source="cifar10")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory, examples: Examples) -> Se
         console = Told()
         subjects = settings.subjects(STUDY, finalists)
         with console:
-            rows = conduct(settings, subjects, examples, storage / "tables", "run", console)
+            rows = conduct(settings, subjects, examples, {}, storage / "tables", "run", console)
         made.rows.append(rows)
         made.tables.append(read(storage / "tables", "timings", "run"))
         made.lines.append(console.lines)
@@ -198,7 +202,7 @@ def test_a_subject_that_ends_in_mid_series_is_told_and_its_passes_are_kept_as_in
 ) -> None:
     settings = settings_for("tires", batch_sizes=(20,), passes=1000, series_sec=100.0)
     console = Told()
-    rows = conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", console)
+    rows = conduct(settings, settings.subjects(STUDY), examples, {}, tmp_path, "run", console)
     passes = measured(rows)
     assert 1 <= len(passes) < 1000
     assert set(passes.verdict) == {"invalid"}
@@ -223,7 +227,7 @@ def test_a_function_of_your_own_that_does_not_work_is_a_mistake(
 ) -> None:
     settings = settings_for(function)
     with pytest.raises(UsageError) as refused:
-        conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", Told())
+        conduct(settings, settings.subjects(STUDY), examples, {}, tmp_path, "run", Told())
     assert str(refused.value).startswith(f"--subject {OWN}:{function} can't be ")
     assert message in str(refused.value)
     assert not list(tmp_path.glob("timings/*"))
@@ -234,5 +238,80 @@ def test_what_takes_one_image_at_a_time_is_measured_at_batch_one(
     tmp_path: Path, examples: Examples
 ) -> None:
     settings = TimingSettings(only=("Pillow",), devices=("cpu",), batch_sizes=(20,), passes=2)
-    rows = conduct(settings, settings.subjects(STUDY), examples, tmp_path, "run", Told())
+    rows = conduct(settings, settings.subjects(STUDY), examples, {}, tmp_path, "run", Told())
     assert set(measured(rows).batch_size) == {1}
+
+
+def own_examples(name: str, takes: str, **more: object) -> tuple[Examples, Task]:
+    """Images of CIFAR-10's name with what one of people's pipelines makes of them, and its task."""
+    images = photographs(20).images
+    call = Calls(getattr(peoples, name), takes)
+    targets = call(images)
+    task = Task(
+        pipeline=f"{peoples.__file__}:{name}",
+        output_shape=tuple(targets.shape[1:]),
+        takes=takes,
+        batched=False,
+        **more,
+    )
+    return Examples(images, targets, source="cifar10"), task
+
+
+def left_out(console: Told) -> list[str]:
+    return [line for line in console.lines if "left out" in line]
+
+
+OWN_SETTINGS = TimingSettings(devices=("cpu",), batch_sizes=(1, 20), passes=2)
+
+
+def test_the_studys_numbers_stand_beside_its_own_task_and_images_only(
+    tmp_path: Path, examples: Examples
+) -> None:
+    photos = replace(examples, source="photos")
+    settings = TimingSettings(only=("Pillow",), devices=("cpu",), passes=2)
+    rows = conduct(settings, settings.subjects(STUDY), photos, {}, tmp_path, "a", Told())
+    assert {row["kind"] for row in rows} == {"peer"}
+    own, task = own_examples("halved_tensor", "uint8")
+    subjects = catalogue(["cpu"], [], [], task)[:1]
+    rows = conduct(OWN_SETTINGS, subjects, own, {}, tmp_path, "b", Told())
+    assert {(row["kind"], row["subject"]) for row in rows} == {("pipeline", task.pipeline)}
+
+
+def test_a_pipeline_that_works_on_no_gpu_is_told_in_one_line_and_timed_on_the_cpu(
+    tmp_path: Path,
+) -> None:
+    own, task = own_examples("grey_mirrored", "pil")
+    on_cpu = catalogue(["cpu"], [], [], task)[0]
+    subjects = [on_cpu, replace(on_cpu, device="cuda")]
+    console = Told()
+    rows = conduct(OWN_SETTINGS, subjects, own, {}, tmp_path, "run", console)
+    assert left_out(console) == [
+        f"{task.pipeline} on cuda is left out: it takes a PIL image, which lies on no GPU"
+    ]
+    assert {(row["device"], row["batch_size"], row["share_99"]) for row in rows} == {("cpu", 1, 1)}
+
+
+def test_an_affine_pipeline_is_timed_as_its_matrix_where_its_map_is_known(tmp_path: Path) -> None:
+    own, task = own_examples("halved_tensor", "uint8", affine_residual=0.0, kronecker_rank=1)
+    affine = map_of(lambda images: as_float(images[..., ::2, ::2]), task).to_tensors()
+    subjects = [one for one in catalogue(["cpu"], [], [], task) if one.kind == "matrix"]
+    console = Told()
+    rows = conduct(OWN_SETTINGS, subjects, own, affine, tmp_path, "run", console)
+    assert {row["subject"] for row in rows} == {"matrix, dense", "matrix, factors"}
+    assert max(row["max_difference"] for row in rows) < 1e-5
+    assert left_out(console) == []
+    assert conduct(OWN_SETTINGS, subjects[:1], own, {}, tmp_path, "run", console) == []
+    assert left_out(console) == [
+        f"matrix, dense on cpu is left out: {task.pipeline} is affine, but its map was too costly "
+        "to find"
+    ]
+
+
+def test_of_a_recorded_pipeline_it_is_said_that_its_own_time_is_unknown(tmp_path: Path) -> None:
+    own, task = own_examples("halved_tensor", "uint8")
+    recorded = replace(task, pipeline=RECORDED, takes="")
+    subjects = [one for one in catalogue(["cpu"], [], [], recorded) if one.name == "separable"]
+    console = Told()
+    rows = conduct(OWN_SETTINGS, subjects, own, {}, tmp_path, "run", console)
+    assert {row["subject"] for row in rows} == {"separable"}
+    assert console.lines[0].startswith("The pipeline was recorded, so its own time is unknown")

@@ -8,11 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from analysis.timing.engines import ENGINES, Runner
+from analysis.timing.engines import ENGINES, MATRICES, Runner, runner_of
 from analysis.timing.subjects import PEERS, Subject, catalogue
+from tests.trainables.affine_pipelines import map_of, sharpened, transposed
 from tests.trainables.made_up import photographs
 from tests.trainables.pipelines import peoples
 from trainables.data.examples import as_float
+from trainables.errors import UsageError
+from trainables.linear import examine
 from trainables.metrics import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
@@ -25,7 +28,7 @@ OWN = "tests.analysis.timing.own_subjects"
 
 
 def build(subject: Subject) -> Runner:
-    return ENGINES[subject.engine](subject)
+    return runner_of(subject, {})
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_a_form_of_the_pipeline_computes_the_pipeline(
         torch.testing.assert_close(outputs * 255, (outputs * 255).round(), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "batch"), [("OpenCV", 1), ("Kornia", 64)])
+@pytest.mark.parametrize(("name", "batch"), [("OpenCV", 1), ("kornia-rs", 1), ("Kornia", 64)])
 def test_a_peer_that_samples_otherwise_is_near_the_pipeline_but_not_the_same(
     name: str, batch: int, images: Tensor
 ) -> None:
@@ -97,7 +100,7 @@ def test_a_peer_that_samples_otherwise_is_near_the_pipeline_but_not_the_same(
 
 
 @pytest.mark.parametrize(
-    "name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"]
+    "name", ["torchvision", "OpenCV", "Pillow", "kornia-rs", "Kornia", "dense matrix", "factors"]
 )
 @pytest.mark.parametrize(("row", "column"), [(2, 3), (2, 28), (29, 3)])
 def test_a_bright_corner_lands_in_the_opposite_one(name: str, row: int, column: int) -> None:
@@ -113,7 +116,7 @@ def test_a_bright_corner_lands_in_the_opposite_one(name: str, row: int, column: 
 
 @pytest.mark.parametrize("colour", range(3))
 @pytest.mark.parametrize(
-    "name", ["torchvision", "OpenCV", "Pillow", "Kornia", "dense matrix", "factors"]
+    "name", ["torchvision", "OpenCV", "Pillow", "kornia-rs", "Kornia", "dense matrix", "factors"]
 )
 def test_each_colour_has_the_weight_that_it_has_in_the_pipeline(name: str, colour: int) -> None:
     one = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
@@ -244,7 +247,7 @@ def test_every_subject_of_the_catalogue_has_an_engine() -> None:
     subjects = catalogue(
         ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], [], [f"{OWN}:right"]
     )
-    assert {one.engine for one in subjects} == set(ENGINES) - {"own pipeline"}
+    assert {one.engine for one in subjects} == {*ENGINES, *MATRICES} - {"own pipeline"}
     assert set(PEERS) <= {one.engine for one in subjects}
 
 
@@ -297,3 +300,76 @@ def test_a_persons_pipeline_is_called_as_they_call_it(images: Tensor) -> None:
     runner = build(replace(own("x"), kind="pipeline", engine="own pipeline", task=task))
     expected = Calls(peoples.batches, "float", batched=True)(images)
     assert torch.equal(computed(runner, images, 10), expected)
+
+
+def test_a_pipeline_of_batches_gets_a_single_image_as_a_data_set_gives_it(images: Tensor) -> None:
+    shapes: list[tuple[int, ...]] = []
+    task = Task(pipeline=f"{peoples.__file__}:batches", takes="float", output_shape=(3, 16, 16))
+    runner = build(replace(own("x"), kind="pipeline", engine="own pipeline", task=task))
+    hook = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: shapes.append(tuple(inputs[0].shape))
+    )
+    try:
+        one, many = (computed(runner, images[:5], batch) for batch in (1, 5))
+    finally:
+        hook.remove()
+    assert shapes == [(3, 32, 32)] * 5 + [(5, 3, 32, 32)]
+    assert torch.equal(one, many)
+
+
+def on_another_device(name: str, takes: str) -> Subject:
+    """PyTorch's device without memory stands for a GPU."""
+    task = Task(pipeline=f"{peoples.__file__}:{name}", takes=takes, batched=False)
+    return Subject(
+        name=name, kind="pipeline", engine="own pipeline", device="meta", single=True, task=task
+    )
+
+
+@pytest.mark.parametrize("takes", ["pil", "array", "dict"])
+def test_what_is_called_with_no_tensor_is_refused_on_a_gpu(takes: str) -> None:
+    with pytest.raises(UsageError, match=r"^it takes .*, which lies on no GPU$"):
+        build(on_another_device("grey_mirrored", takes))
+
+
+def test_a_pipeline_over_single_tensors_is_called_with_them_on_the_gpu(images: Tensor) -> None:
+    runner = build(on_another_device("halved_tensor", "uint8"))
+    made = runner.run(runner.prepare(images[:1]))
+    assert (made.device.type, tuple(made.shape)) == ("meta", (3, 16, 16))
+
+
+def test_what_brings_its_output_back_from_the_gpu_is_refused_there(images: Tensor) -> None:
+    runner = build(on_another_device("to_the_cpu", "uint8"))
+    with pytest.raises(UsageError, match=r"^its output is no tensor on the GPU"):
+        runner.end_to_end(images[:1])
+
+
+def of_rank_two(images: Tensor) -> Tensor:
+    """Sharpened, and lighter towards the right: an offset that is not the same everywhere."""
+    return sharpened(images) + torch.linspace(0, 1, images.shape[-1])
+
+
+@pytest.mark.parametrize("engine", ["factors", "dense matrix"])
+def test_a_pipeline_of_higher_rank_is_its_sum_of_products_and_its_offset(
+    engine: str, images: Tensor
+) -> None:
+    shapes = {"input_shape": (3, 16, 16), "output_shape": (3, 16, 16)}
+    known, affine = examine(of_rank_two, Task(pipeline="x", low=-4.0, high=6.0, **shapes))
+    assert known.kronecker_rank == 2
+    runner = runner_of(replace(subject(engine), task=known), affine.to_tensors())
+    few = images[:, :, :16, :16]
+    assert difference(computed(runner, few, 64), of_rank_two(few)) < 1e-4
+
+
+def test_a_map_of_no_small_rank_has_no_factors() -> None:
+    task = Task(
+        pipeline="x",
+        input_shape=(3, 8, 8),
+        output_shape=(3, 8, 8),
+        affine_residual=0.0,
+    )
+    affine = map_of(transposed, task).to_tensors()
+    assert runner_of(replace(subject("dense matrix"), task=task), affine).network is not None
+    with pytest.raises(UsageError, match=r"^x is no sum of few Kronecker products$"):
+        runner_of(replace(subject("factors"), task=task), affine)
+    with pytest.raises(UsageError, match=r"^x is affine, but its map was too costly to find$"):
+        runner_of(replace(subject("dense matrix"), task=task), {})

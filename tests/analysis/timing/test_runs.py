@@ -76,8 +76,9 @@ def trained(storage: Path, trial: int, name: str = "a-run") -> str:
 
 def test_a_run_is_timed_on_its_own_test_images(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
-    images, task = runs.test_images(tmp_path, "a-run", None)
-    assert task == STUDY
+    data_of = runs.data_of(tmp_path, "a-run", None)
+    images = data_of.test
+    assert data_of.task == STUDY
     assert (images.split, len(images), images.fingerprint) == (
         "test",
         3,
@@ -91,7 +92,7 @@ def test_an_unknown_run_is_refused_with_the_names_that_there_are(tmp_path: Path,
     known = "give one of first, second, or give another --storage"
     message = f"--run third: {tmp_path} has no such run; {known}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        runs.test_images(tmp_path, "third", None)
+        runs.data_of(tmp_path, "third", None)
 
 
 def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_where_there_is_no_run_at_all_that_is_said(tmp_path: Path) -> None:
         ValueError,
         match=r"^--run a-run: .* has no such run; there is none yet: give another --storage$",
     ):
-        runs.test_images(tmp_path, "a-run", None)
+        runs.data_of(tmp_path, "a-run", None)
 
 
 def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str) -> None:
@@ -110,7 +111,7 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str
         "bring those back"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        runs.test_images(tmp_path, "a-run", None)
+        runs.data_of(tmp_path, "a-run", None)
 
 
 def test_finalists_are_the_trained_networks_by_trial_without_confirmations(

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from analysis.timing import subjects
-from analysis.timing.engines import ENGINES
+from analysis.timing.engines import ENGINES, MATRICES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
 from trainables.tasks import Task
 from trainables.training import precision
 
 FINALISTS = [Finalist(3, "cnn", "a.safetensors"), Finalist(12, "cnn", "b.safetensors")]
 OWN = ["mine:fast", "mine:faster"]
-EVERYTHING = {"cv2", "PIL", "kornia", "onnxruntime", "onnxscript"}
+EVERYTHING = {"cv2", "PIL", "kornia_rs", "kornia", "onnxruntime", "onnxscript"}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def by_name(found: list[Subject], name: str) -> Subject:
 def test_the_catalogue_of_a_cpu_is_complete_and_in_a_fixed_order() -> None:
     assert names(catalogue(["cpu"], FINALISTS[:1], OWN[:1])) == [
         *("torchvision uint8", "torchvision float32", "matrix, dense", "matrix, factors"),
-        *("OpenCV", "Pillow", "Kornia"),
+        *("OpenCV", "Pillow", "kornia-rs", "Kornia"),
         *("trial 3", "trial 3, compiled", "trial 3, bfloat16", "trial 3, ONNX"),
         *("fc", "fc, compiled", "fc, bfloat16", "fc, ONNX"),
         *("separable", "separable, compiled", "separable, bfloat16", "separable, ONNX"),
@@ -58,9 +58,11 @@ def test_the_catalogue_of_a_cpu_is_complete_and_in_a_fixed_order() -> None:
 @pytest.mark.usefixtures("machine_with")
 def test_a_gpu_runs_neither_onnx_runtime_nor_opencv_nor_pillow() -> None:
     both = catalogue(["cpu", "cuda"], FINALISTS, OWN)
-    on_cpu_alone = {"OpenCV", "Pillow"} | {name for name in names(both) if name.endswith("ONNX")}
+    on_cpu_alone = {"OpenCV", "Pillow", "kornia-rs"} | {
+        name for name in names(both) if name.endswith("ONNX")
+    }
     assert set(names(both)) - set(names(both, "cuda")) == on_cpu_alone
-    assert len(on_cpu_alone) == 2 + 4
+    assert len(on_cpu_alone) == 3 + 4
     assert not set(names(both, "cuda")) - set(names(both))
 
 
@@ -75,7 +77,7 @@ def test_a_name_means_one_subject_on_each_device() -> None:
 def test_every_engine_is_one_that_can_be_built() -> None:
     found = catalogue(["cpu", "cuda"], FINALISTS, OWN)
     found += catalogue(["cpu"], [], [], Task(pipeline="mine.py:blur"))
-    assert {subject.engine for subject in found} == set(ENGINES)
+    assert {subject.engine for subject in found} == {*ENGINES, *MATRICES}
 
 
 COLOUR = Task(
@@ -103,7 +105,10 @@ def test_of_an_own_task_its_own_callable_and_the_networks_that_fit_are_timed() -
         FACTORS,
     ]
     assert {one.model for one in found} - {None} == {"fc", "separable"}
-    assert not [one for one in found if one.kind == "pipeline" and one.device == "cuda"]
+    on_gpu = [one for one in found if one.kind == "pipeline" and one.device == "cuda"]
+    assert [one.single for one in on_gpu] == [True]  # its process says why it does not work there
+    found = catalogue(["cpu"], [], [], replace(small, kronecker_rank=None))
+    assert [one.name for one in found if one.kind == "matrix"] == ["matrix, dense"]
 
 
 @pytest.mark.usefixtures("machine_with")
@@ -138,6 +143,7 @@ def test_each_subject_says_in_which_precision_it_computes() -> None:
     assert peers == {
         "OpenCV": ("uint8", True),
         "Pillow": ("uint8", True),
+        "kornia-rs": ("uint8", True),
         "Kornia": ("float32", False),
     }
     bfloat16 = [one.name for one in found if one.precision == "bfloat16"]
@@ -149,6 +155,7 @@ def test_only_the_peers_that_take_single_images_are_single() -> None:
     assert {one.name for one in catalogue(["cpu"], FINALISTS, OWN) if one.single} == {
         "OpenCV",
         "Pillow",
+        "kornia-rs",
     }
 
 
@@ -164,6 +171,7 @@ def test_without_its_unit_bfloat16_is_not_timed(machine_with) -> None:
     [
         ("cv2", "OpenCV"),
         ("PIL", "Pillow"),
+        ("kornia_rs", "kornia-rs"),
         ("kornia", "Kornia"),
         ("onnxruntime", "ONNX"),
         ("onnxscript", "ONNX"),

@@ -48,7 +48,7 @@ def network(
 def test_what_a_subject_computes_is_compared_with_the_pipeline(
     images: Tensor, targets: Tensor
 ) -> None:
-    checked = Timed(own("right"), images, targets).check()
+    checked = Timed(own("right"), images, targets, {}).check()
     assert (checked.max_difference, checked.share_95, checked.share_99) == (0.0, 1.0, 1.0)
     assert checked.differs == ""
     assert checked.card is None
@@ -58,7 +58,7 @@ def test_what_a_subject_computes_is_compared_with_the_pipeline(
 def test_shares_count_the_images_that_come_out_right(images: Tensor, targets: Tensor) -> None:
     odd = int((images[:, 0, 0, 0] % 2 == 1).sum())
     assert 0 < odd < len(images)
-    checked = Timed(own("half_right"), images, targets).check()
+    checked = Timed(own("half_right"), images, targets, {}).check()
     assert checked.share_95 == checked.share_99 == (len(images) - odd) / len(images)
     assert checked.max_difference > 0.5
     assert checked.differs == "", "being wrong is a person's own function's nature"
@@ -70,19 +70,19 @@ def test_the_shares_go_over_all_images_and_the_difference_over_the_first_thousan
     many = images.repeat(25, 1, 1, 1)[:1200].clone()
     many[:, 0, 0, 0] = 0
     many[1000:, 0, 0, 0] = 1  # these come out wrong
-    checked = Timed(own("half_right"), many, make_targets(reference, many)).check()
+    checked = Timed(own("half_right"), many, make_targets(reference, many), {}).check()
     assert checked.max_difference == pytest.approx(0.0, abs=1e-6)
     assert checked.share_99 == 1000 / 1200
 
 
 def test_a_flat_image_is_never_like_the_pipeline(images: Tensor, targets: Tensor) -> None:
-    checked = Timed(own("grey"), images, targets).check()
+    checked = Timed(own("grey"), images, targets, {}).check()
     assert checked.share_99 < checked.share_95 < 1.0
     assert checked.max_difference == pytest.approx(float((targets - 0.5).abs().max()))
 
 
 def test_an_output_that_is_not_a_number_is_said(images: Tensor, targets: Tensor) -> None:
-    checked = Timed(own("not_a_number"), images, targets).check()
+    checked = Timed(own("not_a_number"), images, targets, {}).check()
     assert checked.differs == "some outputs are not a number"
     assert checked.share_95 == 49 / 50
     assert judge([[1.0, 1.0], [1.0, 1.0]], **IDLE, fault=checked.differs) == (
@@ -104,11 +104,11 @@ def test_an_output_of_another_form_is_refused_with_the_form_it_has_to_have(
 ) -> None:
     wanted = r": it has to return a tensor \(50, 1, 28, 28\) of torch\.float32$"
     with pytest.raises(ValueError, match=f"^{OWN}:{function} {found}{wanted}"):
-        Timed(own(function), images, targets).check()
+        Timed(own(function), images, targets, {}).check()
 
 
 def test_an_untrained_network_has_a_card_and_no_quality(images: Tensor, targets: Tensor) -> None:
-    checked = Timed(network(), images, targets).check()
+    checked = Timed(network(), images, targets, {}).check()
     assert checked.card is not None
     assert checked.card.parameters == 1795
     assert (checked.share_95, checked.share_99) == (None, None)
@@ -120,7 +120,7 @@ def test_an_untrained_network_has_a_card_and_no_quality(images: Tensor, targets:
 def test_a_variant_that_differs_from_its_own_network_is_another_computation(
     kind: str, images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(network(kind=kind), images, targets)
+    timed = Timed(network(kind=kind), images, targets, {})
     network_itself = timed.runner.network
     assert network_itself is not None
     with torch.no_grad():
@@ -135,17 +135,17 @@ def test_a_variant_that_differs_from_its_own_network_is_another_computation(
 def test_rounding_to_bfloat16_is_no_other_computation_and_in_float32_it_would_be(
     images: Tensor, targets: Tensor
 ) -> None:
-    checked = Timed(network(precision="bfloat16", model="cnn"), images, targets).check()
+    checked = Timed(network(precision="bfloat16", model="cnn"), images, targets, {}).check()
     assert 0 < checked.max_difference < 0.05
     assert checked.differs == ""
     assert checked.memory_format == "channels_last"
-    float32 = Timed(network(), images, targets)
+    float32 = Timed(network(), images, targets, {})
     assert float32._differs(2e-3)
     assert not float32._differs(5e-4)
 
 
 def test_a_plan_takes_whole_batches_only(images: Tensor, targets: Tensor) -> None:
-    plan = Timed(own("right"), images, targets).warm_up(20, 10.0)
+    plan = Timed(own("right"), images, targets, {}).warm_up(20, 10.0)
     assert plan.images == 40
     assert plan.repeats >= 1
     assert plan.warm_up_passes >= 3
@@ -154,7 +154,7 @@ def test_a_plan_takes_whole_batches_only(images: Tensor, targets: Tensor) -> Non
 
 
 def test_a_plan_takes_as_many_batches_as_fit_into_the_time(images: Tensor, targets: Tensor) -> None:
-    plan = Timed(own("slow"), images, targets).warm_up(10, 0.25)
+    plan = Timed(own("slow"), images, targets, {}).warm_up(10, 0.25)
     assert plan.images == int(0.25 / plan.batch_sec) * 10
     assert plan.images < 50
 
@@ -162,7 +162,7 @@ def test_a_plan_takes_as_many_batches_as_fit_into_the_time(images: Tensor, targe
 def test_a_batch_that_takes_longer_than_a_pass_may_is_planned_without_images(
     images: Tensor, targets: Tensor
 ) -> None:
-    plan = Timed(own("slow"), images, targets).warm_up(10, 0.09)
+    plan = Timed(own("slow"), images, targets, {}).warm_up(10, 0.09)
     assert (plan.images, plan.repeats, plan.warm_up_passes) == (0, 0, 0)
 
 
@@ -170,7 +170,7 @@ def test_a_batch_that_takes_longer_than_a_pass_may_is_planned_without_images(
 def test_a_pass_computes_every_image_of_its_whole_batches_and_no_other(
     batch: int, measured: int, images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(own("right"), images, targets)
+    timed = Timed(own("right"), images, targets, {})
     assert timed.warm_up(batch, 10.0).images == measured
     timed.results.fill_(-1.0)
     one = timed.measure(batch)
@@ -187,7 +187,7 @@ def test_a_pass_computes_every_image_of_its_whole_batches_and_no_other(
 def test_batch_sizes_of_one_subject_do_not_disturb_each_other(
     images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(own("right"), images, targets)
+    timed = Timed(own("right"), images, targets, {})
     plans = {size: timed.warm_up(size, 10.0) for size in (20, 50)}
     assert {size: plan.images for size, plan in plans.items()} == {20: 40, 50: 50}
     for size in (50, 20):
@@ -211,7 +211,7 @@ class Spy(HostStopwatch):
 def test_both_times_of_a_pass_go_over_the_same_images_as_often(
     images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(pipeline("factors"), images, targets)
+    timed = Timed(pipeline("factors"), images, targets, {})
     plan = timed.warm_up(10, 10.0)
     spy = timed.host = timed.device_stopwatch = Spy()
     timed.measure(10)
@@ -221,7 +221,7 @@ def test_both_times_of_a_pass_go_over_the_same_images_as_often(
 def test_what_is_timed_alone_gets_what_the_subject_itself_wants(
     images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(pipeline("factors"), images, targets)
+    timed = Timed(pipeline("factors"), images, targets, {})
     prepared, whole = timed._lay_out(20, 40)
     assert [batch.dtype for batch in prepared] == [torch.float32, torch.float32]
     assert [(start, len(batch), batch.dtype) for start, batch in whole] == [
@@ -234,7 +234,7 @@ def test_what_is_timed_alone_gets_what_the_subject_itself_wants(
 def test_a_peer_gets_its_images_as_rows_of_pixels(
     engine: str, images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(pipeline(engine, single=True), images[:5], targets[:5])
+    timed = Timed(pipeline(engine, single=True), images[:5], targets[:5], {})
     checked = timed.check()
     assert checked.share_95 == 1.0
     timed.warm_up(1, 10.0)
@@ -249,7 +249,7 @@ def test_a_peer_gets_its_images_as_rows_of_pixels(
 def test_a_noisy_subject_ends_as_invalid_and_a_steady_one_with_its_times_does_not(
     images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(own("alternating"), images[:1], targets[:1])
+    timed = Timed(own("alternating"), images[:1], targets[:1], {})
     plan = timed.warm_up(1, 10.0)
     assert plan.warm_up_passes == 10
     assert not plan.settled
@@ -285,7 +285,7 @@ def test_the_process_answers_for_the_subject_that_it_prepared(
 def test_what_is_another_computation_at_another_batch_size_is_refused(
     images: Tensor, targets: Tensor
 ) -> None:
-    timed = Timed(own("right"), images, targets)
+    timed = Timed(own("right"), images, targets, {})
     timed.check()
     timed.warm_up(20, 10.0)
     timed.runner = replace(timed.runner, run=lambda batch: reference(batch).flip(-1))
@@ -294,7 +294,7 @@ def test_what_is_another_computation_at_another_batch_size_is_refused(
 
 
 def test_a_wrong_shape_at_one_batch_size_alone_is_refused(images: Tensor, targets: Tensor) -> None:
-    timed = Timed(own("right"), images, targets)
+    timed = Timed(own("right"), images, targets, {})
     timed.check()
     run = timed.runner.run
     timed.runner = replace(timed.runner, run=lambda batch: run(batch).squeeze(0))

@@ -80,6 +80,10 @@ def doubled_floats(image: Tensor) -> Tensor:
     return image.mul(0.5).repeat(1, 2, 2)
 
 
+def to_the_cpu(image: Tensor) -> Tensor:
+    return torch.zeros(3, 16, 16)
+
+
 def rows_array(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[::-1, :, 0]) if isinstance(image, np.ndarray) else None
 
