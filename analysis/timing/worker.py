@@ -29,7 +29,7 @@ COMPARED, CHECK_BATCH = 1000, 500  # images
 STIR_SEC = 0.005  # of untimed calls before each pass, since another subject just had the caches
 ENERGY_SEC = 0.5  # NVML's counter of energy moves every few tens of ms
 SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}
-"""How far a network's variant may be from its eager float32 output."""
+"""How far a network's variant may be from its eager float32 output, as a share of the range."""
 
 Inputs = tuple[list[Any], list[tuple[int, Any]]]
 """The batches of a pass as the subject wants them on its device; and as they lie in host memory,
@@ -251,7 +251,7 @@ class Timed:
         difference = (
             float((self.results[: len(checked)] - checked).abs().amax()) if len(checked) else 0.0
         )
-        if difference > SAME_WITHIN["bfloat16"]:
+        if difference > SAME_WITHIN["bfloat16"] * self.subject.task.span:
             raise UsageError(
                 f"its output at batch {batch_size} differs from that at {CHECK_BATCH} "
                 f"by {difference:.1e}"
@@ -292,12 +292,14 @@ class Timed:
     def _differs(self, difference: float) -> str:
         if difference != difference:  # NaN
             return "some outputs are not a number"
-        if self.subject.is_network and difference > SAME_WITHIN[self.subject.precision]:
-            return (
-                f"it differs from its own eager float32 output by {difference:.1e}, "
-                "so it is another computation"
-            )
-        return ""
+        if not self.subject.is_network:
+            return ""
+        if difference <= SAME_WITHIN[self.subject.precision] * self.subject.task.span:
+            return ""
+        return (
+            f"it differs from its own eager float32 output by {difference:.1e}, "
+            "so it is another computation"
+        )
 
 
 _timed: Timed | None = None

@@ -15,6 +15,7 @@ from tests.analysis.timing import own_subjects
 from tests.trainables.made_up import photographs
 from trainables.pipelines.calling import make_targets
 from trainables.pipelines.study import reference
+from trainables.tasks import STUDY
 
 OWN = "tests.analysis.timing.own_subjects"
 IDLE = {"cores": 2, "threads": 1, "other_load": 0.0}
@@ -142,6 +143,15 @@ def test_rounding_to_bfloat16_is_no_other_computation_and_in_float32_it_would_be
     float32 = Timed(network(), images, targets, {})
     assert float32._differs(2e-3)
     assert not float32._differs(5e-4)
+
+
+def test_how_far_variants_may_differ_follows_the_range_of_the_task(
+    images: Tensor, targets: Tensor
+) -> None:
+    of_bytes = replace(network(), task=replace(STUDY, high=255.0))
+    timed = Timed(of_bytes, images, targets * 255, {})
+    assert not timed._differs(0.2)
+    assert timed._differs(0.3)
 
 
 def test_a_plan_takes_whole_batches_only(images: Tensor, targets: Tensor) -> None:
