@@ -106,7 +106,7 @@ def _pipelines(device: str, task: Task) -> list[Subject]:
         return []
     return [
         Subject(
-            name=task.pipeline,
+            name=task.pipeline.rpartition("/")[2],  # without the file's directory, for tables
             kind=PIPELINE,
             engine="own pipeline",
             device=device,

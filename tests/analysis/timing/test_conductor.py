@@ -274,7 +274,9 @@ def test_the_studys_numbers_stand_beside_its_own_task_and_images_only(
     own, task = own_examples("halved_tensor", "uint8")
     subjects = catalogue(["cpu"], [], [], task)[:1]
     rows = conduct(OWN_SETTINGS, subjects, own, {}, tmp_path, "b", Told())
-    assert {(row["kind"], row["subject"]) for row in rows} == {("pipeline", task.pipeline)}
+    assert {(row["kind"], row["subject"]) for row in rows} == {
+        ("pipeline", "peoples.py:halved_tensor")
+    }
 
 
 def test_a_pipeline_that_works_on_no_gpu_is_told_in_one_line_and_timed_on_the_cpu(
@@ -286,7 +288,7 @@ def test_a_pipeline_that_works_on_no_gpu_is_told_in_one_line_and_timed_on_the_cp
     console = Told()
     rows = conduct(OWN_SETTINGS, subjects, own, {}, tmp_path, "run", console)
     assert left_out(console) == [
-        f"{task.pipeline} on cuda is left out: it takes a PIL image, which lies on no GPU"
+        "peoples.py:grey_mirrored on cuda is left out: it takes a PIL image, which lies on no GPU"
     ]
     assert {(row["device"], row["batch_size"], row["share_99"]) for row in rows} == {("cpu", 1, 1)}
 
