@@ -96,15 +96,15 @@ def conduct(
         OSError: The tables or the images could not be written.
     """
     sizes = settings.sizes(len(examples))
-    if any(one.task.pipeline == RECORDED for one in subjects):
+    if all(one.task.pipeline == RECORDED and one.kind != "own" for one in subjects):
         console.line(UNKNOWN)
     with _alone(), _on_disk(examples, affine) as file:
         session = TimingSession(settings, tables, run, console)
-        if examples.source == cifar10.NAME and all(one.task == STUDY for one in subjects):
-            session.quote(study_rows())
         try:
             session.prepare(subjects, file)
             session.warm_up(sizes)
+            if examples.source == cifar10.NAME and all(one.task == STUDY for one in subjects):
+                session.quote(study_rows())
             session.measure()
         finally:
             close_all(session.processes.values())
@@ -133,8 +133,8 @@ class TimingSession:
         return [row for row in self.table.rows if row["session"] == self.number]
 
     def quote(self, rows: list[Row]) -> None:
-        """Put rows into the table that nobody measured here."""
-        for row in rows:
+        """Put rows into the table that nobody measured here, beside those that will be."""
+        for row in rows if self.series else ():
             self.table.put({"session": self.number, **row})
 
     def prepare(self, subjects: list[Subject], images_file: Path) -> None:
