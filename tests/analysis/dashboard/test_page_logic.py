@@ -540,11 +540,21 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
         assert shown.us.to_dict() == pytest.approx(medians.to_dict())
     side_by_side = drawn(app, "Best time of each subject, CPU")
     assert not side_by_side.duplicated(["subject", "measurement"]).any()
+    assert "dashed: the study's numbers" in told(app)
     assert set(side_by_side.measurement) == set(labels)
     assert (
         "3 measurements, on 2 different machines or settings; separate series, never pooled."
         in told(app)
     )
+
+
+def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1")
+    rows = [row for row in timing_rows("fc-1") if row["kind"] != "study"]
+    publish(tmp_path / "tables", "timings", "fc-1", rows)
+    app = opened(tmp_path, "speed", runs=["fc-1"])
+    assert "bars: the quartiles." in told(app)
+    assert "study" not in told(app)
 
 
 def test_lines_that_load_a_network_of_an_own_task_build_it_for_that_task(tmp_path: Path) -> None:

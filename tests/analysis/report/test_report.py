@@ -312,6 +312,17 @@ def test_only_the_last_measurement_is_reported(tmp_path: Path) -> None:
     text = page_of(tmp_path).text
     assert "the second machine" in text
     assert "the first machine" not in text
+    assert "the study, and the same here" in text
+
+
+def test_where_the_study_is_not_quoted_the_page_has_no_table_of_it(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1)
+    rows = [row for row in timing_rows("r") if row["kind"] != "study"]
+    publish(tmp_path / "tables", "timings", "r", rows)
+    text = page_of(tmp_path).text
+    assert "How fast" in text
+    assert "torchvision uint8" in text
+    assert "the same here" not in text
 
 
 @pytest.mark.parametrize(
