@@ -109,6 +109,7 @@ def test_it_is_searched_exported_timed_and_reported(
 ) -> None:
     monkeypatch.chdir(ROOT)
     command = Command(tmp_path)
+    command.tries_out = True
     asked = ("--pipeline", f"{FILE}:{name}", "--data", str(few), "--images", "200")
     budget = ("--samples", "2", "--max-epochs", "2", "--finalists", "1", "--timing", "none")
     with simulated():
