@@ -11,7 +11,7 @@ from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
 
 CODE = """
-import os, random, signal, sys, threading, time
+import os, random, signal, sys, threading
 import numpy as np
 import torch
 from PIL import Image
@@ -30,9 +30,6 @@ def size_of_content(image): return image.resize((8 + np.asarray(image).max() % 2
 def nan_where_bright(image):
     pixels = np.asarray(image) / 255
     return np.where(pixels > 0.9, np.nan, pixels)
-def slow(image):
-    time.sleep(10)
-    return image
 def on_a_gpu(image): return torch.zeros(1, 8, 8).cuda()
 def leaves(image): sys.exit(0)
 def quits(image): os._exit(3)
@@ -77,7 +74,6 @@ BAD = {
     "cropped": "its step 1, RandomCrop, is random",
     "size_of_content": "it has to give one size",
     "nan_where_bright": "it gives NaN or infinite numbers for training image ",
-    "slow": "it takes 10 s an image, so the targets of ",
     "on_a_gpu": "it raises ",
     "leaves": "can't be used: SystemExit: 0",
     "quits": "its import and its calls ended its process with exit status 3",
