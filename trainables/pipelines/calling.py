@@ -46,8 +46,8 @@ GIVEN: Mapping[str, Callable[[Tensor], Any]] = {
 """What makes of an image what a pipeline takes, by the word in `catalogue.TAKES`."""
 
 
-BATCHES = ("uint8", "float")
-"""Of these, what a pipeline may take many of in one call."""
+BATCHES = ("float", "uint8")
+"""Of these, what a pipeline may take many of in one call. Libraries for batches want floats."""
 
 
 class Calls:
@@ -56,7 +56,8 @@ class Calls:
     Args:
         pipeline: Theirs.
         takes: One of `catalogue.TAKES`.
-        batched: Whether it gets them in one call, which `takes` must be among BATCHES for.
+        batched: Whether it gets them in one call, or one as a batch of one. `takes` must be among
+            BATCHES for that.
     """
 
     def __init__(self, pipeline: Callable[..., Any], takes: str, *, batched: bool = False) -> None:
@@ -89,6 +90,8 @@ class Calls:
     def one(self, image: Tensor) -> Tensor:
         """Return the output (c, h, w) float32 for one image (3, H, W) uint8."""
         given = GIVEN[self._takes](image)
+        if self._batched:
+            given = given[None]
         made = self._pipeline(image=given) if self._takes == "dict" else self._pipeline(given)
         return as_image(made)
 

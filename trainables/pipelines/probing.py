@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trainables.data.examples import shape_of
@@ -59,8 +60,8 @@ def probe(name: str, pipeline: Any, images: Tensor, takes: str | None = None) ->
         raise UsageError(f"it is a {type(pipeline).__name__}, which can't be called")
     if isinstance(pipeline, type):
         raise UsageError(f"it is a class: name an object of it, as in {pipeline.__name__}()")
-    takes = takes or _taken(pipeline, images[0])
-    call = Calls(pipeline, takes)
+    takes, in_batches = _taken(pipeline, images[0], takes)
+    call = Calls(pipeline, takes, batched=in_batches)
     seconds: list[float] = []
     first: Tensor | None = None
     for position, image in enumerate(images[:PROBES]):
@@ -70,7 +71,7 @@ def probe(name: str, pipeline: Any, images: Tensor, takes: str | None = None) ->
         again = called(call.one, image, position)
         check_output(output, output.shape if first is None else first.shape, position)
         if not _same(output, again):
-            raise UsageError(_random(pipeline, takes, images[: position + 1]))
+            raise UsageError(_random(pipeline, takes, in_batches, images[: position + 1]))
         first = output if first is None else first
         if sum(seconds) * 2 > PROBING_SEC and position + 1 >= FEWEST:
             break
@@ -78,35 +79,52 @@ def probe(name: str, pipeline: Any, images: Tensor, takes: str | None = None) ->
             break
     if first is None:
         raise UsageError("there are no images to try it with")
+    batched = takes in BATCHES and _takes_batches(pipeline, call, takes, images)
+    if in_batches and not batched:
+        raise UsageError(
+            "what it makes of an image depends on those beside it in a batch; "
+            "let it take a single image (3, H, W)"
+        )
     task = Task(
         pipeline=name,
         input_shape=shape_of(images[0]),
         output_shape=shape_of(first),
         takes=takes,
-        batched=takes in BATCHES and _takes_batches(pipeline, takes, images[:BATCH]),
+        batched=batched,
         steps=tuple(type(step).__name__ for step in steps(pipeline)),
     )
     return Probed(task, sorted(seconds[1:] or seconds)[len(seconds[1:]) // 2], len(seconds))
 
 
-def _taken(pipeline: Callable[..., Any], image: Tensor) -> str:
-    """Return the first of TAKES that it makes an image of.
+def _taken(pipeline: Callable[..., Any], image: Tensor, asked: str | None) -> tuple[str, bool]:
+    """Return the first of TAKES that it makes an image of, and whether it has to be in a batch.
 
-    Raises UsageError with what most of them made it raise.
+    Only what takes no single image at all is tried with batches of one.
+
+    Args:
+        pipeline: The person's own.
+        image: (3, H, W) uint8.
+        asked: The only one to try; None for all.
+
+    Raises:
+        UsageError: There is none, with what most of them made it raise.
     """
+    words = (asked,) if asked else TAKES
+    ways = [(takes, False) for takes in words]
+    ways += [(takes, True) for takes in BATCHES if takes in words]
     mistakes = []
-    for takes in TAKES:
+    for takes, in_batches in ways:
         try:
-            Calls(pipeline, takes).one(image)
+            called(Calls(pipeline, takes, batched=in_batches).one, image, 0)
         except UsageError as mistake:
             mistakes.append(str(mistake))
-        except Exception as error:
-            mistakes.append(f"it raises {in_one_line(error)}")
         else:
-            return takes
+            return takes, in_batches
     (said, _), *_ = Counter(mistakes).most_common(1)
+    if asked:
+        raise UsageError(said)
     raise UsageError(
-        f"{cut(said, SAID)}, and makes an image of nothing else that it is given "
+        f"{said}, and makes an image of nothing else that it is given "
         f"({', '.join(TAKES)}); mend that, or say by --takes what it takes"
     )
 
@@ -144,14 +162,15 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return not float((one - other).abs().max()) > SAME_WITHIN * span
 
 
-def _takes_batches(pipeline: Callable[..., Any], takes: str, images: Tensor) -> bool:
-    if len(images) < 2:
-        return False
+def _takes_batches(
+    pipeline: Callable[..., Any], one_by_one: Calls, takes: str, images: Tensor
+) -> bool:
+    images = images[:BATCH].repeat(2, 1, 1, 1)  # several, even of a set of one
     try:
         together = Calls(pipeline, takes, batched=True)(images)
     except Exception:
         return False
-    return _same(together, Calls(pipeline, takes)(images))
+    return _same(together, torch.stack([one_by_one.one(image) for image in images]))
 
 
 def steps(pipeline: Any) -> list[Callable[[Any], Any]]:
@@ -187,11 +206,11 @@ class _InTurn:
         return named or image[0]
 
 
-def _random(pipeline: Any, takes: str, images: Tensor) -> str:
+def _random(pipeline: Any, takes: str, in_batches: bool, images: Tensor) -> str:
     """Say that a pipeline gives another result when it is called again, and by which step."""
     all_steps = steps(pipeline)
     for count, step in enumerate(all_steps, start=1):
-        begun = Calls(_InTurn(all_steps[:count]), takes)
+        begun = Calls(_InTurn(all_steps[:count]), takes, batched=in_batches)
         for image in images.repeat(FEWEST, 1, 1, 1)[: PROBES * 2]:
             try:
                 if _same(begun.one(image), begun.one(image)):

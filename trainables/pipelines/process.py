@@ -104,7 +104,7 @@ def _targets(directory: Path, split: str, name: str) -> Path:
 def _fits(shorter: Callable[..., Any], task: Task, images: Mapping[str, Tensor]) -> bool:
     """Tell whether a pipeline without one of its steps still gives outputs of the task's shape."""
     try:
-        made = Calls(shorter, task.takes).one(images["test"][0])
+        made = Calls(shorter, task.takes, batched=task.batched).one(images["test"][0])
     except Exception:  # a step may need what the one before it makes
         return False
     return tuple(made.shape) == task.output_shape
@@ -193,7 +193,8 @@ class _Filling:
     def __init__(self, pipeline: Any, task: Task, directory: Path) -> None:
         self.task, self.directory = task, directory
         self.calls: dict[str, Pipeline] = {WHOLE: Calls(pipeline, task.takes, batched=task.batched)}
-        self.calls |= {name: Calls(shorter, task.takes) for name, shorter in without(pipeline)}
+        for name, shorter in without(pipeline):
+            self.calls[name] = Calls(shorter, task.takes, batched=task.batched)
 
 
 _filling: list[_Filling] = []

@@ -70,6 +70,16 @@ batches = Batches()
 named = Named()
 
 
+def only_batches(images: Tensor) -> Tensor:
+    count, _, height, width = images.shape
+    return nn.functional.avg_pool2d(images, 2).reshape(count, 3, height // 2, width // 2)
+
+
+def brightest_of_the_batch(images: Tensor) -> Tensor:
+    count, _, _, _ = images.shape
+    return images / images.amax() if count else images
+
+
 def halved_tensor(image: Tensor) -> Tensor:
     return image[:, ::2, ::2]
 

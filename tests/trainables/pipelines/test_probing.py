@@ -38,6 +38,7 @@ def refusal(name: str, images: Tensor) -> str:
         ("grey_mirrored", "pil", False, (1, 8, 10)),
         ("normalised", "pil", False, (3, 4, 5)),
         ("batches", "float", True, (3, 4, 5)),
+        ("only_batches", "float", True, (3, 4, 5)),
         ("named", "dict", False, (3, 4, 10)),
         ("halved_tensor", "uint8", False, (3, 4, 5)),
         ("doubled_floats", "float", False, (3, 16, 20)),
@@ -72,6 +73,11 @@ def test_outputs_are_as_the_pipeline_means_them(images: Tensor) -> None:
     )
 
 
+def test_a_pipeline_that_takes_only_batches_is_given_a_set_of_one_image_too(images: Tensor) -> None:
+    task = found("only_batches", images[:1])
+    assert (task.takes, task.batched) == ("float", True)
+
+
 def test_what_it_is_called_with_can_be_said(images: Tensor) -> None:
     assert found("returns_its_input", images, "array").takes == "array"
     with pytest.raises(UsageError, match="it raises TypeError: floats only on training image 0"):
@@ -87,6 +93,7 @@ def test_what_it_is_called_with_can_be_said(images: Tensor) -> None:
         ("changes_shape", "its output is 3 × 16 × 17 for training image 6 and 3 × 16 × 16 for"),
         ("nan_on_one", "it gives NaN or infinite numbers for training image 6"),
         ("needs_a_gpu", "it raises "),
+        ("brightest_of_the_batch", "what it makes of an image depends on those beside it"),
         ("a_batch", "it gives 2 images for one"),
         ("a_list", "it gives a list, which is no image"),
         ("a_string", "it gives a str, which is no image"),
