@@ -100,8 +100,7 @@ def _own_pipeline(subject: Subject) -> Runner:
     given = GIVEN[task.takes]
 
     def on_tensors(images: Tensor) -> Any:
-        # One image goes through without a batch dimension, as in a data set's __getitem__
-        return pipeline(images[0] if len(images) == 1 else images)
+        return pipeline(images if task.batched else images[0])
 
     def on_image(image: Any) -> Any:
         return pipeline(image=image) if task.takes == "dict" else pipeline(image)
