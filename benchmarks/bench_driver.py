@@ -22,6 +22,7 @@ from ray import tune
 from analysis.console import Console
 from benchmarks.common import report
 from tests.tuner.simulated_tune import Trial, simulated
+from trainables.goal import USUAL
 from trainables.networks.base import space_of
 from trainables.networks.fc import FC
 from tuner.progress.lines import TrialLines
@@ -96,10 +97,12 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.report(report_of(epoch, math.exp(luck.gauss(-4, 1)) / epoch, epochs))
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(AT_ONCE)
-    rows = RunRows(RunStorage(storage, "simulated"), "fc")
-    lines = TrialLines(Console(), samples=trials, mixed_losses=False)
+    rows = RunRows(RunStorage(storage, "simulated"), "fc", USUAL)
+    lines = TrialLines(Console(), USUAL, samples=trials, mixed_losses=False)
     recorder = Recorder(rows, lines, Tracker())
-    asha = Undecided(max_epochs=epochs, grace_epochs=1, reduction_factor=3.0, mixed_losses=False)
+    asha = Undecided(
+        USUAL, max_epochs=epochs, grace_epochs=1, reduction_factor=3.0, mixed_losses=False
+    )
     with simulated(cpus=AT_ONCE) as ray:
         ray.moment = stopwatch = Stopwatch()
         tune.Tuner(

@@ -188,7 +188,9 @@ def parser() -> argparse.ArgumentParser:
         help="where searches are kept; s3://BUCKET/PATH too (default: results)",
     )
     parser.add_argument(
-        "--model", metavar="package.module:Class", help="the class of a network of your own"
+        "--model",
+        metavar="NAME",
+        help="the class of a network of your own, as package.module:Class or path/file.py:Class",
     )
     return parser
 

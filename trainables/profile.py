@@ -21,10 +21,13 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainables import own_code
 from trainables.data.examples import VALIDATION_PER_TRAIN, random_examples
 from trainables.errors import UsageError, command, prog
 from trainables.hyperparameters import chosen_of, short, text, values_of
-from trainables.losses.loss_settings import LOSSES, SMALLEST, Perceptual
+from trainables.losses import loss_registry
+from trainables.losses.loss_registry import LOSSES
+from trainables.losses.loss_settings import SMALLEST, Perceptual
 from trainables.losses.vgg16_weights import random_vgg16
 from trainables.networks.base import habits_of, space_of
 from trainables.networks.registry import find
@@ -92,7 +95,8 @@ def measure(
     train = random_examples(images or fitting_images(train_flops / rate / 1e9, device), config.task)
     validation = random_examples(max(1, round(len(train) * VALIDATION_PER_TRAIN)), config.task)
     print(
-        f"{config.model}, {_chosen(config)}{config.loss}, batch {config.batch_size}: ",
+        f"{config.model}, {_chosen(config)}{own_code.short(config.loss)}, "
+        f"batch {config.batch_size}: ",
         end="",
     )
     print(f"{len(train):,} random images, one epoch to warm up, then {epochs} pairs …", flush=True)
@@ -230,7 +234,11 @@ def parser() -> argparse.ArgumentParser:
         prog=prog("trainables.profile"), description="Where an epoch's time goes."
     )
     add = parser.add_argument
-    add("--model", default="fc", help="fc, cnn, separable, or package.module:Class (default: fc)")
+    add(
+        "--model",
+        default="fc",
+        help="fc, cnn, separable, package.module:Class or path/file.py:Class (default: fc)",
+    )
     add("--images", type=int, help="training images (default: as many as take a few seconds)")
     add("--batch-size", type=int, help="images per update (default: the network's own)")
     add(
@@ -252,7 +260,12 @@ def parser() -> argparse.ArgumentParser:
         default=3,
         help="that are timed, and as many part by part (default: 3)",
     )
-    add("--loss", choices=LOSSES, default="mse", help="(default: mse)")
+    add(
+        "--loss",
+        default="mse",
+        help=f"{', '.join(LOSSES)}, package.module:function or path/file.py:function "
+        f"(default: mse)",
+    )
     add(
         "--perceptual-size",
         type=int,
@@ -272,7 +285,11 @@ def _config(options: argparse.Namespace, device: torch.device) -> TrainingConfig
         value = getattr(options, name)
         if value is not None and value < limit:
             raise UsageError(f"{flag(name)} ≥ {limit} must hold, but got {value}")
-    check(options.model, precision=options.precision, device=device.type)
+    loss_registry.check(options.loss)
+    if "," in options.loss:
+        raise UsageError(f"--loss {options.loss}: give one of them")
+    own = [] if options.loss in LOSSES else [options.loss]
+    check(options.model, losses=own, precision=options.precision, device=device.type)
     network = find(options.model)
     space = space_of(network)
     chosen = chosen_of(values_of(space, {}))

@@ -20,7 +20,7 @@ from trainables.data.examples import Splits
 from trainables.data.images import Images, size_of
 from trainables.errors import command, prog
 from trainables.linear import AffineMap
-from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.pipelines import catalogue
 from trainables.pipelines.catalogue import PIPELINES, TAKES, WORDS

@@ -3,7 +3,7 @@
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -22,12 +22,15 @@ SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, of which one is proposed
 STEP_SEC = 180.0  # for a GPU to be free, a process to start, and the step
 
 
-def largest(space: Space, training: dict[str, Any], workers: int) -> TrainingConfig:
+def largest(
+    space: Space, training: dict[str, Any], losses: Mapping[str, str], workers: int
+) -> TrainingConfig:
     """Return the training of the space that takes the most memory, as one of its workers has it.
 
     Args:
         space: What the search may choose.
         training: Settings of TrainingConfig that are no hyperparameters.
+        losses: What `loss_registry.find` takes for each name of a loss.
         workers: Data-parallel workers of a trial, among which a batch is divided.
     """
     batch_size = math.ceil(training["batch_size"] / workers)
@@ -40,8 +43,13 @@ def largest(space: Space, training: dict[str, Any], workers: int) -> TrainingCon
         **{**training, "batch_size": batch_size, "max_epochs": 1, "compiled": False},
         **training_values(values),
         seed=0,
-        loss="perceptual" if "perceptual" in space.losses else "mse",
+        loss=max(losses.values(), key=_appetite),
     )
+
+
+def _appetite(loss: str) -> int:
+    """Rank losses by the memory that they take; one of a person's own is not known."""
+    return {"mse": 0, "perceptual": 2}.get(loss, 1)
 
 
 def check(

@@ -7,22 +7,25 @@ targets while it does, and `make_plan` fits the search to the cluster.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from analysis.tables.parameters import read_space
+from trainables import own_code
 from trainables.data import pairs, sources
 from trainables.data.images import Images
 from trainables.data.pairs import PairSet
 from trainables.errors import UsageError, at_once, last_line
+from trainables.goal import Goal
 from trainables.losses import loss_settings
+from trainables.metrics import metric_registry
 from trainables.networks.registry import check_module
 from trainables.own_process import Say
 from trainables.pipelines import catalogue as pipelines
-from trainables.tasks import STUDY, Task
+from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
@@ -83,6 +86,11 @@ class Plan:
         """What the trials are drawn from."""
         return space_of(self.config, self.network)
 
+    @property
+    def goal(self) -> Goal:
+        """What is best."""
+        return goal_of(self.config, self.network)
+
 
 def check_early(config: SearchConfig, progress: Say | None = None) -> Images | PairSet:
     """Return the images, or the pairs, which are decoded if they are new.
@@ -102,6 +110,8 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images | P
         partial(_check_wandb, config),
         partial(_check_waiting, config),
         partial(check_module, config.model),
+        *(partial(own_code.check_there, "--loss", name) for name in config.own_losses),
+        *(partial(own_code.check_there, "--metric", name) for name in config.own_metrics),
         partial(pipelines.check, config.pipeline, config.takes),
         partial(_check_vgg, config),
     ]
@@ -239,6 +249,8 @@ def make_plan(
     if network.problem and not resources.gpus:
         raise UsageError(network.problem)
     _check_channels(config, data.task)
+    goal = goal_of(config, network)
+    _check_score(config, goal, data.task)
     complete = completed(
         config,
         network.habits,
@@ -261,7 +273,8 @@ def make_plan(
     memory = gpu_memory.check(
         gpu_memory.largest(
             space,
-            training_settings(complete, data.task),
+            training_settings(complete, data.task, goal),
+            complete.losses,
             workers=config.workers_per_trial,
         ),
         resources,
@@ -293,6 +306,24 @@ def _check_channels(config: SearchConfig, task: Task) -> None:
         raise UsageError(
             f"--loss {config.loss}: VGG16 takes grey or three colours, and --pipeline "
             f"{config.pipeline} gives {task.output_shape[0]} channels; give --loss mse"
+        )
+
+
+def _check_score(config: SearchConfig, goal: Goal, task: Task) -> None:
+    """Raise UsageError where the metric to rank by is not defined for what the pipeline makes.
+
+    One of a person's own has been tried out.
+    """
+    from trainables.data.examples import random_examples  # here, since it imports PyTorch
+
+    if not goal.has_score or config.ranking_metric not in metric_registry.METRICS:
+        return
+    targets = random_examples(1, task).targets
+    metric = metric_registry.find(config.ranking_metric)
+    if bool(metric(targets, targets, task).isnan().all()):
+        raise UsageError(
+            f"--rank-by {goal.rank_by}: it is not defined for outputs of "
+            f"{shape_text(task.output_shape)}; choose another, or leave --rank-by out"
         )
 
 
@@ -335,13 +366,25 @@ def _check_same_space(config: SearchConfig, space: Space, earlier: Row) -> None:
 
 def space_of(config: SearchConfig, network: "NetworkFacts") -> Space:
     """Return what the trials are drawn from. Raises UsageError for what the network has not."""
-    return Space.of(network.space, config.asked, config.losses, config.model)
+    return Space.of(network.space, config.asked, tuple(config.losses), config.model)
 
 
-def training_settings(config: SearchConfig, task: Task) -> dict[str, Any]:
+def goal_of(config: SearchConfig, network: "NetworkFacts") -> Goal:
+    """Return what is best."""
+    higher: Mapping[str, bool] = network.higher_is_better
+    if config.rank_by in metric_registry.METRICS:
+        higher = {config.rank_by: metric_registry.find(config.rank_by).higher_is_better}
+    return Goal(
+        rank_by=config.rank_by,
+        higher_is_better=higher.get(config.rank_by, True),
+        threshold=config.threshold,
+    )
+
+
+def training_settings(config: SearchConfig, task: Task, goal: Goal) -> dict[str, Any]:
     """Return the settings of TrainingConfig that are no hyperparameters."""
     return {
-        "model": config.model,
+        "model": own_code.absolute(config.model),  # trials run in other directories
         "task": task,
         "max_epochs": config.max_epochs,
         "early_stopping": config.early_stopping,
@@ -349,6 +392,8 @@ def training_settings(config: SearchConfig, task: Task) -> dict[str, Any]:
         "precision": config.precision,
         "compiled": config.compile == "on",
         "perceptual": config.perceptual,
+        "goal": goal,
+        "metric": config.ranking_metric,
     }
 
 

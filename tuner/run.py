@@ -159,7 +159,13 @@ def _prepare(
     if warning := auth_token.warning():
         console.line(warning, style="yellow")
     network = stack.enter_context(
-        TryOut(config.model, precision=config.precision, asked=config.asked)
+        TryOut(
+            config.model,
+            losses=config.own_losses,
+            metrics=config.own_metrics,
+            precision=config.precision,
+            asked=config.asked,
+        )
     )
     # While Ray's processes start
     loading = background.start(load, config, images, network, console.progress)
@@ -167,7 +173,7 @@ def _prepare(
     ray = watch.Joined() if config.address else watch.Children()
     stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))
     if config.address:
-        connect.join(config.address, model=config.model, verbose=config.verbose)
+        connect.join(config.address, own=config.own_names, verbose=config.verbose)
     else:
         local_ray.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     interrupts.check()

@@ -42,7 +42,7 @@ def run(plan: Plan, console: Console, started: float) -> int:
         OSError: The storage did.
     """
     config = plan.config
-    row = runs_row(config, plan.space.parameters, plan.data, plan.earlier)
+    row = runs_row(config, plan.goal, plan.space.parameters, plan.data, plan.earlier)
     plan.storage.publish("runs", [row])
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
@@ -67,13 +67,15 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     known = {row["trial"] for row in trials}
     # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
     epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
-    rows = RunRows(storage, config.model, trials, epochs)
-    lines = TrialLines(console, samples=config.samples or 0, mixed_losses=config.mixed_losses)
+    rows = RunRows(storage, config.model, plan.goal, trials, epochs)
+    lines = TrialLines(
+        console, plan.goal, samples=config.samples or 0, mixed_losses=config.mixed_losses
+    )
     end = SearchEnd(config.timeout, started)
     search = SearchRun(plan, Recorder(rows, lines, tracking), end)
     with console:
         search.search(epochs)
-        best = finalists(rows.trials, config.finalists)
+        best = finalists(rows.trials, config.finalists, plan.goal)
         if best and config.confirm_seeds:
             search.confirm(best)
         if not best:
@@ -89,7 +91,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data,
             affine,
         )
-    print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
+    print_answer(console, config, plan.goal, rows.trials, accuracy, timed_out=end.timed_out)
     if affine is not None:
         seen = look(best[0], plan.space.parameters, data.task, plan.resources, affine)
         print_sight(console, config.model, seen)
@@ -117,13 +119,13 @@ class SearchRun:
                     "validation_targets": data.validation.targets,
                 }
             ),
-            training=training_settings(config, data.task),
+            training=training_settings(config, data.task, plan.goal),
             parameters=plan.space.parameters,
             workers=config.workers_per_trial,
             resources=plan.resources,
             experiment=plan.storage.experiment,
             session="",
-            mixed_losses=config.mixed_losses,
+            losses=config.losses,
             vgg=StoredVgg16.of(plan.vgg) if plan.vgg else None,
         )
 
@@ -135,6 +137,7 @@ class SearchRun:
         """
         config, rows = self._plan.config, self._recorder.rows
         rungs = Rungs(
+            self._plan.goal,
             max_epochs=config.max_epochs or 1,
             grace_epochs=config.grace_epochs,
             reduction_factor=config.reduction_factor,
@@ -143,7 +146,13 @@ class SearchRun:
         searched = {row["trial"] for row in rows.trials if row["repeat_of"] is None}
         stopped = rungs.replay(row for row in epochs if row["trial"] in searched)
         proposals = searched_trials(
-            config, self._plan.space, self._setup.experiment, rows.trials, stopped, self._plan.slots
+            config,
+            self._plan.goal,
+            self._plan.space,
+            self._setup.experiment,
+            rows.trials,
+            stopped,
+            self._plan.slots,
         )
         for row in rows.trials:
             if row["trial"] in stopped and row["stop_reason"] not in FINISHED:

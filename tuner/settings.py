@@ -6,14 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
+from trainables import own_code
 from trainables.data.images import size_of
 from trainables.errors import UsageError
+from trainables.goal import LOSS as BY_LOSS
 from trainables.hyperparameters import COLUMNS, KNOWN, Asked, Range
-from trainables.losses.loss_settings import LOSSES, NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
+from trainables.losses import loss_registry
+from trainables.losses.loss_registry import LOSSES
+from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
+from trainables.metrics import metric_registry
+from trainables.metrics.metric_registry import METRICS
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.pipelines.catalogue import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.tasks import STUDY_NAME
+from trainables.thresholds import THRESHOLD
 from trainables.training.early_stopping import CRITERIA
 
 SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
@@ -55,7 +62,11 @@ class SearchConfig:
     Raises UsageError with one sentence for the first setting that makes no sense.
     """
 
-    model: str = setting("fc", f"{', '.join(NETWORKS)}, or package.module:Class", group=SEARCHED)
+    model: str = setting(
+        "fc",
+        f"{', '.join(NETWORKS)}, package.module:Class or path/file.py:Class",
+        group=SEARCHED,
+    )
     pipeline: str = setting(
         "study",
         f"what is to be replaced: {', '.join(PIPELINES)}, package.module:object or "
@@ -133,12 +144,38 @@ class SearchConfig:
         least=1,
         group=SEARCHED,
     )
+    rank_by: str = setting(
+        BY_LOSS,
+        f"what the best epoch and the best trial have on the validation images: the lowest loss, "
+        f"or the best {', '.join(METRICS)}, or metric of your own by its name",
+        metavar="METRIC",
+        group=SEARCHED,
+    )
+    threshold: float = setting(
+        THRESHOLD,
+        "cosine similarity from which an output counts as equal",
+        above=0,
+        below=1,
+        metavar="T",
+        group=SEARCHED,
+    )
+    metric: str | None = setting(
+        None,
+        "metrics of your own that finalists are measured with too: package.module:function or "
+        "path/file.py:function, with commas between several",
+        default_text="none",
+        metavar="METRICS",
+        group=SEARCHED,
+    )
     confirm_seeds: int = setting(
         0, "train each finalist this many times more, with other seeds", least=0, group=SEARCHED
     )
 
     loss: str = setting(
-        "mse", f"{' or '.join(LOSSES)}; {','.join(LOSSES)} searches it too", group=LOSS
+        "mse",
+        f"{', '.join(LOSSES)}, package.module:function or path/file.py:function; "
+        f"{','.join(LOSSES)} searches it too",
+        group=LOSS,
     )
     perceptual_layers: tuple[int, ...] | None = setting(
         None,
@@ -338,6 +375,7 @@ class SearchConfig:
                 f"makes; give one of both"
             )
         self._check_loss()
+        self._check_ranking()
         for name, (low, high) in self.ranges.items():
             if not low <= high:
                 raise UsageError(
@@ -367,13 +405,7 @@ class SearchConfig:
             check_address(self.storage)
 
     def _check_loss(self) -> None:
-        if not set(self.losses) <= set(LOSSES):
-            raise UsageError(
-                f"--loss {self.loss}: choose one of {', '.join(LOSSES)}, "
-                f"or both as {','.join(LOSSES)}"
-            )
-        if len(set(self.losses)) < len(self.losses):
-            raise UsageError(f"--loss {self.loss}: name each loss once")
+        loss_registry.check(self.loss)
         if self.resume is not None:
             return  # the rest must be what the run began with, and was checked then
         given = [flag(name) for name in ONLY_PERCEPTUAL if getattr(self, name) is not None]
@@ -388,6 +420,17 @@ class SearchConfig:
             flags = {theirs: flag(ours) for ours, theirs in PERCEPTUAL.items()}
             words = re.compile(rf"\b({'|'.join(flags)})\b")
             raise UsageError(words.sub(lambda word: flags[word[0]], str(error))) from None
+
+    def _check_ranking(self) -> None:
+        if self.metric is not None:
+            metric_registry.check(self.metric)
+        own = [own_code.short(name) for name in self.own_metrics]
+        if self.resume is None and self.rank_by not in (BY_LOSS, *METRICS, *own):
+            raise UsageError(
+                f"--rank-by {self.rank_by}: choose one of "
+                f"{', '.join((BY_LOSS, *METRICS, *own))}, or name a function of your own by "
+                f"--metric path/file.py:function, and here as it is called there"
+            )
 
     @property
     def source(self) -> str:
@@ -405,9 +448,36 @@ class SearchConfig:
         return Asked(self.ranges, self.set or ())
 
     @property
-    def losses(self) -> tuple[str, ...]:
-        """What trials may minimise; with more than one that is a hyperparameter."""
-        return tuple(self.loss.split(","))
+    def losses(self) -> dict[str, str]:
+        """What trials may minimise, by name; with more than one that is a hyperparameter.
+
+        Each value is what `loss_registry.find` takes in any directory.
+        """
+        names = self.loss.split(",")
+        return {own_code.short(name): own_code.absolute(name) for name in names}
+
+    @property
+    def own_losses(self) -> list[str]:
+        """Those of them that are a person's own, as they were given."""
+        return [name for name in self.loss.split(",") if name not in LOSSES]
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """Metrics of a person's own, as they were given."""
+        return self.metric.split(",") if self.metric else []
+
+    @property
+    def own_names(self) -> list[str]:
+        """The network and what else may be a person's own, as they were given."""
+        return [self.model, *self.own_losses, *self.own_metrics]
+
+    @property
+    def ranking_metric(self) -> str:
+        """What the search ranks by, as `metric_registry.find` takes it; empty where it is none."""
+        if self.rank_by == BY_LOSS:
+            return ""
+        own = {own_code.short(name): own_code.absolute(name) for name in self.own_metrics}
+        return own.get(self.rank_by, self.rank_by)
 
     @property
     def mixed_losses(self) -> bool:

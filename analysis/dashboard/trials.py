@@ -23,6 +23,7 @@ from trainables.hyperparameters import (
     text,
     values_of,
 )
+from trainables.own_code import is_own
 from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLD
 
@@ -237,11 +238,12 @@ def _load_weights(model: str, weights: str, task: Task) -> str:
     taken, made = (
         "(N, " + ", ".join(map(str, shape)) + ")" for shape in (task.input_shape, task.output_shape)
     )
-    module, colon, name = model.rpartition(":")
-    own = f"from {module} import {name}\n" if colon else ""  # a file must not choose what code runs
+    own, given = "", ""
+    if is_own(model):  # a weights file must not choose what code runs
+        own, given = "from trainables.networks.registry import find\n", f", find({model!r})"
     return (
         f"{own}from trainables.networks.weights import load_network\n\n"
-        f"network = load_network({weights!r}{f', {name}' if colon else ''})\n"
+        f"network = load_network({weights!r}{given})\n"
         f"outputs = network(images.float() / 255)  # {taken} uint8 → {made}"
     )
 

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from analysis.tables.files import Row
 from trainables.data.examples import Examples
-from trainables.metrics import WINDOW, cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
+from trainables.metrics.psnr import psnr_db
+from trainables.metrics.ssim import WINDOW, ssim
 from trainables.tasks import Task
 from trainables.thresholds import THRESHOLDS
 

@@ -1,24 +1,19 @@
-"""Which epoch and which trial is best: the one definition, for rows and for data frames."""
+"""Which trials are best, by the one definition of `goal`: for rows and for data frames."""
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.tables.files import Row
-from trainables.thresholds import THRESHOLD
+from trainables.goal import COSINE, LOSS, USUAL, Goal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEVER_BEST = frozenset({"diverged", "out_of_memory", "error"})
 BY_LOSS = "the lowest validation loss at any epoch"
-BY_COSINE = (
-    f"the highest validation cosine accuracy at {THRESHOLD}, then the highest mean cosine, "
-    "since losses of different kinds do not compare"
-)
+MIXED = "since losses of different kinds do not compare"
 RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
-# All cosines together weigh less than one image of five million, and their differences still count
-COSINE_STEP = 1e-7
 
 
 def has_mixed_losses(trials: Iterable[Row]) -> bool:
@@ -26,51 +21,38 @@ def has_mixed_losses(trials: Iterable[Row]) -> bool:
     return len({row["loss"] for row in trials}) > 1
 
 
-def ranking_rule(mixed_losses: bool) -> str:
-    """Return what ranks the trials, in words."""
-    return BY_COSINE if mixed_losses else BY_LOSS
-
-
-def best_epoch(epochs: Iterable[Row]) -> Row | None:
-    """Return the epoch of a trial whose weights are kept, or None where no loss is finite.
-
-    It has the lowest validation loss; ties go to the earlier one.
-    """
-    return min(
-        (
-            row
-            for row in epochs
-            if math.isfinite(row["validation_loss"]) and math.isfinite(row["train_loss"])
-        ),
-        key=lambda row: (row["validation_loss"], row["epoch"]),
-        default=None,
+def goal_of(run: Row) -> Goal:
+    """Return what a run's trials are ranked by, from its row of the runs table."""
+    return Goal(
+        rank_by=run["rank_by"],
+        higher_is_better=run["higher_is_better"] is not False,
+        threshold=run["threshold"],
     )
 
 
-def objective(values: Any, *, mixed_losses: bool, of: str = "") -> Any:
-    """Return what is lowest for the best trial.
+def ranking_rule(mixed_losses: bool, goal: Goal = USUAL) -> str:
+    """Return what ranks the trials, in words."""
+    ranks = goal.between(mixed_losses)
+    if ranks.rank_by == LOSS:
+        return BY_LOSS
+    if ranks.rank_by == COSINE:
+        rule = (
+            f"the highest validation cosine accuracy at {goal.threshold:g}, then the highest mean "
+            f"cosine"
+        )
+        return f"{rule}, {MIXED}" if goal.rank_by == LOSS else f"{rule}, at any epoch"
+    direction = "highest" if goal.higher_is_better else "lowest"
+    return f"the {direction} mean {goal.rank_by} over the validation images at any epoch"
 
-    It is the validation loss; where losses of different kinds are in one run, the negative cosine
-    accuracy, and between equal ones the mean cosine.
 
-    Args:
-        values: A row of epochs, a row of trials, or a data frame of one of them.
-        mixed_losses: Whether trials of the run minimise losses of different kinds.
-        of: What the columns' names begin with: `best_` for trials.
-    """
-    if not mixed_losses:
-        return values[f"{of}validation_loss"]
-    return -(values[f"{of}validation_accuracy"] + COSINE_STEP * values[f"{of}validation_cosine"])
-
-
-def ranked(trials: Iterable[Row]) -> list[Row]:
+def ranked(trials: Iterable[Row], goal: Goal = USUAL) -> list[Row]:
     """Return rows of a run's trials from best to worst; ties go to the earlier trial.
 
     Left out are trials that diverged or failed, trials that have no finished epoch, and repeats of
     finalists with other seeds.
     """
     trials = list(trials)
-    mixed_losses = has_mixed_losses(trials)
+    ranks = goal.between(has_mixed_losses(trials))
     return sorted(
         (
             row
@@ -80,13 +62,13 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
             and row["best_validation_loss"] is not None
             and math.isfinite(row["best_validation_loss"])
         ),
-        key=lambda row: (objective(row, mixed_losses=mixed_losses, of="best_"), row["trial"]),
+        key=lambda row: (ranks.objective(row, of="best_"), row["trial"]),
     )
 
 
-def finalists(trials: Iterable[Row], count: int) -> list[Row]:
+def finalists(trials: Iterable[Row], count: int, goal: Goal = USUAL) -> list[Row]:
     """Return the `count` best of a run, and the best trial of each loss if it is not among them."""
-    best = ranked(trials)
+    best = ranked(trials, goal)
     first_of_loss = {row["loss"]: row["trial"] for row in reversed(best)}.values()
     return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
 
@@ -101,11 +83,8 @@ def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
 
     All rows are ranked alike: by the cosine if any of the runs has losses of different kinds.
     """
-    found: pd.Series = objective(
-        trials.astype(dict.fromkeys(RANKED_BY, float)),
-        mixed_losses=frame_has_mixed_losses(trials),
-        of="best_",
-    )
+    ranks = USUAL.between(frame_has_mixed_losses(trials))
+    found: pd.Series = ranks.objective(trials.astype(dict.fromkeys(RANKED_BY, float)), of="best_")
     return found
 
 

@@ -98,6 +98,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             "space",
             meaning="each hyperparameter's type, its range with the scale, or its choices, as JSON",
         ),
+        Column("rank_by", TEXT, "what best means: loss, cosine, or the name of a metric"),
+        nullable("higher_is_better", BOOL, "of that metric; null with loss and cosine"),
+        fraction("threshold", meaning="cosine similarity from which an output counts as equal"),
         Column("seed", INT64, "the search's seed"),
         Column("started_at", MOMENT, "start of the first session"),
         nullable("ended_at", MOMENT, "end of the last session"),
@@ -125,7 +128,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         TRIAL,
         nullable("repeat_of", INT32, "the finalist that this trial trains again, another seed"),
         Column("model", TEXT, "network"),
-        Column("loss", TEXT, "what was minimised: mse or perceptual"),
+        Column("loss", TEXT, "what was minimised: mse, perceptual, or a function by its name"),
         *(
             Column(
                 name,
@@ -150,14 +153,19 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         ),
         nullable("error", TEXT, "traceback of a trial that failed"),
         Column("epochs", INT32, "epochs trained"),
-        nullable("best_epoch", INT32, "epoch of the lowest validation loss"),
+        nullable("best_epoch", INT32, "epoch that is best by what the run ranks by"),
         nullable("best_validation_loss", FLOAT, "loss on the validation images at that epoch"),
         fraction(
             "best_validation_accuracy",
-            meaning=f"cosine accuracy at {THRESHOLD} at that epoch",
+            meaning="cosine accuracy, at the run's threshold, at that epoch",
             nullable=True,
         ),
         nullable("best_validation_cosine", FLOAT, "mean cosine similarity at that epoch"),
+        nullable(
+            "best_validation_score",
+            FLOAT,
+            "mean of the metric that the run ranks by; null with loss and cosine",
+        ),
         nullable("start_sec", SECONDS, "process free (or created) to first batch", "s"),
         nullable("reused_process", BOOL, "whether the process had run a trial before"),
         Column("train_sec", SECONDS, "training and validation, all epochs", "s"),
@@ -198,9 +206,15 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("validation_loss", FLOAT, "the trial's loss after the epoch"),
         fraction(
             "validation_accuracy",
-            meaning=f"fraction of the validation images at cosine ≥ {THRESHOLD}",
+            meaning="fraction of the validation images at the run's cosine threshold",
         ),
         Column("validation_cosine", FLOAT, "mean cosine similarity"),
+        nullable(
+            "validation_score",
+            FLOAT,
+            "mean of the metric that the run ranks by, over the images that have it; null with "
+            "loss and cosine",
+        ),
         Column("train_sec", SECONDS, "training", "s"),
         Column("validation_sec", SECONDS, "validation", "s"),
         Column("images_per_sec", FLOAT, "training", "1/s"),

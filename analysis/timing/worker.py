@@ -22,7 +22,7 @@ from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line, in_one_line
 from trainables.memory import PeakMemory
-from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COMPARED, CHECK_BATCH = 1000, 500  # images

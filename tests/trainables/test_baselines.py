@@ -6,7 +6,8 @@ from tests.trainables.affine_pipelines import map_of, normalised, task_of, with_
 from trainables.baselines import ceilings, floors, in_8_bits, resized_input
 from trainables.data.examples import Examples, Splits, as_float
 from trainables.linear import AffineMap
-from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
+from trainables.metrics.psnr import psnr_db
 from trainables.pipelines.calling import Pipeline
 from trainables.pipelines.study import reference, without_flips
 from trainables.tasks import STUDY, Task

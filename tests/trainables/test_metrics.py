@@ -5,7 +5,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from trainables.data.examples import Examples
-from trainables.metrics import cosine_accuracy, cosine_similarity, psnr_db, ssim
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
+from trainables.metrics.psnr import psnr_db
+from trainables.metrics.ssim import ssim
 from trainables.tasks import STUDY, Task
 
 

@@ -229,7 +229,7 @@ def test_values_of_the_loss_arrive_with_their_types() -> None:
         vgg_normalisation="features",
         name="x",
     )
-    assert (config.losses, config.mixed_losses) == (("mse", "perceptual"), True)
+    assert (list(config.losses), config.mixed_losses) == (["mse", "perceptual"], True)
     assert config.perceptual == Perceptual(
         layers=(2, 7), layer_weights=(1.0, 0.5), mse_weight=2.0, size=64
     )

@@ -26,6 +26,7 @@ from tuner.trials.space import Space
 MIB, GIB = 2**20, 2**30
 MANY_CORES = Node(64, 1, 64, "here", gpu_model="H100")
 FEW_CORES = Node(2, 1, 64, "here", gpu_model="H100")
+LOSSES = {"mse": "mse"}
 TRAINING = {"model": "cnn", "max_epochs": 50, "batch_size": 256, "compiled": True}
 RANGES = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
@@ -133,23 +134,29 @@ def test_the_largest_trial_has_the_largest_of_everything_and_is_not_compiled() -
         seed=0,
         batch_size=256,
     )
-    assert gpu_memory.largest(SPACE, TRAINING, workers=1) == expected
+    assert gpu_memory.largest(SPACE, TRAINING, LOSSES, workers=1) == expected
     fixed = Space(RANGES)
-    assert gpu_memory.largest(fixed, TRAINING, workers=1).chosen == {}
+    assert gpu_memory.largest(fixed, TRAINING, LOSSES, workers=1).chosen == {}
 
 
 def test_with_two_losses_the_perceptual_one_needs_most() -> None:
     both = Space(RANGES, losses=("mse", "perceptual"))
-    assert gpu_memory.largest(both, TRAINING, workers=1).loss == "perceptual"
+    losses = {"mse": "mse", "perceptual": "perceptual"}
+    assert gpu_memory.largest(both, TRAINING, losses, workers=1).loss == "perceptual"
+
+
+def test_a_loss_of_ones_own_is_taken_to_need_more_than_the_squared_error() -> None:
+    losses = {"mse": "mse", "mine": "/own.py:mine"}
+    assert gpu_memory.largest(SPACE, TRAINING, losses, workers=1).loss == "/own.py:mine"
 
 
 def test_workers_divide_the_batch() -> None:
-    assert gpu_memory.largest(SPACE, TRAINING, workers=3).batch_size == 86
+    assert gpu_memory.largest(SPACE, TRAINING, LOSSES, workers=3).batch_size == 86
 
 
 def check(resources: WorkerResources, nodes: list[Node], **more: Any) -> list[str]:
     counts = {"train_images": 64, "validation_images": 32}
-    training = gpu_memory.largest(SPACE, {**TRAINING, "model": "fc"}, workers=1)
+    training = gpu_memory.largest(SPACE, {**TRAINING, "model": "fc"}, LOSSES, workers=1)
     return gpu_memory.check(training, resources, nodes, workers=1, vgg=None, **counts, **more)
 
 

@@ -22,7 +22,7 @@ from tests.tuner.simulated_tune import ProcessDied, Trial, simulated
 from trainables.data import loading
 from trainables.data.examples import as_float
 from trainables.errors import LONGEST_TEXT
-from trainables.losses.loss_settings import LOSSES
+from trainables.losses.loss_registry import LOSSES
 from trainables.networks.separable import Separable
 from trainables.networks.weights import load_network, read_header
 from trainables.thresholds import THRESHOLDS

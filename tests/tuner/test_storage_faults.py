@@ -143,7 +143,7 @@ def setup(workers: int, experiment: Any = None) -> TrialSetup:
         resources=WorkerResources(1, 0, 0),
         experiment=experiment or Experiment(LocalFileSystem(), "/nowhere"),
         session="session-001",
-        mixed_losses=False,
+        losses={"mse": "mse"},
         vgg=None,
     )
 

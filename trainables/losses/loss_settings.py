@@ -1,4 +1,4 @@
-"""What a training may minimise: mean squared error, or that with VGG16's activations beside it.
+"""What the perceptual loss is made of: VGG16's convolutions, weights and normalisation.
 
 Without PyTorch, so that a command line can be checked before its 2 s have passed. `vgg16_weights`
 loads what this file names.
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from trainables.errors import UsageError
 
-LOSSES = ("mse", "perceptual")
 SMALLEST = 32  # pixels of a side: four poolings leave 2 × 2
 # Input and output channels of each 3 × 3 convolution, by index in torchvision's `features`
 CONVOLUTIONS = {

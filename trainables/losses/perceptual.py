@@ -1,8 +1,4 @@
-"""The losses, computed: mean squared error, and distances between VGG16's activations beside it.
-
-Each gives the sum over images, so that a worker's shard can be divided by the size of the whole
-batch.
-"""
+"""Distances between VGG16's activations, beside the mean squared error, as a loss."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss
+from torch.nn.functional import conv2d, interpolate, max_pool2d
 
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
+from trainables.losses.squared_error import squared_error
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.memory import is_short_of_memory
 from trainables.tasks import Task
-from trainables.training.precision import Precision
+from trainables.training.precision import Precision, choose
 
 PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
-
-
-def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over images (N, C, H, W) of each one's mean squared error."""
-    return mse_loss(outputs, targets, reduction="sum") / targets[0].numel()
 
 
 class PerceptualLoss:
@@ -141,6 +133,24 @@ class PerceptualLoss:
         return torch.cat([enlarged, torch.ones_like(enlarged[:, :1])], dim=1).contiguous(
             memory_format=torch.channels_last
         )
+
+
+def on(
+    task: Task,
+    device: torch.device,
+    precision: str,
+    *,
+    settings: Perceptual,
+    vgg: Vgg16 | None,
+) -> PerceptualLoss:
+    """Return the loss for a task. Raises ValueError without VGG16's weights."""
+    if vgg is None:
+        raise ValueError(
+            "the perceptual loss needs VGG16's weights: "
+            "pass vgg=trainables.losses.vgg16_weights.load(...)"
+        )
+    chosen = choose(precision, pays=True, device=device)
+    return PerceptualLoss(settings, task, vgg, precision=chosen, device=device)
 
 
 class _InPasses(torch.autograd.Function):

@@ -32,11 +32,11 @@ OLDER_FORM = (
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError where `name` is neither registered nor of the form package.module:Class."""
-    if name not in NETWORKS and (not own_code.is_own(name) or own_code.is_file(name)):
+    """Raise UsageError where a name is neither registered nor of the form of one's own code."""
+    if name not in NETWORKS and not own_code.is_own(name):
         raise UsageError(
             f"there is no network {name!r}: choose one of {', '.join(NETWORKS)}, "
-            f"or name a class of your own as package.module:Class"
+            f"or name a class of your own as package.module:Class or path/file.py:Class"
         )
 
 
@@ -47,7 +47,7 @@ def check_module(name: str) -> None:
 
 
 def find(name: str) -> "Network":
-    """Return the class registered as `name`, or the one that `package.module:Class` names.
+    """Return the class registered as `name`, or the one of a person's own that it names.
 
     Raises UsageError where there is none, where its module does not survive its import, or where
     what it declares makes no sense.

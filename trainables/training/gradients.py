@@ -2,7 +2,6 @@
 where that is asked for.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +9,10 @@ from torch import Tensor, nn
 
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
+from trainables.losses.loss_registry import Loss
 from trainables.networks.base import as_input, check_outputs
 from trainables.tasks import Shape
 from trainables.training.precision import Precision
-
-# Sum over images of their losses, from outputs and targets (N, c, h, w) float32
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(eq=False)

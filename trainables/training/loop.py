@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from trainables.data.examples import Examples
+from trainables.goal import USUAL, Goal
+from trainables.losses import loss_registry
+from trainables.losses.loss_registry import Loss
 from trainables.losses.loss_settings import Perceptual
-from trainables.losses.perceptual import PerceptualLoss, squared_error
+from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
-from trainables.metrics import cosine_similarity
+from trainables.metrics import metric_registry
+from trainables.metrics.cosine import cosine_similarity
 from trainables.networks.base import habits_of
 from trainables.networks.registry import build, find
 from trainables.tasks import STUDY, Task
-from trainables.thresholds import THRESHOLD
 from trainables.training import early_stopping
 from trainables.training.adam import Adam
 from trainables.training.cuda_graphs import CudaGraphStep
@@ -39,7 +42,7 @@ class TrainingConfig:
     """One trial's settings. Limits are checked where they are typed: `hyperparameters`, settings.
 
     Attributes:
-        model: A name in the registry, or package.module:Class.
+        model: As `networks.registry.find` takes it.
         task: What the network is built for.
         chosen: Arguments of the network's constructor, by name.
         weight_decay: As `Adam` takes it.
@@ -47,8 +50,10 @@ class TrainingConfig:
         early_stopping: A key of `early_stopping.CRITERIA`.
         batch_size: Images per update, over all workers together.
         precision: As `precision.choose` takes it.
-        loss: One of `loss_settings.LOSSES`.
+        loss: As `loss_registry.find` takes it.
         perceptual: What the perceptual loss is made of, where that is the loss.
+        goal: What the best epoch is chosen by.
+        metric: Where that is a metric: as `metric_registry.find` takes it.
         compiled: Whether the network trains through torch.compile.
     """
 
@@ -65,6 +70,8 @@ class TrainingConfig:
     precision: str = "auto"
     loss: str = "mse"
     perceptual: Perceptual = field(default_factory=Perceptual)
+    goal: Goal = USUAL
+    metric: str = ""
     compiled: bool = False
 
 
@@ -75,12 +82,13 @@ class EpochRecord:
     epoch: int  # from 1
     train_loss: float
     validation_loss: float
-    validation_accuracy: float  # fraction of images with cosine similarity ≥ THRESHOLD
+    validation_accuracy: float  # fraction of images with cosine similarity ≥ the goal's threshold
     validation_cosine: float  # mean over the images
     train_sec: float
     validation_sec: float
     images_per_sec: float  # training only
     stop_reason: str = ""  # max_epochs, early_stopping, diverged; empty while training goes on
+    validation_score: float | None = None  # mean of the goal's metric over the images that have it
 
 
 class Training:
@@ -120,9 +128,9 @@ class Training:
         self.precision: Precision = choose(
             config.precision, pays=habits.reduced_precision, device=device
         )
-        self.perceptual = (
-            _perceptual_loss(config, vgg, device) if config.loss == "perceptual" else None
-        )
+        loss = _loss(config, vgg, device)
+        self.perceptual = loss if isinstance(loss, PerceptualLoss) else None
+        self._metric = metric_registry.find(config.metric) if config.goal.has_score else None
         slice_size = habits.slice_size(device)
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
         self.precision.set_products()
@@ -131,7 +139,7 @@ class Training:
         self.network = network.to(memory_format=memory_format)
         self.gradients = Gradients(
             self.network,
-            self.perceptual or squared_error,
+            loss,
             self.precision,
             device,
             memory_format,
@@ -165,13 +173,14 @@ class Training:
             start = time.perf_counter()
             train_loss = self.train_epoch(epoch)
             trained = time.perf_counter()
-            loss, accuracy, cosine = self._validate()
+            loss, accuracy, cosine, score = self._validate()
             record = EpochRecord(
                 epoch=epoch,
                 train_loss=train_loss,
                 validation_loss=loss,
                 validation_accuracy=accuracy,
                 validation_cosine=cosine,
+                validation_score=score if self._metric else None,
                 train_sec=trained - start,
                 validation_sec=time.perf_counter() - trained,
                 images_per_sec=len(self.train) / (trained - start),
@@ -214,22 +223,35 @@ class Training:
         return order.pin_memory().to(self.device, non_blocking=True)
 
     @torch.no_grad()
-    def _validate(self) -> tuple[float, float, float]:
-        """Mean loss, cosine accuracy at THRESHOLD and mean cosine over the validation images."""
+    def _validate(self) -> tuple[float, float, float, float]:
+        """Return means over the validation images: loss, cosine accuracy, cosine and score.
+
+        The score is NaN where no image has one, or none is asked for.
+        """
         self.network.eval()
         indices = self.workers.shard(torch.arange(len(self.validation), device=self.device))
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(5, dtype=torch.float64, device=self.device)
         size = self.gradients.slice or VALIDATION_BATCH
         for batch in indices.split(size) if len(indices) else ():
             images, targets = self.gradients.read(self.validation, batch)
             outputs = self.gradients.forward(images)
             cosines = cosine_similarity(outputs, targets)
             sums[0] += self.gradients.loss(outputs, targets)
-            sums[1] += (cosines >= THRESHOLD).sum()
+            sums[1] += (cosines >= self.config.goal.threshold).sum()
             sums[2] += cosines.sum()
+            if self._metric:
+                values = self._metric(outputs, targets, self.config.task)
+                sums[3] += values.nansum(dtype=torch.float64)
+                sums[4] += (~values.isnan()).sum()
         (sums,) = self.workers.add_up([sums])
-        loss, accuracy, cosine = (sums / len(self.validation)).tolist()
-        return loss, accuracy, cosine
+        loss, accuracy, cosine, score, scored = sums.tolist()
+        count = len(self.validation)
+        return (
+            loss / count,
+            accuracy / count,
+            cosine / count,
+            score / scored if scored else math.nan,
+        )
 
     def _stop_reason(self, epoch: int, train_loss: float, validation_loss: float) -> str:
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
@@ -240,10 +262,9 @@ class Training:
         return "max_epochs" if epoch >= self.config.max_epochs else ""
 
     def _keep_if_best(self, record: EpochRecord) -> None:
-        best_loss = (
-            self.history[self.best_epoch - 1].validation_loss if self.best_epoch else math.inf
-        )
-        if record.stop_reason != "diverged" and record.validation_loss < best_loss:
+        known = self.history[self.best_epoch - 1 : self.best_epoch]
+        best = self.config.goal.best_epoch(vars(one) for one in (*known, record))
+        if record.stop_reason != "diverged" and best is vars(record):
             self.best_epoch = record.epoch
             self.best_weights = {k: v.clone() for k, v in self.network.state_dict().items()}
 
@@ -276,17 +297,10 @@ def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -
 
     VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
     """
-    small = config.loss == "mse" and workers.count == 1
+    small = config.loss != "perceptual" and workers.count == 1
     return device.type == "cuda" and small and habits_of(find(config.model)).cuda_graph
 
 
-def _perceptual_loss(
-    config: TrainingConfig, vgg: Vgg16 | None, device: torch.device
-) -> PerceptualLoss:
-    if vgg is None:
-        raise ValueError(
-            "the perceptual loss needs VGG16's weights: "
-            "pass vgg=trainables.losses.vgg16_weights.load(...)"
-        )
-    precision = choose(config.precision, pays=True, device=device)
-    return PerceptualLoss(config.perceptual, config.task, vgg, precision=precision, device=device)
+def _loss(config: TrainingConfig, vgg: Vgg16 | None, device: torch.device) -> Loss:
+    more = {"settings": config.perceptual, "vgg": vgg} if config.loss == "perceptual" else {}
+    return loss_registry.find(config.loss)(config.task, device, config.precision, **more)

@@ -2,24 +2,21 @@
 
     python -m trainables.training.network_facts '{"model": "package.module:Class", …}'
 
-`try_out` starts it for a network of a person's own.
+`try_out` starts it for a network, a loss or a metric of a person's own.
 """
 
 import io
 import json
-import sys
-import traceback
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from safetensors import torch as safetensors
 
-from trainables import own_process
+from trainables import own_code, own_process
 from trainables.data.examples import random_examples
-from trainables.errors import UsageError, first_line, in_one_line
+from trainables.errors import UsageError, first_line
 from trainables.hyperparameters import (
     Asked,
     Parameter,
@@ -29,8 +26,9 @@ from trainables.hyperparameters import (
     training_values,
 )
 from trainables.networks.base import Budget, Habits, Network, habits_of, space_of
-from trainables.networks.registry import build, find, misfit
+from trainables.networks.registry import NETWORKS, build, find, misfit
 from trainables.networks.weights import savable
+from trainables.own_functions import check_loss, check_metric
 from trainables.own_process import Say
 from trainables.tasks import Task
 from trainables.training.loop import Training, TrainingConfig
@@ -46,11 +44,13 @@ class NetworkFacts:
         space: The network's own hyperparameters, and those that training uses.
         habits: How the network is trained.
         problem: Why it can't be trained on the device on which it was tried; empty where it can.
+        higher_is_better: By name, of each metric of a person's own that was tried beside it.
     """
 
     space: Parameters
     habits: Habits
     problem: str = ""
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, network: Network, problem: str = "") -> "NetworkFacts":
@@ -60,7 +60,12 @@ class NetworkFacts:
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         space = {name: parameter.to_plain() for name, parameter in self.space.items()}
-        return {"space": space, "habits": asdict(self.habits), "problem": self.problem}
+        return {
+            "space": space,
+            "habits": asdict(self.habits),
+            "problem": self.problem,
+            "higher_is_better": dict(self.higher_is_better),
+        }
 
     @classmethod
     def from_plain(cls, facts: dict[str, Any]) -> "NetworkFacts":
@@ -68,7 +73,7 @@ class NetworkFacts:
         space = {name: Parameter.from_plain(plain) for name, plain in facts["space"].items()}
         habits: dict[str, Any] = dict(facts["habits"])
         habits |= {name: Budget(**habits[name]) for name in ("cpu", "gpu")}
-        return cls(space, Habits(**habits), facts["problem"])
+        return cls(space, Habits(**habits), facts["problem"], facts["higher_is_better"])
 
 
 def try_out(
@@ -77,7 +82,7 @@ def try_out(
     """Import a network of which nothing is known, and do with it what a search does.
 
     Args:
-        model: package.module:Class.
+        model: As `registry.find` takes it.
         task: What it is to do.
         precision: As `precision.choose` takes it.
         device: Where it is trained.
@@ -96,7 +101,7 @@ def try_out(
             _train_and_keep(model, task, values, precision, device)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: the network's
             where = _with(values, suspects)
-            problem = f"--model {model} can't be trained{where}: {_said(error, model)}"
+            problem = f"--model {model} can't be trained{where}: {own_code.blamed(error, model)}"
             return NetworkFacts.of(network, problem)
         suspects = (*varied,)  # since with other values of them it could be trained
     return NetworkFacts.of(network)
@@ -151,29 +156,26 @@ def _train_and_keep(
     build(model, task, **config.chosen).load_state_dict(safetensors.load(weights))
 
 
-def _said(error: BaseException, model: str) -> str:
-    """Return what an error says, and at which line of the network's module."""
-    if isinstance(error, UsageError):
-        return str(error)
-    file = getattr(sys.modules[model.partition(":")[0]], "__file__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    place = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
-    return f"{in_one_line(error)}{place}"
-
-
 def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
-    """Find what there is to know of a network. Raises UsageError where it can't be imported.
+    """Find what there is to know of a network, and of losses and metrics of a person's own.
+
+    Raises UsageError where one of them can't be imported, or a loss or a metric is none.
 
     Args:
-        arguments: `model`; `task` as `Task.to_plain` has it; `precision`; `device`;
-            `asked` as `Asked.to_plain` has it.
+        arguments: `model`; `losses` and `metrics`, each a list; `task` as `Task.to_plain` has it;
+            `precision`; `device`; `asked` as `Asked.to_plain` has it.
     """
     torch.set_num_threads(1)
     task, device = Task.from_plain(arguments["task"]), torch.device(arguments["device"])
-    asked = Asked.from_plain(arguments["asked"])
-    facts = try_out(arguments["model"], task, arguments["precision"], device, asked)
-    found = facts.to_plain()
+    asked, model = Asked.from_plain(arguments["asked"]), arguments["model"]
+    for loss in arguments["losses"]:
+        check_loss(loss, task)
+    higher = {own_code.short(name): check_metric(name, task) for name in arguments["metrics"]}
+    if model in NETWORKS:
+        facts = build_all(model, task, asked)
+    else:
+        facts = try_out(model, task, arguments["precision"], device, asked)
+    found = replace(facts, higher_is_better=higher).to_plain()
     NetworkFacts.from_plain(json.loads(json.dumps(found)))  # or the command could not read it
     return found
 

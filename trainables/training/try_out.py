@@ -5,12 +5,15 @@
         ...  # whatever else takes its time
         facts = network.facts(task)
 
-The process imports the network, builds it, and trains it on two images. A network of this project
-needs no process: its tests hold it to its contract.
+The process imports the network, builds it, and trains it on two images; losses and metrics of a
+person's own are called there, too. What is this project's needs no process: its tests hold it to
+its contract.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+from trainables import own_code
 from trainables.errors import UsageError
 from trainables.hyperparameters import Asked
 from trainables.networks.registry import NETWORKS, check_module
@@ -27,7 +30,9 @@ class TryOut:
     """The trial of one network, until the block is left.
 
     Args:
-        model: A name in the registry, or package.module:Class.
+        model: As `registry.find` takes it.
+        losses: Those of a person's own, as `own_code.load` takes them.
+        metrics: Likewise.
         precision: As `precision.choose` takes it.
         device: Where it is trained for a step: `cpu` or `cuda`.
         asked: What of its hyperparameters is asked for.
@@ -37,12 +42,23 @@ class TryOut:
         self,
         model: str,
         *,
+        losses: Sequence[str] = (),
+        metrics: Sequence[str] = (),
         precision: str = "auto",
         device: str = "cpu",
         asked: Asked | None = None,
     ) -> None:
         self._model, self._asked = model, asked or Asked()
-        self._arguments = {"model": model, "precision": precision, "device": device}
+        own = [] if model in NETWORKS else [f"--model {model}"]
+        own += [f"--loss {name}" for name in losses] + [f"--metric {name}" for name in metrics]
+        self._own = ", ".join(own)
+        self._arguments = {
+            "model": model,
+            "losses": list(losses),
+            "metrics": list(metrics),
+            "precision": precision,
+            "device": device,
+        }
         self._process: OwnProcess | None = None
 
     def __enter__(self) -> Self:
@@ -54,7 +70,7 @@ class TryOut:
 
     def start(self, task: Task) -> None:
         """Start the process, where there is to be one."""
-        if self._model not in NETWORKS:
+        if self._own:
             self._process = self._started(task)
 
     def _started(self, task: Task) -> OwnProcess:
@@ -64,20 +80,24 @@ class TryOut:
     def facts(self, task: Task) -> "NetworkFacts":
         """Wait for what was found, starting the process where `start` did not. Imports PyTorch.
 
-        Raises UsageError where the network can't be imported, ended its process, hangs, or does not
-        have what is asked for.
+        Raises UsageError where the network, a loss or a metric can't be imported, ended its
+        process, hangs, or is not what it has to be.
         """
         from trainables.training.network_facts import NetworkFacts, build_all
 
-        if self._model in NETWORKS:
+        if not self._own:
             return build_all(self._model, task, self._asked)
         self._process = self._process or self._started(task)
-        return NetworkFacts.from_plain(self._process.answer(f"--model {self._model}: {STEP}"))
+        return NetworkFacts.from_plain(self._process.answer(f"{self._own}: {STEP}"))
 
 
-def check(model: str, *, precision: str = "auto", device: str = "cpu") -> None:
+def check(
+    model: str, *, losses: Sequence[str] = (), precision: str = "auto", device: str = "cpu"
+) -> None:
     """Raise UsageError where a network can't be trained; arguments as TryOut's."""
     check_module(model)
-    with TryOut(model, precision=precision, device=device) as network:
+    for loss in losses:
+        own_code.check_there("--loss", loss)
+    with TryOut(model, losses=losses, precision=precision, device=device) as network:
         if problem := network.facts(STUDY).problem:
             raise UsageError(problem)

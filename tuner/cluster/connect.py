@@ -5,7 +5,10 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainables.errors import UsageError, first_line, last_line
@@ -139,25 +142,32 @@ def init(**options: Any) -> None:
         signal.signal(signal.SIGTERM, ours)
 
 
-def join(address: str, *, model: str, verbose: bool) -> None:
-    """Join the cluster at `address`, and bring it what trials of `model` need.
+def join(address: str, *, own: Sequence[str], verbose: bool) -> None:
+    """Join the cluster at `address`, and bring it the code that trials need.
 
     Call `check_reachable` first. Raises UsageError when it can't be joined.
+
+    Args:
+        address: Its head, as `--address` takes it.
+        own: What of the search may be a person's own, as `own_code.load` takes it.
+        verbose: Whether Ray's own messages are shown.
     """
     from ray._private.runtime_env import packaging
     from ray.exceptions import RayError, RuntimeEnvSetupError
 
     # Without it a node's processes ask any cluster of their machine for the state of a trial
-    environment = {**runtime_environment(model), "env_vars": {"RAY_ADDRESS": head_of(address)}}
+    variables = {"RAY_ADDRESS": head_of(address)}
     try:
-        init(address=address, runtime_env=environment, **output(verbose))
+        with TemporaryDirectory() as copies:
+            environment = {**runtime_environment(own, Path(copies)), "env_vars": variables}
+            init(address=address, runtime_env=environment, **output(verbose))
     except RuntimeEnvSetupError as error:
         # Ray's own advice names settings that this command lacks
         reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
         raise UsageError(
-            f"--model {model}: its code can't be sent to the nodes ({reason}); Ray takes packages "
-            f"below {packaging.GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out of the "
-            f"package, or into a directory `data` in it, which stays here"
+            f"the code of {', '.join(own)} can't be sent to the nodes ({reason}); Ray takes "
+            f"packages below {packaging.GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out "
+            f"of the package, or into a directory `data` in it, which stays here"
         ) from error
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise UsageError(

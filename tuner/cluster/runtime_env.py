@@ -1,13 +1,17 @@
-"""Code that a search sends to the nodes: this project's packages, and a network of one's own."""
+"""Code that a search sends to the nodes: this project's packages, and what is a person's own."""
 
+import ast
 import json
 import os
 import re
+import shutil
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from trainables import own_code
 
 PACKAGES = ("analysis", "trainables", "tuner")
 LEFT_OUT = [".git", ".venv", "__pycache__"]
@@ -17,26 +21,81 @@ INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "p
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # how `ray job submit` tells the command what the job brings
 
 
-def runtime_environment(model: str) -> dict[str, Any]:
-    """Return Ray's runtime environment for a search of `model`; what a job brings stays as it is.
+def runtime_environment(names: Iterable[str], copies: Path) -> dict[str, Any]:
+    """Return Ray's runtime environment for a search; what a job brings stays as it is.
 
     This project's packages are always sent, from a checkout or from where a wheel put them, so that
-    trials run the driver's own code. A network's package is sent unless it is installed: nodes are
-    expected to have what `pip` installs.
+    trials run the driver's own code. A package of a person's own is sent unless it is installed:
+    nodes are expected to have what `pip` installs. A file is sent with the modules beside it that
+    it imports.
+
+    Args:
+        names: The network, and what else is a person's own, as `own_code.load` takes it.
+        copies: An empty directory for files; Ray reads it when it is given the environment.
     """
-    sent = [path for name in PACKAGES for path in _paths(name)]
-    own = [path for path in _paths(_own_package(model)) if not _is_installed(path)]
-    modules = [str(path) for path in [*sent, *own]]
-    environment = {"py_modules": modules, "excludes": _excludes([*sent, *own])}
+    ours = [path for name in PACKAGES for path in _paths(name)]
+    files = {
+        Path(own_code.absolute(name).rpartition(":")[0]) for name in names if own_code.is_file(name)
+    }
+    packages = {_own_package(name) for name in names if not own_code.is_file(name)}
+    own = [path for name in sorted(packages) for path in _paths(name) if not _is_installed(path)]
+    sent = [*ours, *own, *(_copied(file, copies) for file in sorted(files))]
+    environment = {"py_modules": [str(path) for path in sent], "excludes": _excludes(sent)}
     of_job = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
     return {name: value for name, value in environment.items() if name not in of_job}
 
 
-def _own_package(model: str) -> str:
-    """Return the top-level name in `package.module:Class`; empty for a network of this project."""
-    module, colon, _ = model.partition(":")
-    name = module.partition(".")[0] if colon else ""
-    return "" if name in PACKAGES else name
+def _own_package(name: str) -> str:
+    """Return the top-level name in `package.module:object`; empty for what is this project's."""
+    module, colon, _ = name.partition(":")
+    top = module.partition(".")[0] if colon else ""
+    return "" if top in PACKAGES else top
+
+
+def _copied(file: Path, copies: Path) -> Path:
+    """Copy a file, with the modules beside it that it needs, into a directory of its own."""
+    directory = copies / own_code.sent_as(file)
+    directory.mkdir()
+    for path in (file, *_beside(file)):
+        if path.is_dir():
+            shutil.copytree(path, directory / path.name, ignore=_not_copied)
+        else:
+            shutil.copy(path, directory)
+    return directory
+
+
+def _beside(file: Path) -> list[Path]:
+    """Return the modules and packages beside a file that it imports, and those that these do."""
+    found: list[Path] = []
+    waiting = [file]
+    while waiting:
+        for name in _imported(waiting.pop()):
+            if name in PACKAGES or any(map(_is_installed, _paths(name))):
+                continue  # it comes first, as where the file is imported
+            for path in (file.parent / name, file.parent / f"{name}.py"):
+                if path.exists() and path not in (file, *found):
+                    found.append(path)
+                    waiting += path.rglob("*.py") if path.is_dir() else [path]
+    return found
+
+
+def _imported(file: Path) -> set[str]:
+    """Return the top-level names of what a file imports; none where it is no Python."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _not_copied(directory: str, names: list[str]) -> list[str]:
+    return [name for name in names if name in LEFT_OUT or _holds_no_code(Path(directory, name))]
 
 
 def _paths(name: str) -> list[Path]:

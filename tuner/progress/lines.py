@@ -15,10 +15,11 @@ from analysis.console import (
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
 from trainables.errors import last_line
+from trainables.goal import COSINE, LOSS, Goal
 from trainables.networks.receptive_field import Sight
 from trainables.pipelines.catalogue import PIPELINES, WORDS
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
-from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD
 from tuner.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import SearchConfig
@@ -67,11 +68,10 @@ def introduce(console: Console, plan: Plan) -> None:
                 f"VGG16 takes long without a GPU: {times:.0f} × less with "
                 f"--perceptual-size {SMALL_SIZE}"
             )
-    if config.mixed_losses:
-        console.line(
-            f"The loss is searched too: the best trial is the one with "
-            f"{ranking_rule(mixed_losses=True)}"
-        )
+    if config.mixed_losses or plan.goal.rank_by != LOSS:
+        searched = "The loss is searched too: the" if config.mixed_losses else "The"
+        rule = ranking_rule(config.mixed_losses, plan.goal)
+        console.line(f"{searched} best trial is the one with {rule}")
     if not has_gpus:
         full = plan.network.habits.gpu
         console.line(
@@ -98,15 +98,17 @@ def pipeline_line(task: Task) -> str:
 class TrialLines:
     """What the console shows while trials run."""
 
-    def __init__(self, console: Console, *, samples: int, mixed_losses: bool) -> None:
+    def __init__(self, console: Console, goal: Goal, *, samples: int, mixed_losses: bool) -> None:
         """Begin a session.
 
         Args:
             console: Where to print.
+            goal: What is best.
             samples: Trials of the search.
             mixed_losses: Whether the loss is one of the hyperparameters.
         """
         self._console = console
+        self._goal = goal
         self._samples = samples
         self._mixed_losses = mixed_losses
         self._started = time.monotonic()
@@ -153,7 +155,7 @@ class TrialLines:
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
-        self._line(row, _ending(row), "" if row["error"] is None else ERROR)
+        self._line(row, _ending(row, self._goal), "" if row["error"] is None else ERROR)
 
     def progress(self, rows: RunRows) -> None:
         """Trials done, the best so far, and the time. Not each time: it looks at every trial."""
@@ -162,10 +164,10 @@ class TrialLines:
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
         parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
-        best = next(iter(ranked(trials)), None)
+        best = next(iter(ranked(trials, self._goal)), None)
         if best:
-            loss, accuracy = best["best_validation_loss"], best["best_validation_accuracy"]
-            parts.append(f"best: trial {best['trial']}, loss {loss:.2e}, {percent(accuracy)}")
+            accuracy = percent(best["best_validation_accuracy"])
+            parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
         self._console.progress(" · ".join(parts))
 
@@ -173,7 +175,13 @@ class TrialLines:
         self._console.line(f"trial {row['trial']:>3}  {text}", style=style)
 
 
-def _ending(row: Row) -> str:
+def _reached(row: Row, goal: Goal) -> str:
+    """Return a trial's loss, and before it what else it is ranked by."""
+    score = f"{goal.rank_by} {row['best_validation_score']:.4g}, " if goal.has_score else ""
+    return f"{score}loss {row['best_validation_loss']:.2e}"
+
+
+def _ending(row: Row, goal: Goal) -> str:
     reason = row["stop_reason"]
     if row["error"] is not None:
         return f"{reason:<9} {last_line(row['error'])}"
@@ -182,14 +190,15 @@ def _ending(row: Row) -> str:
     accuracy = percent(row["best_validation_accuracy"])
     return (
         f"{reason:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
-        f"loss {row['best_validation_loss']:.2e}, {accuracy} "
-        f"at cosine ≥ {THRESHOLD} in epoch {row['best_epoch']}"
+        f"{_reached(row, goal)}, {accuracy} "
+        f"at cosine ≥ {goal.threshold:g} in epoch {row['best_epoch']}"
     )
 
 
 def print_answer(
     console: Console,
     config: SearchConfig,
+    goal: Goal,
     trials: list[Row],
     accuracy: list[Row],
     *,
@@ -200,27 +209,30 @@ def print_answer(
     Args:
         console: Where to print.
         config: The settings, complete.
+        goal: What is best.
         trials: Rows of all trials, at least one of which has a result.
         accuracy: Rows of the accuracy table.
         timed_out: Whether --timeout ended the search.
     """
-    best = ranked(trials)[0]
+    best = ranked(trials, goal)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
     mixed_losses = has_mixed_losses(trials)
-    reached = f"loss {best['best_validation_loss']:.2e}"
-    if mixed_losses:
+    reached = _reached(best, goal)
+    if goal.between(mixed_losses).rank_by == COSINE:
         reached = (
-            f"{percent(best['best_validation_accuracy'])} at cosine ≥ {THRESHOLD}, "
-            f"mean cosine {best['best_validation_cosine']:.4f} ({ranking_rule(mixed_losses)})"
+            f"{percent(best['best_validation_accuracy'])} at cosine ≥ {goal.threshold:g}, "
+            f"mean cosine {best['best_validation_cosine']:.4f}"
         )
+    if mixed_losses or goal.rank_by != LOSS:
+        reached += f" ({ranking_rule(mixed_losses, goal)})"
     console.line(
         f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), "
         f"epoch {best['best_epoch']}, validation {reached}",
         style="bold",
     )
     losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
-    _table(console, config.confirm_seeds, accuracy, losses)
+    _table(console, config.confirm_seeds, accuracy, losses, goal.threshold)
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -267,12 +279,16 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
 
 
 def _table(
-    console: Console, confirm_seeds: int, accuracy: list[Row], losses: dict[int, str]
+    console: Console,
+    confirm_seeds: int,
+    accuracy: list[Row],
+    losses: dict[int, str],
+    threshold: float,
 ) -> None:
     """Print the accuracies; `losses` are those of trials by number, where they are mixed."""
-    headline = [r for r in accuracy if r["threshold"] == THRESHOLD and r["repeat_of"] is None]
+    headline = [r for r in accuracy if r["threshold"] == threshold and r["repeat_of"] is None]
     strict = {r["subject"]: r["share"] for r in accuracy if r["threshold"] == STRICT_THRESHOLD}
-    columns = [f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
+    columns = [f"≥ {threshold:g}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
     if confirm_seeds:
         columns.insert(1, f"{confirm_seeds + 1} seeds, mean ± sd")
     rows = []

@@ -20,7 +20,13 @@ from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
 from tuner.trials.reporter import FAILURE_RETRIES
 
 CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
-BEST = ("best_epoch", "best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
+BEST = (
+    "best_epoch",
+    "best_validation_loss",
+    "best_validation_accuracy",
+    "best_validation_cosine",
+    "best_validation_score",
+)
 COLUMNS = {
     "start": ("trial", "repeat_of", "model", *CHOSEN),
     "log": EPOCH_COLUMNS,

@@ -15,10 +15,10 @@ from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
 from analysis.tables.parameters import space_text
 from analysis.tables.provenance import code_version, cpu_model, versions
-from analysis.tables.ranking import best_epoch
 from analysis.tables.schema import TABLES
 from analysis.tables.task_columns import task_columns
 from trainables.data.examples import Splits
+from trainables.goal import Goal
 from trainables.hyperparameters import COLUMNS, Parameter
 from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
@@ -31,6 +31,7 @@ EPOCH_COLUMNS = (
     "validation_loss",
     "validation_accuracy",
     "validation_cosine",
+    "validation_score",
     "train_sec",
     "validation_sec",
     "images_per_sec",
@@ -58,12 +59,14 @@ class RunRows:
         self,
         run: RunStorage,
         model: str,
+        goal: Goal,
         trials: Iterable[Row] = (),
         epochs: Iterable[Row] = (),
     ) -> None:
         """Begin with the rows of earlier sessions, where there are any."""
         self._run = run
         self._model = model
+        self._goal = goal
         self._trials = GrowingTable(run.tables, "trials", run.name, trials)
         self._epochs = GrowingTable(run.tables, "epochs", run.name, epochs)
         self._by_number: dict[int, Row] = {}
@@ -182,24 +185,30 @@ class RunRows:
             "epoch_sec": statistics.median(seconds),
             "images_per_sec": statistics.median(e["images_per_sec"] for e in epochs),
         }
-        best = best_epoch(epochs)
+        best = self._goal.best_epoch(epochs)
         if best:
             summary |= {
                 "best_epoch": best["epoch"],
                 "best_validation_loss": best["validation_loss"],
                 "best_validation_accuracy": best["validation_accuracy"],
                 "best_validation_cosine": best["validation_cosine"],
+                "best_validation_score": best["validation_score"],
             }
         return {**row, **summary}
 
 
 def runs_row(
-    config: SearchConfig, space: Mapping[str, Parameter], data: Splits, earlier: Row | None
+    config: SearchConfig,
+    goal: Goal,
+    space: Mapping[str, Parameter],
+    data: Splits,
+    earlier: Row | None,
 ) -> Row:
     """Return the row of the runs table at the start of a session.
 
     Args:
         config: The settings, complete.
+        goal: What is best.
         space: What each hyperparameter may be.
         data: The images that are used.
         earlier: The row of the session before; what began the run stays.
@@ -214,6 +223,9 @@ def runs_row(
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
         "space": space_text(space),
+        "rank_by": goal.rank_by,
+        "higher_is_better": goal.higher_is_better if goal.has_score else None,
+        "threshold": goal.threshold,
         "seed": config.seed,
         "started_at": datetime.now(UTC),
         "ended_at": None,

@@ -9,6 +9,7 @@ import torch
 
 from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
 from analysis.tables.files import Row
+from trainables import own_code
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceilings, floors
 from trainables.data.examples import Examples, Splits
@@ -61,7 +62,9 @@ def evaluate_finalists(
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
     chosen = [chosen_of(values_of(parameters, said_of(row))) for row in rows]
-    given = [(run.experiment, data.task, *both) for both in zip(rows, chosen, strict=True)]
+    # Where trials run, which is in another directory
+    found = [{**row, "model": own_code.absolute(row["model"])} for row in rows]
+    given = [(run.experiment, data.task, *both) for both in zip(found, chosen, strict=True)]
     evaluated = _evaluate_all(given, resources, data.test)
     accuracy, samples = [], []
     for row, own, (weights, scores, images) in zip(rows, chosen, evaluated, strict=True):
@@ -104,7 +107,7 @@ def look(
         affine: The pipeline as its own map.
     """
     chosen = chosen_of(values_of(parameters, said_of(trial)))
-    given = (trial["model"], chosen, task, resources, affine)
+    given = (own_code.absolute(trial["model"]), chosen, task, resources, affine)
     if _may_run_here(trial["model"], resources):
         return _look(*given)
     try:

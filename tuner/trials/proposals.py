@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from analysis.tables.files import Row
-from analysis.tables.ranking import objective
+from trainables.goal import Goal
 from trainables.hyperparameters import COLUMNS
 from trainables.training.seeds import derive_seed
 from tuner.progress.rows import FINISHED
@@ -146,6 +146,7 @@ def tpe(space: Space, seed: int, finished: Sequence[tuple[Drawn, float]]) -> Opt
 
 def searched_trials(
     config: SearchConfig,
+    goal: Goal,
     space: Space,
     experiment: Experiment,
     earlier: Iterable[Row],
@@ -156,6 +157,7 @@ def searched_trials(
 
     Args:
         config: The settings, complete.
+        goal: What is best.
         space: What new trials are drawn from.
         experiment: Where the checkpoints of earlier sessions lie.
         earlier: Rows of trials that earlier sessions began.
@@ -166,7 +168,8 @@ def searched_trials(
     finished = [row for row in begun if row["stop_reason"] in FINISHED or row["trial"] in stopped]
     searcher = None
     if config.search == "tpe":
-        found = [(_drawn(row), _reached(row, config.mixed_losses)) for row in finished]
+        ranks = goal.between(config.mixed_losses)
+        found = [(_drawn(row), _reached(row, ranks)) for row in finished]
         searcher = tpe(space, config.seed, found)
     done = {row["trial"] for row in finished}
     # A killed search may have started a trial before the one before it
@@ -233,11 +236,11 @@ def _drawn(row: Row) -> Drawn:
     return {**columns, "parameters": json.loads(row["parameters"] or "{}")}
 
 
-def _reached(row: Row, mixed_losses: bool) -> float:
+def _reached(row: Row, ranks: Goal) -> float:
     """What TPE learns of an earlier trial; NaN where it got through no epoch."""
     if row["best_validation_loss"] is None:
         return math.nan
-    return float(objective(row, mixed_losses=mixed_losses, of="best_"))
+    return float(ranks.objective(row, of="best_"))
 
 
 def _live_limit(config: SearchConfig, slots: int) -> int | None:

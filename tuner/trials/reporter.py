@@ -12,9 +12,9 @@ import ray.train
 import torch
 from ray import tune
 
-from analysis.tables.ranking import best_epoch, objective
 from analysis.tables.table_sources import is_refusal
 from trainables.errors import cleaned, cut
+from trainables.goal import Goal
 from trainables.hyperparameters import Parameter
 from trainables.memory import PeakMemory, is_short_of_memory
 from trainables.training.loop import EpochRecord, Training
@@ -45,7 +45,7 @@ class TrialSetup:
         resources: What each of them gets.
         experiment: Where checkpoints lie.
         session: Name of the session that runs.
-        mixed_losses: Whether losses of several kinds are searched, which do not compare.
+        losses: What `loss_registry.find` takes for each name of a loss.
         vgg: What the perceptual loss needs.
     """
 
@@ -56,8 +56,13 @@ class TrialSetup:
     resources: WorkerResources
     experiment: Experiment
     session: str
-    mixed_losses: bool
+    losses: Mapping[str, str]
     vgg: StoredVgg16 | None
+
+    @property
+    def mixed_losses(self) -> bool:
+        """Whether losses of several kinds are searched, which do not compare."""
+        return len(self.losses) > 1
 
 
 class StorageGoneError(Exception):
@@ -184,7 +189,9 @@ class TrialReporter:
             "perceptual_batch": training.perceptual_batch,
             "fallback": f"without CUDA graphs ({problem})" if problem else self.fallback,
             OBJECTIVE: reached(
-                training.history[: record.epoch], mixed_losses=self._setup.mixed_losses
+                training.history[: record.epoch],
+                training.config.goal,
+                mixed_losses=self._setup.mixed_losses,
             ),
         }
         if self.workers.rank > 0 or record.epoch < len(training.history):
@@ -215,14 +222,15 @@ class TrialReporter:
             raise StorageGoneError(*error.args) from error
 
 
-def reached(history: Sequence[EpochRecord], *, mixed_losses: bool) -> float:
+def reached(history: Sequence[EpochRecord], goal: Goal, *, mixed_losses: bool) -> float:
     """Return the objective of a trial after these epochs; NaN where it can't be best.
 
     Args:
         history: Its epochs so far, at least one.
+        goal: What is best.
         mixed_losses: Whether losses of several kinds are searched.
     """
-    best = best_epoch(vars(record) for record in history)
+    best = goal.best_epoch(vars(record) for record in history)
     if best is None or history[-1].stop_reason == "diverged":
         return float("nan")
-    return float(objective(best, mixed_losses=mixed_losses))
+    return float(goal.between(mixed_losses).objective(best))

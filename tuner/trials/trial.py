@@ -126,7 +126,7 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
     config = TrainingConfig(
         **training_values(values_of(setup.parameters, said_of(proposal))),
         seed=proposal["seed"],
-        loss=proposal["loss"],
+        loss=setup.losses[proposal["loss"]],
         **setup.training,
     )
     problem = compile_problem() if config.compiled else ""

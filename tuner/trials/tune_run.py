@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from analysis.tables.files import Row
-from analysis.tables.ranking import best_epoch, objective
+from trainables.goal import Goal
 from tuner import interrupts
 from tuner.progress.recorder import Recorder
 from tuner.storage.run_storage import trial_directory
@@ -63,17 +63,24 @@ class Rungs(InOrder, ASHAScheduler):
     """
 
     def __init__(
-        self, *, max_epochs: int, grace_epochs: int, reduction_factor: float, mixed_losses: bool
+        self,
+        goal: Goal,
+        *,
+        max_epochs: int,
+        grace_epochs: int,
+        reduction_factor: float,
+        mixed_losses: bool,
     ) -> None:
         """Make empty rungs.
 
         Args:
+            goal: What is best.
             max_epochs: Epochs of a trial that nothing stops.
             grace_epochs: Epochs before a trial may be stopped.
             reduction_factor: One trial in this many goes on at each rung.
             mixed_losses: Whether losses of several kinds are searched, which do not compare.
         """
-        self._mixed_losses = mixed_losses
+        self._goal, self._ranks = goal, goal.between(mixed_losses)
         super().__init__(
             time_attr="epoch",
             metric=OBJECTIVE,
@@ -109,11 +116,10 @@ class Rungs(InOrder, ASHAScheduler):
             trial = SimpleNamespace(config={"number": number})
             if number not in best:
                 self.on_trial_add(None, trial)
-            best[number] = best_epoch(filter(None, (best.get(number), row)))
-            diverged = best_epoch([row]) is None
-            value = (
-                math.nan if diverged else objective(best[number], mixed_losses=self._mixed_losses)
-            )
+            best[number] = self._goal.best_epoch(filter(None, (best.get(number), row)))
+            diverged = not math.isfinite(row["validation_loss"] + row["train_loss"])
+            is_nowhere = diverged or best[number] is None
+            value = math.nan if is_nowhere else self._ranks.objective(best[number])
             result = {"epoch": row["epoch"], OBJECTIVE: value}
             stops = self.on_trial_result(None, trial, result) == TrialScheduler.STOP
             if stops and row["epoch"] < self._max_t:

@@ -8,16 +8,15 @@ import pyarrow as pa
 import pytest
 
 from analysis.tables.ranking import (
-    best_epoch,
     finalists,
     frame_has_mixed_losses,
     has_mixed_losses,
-    objective,
     ranked,
     ranked_frame,
     ranking_rule,
 )
 from analysis.tables.schema import arrow_schema
+from trainables.goal import USUAL
 
 
 def row(trial: int, best: float | None, **more: Any) -> dict[str, Any]:
@@ -114,17 +113,14 @@ def test_a_trial_that_failed_still_makes_its_run_one_of_several_losses() -> None
 
 
 def test_one_image_outweighs_any_cosine_and_a_millionth_of_one_decides_between_equals() -> None:
+    by_cosine = USUAL.between(mixed_losses=True)
     for images in (1_000, 4_000_000):
         less, more = (
             reached(0, "mse", count / images, cosine) for count, cosine in ((700, 1.0), (701, -1.0))
         )
-        assert objective(more, mixed_losses=True, of="best_") < objective(
-            less, mixed_losses=True, of="best_"
-        )
+        assert by_cosine.objective(more, of="best_") < by_cosine.objective(less, of="best_")
     close, closer = reached(0, "mse", 0.7, 0.9), reached(0, "mse", 0.7, 0.9 + 1e-6)
-    assert objective(closer, mixed_losses=True, of="best_") < objective(
-        close, mixed_losses=True, of="best_"
-    )
+    assert by_cosine.objective(closer, of="best_") < by_cosine.objective(close, of="best_")
 
 
 def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
@@ -147,8 +143,8 @@ def test_the_best_epoch_is_the_first_of_the_lowest_finite_loss() -> None:
         {"epoch": e, "validation_loss": x, "train_loss": 0.1} for e, x in enumerate(losses, start=1)
     ]
     rows[4]["train_loss"] = math.inf
-    assert best_epoch(reversed(rows)) == rows[2]
-    assert best_epoch(rows[:1]) is None
+    assert USUAL.best_epoch(reversed(rows)) == rows[2]
+    assert USUAL.best_epoch(rows[:1]) is None
 
 
 SOUND = ["max_epochs", "early_stopping", "asha", "interrupted", None]

@@ -16,7 +16,7 @@ from tests.trainables.pipelines import peoples
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.linear import examine
-from trainables.metrics import cosine_similarity
+from trainables.metrics.cosine import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, save_network

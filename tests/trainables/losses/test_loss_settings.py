@@ -10,7 +10,6 @@ from torchvision.models.vgg import cfgs, make_layers
 from tests.paths import ROOT
 from trainables.losses.loss_settings import (
     CONVOLUTIONS,
-    LOSSES,
     NORMALISATIONS,
     POOLED,
     PUBLISHED,
@@ -29,7 +28,6 @@ def test_the_names_and_settings_of_losses_and_weights_are_there_without_pytorch(
 
 
 def test_the_settings_are_those_of_the_definition() -> None:
-    assert LOSSES == ("mse", "perceptual")
     settings = Perceptual()
     assert (settings.layers, settings.layer_weights) == ((2, 7, 14, 21, 28), (1.0,) * 5)
     assert (settings.mse_weight, settings.size) == (1.0, 224)

@@ -12,8 +12,10 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from tests.trainables import made_up
 from trainables.data.examples import Examples
-from trainables.losses.loss_settings import LOSSES, Perceptual
-from trainables.losses.perceptual import PerceptualLoss, squared_error
+from trainables.losses.loss_registry import LOSSES
+from trainables.losses.loss_settings import Perceptual
+from trainables.losses.perceptual import PerceptualLoss
+from trainables.losses.squared_error import squared_error
 from trainables.losses.vgg16_weights import Vgg16, load
 from trainables.tasks import STUDY
 from trainables.training.gradients import Loss

@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
-from trainables.losses.perceptual import squared_error
+from trainables.losses.squared_error import squared_error
 from trainables.networks.registry import build
 from trainables.tasks import STUDY
 from trainables.training.gradients import Gradients, compile_problem, compiled

@@ -14,7 +14,7 @@ from trainables.data.examples import Examples, as_float
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
-from trainables.metrics import cosine_accuracy, cosine_similarity
+from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.tasks import STUDY
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision

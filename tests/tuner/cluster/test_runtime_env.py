@@ -11,6 +11,7 @@ from tests.tuner.conftest import ROOT
 from tuner.cluster import runtime_env
 from tuner.cluster.runtime_env import JOB, LEFT_OUT, PACKAGES, runtime_environment
 
+NOWHERE = Path()  # no file is sent
 OURS = [str(ROOT / name) for name in PACKAGES]
 
 
@@ -26,14 +27,14 @@ OURS = [str(ROOT / name) for name in PACKAGES]
     ],
 )
 def test_only_the_projects_packages_are_sent_where_the_network_is_there_anyway(model: str) -> None:
-    assert runtime_environment(model) == {"py_modules": OURS, "excludes": LEFT_OUT}
+    assert runtime_environment([model], NOWHERE) == {"py_modules": OURS, "excludes": LEFT_OUT}
 
 
 def test_installed_packages_of_the_project_are_sent_and_those_of_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_env, "INSTALLED", [ROOT, *runtime_env.INSTALLED])
-    assert runtime_environment("tests.tuner.own_networks:Mine")["py_modules"] == OURS
+    assert runtime_environment(["tests.tuner.own_networks:Mine"], NOWHERE)["py_modules"] == OURS
 
 
 def test_a_module_of_ones_own_is_sent_as_its_file_and_a_package_as_its_directory(
@@ -43,11 +44,11 @@ def test_a_module_of_ones_own_is_sent_as_its_file_and_a_package_as_its_directory
     (tmp_path / "of_one_file.py").touch()
     (tmp_path / "of_many" / "nets").mkdir(parents=True)
     (tmp_path / "of_many" / "__init__.py").touch()
-    assert runtime_environment("of_one_file:Mine")["py_modules"] == [
+    assert runtime_environment(["of_one_file:Mine"], NOWHERE)["py_modules"] == [
         *OURS,
         str(tmp_path / "of_one_file.py"),
     ]
-    assert runtime_environment("of_many.nets:Mine")["py_modules"] == [
+    assert runtime_environment(["of_many.nets:Mine"], NOWHERE)["py_modules"] == [
         *OURS,
         str(tmp_path / "of_many"),
     ]
@@ -70,7 +71,7 @@ def test_data_results_and_environments_in_a_package_stay_and_subpackages_of_thos
     for directory in code:
         (package / directory).mkdir(parents=True, exist_ok=True)
         (package / directory / "__init__.py").touch()
-    environment = runtime_environment("with_much:Mine")
+    environment = runtime_environment(["with_much:Mine"], NOWHERE)
     assert sent(package, environment["excludes"]) == {
         f"{name}/__init__.py".removeprefix("./") for name in code
     }
@@ -103,4 +104,4 @@ def test_what_a_job_brings_stays_as_it_is(
     monkeypatch: pytest.MonkeyPatch, of_job: dict[str, Any] | None, added: set[str]
 ) -> None:
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": of_job}))
-    assert set(runtime_environment("fc")) == added
+    assert set(runtime_environment(["fc"], NOWHERE)) == added

@@ -79,7 +79,7 @@ def test_a_package_of_ones_own_is_searched_on_bare_nodes_which_are_sent_code_and
     assert code == 0, output
     assert not [name for name in sys.modules if name.startswith("nets")], "only others run it"
     assert search.table("trials", "run").best_validation_loss.notna().tolist() == [True]
-    connect.join(cluster.address, model="mine:Mine", verbose=False)
+    connect.join(cluster.address, own=["mine:Mine"], verbose=False)
     try:
         training = [node for node in nodes.nodes() if node.cpus]
         answers = nodes.on_each(training, importlib.import_module, "mine")

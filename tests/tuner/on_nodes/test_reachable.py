@@ -103,7 +103,7 @@ def test_a_package_that_is_too_large_for_ray_is_told_with_the_limit_and_the_way_
     sys.modules.pop("heavy", None)
     assert code == 2, output
     assert output == (
-        f"error: --model heavy:Mine: its code can't be sent to the nodes (Failed to upload module "
+        f"error: the code of heavy:Mine can't be sent to the nodes (Failed to upload module "
         f"{package} to the Ray cluster: Package size (5.00MiB) exceeds the maximum size of "
         f"4.00MiB); Ray takes packages below 4 MiB: move large files out of the package, or into "
         f"a directory `data` in it, which stays here\n"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.console import Console
+from trainables.goal import USUAL
 from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder, tracker
 from tuner.progress.rows import RunRows
@@ -24,7 +25,8 @@ PROPOSAL = {
 }
 EPOCH = {
     "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5,
-    "validation_cosine": 0.9, "train_sec": 1.0, "validation_sec": 0.1, "images_per_sec": 10.0,
+    "validation_cosine": 0.9,
+    "validation_score": None, "train_sec": 1.0, "validation_sec": 0.1, "images_per_sec": 10.0,
     "stop_reason": "", "peak_mib": 100.0, "device": "cpu", "precision": "float32",
     "precision_reason": "as asked", "threads": 1, "host": "here", "start_sec": 0.1,
     "reused_process": False, "compiled": False, "perceptual_batch": 4, "fallback": "",
@@ -33,8 +35,8 @@ EPOCH = {
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    rows = RunRows(RunStorage(str(tmp_path), "run"), "separable")
-    lines = TrialLines(Console(), samples=3, mixed_losses=False)
+    rows = RunRows(RunStorage(str(tmp_path), "run"), "separable", USUAL)
+    lines = TrialLines(Console(), USUAL, samples=3, mixed_losses=False)
     return Recorder(rows, lines, tracker("disabled", "run", tmp_path, Console()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from trainables.goal import USUAL
 from trainables.networks import base as networks
 from trainables.networks.registry import find
 from tuner.settings import SearchConfig
@@ -53,7 +54,9 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
     earlier = [row(number, reason) for number, reason in enumerate(ends)] + [
         row(20, None, repeat_of=0)
     ]
-    configs = ask(searched_trials(config, space_of(config), experiment, earlier, {3}, slots=4))
+    configs = ask(
+        searched_trials(config, USUAL, space_of(config), experiment, earlier, {3}, slots=4)
+    )
     assert [c["number"] for c in configs] == [2, 5, 7, 8]
     assert configs[0] == {
         **{
@@ -63,7 +66,7 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
         "parameters": {},
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
-    fresh = ask(searched_trials(config, space_of(config), experiment, [], set(), slots=4))
+    fresh = ask(searched_trials(config, USUAL, space_of(config), experiment, [], set(), slots=4))
     assert configs[2:] == fresh[7:]
 
 
@@ -71,11 +74,17 @@ def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost()
     config = SearchConfig(name="r", samples=4, max_epochs=9)
     configs = ask(
         searched_trials(
-            config, space_of(config), NOWHERE, [row(1, None), row(2, "max_epochs")], set(), slots=4
+            config,
+            USUAL,
+            space_of(config),
+            NOWHERE,
+            [row(1, None), row(2, "max_epochs")],
+            set(),
+            slots=4,
         )
     )
     assert [c["number"] for c in configs] == [1, 0, 3]
-    fresh = ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))
+    fresh = ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4))
     assert configs[1:] == [fresh[0], fresh[3]]
 
 
@@ -94,21 +103,28 @@ def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
     search: str, concurrency: int | None, live: int
 ) -> None:
     config = SearchConfig(search=search, concurrency=concurrency, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))) == live
+    assert (
+        len(ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4)))
+        == live
+    )
 
 
 def test_no_more_worker_groups_are_driven_than_fit() -> None:
     config = SearchConfig(workers_per_trial=2, samples=20, max_epochs=3)
-    assert len(ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=4))) == 4
+    assert (
+        len(ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4))) == 4
+    )
 
 
 def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
     config = SearchConfig(search="tpe", samples=40, max_epochs=3)
-    fresh = ask(searched_trials(config, space_of(config), NOWHERE, [], set(), slots=20))
+    fresh = ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=20))
     earlier = [row(number, "max_epochs") for number in range(3)] + [
         row(3, "diverged", best_validation_loss=None)
     ]
-    resumed = ask(searched_trials(config, space_of(config), NOWHERE, earlier, set(), slots=20))
+    resumed = ask(
+        searched_trials(config, USUAL, space_of(config), NOWHERE, earlier, set(), slots=20)
+    )
     assert resumed[0]["number"] == 4
     assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
 
@@ -117,6 +133,7 @@ def test_a_resumed_trial_keeps_its_loss() -> None:
     configs = ask(
         searched_trials(
             BOTH,
+            USUAL,
             space_of(BOTH),
             NOWHERE,
             [row(0, "interrupted", loss="perceptual")],
@@ -141,7 +158,9 @@ def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> N
         for n in range(40)
         for loss in [("mse", "perceptual")[n % 2]]
     ]
-    configs = ask(searched_trials(config, space_of(config), NOWHERE, earlier, set(), slots=20))
+    configs = ask(
+        searched_trials(config, USUAL, space_of(config), NOWHERE, earlier, set(), slots=20)
+    )
     assert sum(c["loss"] == "perceptual" for c in configs) > len(configs) * 0.7
 
 

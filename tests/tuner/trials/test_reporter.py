@@ -29,7 +29,7 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
         resources=WorkerResources(torch.get_num_threads(), gpus, 0.0),
         experiment=cast(Experiment, nothing),
         session="s",
-        mixed_losses=False,
+        losses={"mse": "mse"},
         vgg=None,
     )
     assert TrialReporter(setup).prepare_device() == torch.device("cuda:0")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import ASHAScheduler
 
+from trainables.goal import USUAL
 from trainables.training.loop import EpochRecord
 from tuner.settings import SearchConfig
 from tuner.trials.reporter import OBJECTIVE, reached
@@ -21,6 +22,7 @@ STOP, CONTINUE = "STOP", "CONTINUE"
 
 def rungs_for(config: SearchConfig) -> Rungs:
     return Rungs(
+        USUAL,
         max_epochs=config.max_epochs or 1,
         grace_epochs=config.grace_epochs,
         reduction_factor=config.reduction_factor,
@@ -75,7 +77,7 @@ class Alive:
         epochs = len([row for row in self.rows if row["trial"] == number]) + 1
         history = [record(number, epoch) for epoch in range(1, epochs + 1)]
         self.rows.append({"trial": number, **asdict(history[-1])})
-        result = {"epoch": epochs, OBJECTIVE: reached(history, mixed_losses=self.several)}
+        result = {"epoch": epochs, OBJECTIVE: reached(history, USUAL, mixed_losses=self.several)}
         decision = self.scheduler.on_trial_result(None, trial(number), result)
         self.decisions.append(decision)
         if decision == STOP and epochs < 9:
@@ -168,7 +170,7 @@ def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stoppe
         history = [
             replace(record(number, 1), validation_accuracy=accuracy, validation_loss=accuracy)
         ]
-        result = {"epoch": 1, OBJECTIVE: reached(history, mixed_losses=True)}
+        result = {"epoch": 1, OBJECTIVE: reached(history, USUAL, mixed_losses=True)}
         decisions.append(rungs.on_trial_result(None, trial(number), result))
     assert decisions == [CONTINUE, STOP, CONTINUE, STOP, CONTINUE]
 

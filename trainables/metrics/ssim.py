@@ -1,40 +1,13 @@
-"""How close outputs are to targets: cosine similarity and its accuracy, PSNR, SSIM."""
+"""The structural similarity of each image."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.metrics.metric import Metric
 from trainables.tasks import Task
-from trainables.thresholds import THRESHOLD
 
-WINDOW = 11  # pixels of SSIM's window: smaller images have none
-
-
-def cosine_similarity(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return one cosine per image, flattened to one vector each: (N, c, h, w) twice → (N,).
-
-    Without the flattening, `CosineSimilarity(dim=1)` compares single pixels and always gives 1. Two
-    black images are equal, with cosine 1; a black one beside another has cosine 0.
-    """
-    outputs, targets = outputs.flatten(1), targets.flatten(1)
-    cosines = functional.cosine_similarity(outputs, targets, dim=1)
-    both_black = ~(outputs.any(dim=1) | targets.any(dim=1))  # NaN is not black
-    return cosines.masked_fill(both_black, 1.0)
-
-
-def cosine_accuracy(cosines: Tensor, threshold: float = THRESHOLD) -> float:
-    """Return the share of images with cosine similarity ≥ `threshold`. NaN counts as a miss."""
-    return float((cosines >= threshold).double().mean())
-
-
-def psnr_db(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Return the peak signal-to-noise ratio of each image in dB, 10 · log10(span² / MSE): (N,).
-
-    The span is that of the task's range. The ratio is capped at 150 dB, where the difference is
-    below float32's resolution; an exact image has no finite one.
-    """
-    squared_error = (outputs - targets).square().flatten(1).mean(dim=1)
-    return -10 * (squared_error / task.span**2).clamp_min(1e-15).log10()
+WINDOW = 11  # pixels of its window: smaller images have none
 
 
 def ssim(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
@@ -69,3 +42,6 @@ def _gaussian_window(length: int, like: Tensor) -> Tensor:
     weights /= weights.sum()
     rows = [functional.pad(weights, (start, length - 11 - start)) for start in range(length - 10)]
     return torch.stack(rows).to(like)
+
+
+METRIC = Metric("ssim", ssim, higher_is_better=True)

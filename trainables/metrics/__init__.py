@@ -1,0 +1,1 @@
+"""How close outputs are to targets: cosine similarity, squared error, PSNR, SSIM; one file each."""

@@ -1,0 +1,33 @@
+"""What a metric is: a number of each image, and whether a high one is good."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trainables.tasks import Task
+
+# From outputs and targets (N, c, h, w) float32: (N,), NaN where it is not defined
+Measure = Callable[[Tensor, Tensor, Task], Tensor]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: `metric(outputs, targets, task)` returns (N,), NaN where it is not defined.
+
+    Attributes:
+        name: As `--rank-by` and tables have it.
+        measure: What is computed.
+        higher_is_better: Which direction is good.
+        thresholds: Values from which an output counts as good, lowest first; none where that is
+            not counted.
+    """
+
+    name: str
+    measure: Measure
+    higher_is_better: bool
+    thresholds: tuple[float, ...] = ()
+
+    def __call__(self, outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+        """Measure outputs (N, c, h, w) against targets: (N,)."""
+        return self.measure(outputs, targets, task)

@@ -1,0 +1,53 @@
+"""The metrics by name. A new metric is one file, and one line here."""
+
+from typing import TYPE_CHECKING, cast
+
+from trainables import own_code
+from trainables.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainables.metrics.metric import Metric
+
+# Imported when asked for, so that a command line can be checked before PyTorch's 2 s have passed
+METRICS = {
+    "cosine": "trainables.metrics.cosine:METRIC",
+    "mse": "trainables.metrics.mse:METRIC",
+    "psnr": "trainables.metrics.psnr:METRIC",
+    "ssim": "trainables.metrics.ssim:METRIC",
+}
+
+
+def find(name: str) -> "Metric":
+    """Return the metric registered as `name`, or the function of a person's own as one.
+
+    Raises UsageError where there is none, or where its module does not survive its import.
+    """
+    if name in METRICS:
+        return cast("Metric", own_code.load(METRICS[name]))
+    from trainables.metrics.metric import Metric  # here, as said above
+    from trainables.own_functions import OwnFunction
+
+    function = OwnFunction.load("--metric", name)
+    return Metric(
+        own_code.short(name),
+        lambda outputs, targets, task: function(outputs, targets),
+        higher_is_better=function.higher_is_better,
+    )
+
+
+def check(asked: str) -> None:
+    """Raise UsageError where a list of metrics of a person's own is none.
+
+    Args:
+        asked: As `--metric` takes it, with commas between names.
+    """
+    names = asked.split(",")
+    for name in names:
+        if name in METRICS:
+            raise UsageError(f"--metric {name}: it is measured anyway; leave it out")
+        if not own_code.is_own(name):
+            raise UsageError(
+                f"--metric {asked}: name a function of your own as package.module:function or "
+                f"path/file.py:function"
+            )
+    own_code.check_distinct("--metric", asked, ["loss", *METRICS, *map(own_code.short, names)])
