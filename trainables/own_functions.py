@@ -149,7 +149,7 @@ def _tried(function: OwnFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     what, before = f"{function.flag} {function.name}", targets.clone()
     try:
         values = function(outputs, targets)
-        alone = function(outputs[:1], targets[:1])
+        alone = function(outputs[:1].clone(), before[:1].clone())
     except UsageError:
         raise
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: the function's

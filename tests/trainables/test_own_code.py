@@ -1,10 +1,11 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from trainables.errors import UsageError
-from trainables.own_code import check_there, is_file, is_own, load
+from trainables.own_code import absolute, check_there, is_file, is_own, load, sent_as, short
 
 
 @pytest.fixture
@@ -52,3 +53,49 @@ def test_a_file_that_does_not_survive_its_import_leaves_no_module(here: Path) ->
     with pytest.raises(UsageError, match=r"'broken_one\.py:x' can't be imported: SystemExit: 3"):
         load("broken_one.py:x")
     assert "broken_one" not in sys.modules
+
+
+def test_a_file_is_imported_once_and_again_when_it_was_changed(here: Path) -> None:
+    file = here / "counts.py"
+    file.write_text("class Mine: pass\n")
+    first = load("counts.py:Mine")
+    assert load(f"{file}:Mine") is first
+    file.write_text("class Mine: value = 2\n")
+    os.utime(file, ns=(0, 7))
+    assert load("counts.py:Mine").value == 2
+
+
+def test_a_file_with_the_name_of_another_module_leaves_that_alone(here: Path) -> None:
+    import queue
+
+    (here / "queue.py").write_text("VALUE = 3\n")
+    assert load("queue.py:VALUE") == 3
+    assert sys.modules["queue"] is queue
+
+
+def test_an_absolute_name_means_the_same_in_every_directory(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = absolute("sub/mine_alone.py:VALUE")
+    monkeypatch.chdir("sub")
+    assert load(name) == 7
+    assert absolute(name) == name
+    assert (absolute("fc"), absolute("a.b:C")) == ("fc", "a.b:C")
+    assert (short(name), short("a.b:C"), short("fc")) == ("VALUE", "C", "fc")
+
+
+def test_what_was_sent_is_what_is_imported(here: Path) -> None:
+    """On a machine where the path is not there, or leads to something else."""
+    for path in (here / "sub" / "beside_it.py", Path("/nowhere/at/all/beside_it.py")):
+        sent = here / "received" / sent_as(path)
+        sent.mkdir(parents=True)
+        (sent / path.name).write_text("VALUE = 8\n")
+    sys.path.append(str(here / "received"))
+    assert load("/nowhere/at/all/beside_it.py:VALUE") == 8
+    assert load(f"{here}/sub/beside_it.py:VALUE") == 8
+
+
+def test_a_file_that_is_not_there_when_it_is_needed_is_told(here: Path) -> None:
+    told = r"'gone\.py:x' can't be imported: there is no file 'gone\.py'; correct the path, or type"
+    with pytest.raises(UsageError, match=told):
+        load("gone.py:x")

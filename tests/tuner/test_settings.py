@@ -36,8 +36,16 @@ RANGE = "LOW HIGH: LOW"
             "--precision float16: choose one of auto, float32, tf32, bfloat16",
         ),
         ("wandb", "on", "--wandb on: choose one of disabled, offline, online"),
-        ("loss", "mae", "--loss mae: choose one of mse, perceptual, name a function of your own as"),
-        ("loss", "mse,", "--loss mse,: choose one of mse, perceptual, name a function of your own as"),
+        (
+            "loss",
+            "mae",
+            "--loss mae: choose one of mse, perceptual, name a function of your own as",
+        ),
+        (
+            "loss",
+            "mse,",
+            "--loss mse,: choose one of mse, perceptual, name a function of your own as",
+        ),
         ("loss", "mse,perceptual,mse", "--loss mse,perceptual,mse: name each loss once"),
         (
             "mse_weight",

@@ -10,13 +10,14 @@ import pytest
 from analysis.tables.ranking import (
     finalists,
     frame_has_mixed_losses,
+    goal_of,
     has_mixed_losses,
     ranked,
     ranked_frame,
     ranking_rule,
 )
 from analysis.tables.schema import arrow_schema
-from trainables.goal import USUAL
+from trainables.goal import COSINE, USUAL, Goal
 
 
 def row(trial: int, best: float | None, **more: Any) -> dict[str, Any]:
@@ -135,6 +136,44 @@ def test_what_ranks_is_told() -> None:
     assert "validation cosine accuracy at 0.95, then the highest mean cosine" in ranking_rule(
         mixed_losses=True
     )
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        (
+            Goal(rank_by=COSINE, threshold=0.9),
+            "the highest validation cosine accuracy at 0.9, then the highest mean cosine, at any "
+            "epoch",
+        ),
+        (Goal(rank_by="psnr"), "the highest mean psnr over the validation images at any epoch"),
+        (
+            Goal(rank_by="worst", higher_is_better=False),
+            "the lowest mean worst over the validation images at any epoch",
+        ),
+    ],
+)
+def test_what_was_asked_to_rank_by_is_told_whatever_the_losses(goal: Goal, words: str) -> None:
+    for mixed_losses in (False, True):
+        assert ranking_rule(mixed_losses, goal) == words
+
+
+def test_trials_are_ranked_by_what_their_run_says() -> None:
+    rows = [
+        reached(0, "mse", 0.9, 0.99, 0.1, best_validation_score=30.0),
+        reached(1, "perceptual", 0.8, 0.98, 0.2, best_validation_score=31.0),
+        reached(2, "mse", 0.7, 0.97, 0.3, best_validation_score=29.0),
+    ]
+    orders = {
+        ("loss", None): [0, 1, 2],
+        ("cosine", None): [0, 1, 2],
+        ("psnr", True): [1, 0, 2],
+        ("worst", False): [2, 0, 1],
+    }
+    for (rank_by, higher), order in orders.items():
+        run = {"rank_by": rank_by, "higher_is_better": higher, "threshold": 0.95}
+        assert [row["trial"] for row in ranked(rows, goal_of(run))] == order
+        assert finalists(rows, 3, goal_of(run)) == [rows[number] for number in order]
 
 
 def test_the_best_epoch_is_the_first_of_the_lowest_finite_loss() -> None:

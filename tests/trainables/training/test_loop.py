@@ -2,6 +2,7 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from torch.nn.functional import mse_loss
 
 from tests.trainables import made_up
 from trainables.data.examples import Examples, as_float
+from trainables.goal import Goal
 from trainables.losses.loss_settings import Perceptual
 from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
+from trainables.metrics import metric_registry
 from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.tasks import STUDY
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
@@ -171,6 +174,74 @@ def test_the_best_weights_are_those_of_the_epoch_with_the_lowest_loss(
     training.network.load_state_dict(training.best_weights)
     loss = mse_loss(training.network(as_float(validation.images)), validation.targets)
     assert loss.item() == pytest.approx(min(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("rank_by", ["mse", "psnr", "cosine"])
+def test_the_best_weights_are_those_of_the_epoch_that_is_best_by_what_is_ranked_by(
+    start, validation: Examples, rank_by: str
+) -> None:
+    goal = Goal(rank_by=rank_by, higher_is_better=rank_by != "mse", threshold=0.9)
+    config = replace(FC, learning_rate=0.02, max_epochs=6, goal=goal)
+    if goal.has_score:
+        config = replace(config, metric=rank_by)
+    training = start(config)
+    seen = []
+    for record in training.epochs():
+        with torch.no_grad():
+            outputs = training.network(as_float(validation.images))
+        cosines = cosine_similarity(outputs, validation.targets)
+        assert record.validation_accuracy == pytest.approx(cosine_accuracy(cosines, 0.9))
+        expected = None
+        if goal.has_score:
+            metric = metric_registry.find(rank_by)
+            expected = pytest.approx(metric(outputs, validation.targets, STUDY).mean().item())
+        assert record.validation_score == expected
+        seen.append({k: v.clone() for k, v in training.network.state_dict().items()})
+    best = goal.best_epoch(vars(record) for record in training.history)["epoch"]
+    assert training.best_epoch == best
+    assert equal(training.best_weights, seen[best - 1])
+
+
+def test_a_metric_that_is_not_ranked_by_is_not_computed(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metric_registry, "find", None)
+    assert [record.validation_score for record in start(SEPARABLE).epochs()] == [None] * 3
+
+
+def test_the_score_is_the_mean_over_images_that_have_one(start, tmp_path: Path) -> None:
+    (tmp_path / "halves.py").write_text(
+        "def half(outputs, targets):\n"
+        "    dark = targets.flatten(1).mean(1) < 0.4\n"
+        "    return dark.float().masked_fill(~dark, float('nan')) + 2\n"
+        "def none(outputs, targets):\n"
+        "    return targets.flatten(1).mean(1) * float('nan')\n"
+    )
+    for name, expected in (("half", 3.0), ("none", None)):
+        config = replace(
+            SEPARABLE, max_epochs=1, goal=Goal(rank_by=name), metric=f"{tmp_path}/halves.py:{name}"
+        )
+        training = start(config)
+        (record,) = training.epochs()
+        if expected is None:
+            assert math.isnan(record.validation_score)
+            assert training.best_epoch == 0
+        else:
+            assert record.validation_score == expected
+
+
+def test_a_loss_of_ones_own_is_trained_and_told_as_its_mean(
+    start, validation: Examples, tmp_path: Path
+) -> None:
+    (tmp_path / "absolute.py").write_text(
+        "def error(outputs, targets):\n    return (outputs - targets).abs().flatten(1).mean(1)\n"
+    )
+    training = start(replace(SEPARABLE, loss=f"{tmp_path}/absolute.py:error"))
+    records = list(training.epochs())
+    assert records[-1].train_loss < 0.9 * records[0].train_loss
+    outputs = training.network(as_float(validation.images))
+    mean = (outputs - validation.targets).abs().mean().item()
+    assert records[-1].validation_loss == pytest.approx(mean, rel=1e-5)
 
 
 def test_a_training_that_diverges_says_so_and_stops(start) -> None:

@@ -8,6 +8,7 @@ import pytest
 from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
 from tests.tuner.conftest import ROOT
+from trainables.own_code import sent_as
 from tuner.cluster import runtime_env
 from tuner.cluster.runtime_env import JOB, LEFT_OUT, PACKAGES, runtime_environment
 
@@ -77,6 +78,43 @@ def test_data_results_and_environments_in_a_package_stay_and_subpackages_of_thos
     }
     for path in map(Path, OURS):
         assert sent(path, environment["excludes"]) == sent(path, LEFT_OUT) != set()
+
+
+def test_a_file_is_sent_with_what_it_imports_of_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, copies = tmp_path / "project", tmp_path / "copies"
+    (project / "parts" / "data").mkdir(parents=True)
+    copies.mkdir()
+    sources = {
+        "net.py": "import sys, torch, tuner, wandb\nfrom parts.one import a\nimport helper as h",
+        "helper.py": "def f():\n    import deep",
+        "deep.py": "from . import nothing",
+        "parts/one.py": "import common",
+        "parts/data/large": "",
+        "common.py": "not Python",
+        "unrelated.py": "",
+        "loss.py": "from helper import f",
+        "wandb": None,
+    }
+    for name, source in sources.items():
+        if source is None:
+            (project / name).mkdir()
+        else:
+            (project / name).write_text(source)
+    monkeypatch.chdir(project)
+    names = ["net.py:Mine", f"{project}/net.py:loss", "loss.py:loss", "fc"]
+    modules = runtime_environment(names, copies)["py_modules"]
+    directories = [Path(path) for path in modules[len(OURS) :]]
+    assert {path.parent for path in directories} == {copies}
+    assert {path.name for path in directories} == {
+        sent_as(project / "net.py"),
+        sent_as(project / "loss.py"),
+    }
+    net, loss = (copies / sent_as(project / name) for name in ("net.py", "loss.py"))
+    expected = {"net.py", "helper.py", "deep.py", "parts/one.py", "common.py"}
+    assert sent(net, LEFT_OUT) == expected
+    assert sent(loss, LEFT_OUT) == {"loss.py", "helper.py", "deep.py"}
 
 
 def sent(path: Path, excludes: list[str]) -> set[str]:

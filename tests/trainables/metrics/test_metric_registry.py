@@ -1,11 +1,22 @@
+"""The metrics against independent ones, and the contract that every registered one keeps."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from tests.paths import ROOT
 from trainables.data.examples import Examples
+from trainables.errors import UsageError
+from trainables.metrics import metric_registry
 from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
+from trainables.metrics.metric import Metric
+from trainables.metrics.metric_registry import METRICS
 from trainables.metrics.psnr import psnr_db
 from trainables.metrics.ssim import ssim
 from trainables.tasks import STUDY, Task
@@ -147,3 +158,65 @@ def test_images_smaller_than_its_window_have_no_ssim(size: tuple[int, int], is_t
     values = ssim(*torch.rand(2, 5, 1, *size), STUDY)
     assert values.shape == (5,)
     assert values.isfinite().tolist() == [is_there] * 5
+
+
+@pytest.fixture(params=METRICS)
+def metric(request: pytest.FixtureRequest) -> Metric:
+    """Each metric that is registered."""
+    return metric_registry.find(request.param)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 12, 17), (2, 1, 1)])
+def test_a_metric_gives_a_number_of_each_image_or_nan(
+    metric: Metric, shape: tuple[int, int, int]
+) -> None:
+    task = replace(STUDY, output_shape=shape)
+    outputs, targets = torch.rand(2, 5, *shape)
+    values = metric(outputs, targets, task)
+    assert (values.shape, values.dtype) == ((5,), torch.float32)
+    alone = torch.cat([metric(outputs[i : i + 1], targets[i : i + 1], task) for i in range(5)])
+    torch.testing.assert_close(values, alone, equal_nan=True, rtol=1e-4, atol=1e-6)
+    is_defined = metric.name != "ssim" or min(shape[1:]) >= 11
+    assert bool(values.isfinite().all()) == is_defined
+
+
+def test_what_is_nearer_is_better_and_what_is_equal_best(metric: Metric) -> None:
+    targets = torch.rand(4, *STUDY.output_shape)
+    noise = torch.rand_like(targets) - 0.5
+    equal, near, far = (metric(targets + part * noise, targets, STUDY) for part in (0, 0.1, 1))
+    sign = 1 if metric.higher_is_better else -1
+    assert (sign * equal > sign * near).all()
+    assert (sign * near > sign * far).all()
+    assert list(metric.thresholds) == sorted(metric.thresholds)
+
+
+def test_a_metric_has_the_name_by_which_it_is_found(metric: Metric) -> None:
+    assert metric_registry.find(metric.name) == metric
+
+
+def test_names_are_looked_up_without_pytorch() -> None:
+    code = (
+        "import sys; from trainables.metrics import metric_registry; "
+        "from trainables.losses import loss_registry; metric_registry.check('a.py:f'); "
+        "loss_registry.check('mse,a.py:f'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("psnr", "--metric psnr: it is measured anyway; leave it out"),
+        ("sharpness", "--metric sharpness: name a function of your own as package.module:function"),
+        ("a.py:f,", "--metric a.py:f,: name a function of your own"),
+        ("a.py:f,b.py:f", "--metric a.py:f,b.py:f: two of them would be called f; give one"),
+        ("a.py:ssim", "--metric a.py:ssim: two of them would be called ssim"),
+        ("a.py:loss", "two of them would be called loss"),
+    ],
+)
+def test_a_list_of_metrics_that_is_none_is_told(asked: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        metric_registry.check(asked)
