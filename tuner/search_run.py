@@ -90,6 +90,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             plan.resources,
             data,
             affine,
+            config.metrics,
         )
     print_answer(console, config, plan.goal, rows.trials, accuracy, timed_out=end.timed_out)
     if affine is not None:

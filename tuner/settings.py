@@ -15,7 +15,7 @@ from trainables.losses import loss_registry
 from trainables.losses.loss_registry import LOSSES
 from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.metrics import metric_registry
-from trainables.metrics.metric_registry import METRICS
+from trainables.metrics.metric_registry import METRICS, MetricSet
 from trainables.networks.registry import NETWORKS, check_name
 from trainables.pipelines.catalogue import PIPELINES, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
@@ -465,6 +465,11 @@ class SearchConfig:
     def own_metrics(self) -> list[str]:
         """Metrics of a person's own, as they were given."""
         return self.metric.split(",") if self.metric else []
+
+    @property
+    def metrics(self) -> MetricSet:
+        """What finalists are measured with."""
+        return MetricSet(tuple(map(own_code.absolute, self.own_metrics)), self.threshold)
 
     @property
     def own_names(self) -> list[str]:

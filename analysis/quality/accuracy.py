@@ -3,7 +3,7 @@
 import io
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch import Tensor
 from analysis.tables.files import Row
 from trainables.data.examples import Examples
 from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
+from trainables.metrics.metric import Metric
 from trainables.metrics.psnr import psnr_db
 from trainables.metrics.ssim import WINDOW, ssim
 from trainables.tasks import Task
-from trainables.thresholds import THRESHOLDS
 
 MEANS = ("cosine_mean", "mse", "psnr_db", "ssim")
 SAMPLE_COUNT = 64
@@ -37,7 +37,12 @@ class Measured:
 
 @torch.inference_mode()
 def evaluate(
-    what: Measured, outputs: Iterable[Tensor], split: str, examples: Examples, task: Task
+    what: Measured,
+    outputs: Iterable[Tensor],
+    split: str,
+    examples: Examples,
+    task: Task,
+    metrics: Sequence[Metric],
 ) -> tuple[list[Row], Tensor]:
     """Measure outputs against targets.
 
@@ -48,6 +53,7 @@ def evaluate(
         split: `validation` or `test`.
         examples: Its images and targets.
         task: Whose targets these are.
+        metrics: The first is the cosine, at whose thresholds images are counted.
 
     Returns:
         Rows of the accuracy table, one per threshold, and the images' cosines (N,) on the CPU.
@@ -79,7 +85,9 @@ def evaluate(
         "trainings": 1,
         "share_std": None,
     }
-    fractions = {threshold: cosine_accuracy(values[0], threshold) for threshold in THRESHOLDS}
+    fractions = {
+        threshold: cosine_accuracy(values[0], threshold) for threshold in metrics[0].thresholds
+    }
     rows = [
         {**common, "threshold": threshold, "share": fraction, "share_mean": fraction}
         for threshold, fraction in fractions.items()

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tests.paths import ROOT
 from tests.tuner.few_images import write_few_images
 from tests.waiting import until
 from trainables.networks.registry import find
+from trainables.own_code import short
 from trainables.tasks import Task
 from trainables.training.try_out import TryOut
 
@@ -40,15 +42,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class Believed(TryOut):
-    """Takes a network of a person's own for a good one: to try it out takes three seconds."""
+    """Takes what is a person's own for good: to try it out takes three seconds."""
 
     def start(self, task: Task) -> None:
         pass
 
     def facts(self, task: Task) -> "NetworkFacts":
+        from trainables.own_functions import OwnFunction
         from trainables.training.network_facts import NetworkFacts
 
-        return NetworkFacts.of(find(self._model))
+        metrics = [OwnFunction.load("--metric", name) for name in self._arguments["metrics"]]
+        higher = {short(metric.name): metric.higher_is_better for metric in metrics}
+        return replace(NetworkFacts.of(find(self._model)), higher_is_better=higher)
 
 
 class Command:

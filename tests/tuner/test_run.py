@@ -67,6 +67,53 @@ def finished(
     return Finished(command, output, flags)
 
 
+NETWORK = """
+from beside import Beside
+
+class Net(Beside):
+    pass
+"""
+FUNCTIONS = """
+import sys
+from pathlib import Path
+import torch
+from beside import Beside
+
+def error(outputs, targets):
+    return (outputs - targets).abs().flatten(1).mean(1)
+
+def sent(outputs, targets):  # whether both are what was sent
+    files = [sys.modules[name].__file__ for name in ("functions", "net")]
+    copies = all(Path(file).parent.name.startswith("own_") for file in files)
+    return torch.full((len(outputs),), float(copies))
+"""
+
+
+def test_what_lies_in_files_is_sent_to_the_processes_that_train_and_measure(
+    tmp_path: Path, ray_head: str, few_images: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "net": NETWORK,
+        "functions": FUNCTIONS,
+        "beside": "from trainables.networks.separable import Separable as Beside\n",
+    }
+    (tmp_path / "own").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "own" / f"{name}.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path / "own")
+    command = Command(tmp_path / "results")
+    asked = ("--model", "net.py:Net", "--loss", "functions.py:error", "--rank-by", "sent")
+    budget = ("--images", "32", "--samples", "1", "--max-epochs", "1", "--finalists", "1")
+    metric = ("--metric", "functions.py:sent", "--address", ray_head)
+    status, output = command.call("--name", "run", *asked, *metric, *budget, *few_images)
+    for name in sources:
+        sys.modules.pop(name, None)
+    assert status == 0, output
+    assert command.table("epochs", "run").validation_score.tolist() == [1.0]
+    assert command.table("trials", "run").loss.tolist() == ["error"]
+
+
 def test_every_table_has_its_schema(finished: Finished) -> None:
     for table in ("runs", "trials", "epochs", "accuracy", "samples"):
         path = finished.command.storage / "tables" / table / "run=run" / f"{table}.parquet"

@@ -1,9 +1,12 @@
 """The metrics by name. A new metric is one file, and one line here."""
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from trainables import own_code
 from trainables.errors import UsageError
+from trainables.goal import COSINE, LOSS
+from trainables.thresholds import THRESHOLD
 
 if TYPE_CHECKING:
     from trainables.metrics.metric import Metric
@@ -15,6 +18,28 @@ METRICS = {
     "psnr": "trainables.metrics.psnr:METRIC",
     "ssim": "trainables.metrics.ssim:METRIC",
 }
+
+
+@dataclass(frozen=True)
+class MetricSet:
+    """What finalists are measured with: every registered metric, and those of a person's own.
+
+    It travels to other processes, and imports nothing before it is asked.
+
+    Attributes:
+        own: As `find` takes them in any directory.
+        threshold: Of the cosine, beside those that it has.
+    """
+
+    own: tuple[str, ...] = ()
+    threshold: float = THRESHOLD
+
+    def load(self) -> "list[Metric]":
+        """Return the metrics. Raises UsageError where one of a person's own can't be imported."""
+        known = {name: find(name) for name in METRICS}
+        thresholds = tuple(sorted({*known[COSINE].thresholds, self.threshold}))
+        known[COSINE] = replace(known[COSINE], thresholds=thresholds)
+        return [*known.values(), *map(find, self.own)]
 
 
 def find(name: str) -> "Metric":
@@ -50,4 +75,4 @@ def check(asked: str) -> None:
                 f"--metric {asked}: name a function of your own as package.module:function or "
                 f"path/file.py:function"
             )
-    own_code.check_distinct("--metric", asked, ["loss", *METRICS, *map(own_code.short, names)])
+    own_code.check_distinct("--metric", asked, [LOSS, *METRICS, *map(own_code.short, names)])

@@ -11,11 +11,12 @@ from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repe
 from analysis.tables.files import Row
 from trainables import own_code
 from trainables.atomic_write import atomic_write
-from trainables.baselines import ceilings, floors
+from trainables.baselines import Outputs, ceilings, floors
 from trainables.data.examples import Examples, Splits
 from trainables.errors import first_line, last_line
 from trainables.hyperparameters import Parameter, chosen_of, said_of, values_of
 from trainables.linear import AffineMap
+from trainables.metrics.metric_registry import MetricSet
 from trainables.networks.base import EndToEnd, habits_of, parameter_count
 from trainables.networks.receptive_field import Sight, sight
 from trainables.networks.registry import NETWORKS, build, find
@@ -30,8 +31,8 @@ from tuner.storage.run_storage import BEST_FILE, Experiment, RunStorage
 SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 
-# Where a trial's checkpoints lie, its task, its row, and the arguments of its network
-Given = tuple[Experiment, Task, Row, dict[str, Any]]
+# Where a trial's checkpoints lie, its task, its row, the arguments of its network, and the metrics
+Given = tuple[Experiment, Task, Row, dict[str, Any], MetricSet]
 # The weights of a trial, and its rows of the tables accuracy and samples
 Evaluated = tuple[dict[str, torch.Tensor], list[Row], list[Row]]
 
@@ -44,6 +45,7 @@ def evaluate_finalists(
     resources: WorkerResources,
     data: Splits,
     affine: AffineMap | None,
+    metrics: MetricSet,
 ) -> list[Row]:
     """Evaluate finalists and their repeats; write their weights and the tables.
 
@@ -55,6 +57,7 @@ def evaluate_finalists(
         resources: What each worker of a trial has.
         data: Training targets are for the floors, the test split is what all are measured on.
         affine: The pipeline as its own map; None where it has none.
+        metrics: What all are measured with.
 
     Returns:
         The rows of the accuracy table: finalists, repeats, floors and ceiling.
@@ -64,7 +67,9 @@ def evaluate_finalists(
     chosen = [chosen_of(values_of(parameters, said_of(row))) for row in rows]
     # Where trials run, which is in another directory
     found = [{**row, "model": own_code.absolute(row["model"])} for row in rows]
-    given = [(run.experiment, data.task, *both) for both in zip(found, chosen, strict=True)]
+    given = [
+        (run.experiment, data.task, *both, metrics) for both in zip(found, chosen, strict=True)
+    ]
     evaluated = _evaluate_all(given, resources, data.test)
     accuracy, samples = [], []
     for row, own, (weights, scores, images) in zip(rows, chosen, evaluated, strict=True):
@@ -81,13 +86,43 @@ def evaluate_finalists(
     }
     for kind, subjects in baselines.items():
         for name, outputs in subjects.items():
-            accuracy += evaluate(Measured(name, kind), outputs, "test", data.test, data.task)[0]
+            accuracy += _evaluate_outputs(Measured(name, kind), outputs, data, resources, metrics)
     run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
     with atomic_write(run.networks / BEST_FILE) as aside:
         shutil.copyfile(run.weights(best[0]["trial"]), aside)
     return accuracy
+
+
+def _evaluate_outputs(
+    what: Measured,
+    outputs: Outputs,
+    data: Splits,
+    resources: WorkerResources,
+    metrics: MetricSet,
+) -> list[Row]:
+    """Measure a floor or a ceiling: in another process where code of a person's own is called."""
+    if not metrics.own:
+        return _scores(what, outputs, data.test, data.task, metrics)
+    made = torch.cat([part.float() for part in outputs]).numpy()
+    test = data.test.images.numpy(), data.test.targets.numpy()
+    calls = [(what, made, *test, data.task, metrics)]
+    rows: list[Row] = _call_in_processes(_scores_elsewhere, calls, resources)[0]
+    return rows
+
+
+def _scores_elsewhere(
+    what: Measured, outputs: Any, images: Any, targets: Any, task: Task, metrics: MetricSet
+) -> list[Row]:
+    test = Examples(torch.tensor(images), torch.tensor(targets))
+    return _scores(what, torch.tensor(outputs).split(CHUNK), test, task, metrics)
+
+
+def _scores(
+    what: Measured, outputs: Outputs, test: Examples, task: Task, metrics: MetricSet
+) -> list[Row]:
+    return evaluate(what, outputs, "test", test, task, metrics.load())[0]
 
 
 def look(
@@ -131,7 +166,8 @@ def _look(
 def _evaluate_all(
     given: list[Given], resources: WorkerResources, test: Examples
 ) -> list[Evaluated]:
-    if _may_run_here(given[0][2]["model"], resources):
+    _, _, row, _, metrics = given[0]
+    if _may_run_here(row["model"], resources) and not metrics.own:
         return [_evaluate(one, test) for one in given]
     images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
     calls = [(one, resources, images, targets) for one in given]
@@ -179,7 +215,7 @@ def _device(resources: WorkerResources) -> torch.device:
 
 def _evaluate(given: Given, test: Examples) -> Evaluated:
     """Load a trial's best weights and measure them on the test split."""
-    experiment, task, row, chosen = given
+    experiment, task, row, chosen, metrics = given
     weights = best_weights(experiment, row["trial"])
     network = build(row["model"], task, **chosen)
     network.load_state_dict(weights)
@@ -193,7 +229,8 @@ def _evaluate(given: Given, test: Examples) -> Evaluated:
         parameters=parameter_count(network),
     )
 
-    rows, cosines = evaluate(measured, map(run, test.images.split(CHUNK)), "test", test, task)
+    outputs = map(run, test.images.split(CHUNK))
+    rows, cosines = evaluate(measured, outputs, "test", test, task, metrics.load())
     return weights, rows, sample_rows(measured, run, test, cosines, task)
 
 

@@ -22,10 +22,12 @@ from analysis.quality.accuracy import (
 )
 from analysis.tables.files import publish, read
 from trainables.data.examples import Examples
+from trainables.metrics.metric_registry import MetricSet
 from trainables.pipelines.calling import CHUNK
 from trainables.tasks import STUDY, Task
 from trainables.thresholds import THRESHOLDS
 
+METRICS = MetricSet().load()
 TRIAL = Measured("trial 7", "trial", trial=7, parameters=42)
 
 
@@ -51,7 +53,7 @@ def parts_at(cosines: list[float]) -> Iterator[Tensor]:
 
 def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
     cosines = [0.5, 0.82, 0.96, 0.9995]
-    rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(4), STUDY)
+    rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(4), STUDY, METRICS)
     assert per_image.tolist() == pytest.approx(cosines, abs=1e-5)
     shares = {row["threshold"]: row["share"] for row in rows}
     assert shares == {t: sum(c >= t for c in cosines) / 4 for t in THRESHOLDS}
@@ -61,7 +63,9 @@ def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
 
 def test_batches_do_not_change_means_over_images() -> None:
     cosines = [0.6] * CHUNK + [0.99] * 3
-    rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY)
+    rows, per_image = evaluate(
+        TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY, METRICS
+    )
     assert len(per_image) == rows[0]["images"] == len(cosines)
     assert rows[0]["share"] == 3 / len(cosines)
     assert rows[0]["mse"] == pytest.approx(
@@ -70,18 +74,18 @@ def test_batches_do_not_change_means_over_images() -> None:
 
 
 def test_exact_outputs_reach_everything_and_nan_reaches_nothing() -> None:
-    exact, _ = evaluate(TRIAL, [torch.ones(3, 1, 28, 28)], "test", examples(3), STUDY)
+    exact, _ = evaluate(TRIAL, [torch.ones(3, 1, 28, 28)], "test", examples(3), STUDY, METRICS)
     assert {row["share"] for row in exact} == {1.0}
     assert (exact[0]["mse"], exact[0]["psnr_db"]) == (0, pytest.approx(150))
     assert exact[0]["ssim"] == pytest.approx(1)
     nothing = torch.full((3, 1, 28, 28), math.nan)
-    broken, _ = evaluate(TRIAL, [nothing], "test", examples(3), STUDY)
+    broken, _ = evaluate(TRIAL, [nothing], "test", examples(3), STUDY, METRICS)
     assert {row["share"] for row in broken} == {0.0}
 
 
 def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     data = examples(3)
-    rows, cosines = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY)
+    rows, cosines = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY, METRICS)
     samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, cosines, STUDY)
     for table, content in (("accuracy", rows), ("samples", samples)):
         publish(tmp_path, table, "r", [{"run": "r", **row} for row in content])
@@ -98,7 +102,7 @@ def test_parts_may_be_of_any_size_and_outputs_of_one_pixel_have_no_ssim(tmp_path
     task = Task(output_shape=(2, 1, 1), low=-1.0, high=3.0)
     data = Examples(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(10.0).view(5, 2, 1, 1))
     outputs = [data.targets[:1] + 0.4, data.targets[1:3] + 0.4, data.targets[3:] + 0.4]
-    rows, cosines = evaluate(TRIAL, outputs, "test", data, task)
+    rows, cosines = evaluate(TRIAL, outputs, "test", data, task, METRICS)
     assert len(cosines) == 5
     assert rows[0]["psnr_db"] == pytest.approx(20)  # a tenth of the range
     assert rows[0]["ssim"] is None

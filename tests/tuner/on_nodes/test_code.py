@@ -13,6 +13,7 @@ import pytest
 from tests.paths import ROOT
 from tests.tuner.nodes import RAY, cannot_hide
 from tests.tuner.on_nodes.conftest import Cluster, InProcess
+from trainables.own_code import sent_as
 from tuner.cluster import connect, nodes
 from tuner.cluster.runtime_env import PACKAGES
 
@@ -43,6 +44,10 @@ def checkout(cluster: Cluster) -> Path:
     (checkout / "nets" / "results" / "__init__.py").touch()
     (checkout / "nets" / "results" / "kept.py").write_text(NETWORK)
     (checkout / "nets" / "weights.bin").write_text("a network may read what lies beside it")
+    (checkout / "alone").mkdir()
+    (checkout / "alone" / "net.py").write_text("from part_of_it import Mine\n")
+    (checkout / "alone" / "part_of_it.py").write_text(NETWORK)
+    (checkout / "alone" / "large").write_text("not for other machines")
     return checkout
 
 
@@ -89,7 +94,8 @@ def test_a_package_of_ones_own_is_searched_on_bare_nodes_which_are_sent_code_and
 
     files = unpacked(cluster, "py_modules_files")
     of_other_tests = {"gated_network.py"}
-    assert {parts[0] for parts in files} - of_other_tests == {*PACKAGES, "mine.py", "nets"}
+    own = {parts[0] for parts in files} - of_other_tests
+    assert {name for name in own if not name.startswith("own_")} == {*PACKAGES, "mine.py", "nets"}
     of_network = {parts[1:] for parts in files if parts[0] == "nets"}
     assert of_network == {
         ("small.py",),
@@ -98,6 +104,20 @@ def test_a_package_of_ones_own_is_searched_on_bare_nodes_which_are_sent_code_and
         ("results", "kept.py"),
     }
     assert not {"large", "pyvenv.cfg"} & {part for parts in files for part in parts}
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_a_network_in_a_file_is_searched_on_bare_nodes_with_what_lies_beside_it(
+    cluster: Cluster, checkout: Path, search: InProcess
+) -> None:
+    search.tries_out = True
+    code, output = search("--name", "run", "--model", "alone/net.py:Mine", *SEARCH)
+    assert code == 0, output
+    assert "part_of_it" not in sys.modules, "only others run it"
+    assert search.table("trials", "run").best_validation_loss.notna().tolist() == [True]
+    name = sent_as(checkout / "alone" / "net.py")
+    received = {parts[1:] for parts in unpacked(cluster, "py_modules_files") if parts[0] == name}
+    assert received == {("net.py",), ("part_of_it.py",)}
 
 
 def test_a_job_brings_the_checkout_without_data_results_and_environments(
@@ -115,7 +135,7 @@ def test_a_job_brings_the_checkout_without_data_results_and_environments(
     assert done.returncode == 0, done.stdout + done.stderr
     assert search.table("trials", "run").best_validation_loss.notna().tolist() == [True]
     sent = {parts[0] for parts in unpacked(cluster, "working_dir_files")}
-    assert sent == {*PACKAGES, "mine.py", "nets", ".gitignore"}
+    assert sent == {*PACKAGES, "mine.py", "nets", "alone", ".gitignore"}
 
 
 def unpacked(cluster: Cluster, kind: str) -> set[tuple[str, ...]]:
