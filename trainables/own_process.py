@@ -5,11 +5,12 @@
         answer = it.answer("--pipeline my.py:preprocess: its import and its calls")
 
 What the code prints goes nowhere. The process ends with the command, however that ends, with all
-that it has started itself. `serve` is its own side.
+that it has started itself. `serve` is its own side, and `hear` gets what it is told later.
 """
 
 import json
 import os
+import queue
 import select
 import signal
 import subprocess
@@ -27,6 +28,7 @@ LIMIT_SEC = 120.0  # without a word; a machine with much load takes half a minut
 FIRST_TO_GO = "1000"  # of all processes, when the machine is short of memory
 LOOK_SEC = 0.2  # between looks whether it still lives
 Say = Callable[[str], None]
+_heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
 
 class OwnProcess:
@@ -43,6 +45,7 @@ class OwnProcess:
             # It finds what is found here
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
+            bufsize=0,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is the command's own business
@@ -62,6 +65,17 @@ class OwnProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, so that `answer` does not wait."""
+        return self._process.poll() is not None
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Give the process what it waits for in `hear`, as JSON takes it."""
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # it has ended: `answer` says why
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     def answer(self, doing: str, progress: Say | None = None) -> dict[str, Any]:
         """Wait for what was found.
@@ -157,6 +171,13 @@ def _set_up() -> int:
     return answer
 
 
+def hear() -> dict[str, Any]:
+    """Return what the command tells the process, once it does."""
+    return _heard.get()
+
+
 def _end_with(command: int) -> None:
-    os.read(command, 1)  # nothing is ever written: it waits for the end of the command
+    with open(command, "rb") as lines:  # until the end of the command
+        for line in lines:
+            _heard.put(json.loads(line))
     os.killpg(os.getpid(), signal.SIGKILL)

@@ -187,8 +187,12 @@ def load(
 
     is_study = config.pipeline == STUDY.pipeline and config.size == sources.SIZE
     known_task = is_study and config.pairs is None
-    if known_task:  # else the network waits for what probing shows
-        network.start(STUDY)
+    network.start(STUDY if known_task else None)  # else it waits for what probing shows
+
+    def said(line: str) -> None:
+        network.check()  # targets may take minutes
+        progress(line)
+
     make_targets: Callable[[], Splits]
     if isinstance(images, PairSet):
         make_targets = partial(loading.with_recorded, images, config.images)
@@ -199,7 +203,7 @@ def load(
             config.images,
             pipeline=config.pipeline,
             takes=config.takes,
-            progress=progress,
+            progress=said,
         )
     checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]
     if known_task:

@@ -33,7 +33,7 @@ from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
 from tuner.background import Background
 from tuner.cluster import auth_token, connect, local_ray, watch
-from tuner.cluster.nodes import Growth, growth, nodes, wait_for_nodes
+from tuner.cluster.nodes import Growth, Node, WorkerResources, growth, nodes, wait_for_nodes
 from tuner.plan import Plan, check_early, load, make_plan, worker_resources
 from tuner.settings import SETTINGS, SearchConfig
 from tuner.storage.claim import claim_run
@@ -179,13 +179,13 @@ def _prepare(
     interrupts.check()
     grows = growth() if config.address else Growth()
     if config.wait_for_nodes is not None:
-        wait_for_nodes(
-            config.wait_for_nodes,
-            config.wait_sec,
-            lambda there: worker_resources(config, there),
-            grows,
-            console,
-        )
+
+        def worker_on(there: Sequence[Node]) -> WorkerResources:
+            if loading.done():
+                loading.result()  # raises what can't work, which nobody has to wait for
+            return worker_resources(config, there)
+
+        wait_for_nodes(config.wait_for_nodes, config.wait_sec, worker_on, grows, console)
     return make_plan(config, storage, loading.result(), nodes(), grows), confirm
 
 

@@ -44,7 +44,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 class Believed(TryOut):
     """Takes what is a person's own for good: to try it out takes three seconds."""
 
-    def start(self, task: Task) -> None:
+    def start(self, task: Task | None = None) -> None:
         pass
 
     def facts(self, task: Task) -> "NetworkFacts":

@@ -28,7 +28,7 @@ from trainables.hyperparameters import (
 from trainables.networks.base import Budget, Habits, Network, habits_of, space_of
 from trainables.networks.registry import NETWORKS, build, find, misfit
 from trainables.networks.weights import savable
-from trainables.own_functions import check_loss, check_metric
+from trainables.own_functions import OwnFunction, check_loss, check_metric
 from trainables.own_process import Say
 from trainables.tasks import Task
 from trainables.training.loop import Training, TrainingConfig
@@ -159,18 +159,25 @@ def _train_and_keep(
 def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
     """Find what there is to know of a network, and of losses and metrics of a person's own.
 
+    All are imported at once, and tried when the task is heard, as `Task.to_plain` has it.
+
     Raises UsageError where one of them can't be imported, or a loss or a metric is none.
 
     Args:
-        arguments: `model`; `losses` and `metrics`, each a list; `task` as `Task.to_plain` has it;
-            `precision`; `device`; `asked` as `Asked.to_plain` has it.
+        arguments: `model`; `losses` and `metrics`, each a list; `precision`; `device`; `asked` as
+            `Asked.to_plain` has it.
     """
     torch.set_num_threads(1)
-    task, device = Task.from_plain(arguments["task"]), torch.device(arguments["device"])
-    asked, model = Asked.from_plain(arguments["asked"]), arguments["model"]
-    for loss in arguments["losses"]:
+    model, losses, metrics = (arguments[name] for name in ("model", "losses", "metrics"))
+    find(model)
+    for flag, names in (("--loss", losses), ("--metric", metrics)):
+        for name in names:
+            OwnFunction.load(flag, name)
+    task, device = Task.from_plain(own_process.hear()), torch.device(arguments["device"])
+    for loss in losses:
         check_loss(loss, task)
-    higher = {own_code.short(name): check_metric(name, task) for name in arguments["metrics"]}
+    higher = {own_code.short(name): check_metric(name, task) for name in metrics}
+    asked = Asked.from_plain(arguments["asked"])
     if model in NETWORKS:
         facts = build_all(model, task, asked)
     else:

@@ -1,8 +1,9 @@
 """A network tried out in a process of its own: none of a person's code runs in the command's.
 
     with TryOut("package.module:Class") as network:
-        network.start(task)
-        ...  # whatever else takes its time
+        network.start()
+        ...  # whatever else takes its time, such as finding the task
+        network.check()
         facts = network.facts(task)
 
 The process imports the network, builds it, and trains it on two images; losses and metrics of a
@@ -11,7 +12,7 @@ its contract.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from trainables import own_code
 from trainables.errors import UsageError
@@ -58,8 +59,11 @@ class TryOut:
             "metrics": list(metrics),
             "precision": precision,
             "device": device,
+            "asked": self._asked.to_plain(),
         }
         self._process: OwnProcess | None = None
+        self._knows_task = False
+        self._found: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -68,14 +72,15 @@ class TryOut:
         if self._process is not None:
             self._process.__exit__(*error)
 
-    def start(self, task: Task) -> None:
-        """Start the process, where there is to be one."""
+    def start(self, task: Task | None = None) -> None:
+        """Start the process, where there is to be one; without a task it imports and waits."""
         if self._own:
-            self._process = self._started(task)
+            self._started(task)
 
-    def _started(self, task: Task) -> OwnProcess:
-        about = {"task": task.to_plain(), "asked": self._asked.to_plain()}
-        return OwnProcess("trainables.training.network_facts", {**self._arguments, **about})
+    def check(self) -> None:
+        """Raise UsageError where the process has found a mistake by now. It is not waited for."""
+        if self._process is not None and self._found is None and self._process.has_ended:
+            self._found = self._process.answer(f"{self._own}: {STEP}")
 
     def facts(self, task: Task) -> "NetworkFacts":
         """Wait for what was found, starting the process where `start` did not. Imports PyTorch.
@@ -87,8 +92,18 @@ class TryOut:
 
         if not self._own:
             return build_all(self._model, task, self._asked)
-        self._process = self._process or self._started(task)
-        return NetworkFacts.from_plain(self._process.answer(f"{self._own}: {STEP}"))
+        process = self._started(task)
+        self._found = self._found or process.answer(f"{self._own}: {STEP}")
+        return NetworkFacts.from_plain(self._found)
+
+    def _started(self, task: Task | None) -> OwnProcess:
+        """Start the process where it was not yet, and tell it the task if it does not know it."""
+        if self._process is None:
+            self._process = OwnProcess("trainables.training.network_facts", self._arguments)
+        if task is not None and not self._knows_task:
+            self._knows_task = True
+            self._process.tell(task.to_plain())
+        return self._process
 
 
 def check(

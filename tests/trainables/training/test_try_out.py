@@ -60,6 +60,43 @@ def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothin
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_can_not_be_imported_is_told_before_the_task_is_known(tmp_path: Path) -> None:
+    (tmp_path / "broken_net.py").write_text("import no_such_package\n")
+    with TryOut(f"{tmp_path}/broken_net.py:Net") as network:
+        network.start()
+
+        def is_told() -> bool:
+            try:
+                network.check()
+            except UsageError as mistake:
+                return "No module named 'no_such_package'" in str(mistake)
+            return False
+
+        until(is_told)
+
+
+def test_a_network_waits_for_its_task_and_losses_and_metrics_are_tried_beside_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "functions.py").write_text(
+        "def error(outputs, targets):\n    return (outputs - targets).abs().flatten(1).mean(1)\n"
+        "error.higher_is_better = False\n"
+    )
+    error = f"{tmp_path}/functions.py:error"
+    with TryOut("fc", losses=[error], metrics=[error]) as network:
+        network.start()
+        network.check()
+        facts = network.facts(STUDY)
+        network.check()
+    assert facts == NetworkFacts(
+        space=NetworkFacts.of(find("fc")).space,
+        habits=NetworkFacts.of(find("fc")).habits,
+        higher_is_better={"error": False},
+    )
+    with pytest.raises(UsageError, match=r"--loss .*:nothing' can't be imported: AttributeError"):
+        check("fc", losses=[f"{tmp_path}/functions.py:nothing"])
+
+
 def test_the_process_ends_with_the_command_even_with_one_that_is_killed(
     mark: Callable[[], int],
 ) -> None:
