@@ -108,7 +108,9 @@ def training(model: str, loss: str, precision: str) -> Training:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("loss", ["mse", "perceptual"])
+@pytest.mark.parametrize(
+    "loss", ["mse", "perceptual", "tests.trainables.own_losses:absolute_error"]
+)
 @pytest.mark.parametrize("model", ["cnn", "fc", "separable"])
 def test_an_epoch_on_a_gpu_waits_for_it_twice_and_brings_it_nothing_but_an_order(
     model: str, loss: str, precision: str

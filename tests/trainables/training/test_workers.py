@@ -14,6 +14,7 @@ from torch import Tensor, distributed
 
 from tests.paths import ROOT
 from tests.trainables import made_up
+from trainables.goal import Goal
 from trainables.losses.loss_settings import Perceptual
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.workers import Workers
@@ -36,6 +37,15 @@ CASES = {
         "validation": 3,
         "batch_size": 6,
         "loss": "perceptual",
+    },
+    "own loss and score": {
+        "model": "separable",
+        "train": 33,
+        "validation": 7,
+        "batch_size": 16,
+        "loss": "tests.trainables.own_losses:absolute_error",
+        "goal": Goal(rank_by="psnr"),
+        "metric": "psnr",
     },
     "batch of one": {"model": "separable", "train": 33, "validation": 32, "batch_size": 32},
     "validation of one": {"model": "separable", "train": 32, "validation": 1, "batch_size": 32},
@@ -98,6 +108,7 @@ def run_all_cases(rank: int, directory: Path) -> None:
         "odd batches",
         "bfloat16",
         "perceptual",
+        "own loss and score",
         "batch of one",
         "validation of one",
     ],
@@ -118,6 +129,9 @@ def test_two_workers_give_the_records_of_one_with_the_same_global_batch(
             assert [mine[f] for f in FIELDS] == pytest.approx(
                 [expected[f] for f in FIELDS], abs=tolerance
             )
+            score = mine["validation_score"]
+            assert score == pytest.approx(expected["validation_score"], abs=tolerance)
+            assert (score is None) == ("metric" not in CASES[name])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
