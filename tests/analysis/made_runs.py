@@ -84,7 +84,7 @@ def run_row(name: str, day: int = 0) -> dict[str, Any]:
         "seed": 0,
         "sessions": 1,
     }
-    row |= task_columns(STUDY, PROBES)
+    row |= task_columns(STUDY, PROBES) | {"rank_by": "loss", "threshold": 0.95}
     row |= {
         "command": "python -m tuner.run --model fc",
         "config": json.dumps({"model": "fc"}),
