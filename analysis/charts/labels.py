@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.parameters import wide
-from analysis.tables.ranking import NEVER_BEST
+from analysis.tables.ranking import NEVER_BEST, with_rules
 from trainables.pipelines.catalogue import OLDER_NAMES
 from trainables.pipelines.identity import is_same
 from trainables.tasks import shape_text
@@ -74,10 +74,11 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     that their losses compare.
 
     Returns:
-        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending` and
-        `state` beside their own.
+        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending`, `state`,
+        the run's `threshold`, and those of `with_rules` beside their own.
     """
-    shown = wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs)
+    shown = with_rules(wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs))
+    shown["threshold"] = shown.run.map(dict(zip(runs.run.astype(str), runs.threshold, strict=True)))
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss)
     if shown.data_name.nunique() > 1:
@@ -92,6 +93,12 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     shown["ending"] = shown.stop_reason.fillna("running").astype(str)
     shown["state"] = shown.ending.map(lambda ending: STATES.get(ending, "finished"))
     return shown
+
+
+def accuracy_label(trials: pd.DataFrame) -> str:
+    """Name the validation accuracy of trials that `labelled` returned: `Cosine ≥ 0.95`."""
+    thresholds = trials.threshold.unique()
+    return f"Cosine ≥ {thresholds[0]:g}" if len(thresholds) == 1 else "Cosine ≥ threshold"
 
 
 def machines(timings: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis.charts import views
 from analysis.timing import comparison
-from tests.analysis.made_runs import accuracy_rows, as_read, png, run_row, searched
+from tests.analysis.made_runs import as_read, png, run_row, score_rows, searched
 from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
 
 LOSSES = [0.5, 0.3, 0.4, 0.2, 0.6]
@@ -118,11 +118,11 @@ def test_trials_without_a_loss_are_the_last_of_the_foremost() -> None:
 
 def test_the_accuracy_of_the_best_trials_has_a_band_of_one_deviation_within_0_and_1() -> None:
     trials = searched([0.3, 0.2, 0.4])
-    rows = accuracy_rows(run_row("fc-1"), trials)
+    rows = score_rows(run_row("fc-1"), trials)
     for row in rows:
-        row |= {"share_mean": {0.8: 0.995, 0.85: 0.004}.get(row["threshold"], 0.5)}
-        row |= {"share_std": None if row["threshold"] == 0.9 else 0.01}
-    found = views.accuracy_of(as_read("accuracy", rows), views.bests(trials)).set_index("threshold")
+        row |= {"mean": {0.8: 0.995, 0.85: 0.004}.get(row["threshold"], 0.5)}
+        row |= {"sd": None if row["threshold"] == 0.9 else 0.01}
+    found = views.accuracy_of(as_read("scores", rows), views.bests(trials)).set_index("threshold")
     assert found.trial.unique().tolist() == [1]
     assert found.series.unique().tolist() == ["fc"]
     band = found[["low", "high"]]
@@ -134,10 +134,10 @@ def test_the_accuracy_of_the_best_trials_has_a_band_of_one_deviation_within_0_an
 
 def test_neither_other_splits_nor_repeats_nor_other_runs_count_as_the_accuracy_of_a_trial() -> None:
     trials = searched([0.2])
-    (row, *_) = accuracy_rows(run_row("fc-1"), trials)
+    (row, *_) = score_rows(run_row("fc-1"), trials)
     others = [{"split": "validation"}, {"repeat_of": 0}, {"run": "fc-2"}, {"trial": None}]
     found = views.accuracy_of(
-        as_read("accuracy", [row | other for other in [{}, *others]]), views.bests(trials)
+        as_read("scores", [row | other for other in [{}, *others]]), views.bests(trials)
     )
     assert len(found) == 1
     assert (found.split.item(), found.run.item()) == ("test", "fc-1")
@@ -145,9 +145,9 @@ def test_neither_other_splits_nor_repeats_nor_other_runs_count_as_the_accuracy_o
 
 def test_baselines_are_floors_and_ceiling_of_one_run_on_the_test_images() -> None:
     trials = searched([0.2])
-    rows = [row for name in ("fc-1", "fc-2") for row in accuracy_rows(run_row(name), trials)]
+    rows = [row for name in ("fc-1", "fc-2") for row in score_rows(run_row(name), trials)]
     rows += [row | {"split": "validation"} for row in rows]
-    found = views.baselines_of(as_read("accuracy", rows), "fc-1")
+    found = views.baselines_of(as_read("scores", rows), "fc-1")
     assert set(found.subject) == {
         "flat image",
         "mean image",
@@ -155,7 +155,7 @@ def test_baselines_are_floors_and_ceiling_of_one_run_on_the_test_images() -> Non
         "pipeline's own matrix",
     }
     assert (set(found.run), set(found.split)) == ({"fc-1"}, {"test"})
-    assert not found.duplicated(["subject", "threshold"]).any()
+    assert not found.duplicated(["subject", "metric", "threshold"]).any()
 
 
 RANKS = {30: 0, 10: 1, 50: 2, 31: 48, 11: 49, 51: 50, 12: 51, 52: 97, 32: 98, 33: 99}  # by image

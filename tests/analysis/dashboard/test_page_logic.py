@@ -239,7 +239,7 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("search", "These runs have no trials yet."), ("trials", "These runs have no trials yet."),
-     ("quality", "No accuracy yet"), ("speed", "No timings yet")],
+     ("quality", "No scores yet"), ("speed", "No timings yet")],
 )  # fmt: skip
 def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> None:
     publish(tmp_path / "tables", "runs", "fc-1", [run_row("fc-1")])
@@ -258,7 +258,7 @@ def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> N
     [
         ("search", "No epoch with a finite loss has ended yet in these runs."),
         ("trials", "No epoch has ended yet in these runs."),
-        ("quality", "No accuracy yet: a search measures its finalists"),
+        ("quality", "No scores yet: a search measures its finalists"),
         ("speed", "No timings yet: they are measured"),
     ],
 )
@@ -400,7 +400,7 @@ def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
     assert "No trial running" in told(app)
     assert "Verdicts of 9 series: 6 valid, 3 warning." in told(opened(tmp_path, "speed"))
     assert "These runs have no trials yet." in told(opened(tmp_path, "trials"))
-    assert "No accuracy yet" in told(opened(tmp_path, "quality"))
+    assert "No scores yet" in told(opened(tmp_path, "quality"))
 
 
 def test_of_very_many_trials_the_best_are_drawn_and_that_is_told(tmp_path: Path) -> None:
