@@ -36,9 +36,9 @@ def show(selection: Selection) -> None:
     best = views.best_so_far(trials)
     if trials.series.nunique() > 1:
         remark(
-            f"There are {trials.series.nunique()} series: networks, losses, training or "
-            "validation images differ. Losses compare within a series; across them only where "
-            "the loss and the validation images are the same."
+            f"There are {trials.series.nunique()} series: networks, pipelines, losses, "
+            "training or validation images differ. Losses compare within a series; across them "
+            "only where the loss, the pipeline and the validation images are the same."
         )
     if len(best_trials) > 1:
         shown = columns(best_trials, selection.space)

@@ -7,8 +7,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
-
-from analysis.tables.files import Row
+from typing import Any
 
 Z95 = 1.959964  # of the normal distribution, two-sided
 
@@ -28,7 +27,7 @@ def around_mean(mean: float, sd: float, count: int) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def over_trainings(scores: Iterable[Row]) -> list[Row]:
+def over_trainings(scores: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of the scores table with `trainings`, `mean` and `sd` filled in.
 
     They are over each finalist and its repeats with other seeds; of all other rows, over one.
@@ -42,11 +41,11 @@ def over_trainings(scores: Iterable[Row]) -> list[Row]:
     return [row | _over(trainings.get(_key(row, row["trial"]), [row["value"]])) for row in rows]
 
 
-def _key(row: Row, finalist: int | None) -> tuple[object, ...]:
+def _key(row: dict[str, Any], finalist: int | None) -> tuple[object, ...]:
     return finalist, row["split"], row["metric"], row["threshold"]
 
 
-def _over(values: list[float]) -> Row:
+def _over(values: list[float]) -> dict[str, Any]:
     return {
         "trainings": len(values),
         "mean": statistics.mean(values),

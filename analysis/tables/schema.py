@@ -15,7 +15,7 @@ from trainables.hyperparameters import COLUMNS, KNOWN
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 LONGEST_WORD = 80  # characters of a name or a type in a sentence
-VERSION = 5  # in every file; a change of a column asks for a new number, and no other is read
+VERSION = 5  # in every file; a change of a column asks for a new number
 
 TEXT = pa.string()
 INT32, INT64, FLOAT, BOOL = pa.int32(), pa.int64(), pa.float64(), pa.bool_()
@@ -370,6 +370,11 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def column(table: str, name: str) -> Column:
+    """Return a column of a table."""
+    return next(one for one in TABLES[table] if one.name == name)
+
+
 @cache
 def arrow_schema(table: str) -> pa.Schema:
     """Return a table's Arrow schema; units and meanings are in its fields' metadata."""
@@ -380,24 +385,24 @@ def arrow_schema(table: str) -> pa.Schema:
     return pa.schema(fields, {"table": table, "schema_version": str(VERSION)})
 
 
-def schema_problems(found: pa.Schema, table: str) -> list[str]:
-    """Return what keeps a file with the schema `found` from being one of `table`, as sentences.
+def schema_problems(found: pa.Schema, wanted: pa.Schema) -> list[str]:
+    """Return what keeps a file with the schema `found` from having the one `wanted`, as sentences.
 
     About a file of another version only the version is said. Whether columns may be null is not
     compared: `analysis.tables.checks` looks at their values.
     """
-    wanted = arrow_schema(table)
     if found.equals(wanted, check_metadata=True):
         return []
     metadata = {key: _shown(value) for key, value in (found.metadata or {}).items()}
+    table, wanted_version = (wanted.metadata[key].decode() for key in (b"table", b"schema_version"))
     named = metadata.get(b"table", "")
     if named != table:
         stated = f"the table {named}" if named else "no table"
         return [f"its metadata says that it is {stated}, should be {table}"]
     version = metadata.get(b"schema_version", "none")
-    if version != str(VERSION):
+    if version != wanted_version:
         return [
-            f"it has schema version {version}, and this transform-tuner reads {VERSION} only: "
+            f"it has schema version {version}, and this transform-tuner reads 4 and {VERSION}: "
             "take the one that wrote it, or make the run again"
         ]
     problems = []

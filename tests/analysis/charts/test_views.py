@@ -110,6 +110,46 @@ def test_the_foremost_are_those_with_the_lowest_losses() -> None:
     assert views.foremost(searched(LOSSES), 3).trial.tolist() == [3, 1, 2]
 
 
+def of_mixed_losses(run: str) -> pd.DataFrame:
+    """Four trials: 0 is the most accurate of `mse`, although 1 has the lower loss."""
+    losses, shares = ["mse", "mse", "perceptual", "perceptual"], [0.6, 0.5, 0.8, 0.9]
+    return searched([0.4, 0.1, 0.2, 0.3], run, loss=losses, best_validation_accuracy=shares)
+
+
+def test_the_best_of_a_run_is_the_same_whatever_runs_are_beside_it() -> None:
+    low_loss, low_accuracy = [0.2, 0.1], [0.99, 0.5]
+    alone = searched(low_loss, "fc-2", best_validation_accuracy=low_accuracy)
+    mixed = of_mixed_losses("fc-1")
+    for beside in ([], [mixed], [mixed, of_mixed_losses("fc-3")]):
+        trials = pd.concat([*beside, alone.assign(series="fc, mse")], ignore_index=True)
+        steps_of = trials[trials.run == "fc-2"].assign(series="its own")
+        found = views.bests(pd.concat([trials[trials.run != "fc-2"], steps_of], ignore_index=True))
+        bests = {
+            series: (run, trial)
+            for series, run, trial in zip(found.series, found.run, found.trial, strict=True)
+        }
+        assert bests["its own"] == ("fc-2", 1)
+        assert not beside or bests["fc, mse"][1] == 0
+
+
+def test_between_runs_of_one_loss_a_third_of_another_changes_nothing() -> None:
+    one = searched([0.2], "fc-1", best_validation_cosine=0.99)
+    two = searched([0.1], "fc-2", best_validation_cosine=0.98)
+    other = searched([0.5], "vgg-1", loss="perceptual", best_validation_cosine=0.999)
+    for trials in ([one, two], [one, two, other]):
+        found = views.bests(pd.concat(trials, ignore_index=True)).set_index("series")
+        assert found.run["fc"] == "fc-2"
+    assert found.index.tolist() == ["fc, perceptual", "fc"]
+
+
+def test_the_foremost_of_runs_that_rank_otherwise_are_not_those_of_one_run_alone() -> None:
+    mixed = of_mixed_losses("fc-1").assign(series="fc", best_validation_cosine=0.5)
+    other = searched([0.2, 0.1, 0.3], "fc-2", best_validation_cosine=[0.7, 0.8, 0.6])
+    found = views.foremost(pd.concat([mixed, other], ignore_index=True), 3)
+    assert found.run.tolist() == ["fc-2"] * 3
+    assert found.trial.tolist() == [1, 0, 2]
+
+
 def test_trials_without_a_loss_are_the_last_of_the_foremost() -> None:
     trials = searched([None, 0.3, None, 0.2])
     assert views.foremost(trials, 3).trial.tolist() == [3, 1, 0]

@@ -33,6 +33,7 @@ from tests.analysis.made_runs import (
     timing_rows,
     trial_frame,
 )
+from tests.analysis.version_4_runs import write_version_4
 from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.thresholds import THRESHOLD
@@ -261,6 +262,26 @@ def test_a_network_that_is_no_better_than_a_floor_is_called_that(
     lowered = [row | {"value": 0.2, "mean": 0.2} if row["kind"] == "trial" else row for row in rows]
     publish(tmp_path / "tables", "scores", "r", lowered)
     assert "no better than an output that costs nothing" in page_of(tmp_path).text
+
+
+def test_a_run_of_version_4_has_a_report_too(tmp_path: Path) -> None:
+    write_version_4(tmp_path, "r")
+    text = page_of(tmp_path).text
+    assert "to replace the pipeline “study”" in text
+    assert "98.00 ± 1.41 %, n = 2" in text
+
+
+def test_a_report_is_told_at_the_threshold_of_its_run_with_metrics_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1, threshold=0.97)
+    rows = rows_of(tmp_path / "tables", "scores", "r")
+    own = [row | {"metric": "edges", "value": 0.123456} for row in rows if row["metric"] == "ssim"]
+    publish(tmp_path / "tables", "scores", "r", rows + own)
+    text = page_of(tmp_path).text
+    assert "93.00 % [92.48, 93.48] of 10,000 test images reach a cosine similarity of 0.97" in text
+    for words in ("cosine ≥ 0.97", "edges", "0.1235", "The floors cost nothing"):
+        assert words in text, words
 
 
 def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
