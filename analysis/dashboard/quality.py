@@ -8,7 +8,7 @@ from analysis.charts import views
 from analysis.charts.labels import data_names, task_names
 from analysis.dashboard.parts import NUMBER, card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.tables.ranking import BY_LOSS, order_in_words
+from analysis.tables.ranking import BY_LOSS, bests_in_words
 from analysis.tables.scored import scores_at
 from trainables.thresholds import THRESHOLD
 
@@ -61,9 +61,9 @@ def _section(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, n
         f"Share of {networks.images.max():,.0f} test images, best trial of each network; floors "
         f"and ceiling as {newest} measured them."
     )
-    order = order_in_words(best)
-    if order != BY_LOSS:
-        note += f" Best: {order}."
+    rule = bests_in_words(best)
+    if rule != BY_LOSS:
+        note += f" Best: {rule}."
     card(
         "Accuracy by threshold",
         note,

@@ -11,7 +11,7 @@ from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trials import columns
-from analysis.tables.ranking import order_in_words
+from analysis.tables.ranking import bests_in_words
 from trainables.hyperparameters import Parameter, label
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
@@ -44,7 +44,7 @@ def show(selection: Selection) -> None:
         shown = columns(best_trials, selection.space)
         table(
             "Best trial of each network",
-            f"By {order_in_words(best_trials)}.",
+            f"By {bests_in_words(best_trials)}.",
             best_trials,
             "best",
             {name: column for name, column in shown.items() if name != "ending"},

@@ -76,7 +76,7 @@ def _column(name: str, parameter: Parameter) -> Any:
 
 def show(selection: Selection) -> None:
     """Draw the page."""
-    order = beside_each_other(selection.trials).sort_values(na_position="last").index
+    order = beside_each_other(selection.trials).sort_values(kind="stable").index
     trials = selection.trials.loc[order].reset_index(drop=True)
     if trials.empty:
         hint("These runs have no trials yet.")

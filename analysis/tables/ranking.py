@@ -16,7 +16,7 @@ BY_COSINE = (
     f"the highest validation cosine accuracy at {THRESHOLD}, then the highest mean cosine, "
     "since losses of different kinds do not compare"
 )
-BETWEEN_RUNS = "the highest mean validation cosine, since their losses or rules differ"
+BETWEEN_RUNS = "the highest mean validation cosine, since losses or rules of runs differ"
 RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
 # All cosines together weigh less than one image of five million, and their differences still count
 COSINE_STEP = 1e-7
@@ -137,10 +137,20 @@ def beside_each_other(trials: "pd.DataFrame") -> "pd.Series":
 
 
 def order_in_words(trials: "pd.DataFrame") -> str:
-    """Say what ranks these trials, and what orders those of runs whose objectives don't compare."""
-    if _compare(trials):
-        return str(trials.rule.iloc[0]) if len(trials) else BY_LOSS
-    return f"each run's own rule, and between runs {BETWEEN_RUNS}"
+    """Say by what `beside_each_other` orders these trials."""
+    return _rule_in_words(trials) if _compare(trials) else BETWEEN_RUNS
+
+
+def bests_in_words(best: "pd.DataFrame") -> str:
+    """Say by what these trials are the best of their runs, and by what they stand in order."""
+    if _compare(best):
+        return _rule_in_words(best)
+    return f"{_rule_in_words(best)}; in the order of {BETWEEN_RUNS}"
+
+
+def _rule_in_words(trials: "pd.DataFrame") -> str:
+    rules = set(trials.rule) or {BY_LOSS}
+    return "each run's own rule" if len(rules) > 1 else str(*rules)
 
 
 def _compare(trials: "pd.DataFrame") -> bool:

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from analysis.tables.ranking import (
+    BETWEEN_RUNS,
     BY_COSINE,
     BY_LOSS,
     beside_each_other,
     best_epoch,
+    bests_in_words,
     finalists,
     has_mixed_losses,
     objective,
@@ -225,5 +227,13 @@ def test_between_runs_the_rule_they_share_decides_else_the_mean_cosine_and_that_
     assert order_in_words(two) == BY_COSINE
     for apart in (frame(*ALONE, *OTHER), frame(*ALONE, *mixed)):
         assert beside_each_other(apart).tolist() == (-apart.best_validation_cosine).tolist()
-        assert "between runs the highest mean validation cosine" in order_in_words(apart)
+        assert order_in_words(apart) == BETWEEN_RUNS
     assert order_in_words(one[:0]) == BY_LOSS
+
+
+def test_what_the_bests_of_several_runs_are_best_by_is_told() -> None:
+    mixed = [row | {"run": "c"} for row in MIXED]
+    assert bests_in_words(frame(*ALONE)) == BY_LOSS
+    assert bests_in_words(frame(*mixed)) == BY_COSINE
+    assert bests_in_words(frame(*ALONE, *OTHER)) == f"{BY_LOSS}; in the order of {BETWEEN_RUNS}"
+    assert bests_in_words(frame(*ALONE, *mixed)).startswith("each run's own rule; in the order of ")
