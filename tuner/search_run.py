@@ -82,7 +82,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
         affine = own_map(data.task, data.affine)
-        accuracy = evaluate_finalists(
+        scores = evaluate_finalists(
             storage,
             best,
             rows.trials,
@@ -92,7 +92,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             affine,
             config.metrics,
         )
-    print_answer(console, config, plan.goal, rows.trials, accuracy, timed_out=end.timed_out)
+    print_answer(console, config, plan.goal, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
         seen = look(best[0], plan.space.parameters, data.task, plan.resources, affine)
         print_sight(console, config.model, seen)

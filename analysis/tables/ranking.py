@@ -1,8 +1,8 @@
 """Which trials are best, by the one definition of `goal`: for rows and for data frames."""
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
 from trainables.goal import COSINE, LOSS, USUAL, Goal
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 NEVER_BEST = frozenset({"diverged", "out_of_memory", "error"})
 BY_LOSS = "the lowest validation loss at any epoch"
 MIXED = "since losses of different kinds do not compare"
-RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
+BETWEEN_RUNS = "the highest mean validation cosine, since losses or rules of runs differ"
+RANKED_BY = (
+    "best_validation_loss",
+    "best_validation_accuracy",
+    "best_validation_cosine",
+    "best_validation_score",
+)
 
 
 def has_mixed_losses(trials: Iterable[Row]) -> bool:
@@ -21,11 +27,11 @@ def has_mixed_losses(trials: Iterable[Row]) -> bool:
     return len({row["loss"] for row in trials}) > 1
 
 
-def goal_of(run: Row) -> Goal:
+def goal_of(run: Mapping[Any, Any]) -> Goal:
     """Return what a run's trials are ranked by, from its row of the runs table."""
     return Goal(
         rank_by=run["rank_by"],
-        higher_is_better=run["higher_is_better"] is not False,
+        higher_is_better=run["higher_is_better"] != 0,  # null is not, either
         threshold=run["threshold"],
     )
 
@@ -73,27 +79,74 @@ def finalists(trials: Iterable[Row], count: int, goal: Goal = USUAL) -> list[Row
     return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
 
 
-def frame_has_mixed_losses(trials: "pd.DataFrame") -> bool:
-    """Return whether any run of the data frame has losses of different kinds."""
-    return bool((trials.groupby("run", observed=True).loss.nunique() > 1).any())
+def with_rules(trials: "pd.DataFrame", runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return trials with what their run ranks by.
 
+    Args:
+        trials: Every trial of any number of runs.
+        runs: The rows of those runs.
 
-def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
-    """Return what the rows are ranked by, lowest first; NaN without a finished epoch.
-
-    All rows are ranked alike: by the cosine if any of the runs has losses of different kinds.
+    Returns:
+        The rows with the columns `rule`, in words, and `objective`: lowest for the best trial of
+        its run, NaN without a finished epoch. Between runs of different rules it compares nothing.
     """
-    ranks = USUAL.between(frame_has_mixed_losses(trials))
-    found: pd.Series = ranks.objective(trials.astype(dict.fromkeys(RANKED_BY, float)), of="best_")
+    mixed_losses = trials.groupby(trials.run.astype(str)).loss.nunique() > 1
+    rules, ranks = {}, {}
+    for run in runs.to_dict("records"):
+        name, goal = str(run["run"]), goal_of(run)
+        is_mixed = bool(mixed_losses.get(name))
+        rules[name] = ranking_rule(is_mixed, goal)
+        ranks[rules[name]] = goal.between(is_mixed)
+    values = trials.astype(dict.fromkeys(RANKED_BY, float))
+    found = trials.assign(rule=trials.run.astype(str).map(rules).astype(object), objective=math.nan)
+    for rule, goal in ranks.items():
+        of_rule = found.rule == rule
+        found.loc[of_rule, "objective"] = goal.objective(values[of_rule], of="best_")
     return found
 
 
 def ranked_frame(trials: "pd.DataFrame") -> "pd.DataFrame":
-    """Return what `ranked` does of a data frame of any number of runs.
+    """Return what `ranked` does of each run in a data frame, which each run ranks by its own rule.
 
     Ties go to the earlier trial, and between two of one number to the earlier row.
+
+    Args:
+        trials: As `with_rules` returns them.
     """
     finite = trials.best_validation_loss.astype(float).abs() < math.inf  # false for nulls too
-    ranking = trials.assign(objective=frame_objective(trials))
-    candidates = ranking[finite & trials.repeat_of.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
-    return candidates.sort_values(["objective", "trial"], kind="stable").drop(columns="objective")
+    sound = trials[finite & trials.repeat_of.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
+    return sound.sort_values(["objective", "trial"], kind="stable")
+
+
+def beside_each_other(trials: "pd.DataFrame") -> "pd.Series":
+    """Return what orders trials of any number of runs, lowest first, as `order_in_words` says it.
+
+    Args:
+        trials: As `with_rules` returns them.
+    """
+    if _compare(trials):
+        return trials.objective
+    return -trials.best_validation_cosine.astype(float)
+
+
+def order_in_words(trials: "pd.DataFrame") -> str:
+    """Say by what `beside_each_other` orders these trials."""
+    return _rule_in_words(trials) if _compare(trials) else BETWEEN_RUNS
+
+
+def bests_in_words(best: "pd.DataFrame") -> str:
+    """Say by what these trials are the best of their runs, and by what they stand in order."""
+    if _compare(best):
+        return _rule_in_words(best)
+    return f"{_rule_in_words(best)}; in the order of {BETWEEN_RUNS}"
+
+
+def _rule_in_words(trials: "pd.DataFrame") -> str:
+    rules = set(trials.rule) or {BY_LOSS}
+    return "each run's own rule" if len(rules) > 1 else str(*rules)
+
+
+def _compare(trials: "pd.DataFrame") -> bool:
+    """Return whether the objectives of all rows are of one kind."""
+    rules = set(trials.rule)
+    return len(rules) < 2 and (rules != {BY_LOSS} or trials.loss.nunique() < 2)

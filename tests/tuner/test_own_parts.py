@@ -165,6 +165,12 @@ def test_a_search_is_ranked_by_a_metric(
     assert f"Best: trial {best.trial} " in output
     assert f"{rank_by} {best.best_validation_score:.4g}, loss " in output
     assert f"The best trial is the one with {words}" in output
+    scores = rows(command, "scores")
+    measured = scores[scores.metric == rank_by]
+    assert set(measured.kind) == {"trial", "floor", "ceiling"}
+    assert measured.threshold.isna().all()
+    ceiling = measured[measured.kind == "ceiling"].value.iloc[0]
+    assert ceiling == (measured.value.max() if higher else measured.value.min())
 
 
 def test_by_the_cosine_at_a_threshold_of_ones_own(
@@ -187,6 +193,8 @@ def test_by_the_cosine_at_a_threshold_of_ones_own(
     winner = order.trial.iloc[0]
     assert f"Best: trial {winner} " in output
     assert "at cosine ≥ 0.93, mean cosine" in output
+    scores = rows(command, "scores")
+    assert 0.93 in set(scores.threshold[scores.metric == "cosine"])
     assert re.search(r"\n +≥ 0.93 +≥ 0.99 +mean cosine", output), output
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import ray
 import torch
 
-from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
+from analysis.quality.scores import Measured, evaluate, sample_rows
+from analysis.quality.spread import over_trainings
 from analysis.tables.files import Row
 from trainables import own_code
 from trainables.atomic_write import atomic_write
@@ -33,7 +34,7 @@ SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 # Where a trial's checkpoints lie, its task, its row, the arguments of its network, and the metrics
 Given = tuple[Experiment, Task, Row, dict[str, Any], MetricSet]
-# The weights of a trial, and its rows of the tables accuracy and samples
+# The weights of a trial, and its rows of the tables scores and samples
 Evaluated = tuple[dict[str, torch.Tensor], list[Row], list[Row]]
 
 
@@ -60,7 +61,7 @@ def evaluate_finalists(
         metrics: What all are measured with.
 
     Returns:
-        The rows of the accuracy table: finalists, repeats, floors and ceiling.
+        The rows of the scores table: finalists, repeats, floors and ceiling.
     """
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
@@ -71,28 +72,28 @@ def evaluate_finalists(
         (run.experiment, data.task, *both, metrics) for both in zip(found, chosen, strict=True)
     ]
     evaluated = _evaluate_all(given, resources, data.test)
-    accuracy, samples = [], []
-    for row, own, (weights, scores, images) in zip(rows, chosen, evaluated, strict=True):
+    scores, samples = [], []
+    for row, own, (weights, measured, images) in zip(rows, chosen, evaluated, strict=True):
         # Here, since where a trial was evaluated may be another machine
         facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
         saved = SavedNetwork(row["model"], own, facts, data.task)
         save_network(run.weights(row["trial"]), weights, saved)
-        accuracy += scores
+        scores += measured
         samples += images
-    accuracy = with_repeats(accuracy)
+    scores = over_trainings(scores)
     baselines = {
         "floor": floors(data, affine),
         "ceiling": ceilings(data.task, data.test, affine),
     }
     for kind, subjects in baselines.items():
         for name, outputs in subjects.items():
-            accuracy += _evaluate_outputs(Measured(name, kind), outputs, data, resources, metrics)
-    run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
+            scores += _evaluate_outputs(Measured(name, kind), outputs, data, resources, metrics)
+    run.publish("scores", [{"run": run.name, **row} for row in scores])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
     with atomic_write(run.networks / BEST_FILE) as aside:
         shutil.copyfile(run.weights(best[0]["trial"]), aside)
-    return accuracy
+    return scores
 
 
 def _evaluate_outputs(
@@ -230,8 +231,8 @@ def _evaluate(given: Given, test: Examples) -> Evaluated:
     )
 
     outputs = map(run, test.images.split(CHUNK))
-    rows, cosines = evaluate(measured, outputs, "test", test, task, metrics.load())
-    return weights, rows, sample_rows(measured, run, test, cosines, task)
+    rows, values = evaluate(measured, outputs, "test", test, task, metrics.load())
+    return weights, rows, sample_rows(measured, run, test, values["cosine"], task)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:

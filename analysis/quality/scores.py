@@ -1,7 +1,7 @@
-"""A network, floor or ceiling against a split: rows of the tables `accuracy` and `samples`."""
+"""A network, floor or ceiling against a split: rows of the tables `scores` and `samples`."""
 
 import io
-import statistics
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from analysis.quality.spread import around_mean, over_trainings, wilson
 from analysis.tables.files import Row
 from trainables.data.examples import Examples
-from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.metrics.metric import Metric
-from trainables.metrics.psnr import psnr_db
-from trainables.metrics.ssim import WINDOW, ssim
 from trainables.tasks import Task
 
-MEANS = ("cosine_mean", "mse", "psnr_db", "ssim")
 SAMPLE_COUNT = 64
 EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the best
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured, with the names of the accuracy table's columns."""
+    """What is measured, with the names of the scores table's columns."""
 
     subject: str
     kind: str  # trial, floor, ceiling
@@ -43,8 +40,12 @@ def evaluate(
     examples: Examples,
     task: Task,
     metrics: Sequence[Metric],
-) -> tuple[list[Row], Tensor]:
+) -> tuple[list[Row], dict[str, Tensor]]:
     """Measure outputs against targets.
+
+    An image of which a metric gives NaN although its output is finite does not count: the metric is
+    not defined for it. Where the output itself is not finite, the image is a miss, and there is no
+    mean.
 
     Args:
         what: Whose outputs they are.
@@ -53,62 +54,54 @@ def evaluate(
         split: `validation` or `test`.
         examples: Its images and targets.
         task: Whose targets these are.
-        metrics: The first is the cosine, at whose thresholds images are counted.
+        metrics: What to measure.
 
     Returns:
-        Rows of the accuracy table, one per threshold, and the images' cosines (N,) on the CPU.
+        Rows of the scores table: of each metric its mean, and the fraction of images at each of its
+        thresholds, none where it is not defined for any image. And each metric's values, (N,) on
+        the CPU, by name.
     """
-    parts, done = [], 0
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    finite, done = [], 0
     for some in outputs:
         made = some.float()
         targets = examples.targets[done : done + len(made)]
         done += len(made)
-        parts.append(
-            torch.stack(
-                [
-                    cosine_similarity(made, targets),
-                    (made - targets).square().flatten(1).mean(dim=1),
-                    psnr_db(made, targets, task),
-                    ssim(made, targets, task),
-                ]
-            )
-        )
-    values = torch.cat(parts, dim=1).cpu()
-    means = dict(zip(MEANS, values.double().mean(dim=1).tolist(), strict=True))
-    if min(task.output_shape[1:]) < WINDOW:
-        means["ssim"] = None
-    common = {
-        **vars(what),
-        **means,
-        "split": split,
-        "images": len(examples),
-        "trainings": 1,
-        "share_std": None,
-    }
-    fractions = {
-        threshold: cosine_accuracy(values[0], threshold) for threshold in metrics[0].thresholds
-    }
-    rows = [
-        {**common, "threshold": threshold, "share": fraction, "share_mean": fraction}
-        for threshold, fraction in fractions.items()
-    ]
-    return rows, values[0]
+        finite.append(made.isfinite().flatten(1).all(dim=1))
+        for metric in metrics:
+            parts[metric.name].append(metric(made, targets, task))
+    values = {name: torch.cat(part).cpu() for name, part in parts.items()}
+    is_finite = torch.cat(finite).cpu()
+    rows = []
+    for metric in metrics:
+        found = values[metric.name]
+        counting = found[~(found.isnan() & is_finite)]
+        common = {**vars(what), "split": split, "metric": metric.name, "images": len(counting)}
+        rows += [common | row for row in _score_rows(metric, counting)]
+    return over_trainings(rows), values
 
 
-def with_repeats(rows: Iterable[Row]) -> list[Row]:
-    """Fill in mean and standard deviation over each finalist and its repeats, by threshold."""
-    rows = [row.copy() for row in rows]
-    fractions: dict[tuple[int, float], list[float]] = defaultdict(list)
-    for row in rows:
-        if row["kind"] == "trial":
-            finalist = row["trial"] if row["repeat_of"] is None else row["repeat_of"]
-            fractions[finalist, row["threshold"]].append(row["share"])
-    for row in rows:
-        if row["kind"] == "trial" and row["repeat_of"] is None:
-            trainings = fractions[row["trial"], row["threshold"]]
-            row["trainings"] = len(trainings)
-            row["share_mean"] = statistics.mean(trainings)
-            row["share_std"] = statistics.stdev(trainings) if len(trainings) > 1 else None
+def _score_rows(metric: Metric, values: Tensor) -> list[Row]:
+    """Return a metric's mean and its fractions, each with its interval.
+
+    Args:
+        metric: The metric.
+        values: (n,) of the images that count.
+    """
+    count, rows = len(values), []
+    if not count:
+        return []
+    mean = float(values.double().mean())
+    if math.isfinite(mean):
+        low, high = None, None
+        if count > 1:
+            low, high = around_mean(mean, float(values.double().std()), count)
+        rows.append({"threshold": None, "value": mean, "low": low, "high": high})
+    for threshold in metric.thresholds:
+        reached = values >= threshold if metric.higher_is_better else values <= threshold
+        fraction = float(reached.double().mean())
+        low, high = wilson(fraction, count)
+        rows.append({"threshold": threshold, "value": fraction, "low": low, "high": high})
     return rows
 
 
