@@ -269,6 +269,7 @@ def make_plan(
         _check_same_images(config, used, earlier)
         _check_same_pipeline(config, data, earlier)
         _check_same_space(config, space, earlier)
+        _check_same_direction(config, goal, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
@@ -366,6 +367,17 @@ def _check_same_space(config: SearchConfig, space: Space, earlier: Row) -> None:
                 f"{now.in_words if now else 'not there'} now: bring the network back as it was, "
                 f"or start a new run without --resume"
             )
+
+
+def _check_same_direction(config: SearchConfig, goal: Goal, earlier: Row) -> None:
+    """Raise UsageError where a metric of a person's own now calls good what was bad."""
+    if goal.has_score and goal.higher_is_better != earlier["higher_is_better"]:
+        was, now = ("high", "low") if earlier["higher_is_better"] else ("low", "high")
+        raise UsageError(
+            f"--resume {config.name}: a {was} {goal.rank_by} was good when the run began, and a "
+            f"{now} one is now: bring the metric back as it was, or start a new run without "
+            f"--resume"
+        )
 
 
 def space_of(config: SearchConfig, network: "NetworkFacts") -> Space:

@@ -6,10 +6,12 @@ from pathlib import Path
 from analysis.tables.files import rows_of
 from analysis.tables.task_columns import task_of
 from analysis.timing.subjects import Finalist
+from trainables import own_code
 from trainables.data import pairs
 from trainables.data.examples import Splits
 from trainables.data.loading import load, with_recorded
 from trainables.errors import UsageError, known_runs
+from trainables.networks.registry import NETWORKS
 from trainables.networks.weights import read_header
 from trainables.own_process import Say
 from trainables.pipelines.catalogue import PIPELINES
@@ -62,13 +64,15 @@ def data_of(storage: Path, run: str, progress: Say | None) -> Splits:
 def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
     """Find the trained networks of a run that is there, by trial, without repeats of others.
 
-    Raises UsageError when the run has none yet.
+    Raises UsageError when the run has none yet, or their code is not there.
     """
     tables = storage / "tables"
     repeats = {
         row["trial"] for row in rows_of(tables, "trials", run) if row["repeat_of"] is not None
     }
     model = rows_of(tables, "runs", run)[0]["model"]
+    if model not in NETWORKS:
+        own_code.check_there(f"--run {run}: --model", model)
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
         trial = read_header(path).facts["trial"]

@@ -27,7 +27,7 @@ def print_timings(
             line last. None prints the tables of speeds and their caveats alone.
     """
     timings = pd.DataFrame(rows)
-    passes = comparison.passes(timings)
+    passes = comparison.passes(timings) if rows else timings
     if passes.empty:
         console.line("Nothing was measured.", style="red")
         return False

@@ -48,7 +48,7 @@ def rows(command: Command, table: str, name: str = "run") -> pd.DataFrame:
 def test_a_network_of_a_file_is_searched_evaluated_timed_and_loaded_again(
     command: Command, few_images: tuple[str, ...], own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("--model", "blur.py:Blur", "--samples", "2", "--confirm-seeds", "1")
+    asked = ("--model", "blur.py:Blur", "--samples", "2")
     with simulated():
         status, output = command.call("--name", "run", *asked, *BUDGET, *few_images)
     assert status == 0, output
@@ -104,6 +104,14 @@ def test_a_run_of_a_file_goes_on_where_it_was_typed_and_elsewhere_says_what_is_m
         for one in (command, resumed)
     )
     pd.testing.assert_frame_equal(whole, again)
+    (own / "own_metrics.py").write_text(METRIC.replace("= False", "= True"))
+    with simulated():
+        status, output = resumed.call("--resume", "run")
+    assert status == 2
+    assert (
+        "--resume run: a low worst_pixel was good when the run began, and a high one is now: bring "
+        "the metric back as it was, or start a new run without --resume"
+    ) in output
 
 
 def test_a_loss_of_a_file_is_searched_beside_another_and_called_by_its_name(

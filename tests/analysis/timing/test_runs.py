@@ -17,6 +17,7 @@ from analysis.timing import runs
 from analysis.timing.subjects import Finalist
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.data.loading import load
+from trainables.errors import UsageError
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
 from trainables.tasks import STUDY
@@ -117,7 +118,7 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str
 def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
     tmp_path: Path, data: str
 ) -> None:
-    finished(tmp_path, data, model="my.package:Own")
+    finished(tmp_path, data, model="tests.tuner.own_networks:Mine")
     paths = {trial: trained(tmp_path, trial) for trial in (12, 3, 7, 20, 0)}
     trained(tmp_path, 5, name="another-run")
     trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7)]
@@ -127,8 +128,20 @@ def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
     ]
     publish(tmp_path / "tables", "trials", "a-run", trials)
     assert runs.finalists(tmp_path, "a-run") == tuple(
-        Finalist(trial, "my.package:Own", paths[trial]) for trial in (0, 3, 7)
+        Finalist(trial, "tests.tuner.own_networks:Mine", paths[trial]) for trial in (0, 3, 7)
     )
+
+
+def test_a_network_of_a_file_that_is_not_here_is_told_before_anything_is_timed(
+    tmp_path: Path, data: str
+) -> None:
+    finished(tmp_path, data, model="blur.py:Blur")
+    trained(tmp_path, 3)
+    told = (
+        "--run a-run: --model blur.py:Blur: there is no file 'blur.py'; correct the path, or type"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}"):
+        runs.finalists(tmp_path, "a-run")
 
 
 def test_the_copy_of_the_best_network_is_not_a_second_finalist(tmp_path: Path, data: str) -> None:

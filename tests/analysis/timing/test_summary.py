@@ -288,8 +288,9 @@ def test_the_short_form_is_the_table_of_speeds_and_its_caveats(
 
 
 def test_the_short_form_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not summary.print_timings(Console(), quoted())
-    assert capsys.readouterr().out == "Nothing was measured.\n"
+    for rows in (quoted(), []):
+        assert not summary.print_timings(Console(), rows)
+        assert capsys.readouterr().out == "Nothing was measured.\n"
 
 
 def test_programs_get_what_people_read() -> None:
