@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +28,11 @@ from pyarrow.csv import CSVWriter
 
 from analysis.console import Console, command_text
 from analysis.tables.checks import Checked, check
-from analysis.tables.files import FORMULA, HARMLESS, Row, read_file, table_path
+from analysis.tables.files import FORMULA, HARMLESS, Row, read_file, table_files, table_path
+from analysis.tables.parquet import encoded
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
+from analysis.tables.task_columns import changed_pipelines, tasks_of
 from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, command, complain, first_line, prog
 
@@ -61,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with console, FileLock(out / ".lock", timeout=0):
             outcomes = list(_collect_all(sources, open_collection(out), console))
             problems = [problem for outcome in outcomes for problem in outcome.problems]
+            changed = changed_pipelines(tasks_of(_run_rows(out / "tables")))
             if options.csv:
                 problems += write_csv_files(out / "tables", out / "csv", console)
     except Timeout as error:
@@ -75,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for problem in problems:
         complain(problem)
+    for line in changed:
+        console.line(line, style="yellow")
     collected = [outcome.collected for outcome in outcomes if outcome.collected]
     console.line(
         f"Runs: {len(outcomes):,}, with something new: {len(collected):,}. "
@@ -165,7 +171,7 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
                 f"the run {run} in {copy.source.name} has no readable row that tells whether it is "
                 f"the one {best}, and nothing of it was collected: mend its table runs"
             )
-    sound = {table: file.data for table, file in best.files.items() if not file.problems}
+    sound = {table: _as_today(file) for table, file in best.files.items() if not file.problems}
     problems += kept.problems(but=sound)
     collected = 0
     for table, data in sound.items():
@@ -174,6 +180,11 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
                 aside.write_bytes(data)
             collected += 1
     return Outcome(collected, len(sound) - collected, tuple(problems))
+
+
+def _as_today(file: Checked) -> bytes:
+    """Return a sound file's bytes, of today's version."""
+    return encoded(file.content) if file.is_version_4 else file.data
 
 
 @dataclass(frozen=True)
@@ -283,6 +294,16 @@ def most_complete(copies: Sequence[Copy]) -> Copy:
     return max(known or copies, key=lambda copy: copy.completeness(sound))
 
 
+def _run_rows(tables: Path) -> Iterator[Row]:
+    """Yield the row of `runs` of every run that was ever collected; one with a problem was told."""
+    outputs: dict[bytes, bytes] = {}  # of runs that agree, which most do, one copy in memory
+    for path in table_files(tables, "runs"):
+        with suppress(UsageError):
+            for row in read_file(path, "runs").to_pylist():
+                probes = row["probe_outputs"]
+                yield row | {"probe_outputs": outputs.setdefault(probes, probes)}
+
+
 def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str]:
     """Write `directory`/TABLE.csv, whole or not at all, for each table that has runs.
 
@@ -299,7 +320,7 @@ def write_csv_files(tables: Path, directory: Path, console: Console) -> list[str
     """
     problems = []
     for table in TABLES:
-        sources = sorted(tables.glob(f"{table}/run=*/{table}.parquet"))
+        sources = table_files(tables, table)
         path = directory / f"{table}.csv"
         console.progress(f"writing {path}")
         if sources:

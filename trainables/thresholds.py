@@ -2,5 +2,5 @@
 
 THRESHOLD = 0.95  # the headline's: lenient, so floors stand beside it
 STRICT_THRESHOLD = 0.99  # shown beside the headline's
-# Those that the accuracy table has, lowest first
+# Those that the scores table has of the cosine similarity, lowest first
 THRESHOLDS = (0.80, 0.85, 0.90, THRESHOLD, 0.97, 0.98, STRICT_THRESHOLD, 0.995, 0.999)

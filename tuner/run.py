@@ -25,6 +25,7 @@ from datetime import datetime
 from typing import Any
 
 from analysis.console import Console, command_text
+from analysis.tables import version_4
 from analysis.tables.bucket import TakenError, local_directory, sending
 from analysis.tables.files import rows_of, table_path
 from analysis.tables.schema import TABLES
@@ -81,6 +82,11 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     if not rows:
         known = known_runs(tables.glob("runs/run=*"), "leave --resume out to start one")
         raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
+    if version_4.wrote_file(table_path(tables, "runs", name)):
+        raise UsageError(
+            f"--resume {name}: transform-tuner 0.1.0 began it: go on with that version, or start a "
+            f"new run without --resume"
+        )
     try:
         earlier = SearchConfig.from_run(json.loads(rows[0]["config"])).flat()
     except UsageError as error:

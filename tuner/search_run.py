@@ -80,7 +80,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
         affine = own_map(data.task, data.affine)
-        accuracy = evaluate_finalists(
+        scores = evaluate_finalists(
             storage,
             best,
             rows.trials,
@@ -89,7 +89,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data,
             affine,
         )
-    print_answer(console, config, rows.trials, accuracy, timed_out=end.timed_out)
+    print_answer(console, config, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
         seen = look(best[0], plan.space.parameters, data.task, plan.resources, affine)
         print_sight(console, config.model, seen)

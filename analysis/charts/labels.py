@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.parameters import wide
-from analysis.tables.ranking import NEVER_BEST
-from trainables.pipelines.catalogue import OLDER_NAMES
-from trainables.pipelines.identity import is_same
-from trainables.tasks import shape_text
+from analysis.tables.ranking import NEVER_BEST, with_rules
+from analysis.tables.task_columns import tasks_of
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {
@@ -45,26 +43,15 @@ def task_names(runs: pd.DataFrame) -> pd.Series:
     It is `preprocess` for `my_transforms.py:preprocess`; where tasks share that, the whole name,
     with sizes if there are several, and a number where the code was changed in between.
     """
-    keys: list[tuple[str, str, int]] = []
-    known: dict[tuple[str, str], list[bytes]] = {}
-    for run in runs.to_dict("records"):
-        pipeline = OLDER_NAMES.get(str(run["pipeline"]), str(run["pipeline"]))
-        shape = [run[f"output_{part}"] for part in ("channels", "height", "width")]
-        size = f"{run['image_height']} × {run['image_width']} to {shape_text(shape)}"
-        versions = known.setdefault((pipeline, size), [])
-        span, outputs = run["output_high"] - run["output_low"], run["probe_outputs"]
-        same = (n for n, one in enumerate(versions) if is_same(one, outputs, span))
-        number = next(same, len(versions))
-        if number == len(versions):
-            versions.append(outputs)
-        keys.append((pipeline, size, number))
-    names = {key: key[0].rpartition(":")[2] for key in keys}
+    keys = tasks_of(runs.to_dict("records"))
+    names = {key: key.pipeline.rpartition(":")[2] for key in keys.values()}
     for more in ("{0}", "{0}, {1}", "{0}, {1}, version {2}"):
         sharing = Counter(names.values())
         for key, name in names.items():
             if sharing[name] > 1:
-                names[key] = more.format(key[0], key[1], key[2] + 1)
-    return pd.Series([names[key] for key in keys], runs.run.astype(str), dtype=object)
+                names[key] = more.format(*key)
+    of_runs = [names[keys[run]] for run in runs.run.astype(str)]
+    return pd.Series(of_runs, runs.run.astype(str), dtype=object)
 
 
 def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -74,10 +61,11 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     that their losses compare.
 
     Returns:
-        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending` and
-        `state` beside their own.
+        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending`, `state`,
+        the run's `threshold`, and those of `with_rules` beside their own.
     """
-    shown = wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs)
+    shown = with_rules(wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs))
+    shown["threshold"] = shown.run.map(dict(zip(runs.run.astype(str), runs.threshold, strict=True)))
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss)
     if shown.data_name.nunique() > 1:
@@ -92,6 +80,12 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     shown["ending"] = shown.stop_reason.fillna("running").astype(str)
     shown["state"] = shown.ending.map(lambda ending: STATES.get(ending, "finished"))
     return shown
+
+
+def accuracy_label(trials: pd.DataFrame) -> str:
+    """Name the validation accuracy of trials that `labelled` returned: `Cosine ≥ 0.95`."""
+    thresholds = trials.threshold.unique()
+    return f"Cosine ≥ {thresholds[0]:g}" if len(thresholds) == 1 else "Cosine ≥ threshold"
 
 
 def machines(timings: pd.DataFrame) -> pd.DataFrame:

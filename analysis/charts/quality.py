@@ -1,5 +1,7 @@
 """Charts of quality: accuracy by threshold beside floors and ceiling, and the images themselves."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 
@@ -14,24 +16,26 @@ from analysis.charts.style import (
     per,
     words,
 )
-from trainables.thresholds import THRESHOLD
 
 TILE = 72  # pixels of an image on the page
 CAPTION = 18  # pixels below it
-BASELINE = ["subject", "kind", "threshold", "share", "images"]
+BASELINE = ["subject", "kind", "threshold", "value", "images"]
 NETWORK = [
-    *("run", "subject", "series", "threshold", "share_mean", "share_std", "low", "high"),
+    *("run", "subject", "series", "threshold", "mean", "sd", "low", "high"),
     *("trainings", "images"),
 ]
 
 
-def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChart:
+def thresholds(
+    networks: pd.DataFrame, baselines: pd.DataFrame, marked: Sequence[float]
+) -> alt.LayerChart:
     """Draw the fraction of the test images whose cosine similarity reaches each threshold.
 
     Args:
-        networks: `series`, `threshold`, `share_mean`, `low` and `high` (mean ∓ deviation over
-            repeats with other seeds), `trainings` and `images`.
-        baselines: The floors and the ceiling: `subject`, `kind`, `threshold`, `share` and `images`.
+        networks: `series`, `threshold`, `mean` and `sd` over trainings with other seeds, `low` and
+            `high` (mean ∓ sd), `trainings` and `images`.
+        baselines: The floors and the ceiling: `subject`, `kind`, `threshold`, `value` and `images`.
+        marked: The thresholds of the runs, for dashed rules.
     """
     x = alt.X(
         "threshold:O", title="Cosine similarity reached", axis=alt.Axis(labelAngle=0, grid=False)
@@ -42,7 +46,8 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         axis=alt.Axis(format="%"),
         scale=alt.Scale(domain=[0, 1]),
     )
-    compared = baselines[BASELINE].assign(name=baselines.subject + " (" + baselines.kind + ")")
+    compared = baselines[BASELINE].rename(columns={"value": "share"})
+    compared["name"] = compared.subject + " (" + compared.kind + ")"
     grey = (
         alt.Chart(compared, height=height_with(networks.series, HEIGHT + 110))
         .mark_line(color=RULE, strokeWidth=1.5)
@@ -66,7 +71,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
             tooltip=[*words("name"), *fractions("share"), *counts("images")],
         )
     )
-    shown = networks[NETWORK].rename(columns={"share_mean": "share"})
+    shown = networks[NETWORK].rename(columns={"mean": "share"})
     series = colour(shown.series, "Network")
     lines = (
         alt.Chart(shown)
@@ -79,7 +84,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
             tooltip=[
                 *words("series", "run", "subject"),
                 *numbers("threshold"),
-                *fractions("share", "share_std"),
+                *fractions("share", "sd"),
                 *counts("trainings", "images"),
             ],
         )
@@ -88,7 +93,7 @@ def thresholds(networks: pd.DataFrame, baselines: pd.DataFrame) -> alt.LayerChar
         alt.Chart(shown).mark_area(opacity=0.2).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), series)
     )
     return (
-        alt.Chart(pd.DataFrame({"threshold": [THRESHOLD]}))
+        alt.Chart(pd.DataFrame({"threshold": sorted(set(marked))}))
         .mark_rule(strokeDash=[4, 4], color="#b0b6c0")
         .encode(x)
         + grey

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.tables.parameters import distribution
-from analysis.tables.ranking import frame_objective, ranked_frame
+from analysis.tables.ranking import beside_each_other, ranked_frame
 from analysis.timing import comparison
 from analysis.timing.subjects import PIPELINE
 from trainables.hyperparameters import Parameter
@@ -56,6 +56,9 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
 def bests(trials: pd.DataFrame, among: pd.Series | None = None) -> pd.DataFrame:
     """Return the best trial of each series, the best of all first.
 
+    It is the best of its run, whatever runs are beside it. What decides between the bests of
+    several runs, `beside_each_other` says.
+
     Args:
         trials: As `labelled` returns them.
         among: One flag per trial, for those that may be chosen.
@@ -63,7 +66,14 @@ def bests(trials: pd.DataFrame, among: pd.Series | None = None) -> pd.DataFrame:
     ranking = ranked_frame(trials)
     if among is not None:
         ranking = ranking[among[ranking.index]]
-    return ranking.drop_duplicates("series")
+    of_runs = ranking.drop_duplicates(["run", "series"])
+    groups = of_runs.groupby("series", sort=False)
+    firsts = of_runs.loc[[_in_order(of_series).index[0] for _, of_series in groups]]
+    return _in_order(firsts)
+
+
+def _in_order(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials.loc[beside_each_other(trials).sort_values(kind="stable").index]
 
 
 def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -73,7 +83,9 @@ def foremost(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     """
     if len(trials) <= count:
         return trials
-    places = frame_objective(trials).groupby(trials.series).rank(method="first", na_option="bottom")
+    order = pd.concat([beside_each_other(of_series) for _, of_series in trials.groupby("series")])
+    places = order.groupby(trials.series).rank(method="first", na_option="bottom")
+    places = places[trials.index]
     return trials.loc[
         places.sort_values(kind="stable").index[: max(count, trials.series.nunique())]
     ]
@@ -100,28 +112,33 @@ def zero_losses(losses: pd.Series, unit: str) -> str:
     return f" Left out, since the axis is logarithmic: {count:,} {units} of loss 0."
 
 
-def accuracy_of(accuracy: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Return the test accuracy of these trials by threshold, with `series`, `low` and `high`.
+def accuracy_of(scores: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """Return the test accuracy of these trials by threshold, over trainings.
 
     Args:
-        accuracy: Rows of the accuracy table.
+        scores: Rows of the scores table.
         best: `run`, `trial` and `series`.
+
+    Returns:
+        The rows of cosine accuracies with `series`; `low` and `high` are `mean` ∓ `sd`.
     """
-    rows = accuracy[(accuracy.split == "test") & accuracy.repeat_of.isna()]
-    rows = rows.astype({"run": str}).merge(best[["run", "trial", "series"]], on=["run", "trial"])
-    deviation = rows.share_std.fillna(0)
-    return rows.assign(
-        low=(rows.share_mean - deviation).clip(0), high=(rows.share_mean + deviation).clip(upper=1)
-    )
+    tested = scores[(scores.split == "test") & scores.repeat_of.isna()]
+    rows = accuracies(tested).astype({"run": str})
+    rows = rows.merge(best[["run", "trial", "series"]], on=["run", "trial"])
+    sd = rows.sd.fillna(0)
+    return rows.assign(low=(rows["mean"] - sd).clip(0), high=(rows["mean"] + sd).clip(upper=1))
 
 
-def baselines_of(accuracy: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Return floors and ceiling as one run measured them."""
-    return accuracy[
-        (accuracy.run == run)
-        & accuracy.kind.isin(["floor", "ceiling"])
-        & (accuracy.split == "test")
+def baselines_of(scores: pd.DataFrame, run: str) -> pd.DataFrame:
+    """Return what floors and ceiling scored on the test images, as one run measured them."""
+    return scores[
+        (scores.run == run) & scores.kind.isin(["floor", "ceiling"]) & (scores.split == "test")
     ]
+
+
+def accuracies(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the scores table that are cosine accuracies."""
+    return scores[(scores.metric == "cosine") & scores.threshold.notna()]
 
 
 def image_grid(

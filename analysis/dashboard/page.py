@@ -8,9 +8,10 @@ import streamlit as st
 
 from analysis.console import command_text
 from analysis.dashboard import quality, search, speed, trials
-from analysis.dashboard.parts import hint
+from analysis.dashboard.parts import hint, remark
 from analysis.dashboard.selection import choose
 from analysis.dashboard.snapshot import STORAGE_VARIABLE, Store, opened_store
+from analysis.tables.task_columns import changed_pipelines, tasks_of
 
 POLL_SEC = 2
 MARK = (
@@ -60,6 +61,8 @@ def main(storage: Path) -> None:
     _state(selection.trials)
     st.title(page.title, anchor=False)
     _problems(store)
+    for line in changed_pipelines(tasks_of(selection.runs.to_dict("records"))):
+        remark(f"{line}.")
     if not selection.names:
         hint("Choose a run in the sidebar.")
         return

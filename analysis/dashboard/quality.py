@@ -8,39 +8,33 @@ from analysis.charts import views
 from analysis.charts.labels import data_names, task_names
 from analysis.dashboard.parts import NUMBER, card, hint, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
+from analysis.tables.ranking import BY_LOSS, bests_in_words
+from analysis.tables.scored import scores_at
 from trainables.thresholds import THRESHOLD
 
 SHOWN = 8
-COLUMNS = {
-    "series": "Network",
-    "run": "Run",
-    "subject": "Subject",
-    "kind": "Kind",
-    "share_mean": NUMBER(f"≥ {THRESHOLD}, mean", format="percent"),
-    "share_std": NUMBER("± deviation", format="percent"),
-    "trainings": "Trainings",
-    "images": "Images",
-    "cosine_mean": NUMBER("Mean cosine", format="%.4f"),
+SUBJECT = {"series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind"}
+MEANS = {
+    "cosine": NUMBER("Mean cosine", format="%.4f"),
     "mse": NUMBER("MSE", format="%.2e"),
-    "psnr_db": NUMBER("PSNR, dB", format="%.1f"),
+    "psnr": NUMBER("PSNR, dB", format="%.1f"),
     "ssim": NUMBER("SSIM", format="%.4f"),
-    "parameters": "Parameters",
 }
 
 
 def show(selection: Selection) -> None:
     """Draw the page: one section for each set of test images."""
-    accuracy = selection.table("accuracy")
-    if accuracy.empty:
-        hint("No accuracy yet: a search measures its finalists on the test images when it ends.")
+    scores = selection.table("scores")
+    scores = scores[scores.split == "test"]
+    if scores.empty:
+        hint("No scores yet: a search measures its finalists on the test images when it ends.")
         return
     names = data_names(selection.runs, "test")
     tasks = task_names(selection.runs)
     if tasks.nunique() > 1:
         names = names + " for " + tasks
     tested = selection.trials.assign(test_name=selection.trials.run.map(names))
-    tested = tested[tested.run.isin(accuracy.run)]
+    tested = tested[tested.run.isin(scores.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
         remark(
@@ -50,37 +44,38 @@ def show(selection: Selection) -> None:
     for number, name in enumerate(groups):
         if len(groups) > 1:
             st.header(plain(name), anchor=False)
-        _section(selection, accuracy, tested[tested.test_name == name], number)
+        _section(selection, scores, tested[tested.test_name == name], number)
 
 
-def _section(
-    selection: Selection, accuracy: pd.DataFrame, trials: pd.DataFrame, number: int
-) -> None:
-    measured = set(zip(accuracy.run, accuracy.trial, strict=True))
+def _section(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+    measured = set(zip(scores.run, scores.trial, strict=True))
     among = [pair in measured for pair in zip(trials.run, trials.trial, strict=True)]
     best = views.bests(trials, pd.Series(among, trials.index, dtype=bool))
-    networks = views.accuracy_of(accuracy, best)
+    networks = views.accuracy_of(scores, best)
     if networks.empty:
         hint("None of these runs' best trials was measured on the test images.")
         return
     newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
-    baselines = views.baselines_of(accuracy, newest)
+    baselines = views.baselines_of(scores, newest)
     note = (
         f"Share of {networks.images.max():,.0f} test images, best trial of each network; floors "
         f"and ceiling as {newest} measured them."
     )
-    if frame_has_mixed_losses(trials):
-        note += f" Best: {ranking_rule(mixed_losses=True)}."
+    rule = bests_in_words(best)
+    if rule != BY_LOSS:
+        note += f" Best: {rule}."
     card(
         "Accuracy by threshold",
         note,
         f"thresholds {number}",
         charts.thresholds,
         networks,
-        baselines,
+        views.accuracies(baselines),
+        sorted(set(trials.threshold)),
     )
     _images(selection.table("samples"), best, number)
-    _table(pd.concat([accuracy[accuracy.kind == "trial"], baselines]), trials, number)
+    finalists = scores.run.isin(trials.run) & (scores.kind == "trial") & scores.repeat_of.isna()
+    _table(pd.concat([scores[finalists], baselines]), trials, number)
 
 
 def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
@@ -110,17 +105,28 @@ def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
     picture("Images", note, f"images {number}", charts.images, cells, rows)
 
 
-def _table(accuracy: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
-    rows = accuracy[
-        (accuracy.threshold == THRESHOLD)
-        & accuracy.run.isin(trials.run)
-        & accuracy.repeat_of.isna()
-    ]
+def _table(scores: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+    thresholds = set(trials.threshold)
+    threshold = thresholds.pop() if len(thresholds) == 1 else THRESHOLD  # which every run has
+    subject = ["run", "subject"]
+    means = scores[scores.threshold.isna()].pivot(index=subject, columns="metric", values="value")
+    rows = scores_at(scores, "cosine", threshold).drop(columns=["metric", "value"])
+    rows = rows.merge(means.reset_index(), on=subject, how="left")
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
+    own = {name: NUMBER(name, format="%.4g") for name in means.columns if name not in MEANS}
     table(
-        f"At cosine ≥ {THRESHOLD}",
+        f"At cosine ≥ {threshold:g}",
         "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
-        rows.sort_values("share_mean", ascending=False),
+        rows.sort_values("mean", ascending=False),
         f"accuracy {number}",
-        COLUMNS,
+        {
+            **SUBJECT,
+            "mean": NUMBER(f"≥ {threshold:g}, mean", format="percent"),
+            "sd": NUMBER("± deviation", format="percent"),
+            "trainings": "Trainings",
+            "images": "Images",
+            **MEANS,
+            **own,
+            "parameters": "Parameters",
+        },
     )

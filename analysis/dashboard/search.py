@@ -11,14 +11,13 @@ from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trials import columns
-from analysis.tables.ranking import frame_has_mixed_losses, ranking_rule
+from analysis.tables.ranking import bests_in_words
 from trainables.hyperparameters import Parameter, label
-from trainables.thresholds import THRESHOLD
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
-SHARES = ["run", "trial", "series", "loss", "repeat_of", "stop_reason", *BEST]
+SHARES = ["run", "trial", "series", "repeat_of", "stop_reason", "objective", *BEST]
 IN_A_ROW = 4  # slices
 
 shares_of = st.cache_data(max_entries=8, show_spinner="Hyperparameter importance …")(
@@ -37,17 +36,18 @@ def show(selection: Selection) -> None:
     best = views.best_so_far(trials)
     if trials.series.nunique() > 1:
         remark(
-            f"There are {trials.series.nunique()} series: networks, losses, training or "
-            "validation images differ. Losses compare within a series; across them only where "
-            "the loss and the validation images are the same."
+            f"There are {trials.series.nunique()} series: networks, pipelines, losses, "
+            "training or validation images differ. Losses compare within a series; across them "
+            "only where the loss, the pipeline and the validation images are the same."
         )
     if len(best_trials) > 1:
+        shown = columns(best_trials, selection.space)
         table(
             "Best trial of each network",
-            f"By {ranking_rule(frame_has_mixed_losses(trials))}.",
+            f"By {bests_in_words(best_trials)}.",
             best_trials,
             "best",
-            {name: column for name, column in columns(selection.space).items() if name != "ending"},
+            {name: column for name, column in shown.items() if name != "ending"},
         )
     if trials.run.nunique() > 1:
         _runs(best, trials)
@@ -92,7 +92,7 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
             f"trial {first.trial}, epoch {first.best_epoch:.0f}",
         ),
         (
-            f"Cosine ≥ {THRESHOLD}",
+            f"Cosine ≥ {first.threshold:g}",
             percent(first.best_validation_accuracy),
             "validation, that epoch",
         ),

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from analysis.tables.files import read_file, table_path
+from analysis.tables.files import read_file, table_file
 from analysis.tables.schema import TABLES, arrow_schema
+from analysis.tables.version_4 import names_of
 from trainables.errors import UsageError
 
 STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"
@@ -35,7 +37,7 @@ class Store:
 
     def version(self) -> int:
         """Look at the files; return a number that changes whenever any table does."""
-        self._files = {table: _stamps(self.tables / table, table) for table in TABLES}
+        self._files = {table: _stamps(self.tables, names_of(table)) for table in TABLES}
         files = self._files.items()
         return hash(tuple((table, *run) for table, runs in files for run in runs.items()))
 
@@ -75,7 +77,7 @@ class Store:
         if known and known[0] == stamp:
             return known[1]
         try:
-            content = read_file(table_path(self.tables, table, run), table)
+            content = read_file(table_file(self.tables, table, run), table)
         except UsageError as error:
             self._problems[table, run] = (stamp, str(error))
             return None
@@ -88,17 +90,20 @@ opened_store = cache(Store)
 """The one store of a storage, for every session of the page."""
 
 
-def _stamps(directory: Path, table: str) -> dict[str, Stamp]:
-    """Return the state of each run's file: when it changed, its size, its number."""
+def _stamps(tables: Path, names: Iterable[str]) -> dict[str, Stamp]:
+    """Return the state of each run's file: when it changed, its size, its number.
+
+    Args:
+        tables: The directory that has a folder for each table.
+        names: What the table's files may be called; a later one counts where there are several.
+    """
     found = {}
-    try:
-        entries = sorted(name for name in os.listdir(directory) if name.startswith("run="))
-    except OSError:
-        return {}
-    for entry in entries:
-        try:
-            status = os.stat(f"{directory}/{entry}/{table}.parquet")
-        except OSError:
-            continue
-        found[entry.removeprefix("run=")] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    for name in names:
+        with suppress(OSError):
+            for entry in sorted(os.listdir(tables / name)):
+                if entry.startswith("run="):
+                    with suppress(OSError):
+                        status = os.stat(f"{tables / name}/{entry}/{name}.parquet")
+                        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+                        found[entry.removeprefix("run=")] = stamp
     return found

@@ -9,11 +9,12 @@ import streamlit as st
 
 from analysis.charts import quality, views
 from analysis.charts import trials as charts
+from analysis.charts.labels import accuracy_label
 from analysis.console import percent
 from analysis.dashboard.parts import NUMBER, card, hint, key_figures, picture, plain, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.tables.parameters import read_space
-from analysis.tables.ranking import frame_objective
+from analysis.tables.ranking import beside_each_other, order_in_words
 from analysis.tables.task_columns import task_of
 from trainables.hyperparameters import (
     KNOWN,
@@ -24,7 +25,6 @@ from trainables.hyperparameters import (
     values_of,
 )
 from trainables.tasks import STUDY, Task
-from trainables.thresholds import THRESHOLD
 
 TIMELINE = 300  # trials
 IMAGES = 8  # of a trial that is opened
@@ -34,13 +34,8 @@ BEFORE = {
     "series": "Network",
     "ending": "Ended by",
     "best_validation_loss": NUMBER("Best loss", format="%.3g"),
-    "best_validation_accuracy": st.column_config.ProgressColumn(
-        f"Cosine ≥ {THRESHOLD}",
-        format="percent",
-        min_value=0,
-        max_value=1,
-        help="on the validation images, at the best epoch",
-    ),
+}
+REACHED = {
     "best_validation_cosine": NUMBER(
         "Mean cosine", format="%.4f", help="of the same images at the same epoch"
     ),
@@ -55,9 +50,20 @@ AFTER = {
 }
 
 
-def columns(space: Mapping[str, Parameter]) -> dict[str, Any]:
+def columns(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> dict[str, Any]:
     """Return the columns of a table of trials, with Streamlit's configuration of each."""
-    return {**BEFORE, **{name: _column(name, one) for name, one in space.items()}, **AFTER}
+    accuracy = st.column_config.ProgressColumn(
+        accuracy_label(trials),
+        format="percent",
+        min_value=0,
+        max_value=1,
+        help="on the validation images, at the best epoch",
+    )
+    parameters = {name: _column(name, one) for name, one in space.items()}
+    found = {**BEFORE, "best_validation_accuracy": accuracy, **REACHED, **parameters, **AFTER}
+    if trials.threshold.nunique() > 1:
+        found["threshold"] = NUMBER("Threshold", help="of its run, for the cosine similarity")
+    return found
 
 
 def _column(name: str, parameter: Parameter) -> Any:
@@ -70,10 +76,8 @@ def _column(name: str, parameter: Parameter) -> Any:
 
 def show(selection: Selection) -> None:
     """Draw the page."""
-    trials = selection.trials.assign(objective=frame_objective(selection.trials))
-    trials = trials.sort_values("objective", na_position="last", ignore_index=True).drop(
-        columns="objective"
-    )
+    order = beside_each_other(selection.trials).sort_values(kind="stable").index
+    trials = selection.trials.loc[order].reset_index(drop=True)
     if trials.empty:
         hint("These runs have no trials yet.")
         return
@@ -92,10 +96,11 @@ def show(selection: Selection) -> None:
     _timeline(trials)
     table(
         "All trials",
-        "Click a column's head to sort, the box before a row to open that trial.",
+        f"By {order_in_words(trials)}. Click a column's head to sort, the box before a row to open "
+        "that trial.",
         trials,
         "trials",
-        columns(selection.space),
+        columns(trials, selection.space),
         height=380,
         selection_mode="single-row",
         on_select=lambda: _open(names),
@@ -169,7 +174,11 @@ def _hyperparameters(
     if pd.notna(trial.best_epoch):
         found += [
             ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}"),
-            (f"Cosine ≥ {THRESHOLD}", percent(trial.best_validation_accuracy), "validation"),
+            (
+                f"Cosine ≥ {trial.threshold:g}",
+                percent(trial.best_validation_accuracy),
+                "validation",
+            ),
         ]
     return found
 

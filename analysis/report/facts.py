@@ -1,7 +1,6 @@
 """The words and numbers of a report: every one with its n, its spread and its caveat."""
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,19 @@ from analysis.report.figures import Tables
 from analysis.tables.files import Row, table_path
 from analysis.tables.parameters import read_space
 from analysis.tables.ranking import has_mixed_losses, ranking_rule
+from analysis.tables.scored import by_subject
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
 from trainables.errors import UsageError
 from trainables.hyperparameters import COLUMNS, short
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-Z95 = 1.959964  # of the normal distribution, two-sided
+METRICS = {  # what a column of their means is called, and how they are printed
+    "cosine": ("mean cosine", ".4f"),
+    "mse": ("MSE", ".2e"),
+    "psnr": ("PSNR, dB", ".1f"),
+    "ssim": ("SSIM", ".4f"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,12 @@ class Grid:
     remarks: list[str]
 
 
-def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> str:
+def answer(run: Row, scores: list[Row], tables: Tables, best: list[Row]) -> str:
     """Say in two sentences what the run found, with n, interval, floor and ceiling.
 
     Args:
         run: Its row of `runs`.
-        accuracy: Its rows of `accuracy`.
+        scores: Its rows of `scores`.
         tables: Its tables as data frames.
         best: Its rows of `trials` from best to worst.
     """
@@ -55,9 +60,9 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
             "report yet."
         )
     trial = best[0]["trial"]
-    rows = [row for row in accuracy if row["threshold"] == THRESHOLD]
+    rows = [of["cosine", run["threshold"]] for of in by_subject(scores)]
     shares = {
-        kind: [row["share"] for row in rows if row["kind"] == kind] for kind in ("floor", "ceiling")
+        kind: [row["value"] for row in rows if row["kind"] == kind] for kind in ("floor", "ceiling")
     }
     mine = [row for row in rows if row["kind"] == "trial" and row["trial"] == trial]
     if not mine:
@@ -65,14 +70,13 @@ def answer(run: Row, accuracy: list[Row], tables: Tables, best: list[Row]) -> st
             f"The search is {run['status']}; its best trial has not been measured on the test "
             "images yet."
         )
-    share, images = mine[0]["share"], mine[0]["images"]
     floor = max(shares["floor"], default=0.0)
     text = (
-        f"{with_interval(share, images)} of {images:,} test images reach a cosine similarity of "
-        f"{THRESHOLD} to the pipeline's output; the best floor: {percent(floor)}, the ceiling: "
-        f"{percent(max(shares['ceiling'], default=1.0))}."
+        f"{with_interval(mine[0])} of {mine[0]['images']:,} test images reach a cosine similarity "
+        f"of {run['threshold']:g} to the pipeline's output; the best floor: {percent(floor)}, the "
+        f"ceiling: {percent(max(shares['ceiling'], default=1.0))}."
     )
-    if share <= floor:
+    if mine[0]["value"] <= floor:
         text += " The network is no better than an output that costs nothing."
     return f"{text} {_speed_in_words(tables, trial)}"
 
@@ -148,11 +152,11 @@ def where(run: Row) -> list[tuple[str, str]]:
     ]
 
 
-def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tuple[str, str]]:
+def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
     """Say which trial is the best of a run, and how it came about."""
     accuracy = (
-        f"{percent(best['best_validation_accuracy'])} of {validation_images:,} images "
-        f"at cosine ≥ {THRESHOLD}"
+        f"{percent(best['best_validation_accuracy'])} of {run['validation_images']:,} images "
+        f"at cosine ≥ {run['threshold']:g}"
     )
     mixed_losses = has_mixed_losses(trials)
     if mixed_losses:
@@ -180,63 +184,63 @@ def best_trial(best: Row, trials: list[Row], validation_images: int) -> list[tup
     ]
 
 
-def accuracy(rows: list[Row], trials: list[Row]) -> Grid:
+def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
     """Compare networks with floors and ceiling on the test images, with 95 % intervals."""
     mixed_losses = has_mixed_losses(trials)
     losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
     kinds = {kind: f" ({kind})" for kind in ("floor", "ceiling")}
-    strict = {
-        row["subject"]: percent(row["share"])
-        for row in rows
-        if row["threshold"] == STRICT_THRESHOLD
-    }
-    head = [row for row in rows if row["threshold"] == THRESHOLD and row["repeat_of"] is None]
-    grid = [
-        [
-            row["subject"] + (losses.get(row["trial"]) or kinds.get(row["kind"], "")),
-            with_interval(row["share"], row["images"]),
-            _trainings(row),
-            strict.get(row["subject"], "–"),
-            f"{row['cosine_mean']:.4f}",
-            f"{row['mse']:.2e}",
-            f"{row['psnr_db']:.1f}",
-            "–" if row["ssim"] is None else f"{row['ssim']:.4f}",
-            f"{row['parameters']:,}" if row["parameters"] else "–",
-        ]
-        for row in head
-    ]
-    count = f"{head[0]['images']:,}" if head else "0"
+    shown = _metrics(scores)
+    grid, heads = [], []
+    for of in by_subject(scores):
+        head = of["cosine", run["threshold"]]
+        heads.append(head)
+        strict = of.get(("cosine", STRICT_THRESHOLD))
+        means = {metric: of[metric, None]["value"] for metric in shown if (metric, None) in of}
+        grid.append(
+            [
+                head["subject"] + (losses.get(head["trial"]) or kinds.get(head["kind"], "")),
+                with_interval(head),
+                _trainings(head),
+                "–" if strict is None else percent(strict["value"]),
+                *(format(means[name], shown[name][1]) if name in means else "–" for name in shown),
+                f"{head['parameters']:,}" if head["parameters"] else "–",
+            ]
+        )
+    count = f"{heads[0]['images']:,}" if heads else "0"
     of_each = "; the best of each loss is among them" if mixed_losses else ""
     trainings = "Mean ± standard deviation (n − 1) over trainings with different seeds."
-    if max((row["trainings"] for row in head), default=1) == 1:
+    if max((row["trainings"] for row in heads), default=1) == 1:
         trainings = (
             "One training each: how much another seed would change is not known "
             "(--confirm-seeds measures it)."
         )
+    lenient = f"{run['threshold']:g} is lenient: the" if run["threshold"] <= THRESHOLD else "The"
     remarks = [
         f"n = {count} test images; in brackets the 95 % interval that the choice of these images "
         "leaves (Wilson 1927).",
         trainings,
-        f"{THRESHOLD} is lenient: the floors cost nothing, and an accuracy says something only "
-        "above them.",
+        f"{lenient} floors cost nothing, and an accuracy says something only above them.",
         f"Finalists were chosen by {ranking_rule(mixed_losses)}{of_each}. "
         "No test image had a part in that.",
     ]
     return Grid(
         [
             "",
-            f"cosine ≥ {THRESHOLD}",
+            f"cosine ≥ {run['threshold']:g}",
             "over trainings",
             f"≥ {STRICT_THRESHOLD}",
-            "mean cosine",
-            "MSE",
-            "PSNR, dB",
-            "SSIM",
+            *(name for name, _ in shown.values()),
             "parameters",
         ],
         grid,
         remarks,
     )
+
+
+def _metrics(scores: list[Row]) -> dict[str, tuple[str, str]]:
+    """Return METRICS, and a person's own of these rows."""
+    own = {row["metric"]: (row["metric"], ".4g") for row in scores}
+    return {**METRICS, **{name: shown for name, shown in own.items() if name not in METRICS}}
 
 
 def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
@@ -300,17 +304,9 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
     )
 
 
-def with_interval(share: float, count: int) -> str:
-    """Return a fraction of `count` images with its 95 % interval: `99.83 % [99.73, 99.89]`.
-
-    The interval is Wilson's (1927).
-    """
-    shrunk = 1 + Z95**2 / count
-    middle = (share + Z95**2 / (2 * count)) / shrunk
-    deviation = math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
-    low = max(0.0, middle - Z95 / shrunk * deviation)
-    high = min(1.0, middle + Z95 / shrunk * deviation)
-    return f"{percent(share)} [{100 * low:.2f}, {100 * high:.2f}]"
+def with_interval(row: Row) -> str:
+    """Return a fraction of the images with its 95 % interval: `99.83 % [99.73, 99.89]`."""
+    return f"{percent(row['value'])} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"
 
 
 def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:
@@ -330,9 +326,9 @@ def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:
 
 
 def _trainings(row: Row) -> str:
-    if row["share_std"] is None:
+    if row["sd"] is None:
         return "n = 1" if row["kind"] == "trial" else "–"
-    return f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %, n = {row['trainings']}"
+    return f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %, n = {row['trainings']}"
 
 
 def _quartiles(series: pd.Series) -> str:

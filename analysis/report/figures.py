@@ -38,7 +38,7 @@ class Tables:
     trials: pd.DataFrame
     space: Mapping[str, Parameter]
     epochs: pd.DataFrame
-    accuracy: pd.DataFrame
+    scores: pd.DataFrame
     samples: pd.DataFrame
     timings: pd.DataFrame
     passes: pd.DataFrame
@@ -56,7 +56,7 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
     best = views.bests(tables.trials)
     if not best.empty:
         yield from _learning(tables, best)
-    if not tables.accuracy.empty:
+    if not tables.scores.empty:
         yield from _quality(run, tables)
     for device in dict.fromkeys(tables.series.device) if len(tables.series) else ():
         yield from _speed(tables, device)
@@ -99,15 +99,20 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
 
 def _quality(run: str, tables: Tables) -> Iterator[Figure]:
     # A resumed search may have a better one since
-    measured = tables.trials.trial.isin(tables.accuracy.trial[tables.accuracy.kind == "trial"])
+    measured = tables.trials.trial.isin(tables.scores.trial[tables.scores.kind == "trial"])
     best = views.bests(tables.trials, measured)
-    networks = views.accuracy_of(tables.accuracy, best)
+    networks = views.accuracy_of(tables.scores, best)
     if networks.empty:
         return
-    images = f"{tables.accuracy.images.max():,} test images"
+    images = f"{tables.scores.images.max():,} test images"
     yield Figure(
         "thresholds",
-        partial(quality.thresholds, networks, views.baselines_of(tables.accuracy, run)),
+        partial(
+            quality.thresholds,
+            networks,
+            views.accuracies(views.baselines_of(tables.scores, run)),
+            [tables.trials.threshold.iloc[0]],
+        ),
         "Accuracy by threshold",
         f"Share of the {images} that reach each cosine similarity, beside floors and ceiling.",
     )

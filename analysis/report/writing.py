@@ -109,9 +109,9 @@ def _begun(figure: Figure, pool: Executor) -> Future[dict[str, bytes]]:
 
 
 def _read(tables: Path, run: Row) -> Tables:
-    trials, epochs, accuracy, samples, timings = (
+    trials, epochs, scores, samples, timings = (
         read(tables, table, run["run"])
-        for table in ("trials", "epochs", "accuracy", "samples", "timings")
+        for table in ("trials", "epochs", "scores", "samples", "timings")
     )
     session = comparison.last_session(timings)
     passes = timings.head(0) if session is None else comparison.passes(timings, session)
@@ -120,22 +120,22 @@ def _read(tables: Path, run: Row) -> Tables:
     runs = pd.DataFrame([run])
     trials = labelled(trials, runs)
     space = shown_space(runs, trials)
-    return Tables(trials, space, epochs, accuracy, samples, timings, passes, series)
+    return Tables(trials, space, epochs, scores, samples, timings, passes, series)
 
 
 def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
     """Return what the page says, by the names that the template has for it."""
     trials = rows_of(tables, "trials", run["run"])
-    accuracy = rows_of(tables, "accuracy", run["run"])
+    scores = rows_of(tables, "scores", run["run"])
     best = ranked(trials)
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     return {
         "run": run,
-        "answer": facts.answer(run, accuracy, content, best),
+        "answer": facts.answer(run, scores, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
-        "best": facts.best_trial(best[0], trials, run["validation_images"]) if best else [],
-        "accuracy": facts.accuracy(accuracy, trials),
+        "best": facts.best_trial(best[0], trials, run) if best else [],
+        "accuracy": facts.accuracy(run, scores, trials),
         "speeds": {
             device: facts.speed(content.passes, content.series, device) for device in devices
         },

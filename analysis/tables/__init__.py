@@ -2,5 +2,6 @@
 
 from analysis.tables.files import read
 from analysis.tables.parameters import wide
+from analysis.tables.scored import scores_at
 
-__all__ = ["read", "wide"]
+__all__ = ["read", "scores_at", "wide"]

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.tables import version_4
 from analysis.tables.parameters import read_parameters, read_space
 from analysis.tables.parquet import parsed
-from analysis.tables.schema import KEYS, TABLES, Column
+from analysis.tables.schema import KEYS, TABLES, VERSION, Column
 from trainables.errors import first_line
 
 Flags = npt.NDArray[np.bool_]
@@ -28,6 +29,8 @@ class Checked:
     problems: tuple[str, ...] = ()
     content: pa.Table | None = None
     """Its rows; None where they can't be had."""
+    is_version_4: bool = False
+    """Whether its rows were turned into those of today."""
 
 
 def check(data: bytes, table: str, run: str) -> Checked:
@@ -41,11 +44,26 @@ def check(data: bytes, table: str, run: str) -> Checked:
         return Checked(data, (f"can't be read: {first_line(error)}",))
     if problems:
         return Checked(data, tuple(problems))
-    return Checked(data, tuple(_wrong_rows(content, table, run)), content)
+    if version_4.wrote(content.schema):
+        return _version_4(data, content, table, run)
+    return Checked(data, tuple(_wrong_rows(content, TABLES[table], KEYS[table], run)), content)
 
 
-def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
-    for column, values in zip(TABLES[table], content.columns, strict=True):
+def _version_4(data: bytes, content: pa.Table, table: str, run: str) -> Checked:
+    columns, key = version_4.TABLES[table], version_4.KEYS[table]
+    problems = tuple(_wrong_rows(content, columns, key, run))
+    if not problems:
+        try:
+            content = version_4.upgraded(content, table)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            problems = (f"can't be read as version {VERSION}: {first_line(error)}",)
+    return Checked(data, problems, content, is_version_4=True)
+
+
+def _wrong_rows(
+    content: pa.Table, columns: tuple[Column, ...], key: tuple[str, ...], run: str
+) -> Iterator[str]:
+    for column, values in zip(columns, content.columns, strict=True):
         wrong = _wrong_values(column, values, run)
         if wrong.any():
             row = int(wrong.argmax())
@@ -53,12 +71,12 @@ def _wrong_rows(content: pa.Table, table: str, run: str) -> Iterator[str]:
                 f"column {column.name}, row {row + 1}: "
                 f"{_is_not(column, values[row].as_py(), run)}{_more(wrong)}"
             )
-    repeated = _repeated(content, KEYS[table])
+    repeated = _repeated(content, key)
     if repeated.any():
         row = int(repeated.argmax())
-        key = ", ".join(f"{name} {content.column(name)[row].as_py()}" for name in KEYS[table])
+        values = ", ".join(f"{name} {content.column(name)[row].as_py()}" for name in key)
         yield (
-            f"row {row + 1}: has the key of an earlier row ({key or 'one row a run'})"
+            f"row {row + 1}: has the key of an earlier row ({values or 'one row a run'})"
             f"{_more(repeated)}"
         )
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from analysis.tables.checks import check
 from analysis.tables.parquet import check_size, encoded
 from analysis.tables.schema import KEYS, NAME, TABLES, TEXT, arrow_schema
+from analysis.tables.version_4 import names_of
 from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, cleaned, first_line
 
@@ -25,6 +26,22 @@ WRITING_FRACTION = 0.05  # of a run's time, at most, goes into writing a table t
 def table_path(tables: Path, table: str, run: str) -> Path:
     """Return where a run's table lies below the directory `tables`."""
     return tables / f"{table}/run={run}/{table}.parquet"
+
+
+def table_file(tables: Path, table: str, run: str) -> Path:
+    """Return the file that has a run's rows, also under what version 4 called the table."""
+    paths = [table_path(tables, name, run) for name in reversed(names_of(table))]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def table_files(tables: Path, table: str) -> list[Path]:
+    """Return every run's file, as `table_file` finds it, in the order of the runs' names."""
+    found = {
+        path.parent.name: path
+        for name in names_of(table)
+        for path in tables.glob(f"{name}/run=*/{name}.parquet")
+    }
+    return [found[folder] for folder in sorted(found)]
 
 
 def publish(tables: Path, table: str, run: str, rows: pa.Table | Iterable[Row]) -> None:
@@ -53,8 +70,7 @@ def read(tables: Path, table: str, run: str | None = None) -> "pd.DataFrame":
     Raises:
         UsageError: A file can't be read, or is not as its run would have written it.
     """
-    every = tables.glob(f"{table}/run=*/{table}.parquet")
-    paths = sorted(every) if run is None else [table_path(tables, table, run)]
+    paths = table_files(tables, table) if run is None else [table_file(tables, table, run)]
     contents = [read_file(path, table) for path in paths if path.exists()]
     frame: pd.DataFrame = pa.concat_tables(
         [arrow_schema(table).empty_table(), *contents]
@@ -86,7 +102,7 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     Raises:
         UsageError: The file can't be read, or is not as its run would have written it.
     """
-    path = table_path(tables, table, run)
+    path = table_file(tables, table, run)
     rows: list[Row] = read_file(path, table).to_pylist() if path.exists() else []
     return rows
 

@@ -11,6 +11,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.tables import version_4
 from analysis.tables.schema import arrow_schema, schema_problems
 from trainables.errors import first_line
 
@@ -37,7 +38,7 @@ def encoded(content: pa.Table) -> bytes:
 def parsed(data: bytes, table: str) -> tuple[list[str], pa.Table]:
     """Return what is wrong with a parquet file's columns, and its rows, none where something is.
 
-    Every value is looked at.
+    Every value is looked at. Rows of version 4 have the columns that they had.
 
     Raises:
         ValueError: It is damaged, or has more than LARGEST_ROWS or LARGEST_BYTES.
@@ -47,7 +48,9 @@ def parsed(data: bytes, table: str) -> tuple[list[str], pa.Table]:
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
-        problems = schema_problems(schema, table)
+        if version_4.wrote(schema):
+            content = version_4.arrow_schema(table).empty_table()
+        problems = schema_problems(schema, content.schema)
         if not problems:
             content = pa.table(_read(file, schema).columns, content.schema)
             content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it

@@ -16,6 +16,7 @@ BY_COSINE = (
     f"the highest validation cosine accuracy at {THRESHOLD}, then the highest mean cosine, "
     "since losses of different kinds do not compare"
 )
+BETWEEN_RUNS = "the highest mean validation cosine, since losses or rules of runs differ"
 RANKED_BY = ("best_validation_loss", "best_validation_accuracy", "best_validation_cosine")
 # All cosines together weigh less than one image of five million, and their differences still count
 COSINE_STEP = 1e-7
@@ -91,30 +92,68 @@ def finalists(trials: Iterable[Row], count: int) -> list[Row]:
     return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
 
 
-def frame_has_mixed_losses(trials: "pd.DataFrame") -> bool:
-    """Return whether any run of the data frame has losses of different kinds."""
-    return bool((trials.groupby("run", observed=True).loss.nunique() > 1).any())
+def with_rules(trials: "pd.DataFrame") -> "pd.DataFrame":
+    """Return trials with what their run ranks by.
 
+    Args:
+        trials: Every trial of any number of runs.
 
-def frame_objective(trials: "pd.DataFrame") -> "pd.Series":
-    """Return what the rows are ranked by, lowest first; NaN without a finished epoch.
-
-    All rows are ranked alike: by the cosine if any of the runs has losses of different kinds.
+    Returns:
+        The rows with the columns `rule`, in words, and `objective`: lowest for the best trial of
+        its run, NaN without a finished epoch. Between runs of different rules it compares nothing.
     """
-    found: pd.Series = objective(
-        trials.astype(dict.fromkeys(RANKED_BY, float)),
-        mixed_losses=frame_has_mixed_losses(trials),
-        of="best_",
+    values = trials.astype(dict.fromkeys(RANKED_BY, float))
+    mixed_losses = trials.groupby("run", observed=True).loss.transform("nunique") > 1
+    found = objective(values, mixed_losses=False, of="best_")
+    by_cosine = objective(values, mixed_losses=True, of="best_")
+    return trials.assign(
+        rule=mixed_losses.map({False: BY_LOSS, True: BY_COSINE}).astype(object),
+        objective=found.where(~mixed_losses, by_cosine),
     )
-    return found
 
 
 def ranked_frame(trials: "pd.DataFrame") -> "pd.DataFrame":
-    """Return what `ranked` does of a data frame of any number of runs.
+    """Return what `ranked` does of each run in a data frame, which each run ranks by its own rule.
 
     Ties go to the earlier trial, and between two of one number to the earlier row.
+
+    Args:
+        trials: As `with_rules` returns them.
     """
     finite = trials.best_validation_loss.astype(float).abs() < math.inf  # false for nulls too
-    ranking = trials.assign(objective=frame_objective(trials))
-    candidates = ranking[finite & trials.repeat_of.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
-    return candidates.sort_values(["objective", "trial"], kind="stable").drop(columns="objective")
+    sound = trials[finite & trials.repeat_of.isna() & ~trials.stop_reason.isin(NEVER_BEST)]
+    return sound.sort_values(["objective", "trial"], kind="stable")
+
+
+def beside_each_other(trials: "pd.DataFrame") -> "pd.Series":
+    """Return what orders trials of any number of runs, lowest first, as `order_in_words` says it.
+
+    Args:
+        trials: As `with_rules` returns them.
+    """
+    if _compare(trials):
+        return trials.objective
+    return -trials.best_validation_cosine.astype(float)
+
+
+def order_in_words(trials: "pd.DataFrame") -> str:
+    """Say by what `beside_each_other` orders these trials."""
+    return _rule_in_words(trials) if _compare(trials) else BETWEEN_RUNS
+
+
+def bests_in_words(best: "pd.DataFrame") -> str:
+    """Say by what these trials are the best of their runs, and by what they stand in order."""
+    if _compare(best):
+        return _rule_in_words(best)
+    return f"{_rule_in_words(best)}; in the order of {BETWEEN_RUNS}"
+
+
+def _rule_in_words(trials: "pd.DataFrame") -> str:
+    rules = set(trials.rule) or {BY_LOSS}
+    return "each run's own rule" if len(rules) > 1 else str(*rules)
+
+
+def _compare(trials: "pd.DataFrame") -> bool:
+    """Return whether the objectives of all rows are of one kind."""
+    rules = set(trials.rule)
+    return len(rules) < 2 and (rules != {BY_LOSS} or trials.loss.nunique() < 2)

@@ -15,7 +15,7 @@ from trainables.hyperparameters import COLUMNS, KNOWN
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 LONGEST_WORD = 80  # characters of a name or a type in a sentence
-VERSION = 5  # in every file; a change of a column asks for a new number, and no other is read
+VERSION = 5  # in every file; a change of a column asks for a new number
 
 TEXT = pa.string()
 INT32, INT64, FLOAT, BOOL = pa.int32(), pa.int64(), pa.float64(), pa.bool_()
@@ -92,6 +92,10 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             PROBES,
             "its outputs on 64 fixed images, at most 1,024 values of each, as float32",
         ),
+        Column(
+            "rank_by", TEXT, "what best means: loss, unless losses of several kinds are in the run"
+        ),
+        fraction("threshold", meaning="cosine similarity at which outputs count as equal"),
         Column("command", TEXT, "command line that started the run"),
         json("config", meaning="every setting of the search, as JSON"),
         json(
@@ -154,7 +158,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable("best_validation_loss", FLOAT, "loss on the validation images at that epoch"),
         fraction(
             "best_validation_accuracy",
-            meaning=f"cosine accuracy at {THRESHOLD} at that epoch",
+            meaning="cosine accuracy at the run's threshold at that epoch",
             nullable=True,
         ),
         nullable("best_validation_cosine", FLOAT, "mean cosine similarity at that epoch"),
@@ -198,7 +202,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("validation_loss", FLOAT, "the trial's loss after the epoch"),
         fraction(
             "validation_accuracy",
-            meaning=f"fraction of the validation images at cosine ≥ {THRESHOLD}",
+            meaning="fraction of the validation images at cosine ≥ the run's threshold",
         ),
         Column("validation_cosine", FLOAT, "mean cosine similarity"),
         Column("train_sec", SECONDS, "training", "s"),
@@ -206,7 +210,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("images_per_sec", FLOAT, "training", "1/s"),
         Column("reported_at", MOMENT, "when the search heard of it"),
     ),
-    "accuracy": (
+    "scores": (
         RUN,
         Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
         Column("kind", TEXT, "trial, floor or ceiling"),
@@ -214,25 +218,26 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable("repeat_of", INT32, "for a repeat with another seed: the finalist"),
         nullable("parameters", INT64, "numbers that were trained"),
         Column("split", TEXT, "test, or validation"),
-        Column("images", INT64, "how many"),
-        Column("threshold", FLOAT, "cosine similarity to reach"),
-        fraction("share", meaning="fraction of the images that reach it"),
-        Column("trainings", INT32, "for a finalist: it and its repeats; for the rest 1"),
-        fraction("share_mean", meaning="mean of that fraction over those trainings"),
-        fraction("share_std", meaning="their standard deviation (n − 1)", nullable=True),
-        Column("cosine_mean", FLOAT, "mean cosine similarity"),
-        Column("mse", FLOAT, "mean squared error"),
+        Column("images", INT64, "how many of them the metric is defined for"),
+        Column("metric", TEXT, "cosine, mse, psnr in dB, ssim, or one of your own"),
+        nullable("threshold", FLOAT, "what an image has to reach; null for the mean over images"),
         Column(
-            "psnr_db",
+            "value",
             FLOAT,
-            "mean over images of the peak signal-to-noise ratio; the peak is the task's range",
-            "dB",
+            "the metric's mean over the images; with a threshold the fraction of them that are at "
+            "least that good",
         ),
         nullable(
-            "ssim",
+            "low",
             FLOAT,
-            "mean structural similarity, Wang et al. 2004; null for outputs below 11 pixels",
+            "lower end of the 95 % interval that the choice of the images leaves: of a fraction "
+            "Wilson's (1927), of a mean 1.96 · sd / √n below it, sd that of the n images; null for "
+            "one image, and for means of tables of version 4",
         ),
+        nullable("high", FLOAT, "its upper end"),
+        Column("trainings", INT32, "for a finalist: it and its repeats; for the rest 1"),
+        Column("mean", FLOAT, "mean of `value` over those trainings"),
+        nullable("sd", FLOAT, "their standard deviation (n − 1); null for one"),
     ),
     "samples": (
         RUN,
@@ -358,11 +363,16 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": (),
     "trials": ("trial",),
     "epochs": ("trial", "epoch"),
-    "accuracy": ("subject", "split", "threshold"),
+    "scores": ("subject", "split", "metric", "threshold"),
     "samples": ("subject", "image"),
     "timings": ("session", "subject", "device", "batch_size", "pass"),
     "cards": ("subject",),
 }
+
+
+def column(table: str, name: str) -> Column:
+    """Return a column of a table."""
+    return next(one for one in TABLES[table] if one.name == name)
 
 
 @cache
@@ -375,24 +385,24 @@ def arrow_schema(table: str) -> pa.Schema:
     return pa.schema(fields, {"table": table, "schema_version": str(VERSION)})
 
 
-def schema_problems(found: pa.Schema, table: str) -> list[str]:
-    """Return what keeps a file with the schema `found` from being one of `table`, as sentences.
+def schema_problems(found: pa.Schema, wanted: pa.Schema) -> list[str]:
+    """Return what keeps a file with the schema `found` from having the one `wanted`, as sentences.
 
     About a file of another version only the version is said. Whether columns may be null is not
     compared: `analysis.tables.checks` looks at their values.
     """
-    wanted = arrow_schema(table)
     if found.equals(wanted, check_metadata=True):
         return []
     metadata = {key: _shown(value) for key, value in (found.metadata or {}).items()}
+    table, wanted_version = (wanted.metadata[key].decode() for key in (b"table", b"schema_version"))
     named = metadata.get(b"table", "")
     if named != table:
         stated = f"the table {named}" if named else "no table"
         return [f"its metadata says that it is {stated}, should be {table}"]
     version = metadata.get(b"schema_version", "none")
-    if version != str(VERSION):
+    if version != wanted_version:
         return [
-            f"it has schema version {version}, and this transform-tuner reads {VERSION} only: "
+            f"it has schema version {version}, and this transform-tuner reads 4 and {VERSION}: "
             "take the one that wrote it, or make the run again"
         ]
     problems = []

@@ -8,6 +8,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from analysis.tables.parquet import check_size
 from analysis.tables.schema import TABLES
+from analysis.tables.version_4 import names_of
 from trainables.errors import UsageError, first_line
 
 BUCKET = "s3://"
@@ -24,12 +25,12 @@ class TableSource:
     files: FileSystem
     root: PurePosixPath
     """The directory that has a folder for each table, within `files`."""
-    runs: dict[str, list[str]]
-    """Each run's tables, in the schema's order."""
+    runs: dict[str, dict[str, PurePosixPath]]
+    """Each run's files by table, in the schema's order."""
 
     def where(self, table: str, run: str) -> str:
         """Return the file's name for sentences."""
-        return f"{BUCKET if self.name.startswith(BUCKET) else ''}{_path(self.root, table, run)}"
+        return f"{BUCKET if self.name.startswith(BUCKET) else ''}{self.runs[run][table]}"
 
     def read(self, table: str, run: str) -> bytes:
         """Return the file's bytes, all of one version while a writer replaces it.
@@ -42,7 +43,7 @@ class TableSource:
             OSError: It can't be read.
             ValueError: It is too large for a table.
         """
-        path, data = str(_path(self.root, table, run)), b""
+        path, data = str(self.runs[run][table]), b""
         for _ in range(READINGS):
             with self.files.open_input_file(path) as file:
                 check_size(size=file.size())
@@ -116,17 +117,15 @@ def is_refusal(error: OSError) -> bool:
     return "ACCESS_DENIED" in str(error)
 
 
-def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, list[str]]:
-    runs: dict[str, list[str]] = {}
+def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, dict[str, PurePosixPath]]:
+    runs: dict[str, dict[str, PurePosixPath]] = {}
     for table in TABLES:
-        for info in files.get_file_info(
-            FileSelector(str(root / table), recursive=True, allow_not_found=True)
-        ):
-            run = PurePosixPath(info.path).parent.name.removeprefix("run=")
-            if info.type == FileType.File and PurePosixPath(info.path) == _path(root, table, run):
-                runs.setdefault(run, []).append(table)
+        for name in names_of(table):
+            selector = FileSelector(str(root / name), recursive=True, allow_not_found=True)
+            for info in files.get_file_info(selector):
+                path = PurePosixPath(info.path)
+                run = path.parent.name.removeprefix("run=")
+                is_ours = path == root / f"{name}/run={run}/{name}.parquet"
+                if is_ours and info.type == FileType.File:
+                    runs.setdefault(run, {})[table] = path
     return runs
-
-
-def _path(root: PurePosixPath, table: str, run: str) -> PurePosixPath:
-    return root / f"{table}/run={run}/{table}.parquet"

@@ -1,15 +1,26 @@
 """What the runs table says of a run's task, both ways."""
 
 import json
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from analysis.tables.files import Row
-from trainables.tasks import Task
+from trainables.pipelines.catalogue import OLDER_NAMES
+from trainables.pipelines.identity import is_same
+from trainables.tasks import RECORDED, Task, shape_text
 
+NAMED = 5  # runs, in a sentence
 SIZES = ("image_height", "image_width", "output_channels", "output_height", "output_width")
 
 
-def task_columns(task: Task, probes: bytes) -> Row:
+class TaskKey(NamedTuple):
+    """What tells one task from another."""
+
+    pipeline: str
+    size: str  # `32 × 32 to 1 × 28 × 28`
+    version: int  # of its code, from 1
+
+
+def task_columns(task: Task, probes: bytes) -> dict[str, Any]:
     """Return the columns of the runs table that describe a task.
 
     Args:
@@ -33,6 +44,55 @@ def task_columns(task: Task, probes: bytes) -> Row:
         "kronecker_rank": task.kronecker_rank,
         "probe_outputs": probes,
     }
+
+
+def tasks_of(runs: Iterable[Mapping[Any, Any]]) -> dict[str, TaskKey]:
+    """Return what the networks of each run do, by the run's name: the same exactly where it is.
+
+    Pipelines of one name are one as far as their outputs on the probe images agree; where they do
+    not, the code was changed in between, and each has a number of its own, the oldest run's first.
+
+    Args:
+        runs: Rows of the runs table.
+    """
+    found: dict[str, TaskKey] = {}
+    known: dict[tuple[str, str], list[bytes]] = {}
+    for run in sorted(runs, key=lambda run: run["started_at"]):
+        pipeline = OLDER_NAMES.get(str(run["pipeline"]), str(run["pipeline"]))
+        if pipeline == RECORDED:  # nobody can call it: it is known by where its pairs lie
+            pipeline = f"{RECORDED} in {run['data']}"
+        shape = [run[f"output_{part}"] for part in ("channels", "height", "width")]
+        size = f"{run['image_height']} × {run['image_width']} to {shape_text(shape)}"
+        versions = known.setdefault((pipeline, size), [])
+        span, outputs = run["output_high"] - run["output_low"], run["probe_outputs"]
+        same = (n for n, one in enumerate(versions, 1) if is_same(one, outputs, span))
+        number = next(same, len(versions) + 1)
+        if number > len(versions):
+            versions.append(outputs)
+        found[str(run["run"])] = TaskKey(pipeline, size, number)
+    return found
+
+
+def changed_pipelines(tasks: Mapping[str, TaskKey]) -> list[str]:
+    """Say which pipelines of one name are not one, in a line for each but the oldest of a name.
+
+    Args:
+        tasks: As `tasks_of` returns them.
+    """
+    runs: dict[TaskKey, list[str]] = {}
+    for run, task in tasks.items():
+        runs.setdefault(task, []).append(run)
+    return [
+        f"{task.pipeline} gives other outputs in {_some(runs[task])} than in "
+        f"{_some(runs[task._replace(version=1)])}: these are tasks of their own, never pooled"
+        for task in runs
+        if task.version > 1
+    ]
+
+
+def _some(runs: list[str]) -> str:
+    more = f" and {len(runs) - NAMED} more runs" if len(runs) > NAMED else ""
+    return ", ".join(runs[:NAMED]) + more
 
 
 def task_of(run: Any) -> Task:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from PIL import Image
 
 from analysis.charts.labels import labelled
+from analysis.quality.spread import wilson
 from analysis.tables.files import publish, read
 from analysis.tables.parameters import space_text
 from analysis.tables.schema import TABLES, arrow_schema
@@ -54,7 +55,7 @@ def make_run(
     put(tables, "trials", name, made)
     put(tables, "epochs", name, epoch_frame(made, epochs))
     if tested:
-        publish(tables, "accuracy", name, accuracy_rows(run, made))
+        publish(tables, "scores", name, score_rows(run, made))
         publish(tables, "samples", name, sample_rows(name, made))
         publish(tables, "timings", name, timing_rows(name))
 
@@ -69,7 +70,7 @@ def make_run_of_two_losses(storage: Path, name: str = "r") -> None:
         best_validation_accuracy=[0.6, 0.5, 0.8, 0.9],
     )
     put(storage / "tables", "trials", name, trials)
-    publish(storage / "tables", "accuracy", name, accuracy_rows(run, trials, finalists=4))
+    publish(storage / "tables", "scores", name, score_rows(run, trials, finalists=4))
     publish(storage / "tables", "samples", name, sample_rows(name, trials, finalists=4))
 
 
@@ -84,7 +85,7 @@ def run_row(name: str, day: int = 0) -> dict[str, Any]:
         "seed": 0,
         "sessions": 1,
     }
-    row |= task_columns(STUDY, PROBES)
+    row |= task_columns(STUDY, PROBES) | {"rank_by": "loss", "threshold": 0.95}
     row |= {
         "command": "python -m tuner.run --model fc",
         "config": json.dumps({"model": "fc"}),
@@ -175,35 +176,27 @@ def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
     )
 
 
-def accuracy_rows(
+def score_rows(
     run: dict[str, Any], trials: pd.DataFrame, finalists: int = 3
 ) -> list[dict[str, Any]]:
-    """Finalists, floors and ceiling by threshold."""
+    """Finalists, floors and ceiling: cosine accuracies by threshold, and the metrics' means."""
     best = trials.sort_values("best_validation_loss").trial.head(finalists).tolist()
     subjects = [(f"trial {n}", "trial", n, 0.99) for n in best]
     subjects += [(floor, "floor", None, share) for floor, share in FLOORS.items()]
     subjects.append(("pipeline's own matrix", "ceiling", None, 1.0))
-    return [
-        dict.fromkeys(column.name for column in TABLES["accuracy"])
-        | {
-            "run": run["run"],
-            "subject": name,
-            "kind": kind,
-            "trial": trial,
-            "split": "test",
-            "images": 10_000,
-        }
-        | {
-            "parameters": 494_480 if trial is not None else None,
-            "threshold": t,
-            "share": share,
-            "share_mean": share,
-        }
-        | {"share_std": 0.01 if kind == "trial" else None, "trainings": 3 if kind == "trial" else 1}
-        | {"cosine_mean": share, "mse": 0.004, "psnr_db": 24.0, "ssim": 0.8}
-        for name, kind, trial, at_95 in subjects
-        for t, share in ((t, min(1.0, max(0.0, at_95 - 3 * (t - 0.95)))) for t in THRESHOLDS)
-    ]
+    rows = []
+    for name, kind, trial, at_95 in subjects:
+        scores = [("cosine", t, min(1.0, max(0.0, at_95 - 3 * (t - 0.95)))) for t in THRESHOLDS]
+        scores += [("cosine", None, at_95), ("mse", None, 0.004), ("psnr", None, 24.0)]
+        for metric, threshold, value in (*scores, ("ssim", None, 0.8)):
+            low, high = (None, None) if threshold is None else wilson(value, 10_000)
+            about = {"run": run["run"], "subject": name, "kind": kind, "trial": trial}
+            about |= {"repeat_of": None, "parameters": 494_480 if kind == "trial" else None}
+            about |= {"split": "test", "images": 10_000, "metric": metric, "threshold": threshold}
+            about |= {"value": value, "low": low, "high": high, "mean": value}
+            trainings = 3 if kind == "trial" else 1
+            rows.append(about | {"trainings": trainings, "sd": 0.01 if trainings > 1 else None})
+    return rows
 
 
 def sample_rows(

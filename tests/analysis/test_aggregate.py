@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,6 +53,32 @@ def test_runs_of_several_storages_lie_in_one_as_they_were(
     told = capsys.readouterr().out
     assert "Runs: 3, with something new: 3. Files collected: 21, unchanged: 0. Problems: 0." in told
     assert f"python -m analysis.dashboard {out}" in told
+
+
+def test_runs_whose_pipelines_share_a_name_and_no_outputs_are_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    outputs = [
+        bytes(8),
+        np.array([0.00001, 0], "<f4").tobytes(),
+        np.array([0.1, 0], "<f4").tobytes(),
+    ]
+    named = {"pipeline": "mine.py:blur", "output_low": 0.0, "output_high": 1.0}
+    for number, probes in enumerate(outputs):
+        started = MOMENT + timedelta(days=number)
+        search(a, f"run-{number}", 1, probe_outputs=probes, started_at=started, **named)
+    search(a, "other", 1, probe_outputs=bytes(12), **named | {"pipeline": "mine.py:other"})
+    line = (
+        "mine.py:blur gives other outputs in run-2 than in run-0, run-1: "
+        "these are tasks of their own, never pooled"
+    )
+    assert collect(a, out) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    for folder in a.glob("tables/*/run=run-2"):
+        shutil.rmtree(folder)
+    assert collect(a, out) == 0
+    assert line in capsys.readouterr().out  # of what was collected before, too
 
 
 def test_collecting_again_rewrites_no_file(

@@ -73,14 +73,14 @@ def test_a_pipeline_that_halves_and_normalises_colours_is_searched_like_the_stud
     assert (task.input_shape, task.output_shape) == ((3, 24, 20), (3, 12, 10))
     assert (task.takes, task.batched, task.offset, task.kronecker_rank) == ("pil", False, True, 1)
     assert json.loads(run["steps"]) == ["Half", "Normalised"]
-    accuracy = rows_of(tables, "accuracy", "run")
-    subjects = {row["subject"]: row for row in accuracy if row["threshold"] == 0.999}
+    scores = rows_of(tables, "scores", "run")
+    subjects = {row["subject"]: row for row in scores if row["threshold"] == 0.999}
     assert list(subjects)[1:] == [
         *("flat image", "mean image", "resized input", "pipeline without Normalised"),
         "pipeline's own matrix",
     ]
-    assert subjects["pipeline's own matrix"]["share"] == 1
-    assert subjects["flat image"]["share"] < 0.5
+    assert subjects["pipeline's own matrix"]["value"] == 1
+    assert subjects["flat image"]["value"] < 0.5
 
     data = data_of(Path(command.storage), "run", None)
     assert data.task == task
@@ -166,8 +166,8 @@ def test_recorded_pairs_are_searched_without_a_pipeline(
     assert "recorded pipeline makes 3 × 6 × 8 of 3 × 6 × 8, from 0 to 1" in output
     (run,) = rows_of(Path(command.storage) / "tables", "runs", "run")
     assert (run["pipeline"], run["data"], run["takes"]) == (RECORDED, asked[1], "")
-    accuracy = rows_of(Path(command.storage) / "tables", "accuracy", "run")
-    assert {row["subject"] for row in accuracy if row["kind"] == "ceiling"} == {
+    scores = rows_of(Path(command.storage) / "tables", "scores", "run")
+    assert {row["subject"] for row in scores if row["kind"] == "ceiling"} == {
         "own output in 8 bits"
     }
     test = data_of(Path(command.storage), "run", None).test

@@ -13,10 +13,13 @@ import psutil
 import pytest
 
 from analysis.tables.files import GrowingTable, publish
+from tests.analysis.version_4_runs import write_version_4
 from tests.tuner.conftest import Command, trial_processes
 from tests.tuner.few_images import write_few_images
 from tests.tuner.simulated_tune import Trial, simulated
 from tests.waiting import until
+from trainables.errors import UsageError
+from tuner.run import from_command_line
 from tuner.storage.run_storage import STATE_FILE, Experiment
 
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
@@ -367,3 +370,13 @@ def test_a_run_goes_on_with_its_images_where_they_are_now(command: Command, tmp_
             status, output = command.call("--resume", "run", *moved)
             assert status == 0, output
     assert command.table("runs", "run")[["data", "sessions"]].values.tolist() == [[str(second), 3]]
+
+
+def test_a_run_of_version_4_is_refused_before_ray_starts(tmp_path: Path) -> None:
+    write_version_4(tmp_path, "old")
+    with pytest.raises(UsageError) as refused:
+        from_command_line(["--resume", "old", "--storage", str(tmp_path)])
+    assert str(refused.value) == (
+        "--resume old: transform-tuner 0.1.0 began it: go on with that version, or start a new run "
+        "without --resume"
+    )

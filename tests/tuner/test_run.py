@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from analysis.tables import scores_at
 from analysis.tables.schema import arrow_schema
 from tests.paths import ROOT
 from tests.tuner.conftest import Command
@@ -68,7 +69,7 @@ def finished(
 
 
 def test_every_table_has_its_schema(finished: Finished) -> None:
-    for table in ("runs", "trials", "epochs", "accuracy", "samples"):
+    for table in ("runs", "trials", "epochs", "scores", "samples"):
         path = finished.command.storage / "tables" / table / "run=run" / f"{table}.parquet"
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 
@@ -100,7 +101,7 @@ def test_the_same_search_simulated_has_the_same_tables(finished: Finished, tmp_p
     for table, sort, differs in (
         ("epochs", ["trial", "epoch"], TIMES),
         ("trials", ["trial"], OF_THIS_MACHINE),
-        ("accuracy", ["subject", "threshold", "repeat_of"], []),
+        ("scores", ["subject", "metric", "threshold", "repeat_of"], []),
     ):
         simulated_rows, real_rows = (
             one.table(table, "run").drop(columns=differs).sort_values(sort).reset_index(drop=True)
@@ -140,9 +141,9 @@ def test_the_best_of_each_loss_is_measured_pictured_and_trained_again_where_one_
         finalist = trials.loc[int(repeat.repeat_of)]
         assert (repeat.loss, repeat.learning_rate) == (finalist.loss, finalist.learning_rate)
         assert repeat.seed != finalist.seed
-    accuracy = finished.table("accuracy").query("kind == 'trial' and repeat_of.isna()")
-    assert (accuracy.trainings == 2).all()
-    assert accuracy.share_std.notna().all()
+    scores = finished.table("scores").query("kind == 'trial' and repeat_of.isna()")
+    assert (scores.trainings == 2).all()
+    assert scores.sd.notna().all()
 
 
 def test_activations_weigh_tens_of_times_what_pixels_do_and_are_in_no_checkpoint(
@@ -157,10 +158,11 @@ def test_activations_weigh_tens_of_times_what_pixels_do_and_are_in_no_checkpoint
 
 
 def test_finalists_stand_beside_floors_and_ceiling_at_every_threshold(finished: Finished) -> None:
-    accuracy = finished.table("accuracy")
-    assert set(accuracy.kind) == {"trial", "floor", "ceiling"}
-    assert set(accuracy.threshold) == set(THRESHOLDS)
-    shares = accuracy[accuracy.threshold == 0.999].set_index("subject").share
+    scores = finished.table("scores")
+    assert set(scores.kind) == {"trial", "floor", "ceiling"}
+    assert set(scores.metric) == {"cosine", "mse", "psnr", "ssim"}
+    assert set(scores.threshold.dropna()) == set(THRESHOLDS)
+    shares = scores_at(scores, "cosine", 0.999).set_index("subject").value
     assert shares["pipeline's own matrix"] == 1.0
     assert shares["flat image"] < 0.5
 
@@ -263,8 +265,9 @@ def test_black_images_are_counted_before_the_search_and_an_exact_output_of_one_i
     (line,) = (line for line in output.splitlines() if line.startswith("constant targets: "))
     train, validation, test = (int(number) for number in re.findall(r"(\d+) of the ", line))
     assert (train + validation, test) == (20, 20)
-    accuracy = command.table("accuracy", "run")
-    assert (accuracy[accuracy.kind == "ceiling"].share == 1).all()
+    scores = command.table("scores", "run")
+    accuracies = scores[(scores.kind == "ceiling") & scores.threshold.notna()]
+    assert (accuracies.value == 1).all()
 
 
 def test_a_trial_that_raises_leaves_the_others_alone_and_autograd_need_not_see_the_pixels(

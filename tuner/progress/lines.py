@@ -14,6 +14,7 @@ from analysis.console import (
 )
 from analysis.tables.files import Row
 from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
+from analysis.tables.scored import by_subject
 from trainables.errors import last_line
 from trainables.networks.receptive_field import Sight
 from trainables.pipelines.catalogue import PIPELINES, WORDS
@@ -191,7 +192,7 @@ def print_answer(
     console: Console,
     config: SearchConfig,
     trials: list[Row],
-    accuracy: list[Row],
+    scores: list[Row],
     *,
     timed_out: bool,
 ) -> None:
@@ -201,7 +202,7 @@ def print_answer(
         console: Where to print.
         config: The settings, complete.
         trials: Rows of all trials, at least one of which has a result.
-        accuracy: Rows of the accuracy table.
+        scores: Rows of the scores table.
         timed_out: Whether --timeout ended the search.
     """
     best = ranked(trials)[0]
@@ -220,7 +221,7 @@ def print_answer(
         style="bold",
     )
     losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
-    _table(console, config.confirm_seeds, accuracy, losses)
+    _table(console, config.confirm_seeds, scores, losses)
 
 
 def point_onward(console: Console, config: SearchConfig) -> None:
@@ -266,33 +267,30 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
         )
 
 
-def _table(
-    console: Console, confirm_seeds: int, accuracy: list[Row], losses: dict[int, str]
-) -> None:
-    """Print the accuracies; `losses` are those of trials by number, where they are mixed."""
-    headline = [r for r in accuracy if r["threshold"] == THRESHOLD and r["repeat_of"] is None]
-    strict = {r["subject"]: r["share"] for r in accuracy if r["threshold"] == STRICT_THRESHOLD}
+def _table(console: Console, confirm_seeds: int, scores: list[Row], losses: dict[int, str]) -> None:
+    """Print the scores; `losses` are those of trials by number, where they are mixed."""
     columns = [f"≥ {THRESHOLD}", f"≥ {STRICT_THRESHOLD}", "mean cosine", "parameters"]
     if confirm_seeds:
         columns.insert(1, f"{confirm_seeds + 1} seeds, mean ± sd")
-    rows = []
-    for row in headline:
-        more = losses.get(row["trial"]) if row["kind"] == "trial" else row["kind"]
-        name = row["subject"] + (f" ({more})" if more else "")
-        parameters = f"{row['parameters']:,}" if row["parameters"] else ""
+    rows, images = [], 0
+    for of in by_subject(scores):
+        head = of["cosine", THRESHOLD]
+        images = head["images"]
+        more = losses.get(head["trial"]) if head["kind"] == "trial" else head["kind"]
+        name = head["subject"] + (f" ({more})" if more else "")
+        mean = of.get(("cosine", None))
         cells = [
-            percent(row["share"]),
-            percent(strict[row["subject"]]),
-            f"{row['cosine_mean']:.4f}",
-            parameters,
+            percent(head["value"]),
+            percent(of["cosine", STRICT_THRESHOLD]["value"]),
+            f"{mean['value']:.4f}" if mean else "–",
+            f"{head['parameters']:,}" if head["parameters"] else "",
         ]
         if confirm_seeds:
             cells.insert(1, "")
-            if row["share_std"] is not None:
-                cells[1] = f"{100 * row['share_mean']:.2f} ± {100 * row['share_std']:.2f} %"
+            if head["sd"] is not None:
+                cells[1] = f"{100 * head['mean']:.2f} ± {100 * head['sd']:.2f} %"
         rows.append([name, *cells])
-    title = f"{headline[0]['images']:,} test images, share at cosine similarity"
-    console.table(title, ["", *columns], rows)
+    console.table(f"{images:,} test images, share at cosine similarity", ["", *columns], rows)
 
 
 def print_sight(console: Console, model: str, sight: Sight | str) -> None:

@@ -20,6 +20,7 @@ from analysis.tables.schema import TABLES
 from analysis.tables.task_columns import task_columns
 from trainables.data.examples import Splits
 from trainables.hyperparameters import COLUMNS, Parameter
+from trainables.thresholds import THRESHOLD
 from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
@@ -211,6 +212,8 @@ def runs_row(
         "status": "running",
         "model": config.model,
         **task_columns(data.task, data.probes),
+        "rank_by": "loss",
+        "threshold": THRESHOLD,
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
         "space": space_text(space),

@@ -7,7 +7,8 @@ from typing import Any
 import ray
 import torch
 
-from analysis.quality.accuracy import Measured, evaluate, sample_rows, with_repeats
+from analysis.quality.scores import Measured, evaluate, sample_rows
+from analysis.quality.spread import over_trainings
 from analysis.tables.files import Row
 from trainables.atomic_write import atomic_write
 from trainables.baselines import ceilings, floors
@@ -31,7 +32,7 @@ SAVED_FACTS = ("trial", "seed", "loss", "best_epoch", "best_validation_loss")
 
 # Where a trial's checkpoints lie, its task, its row, and the arguments of its network
 Given = tuple[Experiment, Task, Row, dict[str, Any]]
-# The weights of a trial, and its rows of the tables accuracy and samples
+# The weights of a trial, and its rows of the tables scores and samples
 Evaluated = tuple[dict[str, torch.Tensor], list[Row], list[Row]]
 
 
@@ -56,35 +57,35 @@ def evaluate_finalists(
         affine: The pipeline as its own map; None where it has none.
 
     Returns:
-        The rows of the accuracy table: finalists, repeats, floors and ceiling.
+        The rows of the scores table: finalists, repeats, floors and ceiling.
     """
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
     chosen = [chosen_of(values_of(parameters, said_of(row))) for row in rows]
     given = [(run.experiment, data.task, *both) for both in zip(rows, chosen, strict=True)]
     evaluated = _evaluate_all(given, resources, data.test)
-    accuracy, samples = [], []
-    for row, own, (weights, scores, images) in zip(rows, chosen, evaluated, strict=True):
+    scores, samples = [], []
+    for row, own, (weights, measured, images) in zip(rows, chosen, evaluated, strict=True):
         # Here, since where a trial was evaluated may be another machine
         facts = {"run": run.name, **{name: row[name] for name in SAVED_FACTS}}
         saved = SavedNetwork(row["model"], own, facts, data.task)
         save_network(run.weights(row["trial"]), weights, saved)
-        accuracy += scores
+        scores += measured
         samples += images
-    accuracy = with_repeats(accuracy)
+    scores = over_trainings(scores)
     baselines = {
         "floor": floors(data, affine),
         "ceiling": ceilings(data.task, data.test, affine),
     }
     for kind, subjects in baselines.items():
         for name, outputs in subjects.items():
-            accuracy += evaluate(Measured(name, kind), outputs, "test", data.test, data.task)[0]
-    run.publish("accuracy", [{"run": run.name, **row} for row in accuracy])
+            scores += evaluate(Measured(name, kind), outputs, "test", data.test, data.task)[0]
+    run.publish("scores", [{"run": run.name, **row} for row in scores])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
     with atomic_write(run.networks / BEST_FILE) as aside:
         shutil.copyfile(run.weights(best[0]["trial"]), aside)
-    return accuracy
+    return scores
 
 
 def look(
@@ -190,8 +191,8 @@ def _evaluate(given: Given, test: Examples) -> Evaluated:
         parameters=parameter_count(network),
     )
 
-    rows, cosines = evaluate(measured, map(run, test.images.split(CHUNK)), "test", test, task)
-    return weights, rows, sample_rows(measured, run, test, cosines, task)
+    rows, values = evaluate(measured, map(run, test.images.split(CHUNK)), "test", test, task)
+    return weights, rows, sample_rows(measured, run, test, values["cosine"], task)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:

@@ -47,12 +47,11 @@ def charts_of(storage: Path) -> Charts:
         one = epochs[(epochs.run == epochs.run[0]) & (epochs.trial == epochs.trial[0])]
         found["curves"] = curves.curves(epochs, views.bests(trials))
         found["training"] = curves.training(one, trials.best_epoch[0])
-    accuracy, best = store.frame("accuracy"), views.bests(trials)
-    if len(accuracy):
-        networks = views.accuracy_of(accuracy, best)
-        found["thresholds"] = quality.thresholds(
-            networks, views.baselines_of(accuracy, accuracy.run[0])
-        )
+    scores, best = store.frame("scores"), views.bests(trials)
+    if len(scores):
+        networks = views.accuracy_of(scores, best)
+        baselines = views.accuracies(views.baselines_of(scores, scores.run[0]))
+        found["thresholds"] = quality.thresholds(networks, baselines, [0.95])
         series = best.series.iloc[0]
         found["images"] = quality.images(
             *views.image_grid(store.frame("samples"), best, "spread", series, 8, True)
@@ -168,7 +167,7 @@ def every_trial_failed_after_an_epoch(storage: Path) -> None:
 
 def a_single_trial_and_batch_size_without_repeats(storage: Path) -> None:
     make_run(storage, trials=1)
-    change(storage, "accuracy", share_std=None, trainings=1)
+    change(storage, "scores", sd=None, trainings=1)
     rows = [row for row in timing_rows("fc-1") if row["batch_size"] in (None, 64)]
     publish(storage / "tables", "timings", "fc-1", rows)
 

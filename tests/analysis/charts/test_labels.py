@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.charts.labels import data_names, labelled, machines, task_names
+from analysis.charts.labels import accuracy_label, data_names, labelled, machines, task_names
 from tests.analysis.made_runs import PROBES, as_read, run_row, trial_frame
 from tests.analysis.timing.session_rows import quoted, series_rows
 
@@ -94,9 +94,38 @@ def test_tasks_are_named_by_their_pipeline_and_what_tells_them_apart() -> None:
     ]
 
 
+def test_versions_of_a_pipeline_are_numbered_by_the_age_of_their_runs_however_they_are_listed() -> (
+    None
+):
+    edited = np.full(64 * 784, 0.5, "<f4").tobytes()
+    later = {"started_at": datetime(2027, 1, 1, tzinfo=UTC)}
+    found = runs(task("c.py:blur", outputs=edited, **later), task("c.py:blur"), task("c.py:blur"))
+    expected = {"r0": "version 2", "r1": "version 1", "r2": "version 1"}
+    for order in itertools.permutations(range(3)):
+        named = task_names(found.iloc[list(order)])
+        assert {run: name.rpartition(", ")[2] for run, name in named.items()} == expected
+    facts = (task("c.py:blur", outputs=edited, **later), task("c.py:blur"))
+    assert len(set(series(trials("r0"), trials("r1"), facts=facts))) == 2
+
+
+def test_recorded_pairs_are_one_task_only_where_they_lie_in_one_place() -> None:
+    pairs = [task("recorded", outputs=b"", data=data) for data in ("a", "b", "a")]
+    first, second, third = task_names(runs(*pairs))
+    assert (first == third, first == second) == (True, False)
+
+
 def test_trials_for_different_pipelines_are_series_of_their_own() -> None:
     found = series(trials("r0"), trials("r1"), facts=(task("study"), task("mine.py:grey")))
     assert found == ["fc for study", "fc for grey"]
+
+
+def test_the_accuracy_of_trials_is_named_by_the_threshold_of_their_runs() -> None:
+    one, two = {"threshold": 0.9}, {"threshold": 0.95}
+    same = labelled(pd.concat([trials("r0"), trials("r1")]), runs(one, one))
+    assert accuracy_label(same) == "Cosine ≥ 0.9"
+    mixed = labelled(pd.concat([trials("r0"), trials("r1")]), runs(one, two))
+    assert accuracy_label(mixed) == "Cosine ≥ threshold"
+    assert mixed.threshold.unique().tolist() == [0.9, 0.95]
 
 
 def test_every_split_has_names_of_its_own() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis.charts import views
 from analysis.timing import comparison
-from tests.analysis.made_runs import accuracy_rows, as_read, png, run_row, searched
+from tests.analysis.made_runs import as_read, png, run_row, score_rows, searched
 from tests.analysis.timing.session_rows import compared, quoted, series_rows, torchvision
 
 LOSSES = [0.5, 0.3, 0.4, 0.2, 0.6]
@@ -110,6 +110,46 @@ def test_the_foremost_are_those_with_the_lowest_losses() -> None:
     assert views.foremost(searched(LOSSES), 3).trial.tolist() == [3, 1, 2]
 
 
+def of_mixed_losses(run: str) -> pd.DataFrame:
+    """Four trials: 0 is the most accurate of `mse`, although 1 has the lower loss."""
+    losses, shares = ["mse", "mse", "perceptual", "perceptual"], [0.6, 0.5, 0.8, 0.9]
+    return searched([0.4, 0.1, 0.2, 0.3], run, loss=losses, best_validation_accuracy=shares)
+
+
+def test_the_best_of_a_run_is_the_same_whatever_runs_are_beside_it() -> None:
+    low_loss, low_accuracy = [0.2, 0.1], [0.99, 0.5]
+    alone = searched(low_loss, "fc-2", best_validation_accuracy=low_accuracy)
+    mixed = of_mixed_losses("fc-1")
+    for beside in ([], [mixed], [mixed, of_mixed_losses("fc-3")]):
+        trials = pd.concat([*beside, alone.assign(series="fc, mse")], ignore_index=True)
+        steps_of = trials[trials.run == "fc-2"].assign(series="its own")
+        found = views.bests(pd.concat([trials[trials.run != "fc-2"], steps_of], ignore_index=True))
+        bests = {
+            series: (run, trial)
+            for series, run, trial in zip(found.series, found.run, found.trial, strict=True)
+        }
+        assert bests["its own"] == ("fc-2", 1)
+        assert not beside or bests["fc, mse"][1] == 0
+
+
+def test_between_runs_of_one_loss_a_third_of_another_changes_nothing() -> None:
+    one = searched([0.2], "fc-1", best_validation_cosine=0.99)
+    two = searched([0.1], "fc-2", best_validation_cosine=0.98)
+    other = searched([0.5], "vgg-1", loss="perceptual", best_validation_cosine=0.999)
+    for trials in ([one, two], [one, two, other]):
+        found = views.bests(pd.concat(trials, ignore_index=True)).set_index("series")
+        assert found.run["fc"] == "fc-2"
+    assert found.index.tolist() == ["fc, perceptual", "fc"]
+
+
+def test_the_foremost_of_runs_that_rank_otherwise_are_not_those_of_one_run_alone() -> None:
+    mixed = of_mixed_losses("fc-1").assign(series="fc", best_validation_cosine=0.5)
+    other = searched([0.2, 0.1, 0.3], "fc-2", best_validation_cosine=[0.7, 0.8, 0.6])
+    found = views.foremost(pd.concat([mixed, other], ignore_index=True), 3)
+    assert found.run.tolist() == ["fc-2"] * 3
+    assert found.trial.tolist() == [1, 0, 2]
+
+
 def test_trials_without_a_loss_are_the_last_of_the_foremost() -> None:
     trials = searched([None, 0.3, None, 0.2])
     assert views.foremost(trials, 3).trial.tolist() == [3, 1, 0]
@@ -118,11 +158,11 @@ def test_trials_without_a_loss_are_the_last_of_the_foremost() -> None:
 
 def test_the_accuracy_of_the_best_trials_has_a_band_of_one_deviation_within_0_and_1() -> None:
     trials = searched([0.3, 0.2, 0.4])
-    rows = accuracy_rows(run_row("fc-1"), trials)
+    rows = score_rows(run_row("fc-1"), trials)
     for row in rows:
-        row |= {"share_mean": {0.8: 0.995, 0.85: 0.004}.get(row["threshold"], 0.5)}
-        row |= {"share_std": None if row["threshold"] == 0.9 else 0.01}
-    found = views.accuracy_of(as_read("accuracy", rows), views.bests(trials)).set_index("threshold")
+        row |= {"mean": {0.8: 0.995, 0.85: 0.004}.get(row["threshold"], 0.5)}
+        row |= {"sd": None if row["threshold"] == 0.9 else 0.01}
+    found = views.accuracy_of(as_read("scores", rows), views.bests(trials)).set_index("threshold")
     assert found.trial.unique().tolist() == [1]
     assert found.series.unique().tolist() == ["fc"]
     band = found[["low", "high"]]
@@ -134,10 +174,10 @@ def test_the_accuracy_of_the_best_trials_has_a_band_of_one_deviation_within_0_an
 
 def test_neither_other_splits_nor_repeats_nor_other_runs_count_as_the_accuracy_of_a_trial() -> None:
     trials = searched([0.2])
-    (row, *_) = accuracy_rows(run_row("fc-1"), trials)
+    (row, *_) = score_rows(run_row("fc-1"), trials)
     others = [{"split": "validation"}, {"repeat_of": 0}, {"run": "fc-2"}, {"trial": None}]
     found = views.accuracy_of(
-        as_read("accuracy", [row | other for other in [{}, *others]]), views.bests(trials)
+        as_read("scores", [row | other for other in [{}, *others]]), views.bests(trials)
     )
     assert len(found) == 1
     assert (found.split.item(), found.run.item()) == ("test", "fc-1")
@@ -145,9 +185,9 @@ def test_neither_other_splits_nor_repeats_nor_other_runs_count_as_the_accuracy_o
 
 def test_baselines_are_floors_and_ceiling_of_one_run_on_the_test_images() -> None:
     trials = searched([0.2])
-    rows = [row for name in ("fc-1", "fc-2") for row in accuracy_rows(run_row(name), trials)]
+    rows = [row for name in ("fc-1", "fc-2") for row in score_rows(run_row(name), trials)]
     rows += [row | {"split": "validation"} for row in rows]
-    found = views.baselines_of(as_read("accuracy", rows), "fc-1")
+    found = views.baselines_of(as_read("scores", rows), "fc-1")
     assert set(found.subject) == {
         "flat image",
         "mean image",
@@ -155,7 +195,7 @@ def test_baselines_are_floors_and_ceiling_of_one_run_on_the_test_images() -> Non
         "pipeline's own matrix",
     }
     assert (set(found.run), set(found.split)) == ({"fc-1"}, {"test"})
-    assert not found.duplicated(["subject", "threshold"]).any()
+    assert not found.duplicated(["subject", "metric", "threshold"]).any()
 
 
 RANKS = {30: 0, 10: 1, 50: 2, 31: 48, 11: 49, 51: 50, 12: 51, 52: 97, 32: 98, 33: 99}  # by image

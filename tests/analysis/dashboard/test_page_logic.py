@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.dashboard import trials
 from analysis.dashboard.parts import as_csv
 from analysis.dashboard.search import DRAWN
-from analysis.tables.files import publish, read, table_path
+from analysis.tables.files import publish, read, rows_of, table_path
 from analysis.tables.parameters import space_text
 from analysis.tables.ranking import RANKED_BY
 from tests.analysis.dashboard.conftest import FAILED, RUNS, TRACEBACK, revise
@@ -195,13 +196,44 @@ def test_a_run_of_two_losses_is_ranked_by_accuracy_and_the_pages_say_so(tmp_path
     ]
 
 
+def test_the_quality_page_has_a_column_for_each_metric_at_the_threshold_of_the_runs(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "fc-1", threshold=0.9)
+    rows = rows_of(tmp_path / "tables", "scores", "fc-1")
+    own = [row | {"metric": "edges", "value": 0.25} for row in rows if row["metric"] == "ssim"]
+    rows = [row for row in rows if row["metric"] != "ssim"] + own
+    publish(tmp_path / "tables", "scores", "fc-1", rows)
+    app = opened(tmp_path, "quality", runs=["fc-1"])
+    assert "At cosine ≥ 0.9" in told(app)
+    table = app.dataframe[0].value.set_index("subject")
+    assert table["mean"].loc["flat image"] == pytest.approx(0.33 + 3 * 0.05)
+    assert (table.edges == 0.25).all()
+    assert (table.psnr == 24).all()
+    assert "Cosine ≥ 0.9" in figures(opened(tmp_path, "search", runs=["fc-1"]))
+
+    make_run(tmp_path, "fc-2")  # at 0.95, which both have
+    app = opened(tmp_path, "quality", runs=["fc-1", "fc-2"])
+    assert "At cosine ≥ 0.95" in told(app)
+
+
+def test_runs_of_one_pipeline_whose_code_changed_are_told_and_never_pooled(tmp_path: Path) -> None:
+    edited = np.full(64 * 784, 0.5, "<f4").tobytes()
+    make_run(tmp_path, "fc-1", pipeline="mine.py:blur")
+    make_run(tmp_path, "fc-2", pipeline="mine.py:blur", probe_outputs=edited, day=1)
+    app = opened(tmp_path, runs=["fc-1", "fc-2"])
+    assert "mine.py:blur gives other outputs in fc-2 than in fc-1" in told(app)
+    assert drawn(app, "Search history").series.nunique() == 2
+
+
 def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:
     app = opened(storage, runs=list(RUNS))
     assert figures(app)["Trials"] == ("96", "2 running")
     assert not {"Best loss", "Cosine ≥ 0.95"} & set(figures(app))
-    assert "There are 4 series: networks, losses, training or validation images differ." in told(
-        app
+    remark = (
+        "There are 4 series: networks, pipelines, losses, training or validation images differ."
     )
+    assert remark in told(app)
     series = {"cnn on cifar10", "fc on cifar10", "fc on photos", "separable on cifar10"}
     assert set(drawn(app, "Search history").series) == series
     assert set(app.dataframe[0].value.series) == series
@@ -239,7 +271,7 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("search", "These runs have no trials yet."), ("trials", "These runs have no trials yet."),
-     ("quality", "No accuracy yet"), ("speed", "No timings yet")],
+     ("quality", "No scores yet"), ("speed", "No timings yet")],
 )  # fmt: skip
 def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> None:
     publish(tmp_path / "tables", "runs", "fc-1", [run_row("fc-1")])
@@ -258,7 +290,7 @@ def test_a_run_without_trials_is_told(name: str, hint: str, tmp_path: Path) -> N
     [
         ("search", "No epoch with a finite loss has ended yet in these runs."),
         ("trials", "No epoch has ended yet in these runs."),
-        ("quality", "No accuracy yet: a search measures its finalists"),
+        ("quality", "No scores yet: a search measures its finalists"),
         ("speed", "No timings yet: they are measured"),
     ],
 )
@@ -400,7 +432,7 @@ def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
     assert "No trial running" in told(app)
     assert "Verdicts of 9 series: 6 valid, 3 warning." in told(opened(tmp_path, "speed"))
     assert "These runs have no trials yet." in told(opened(tmp_path, "trials"))
-    assert "No accuracy yet" in told(opened(tmp_path, "quality"))
+    assert "No scores yet" in told(opened(tmp_path, "quality"))
 
 
 def test_of_very_many_trials_the_best_are_drawn_and_that_is_told(tmp_path: Path) -> None:

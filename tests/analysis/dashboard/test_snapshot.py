@@ -17,6 +17,7 @@ from analysis.dashboard.snapshot import Store
 from analysis.tables.files import publish, table_path
 from analysis.tables.schema import TABLES
 from tests.analysis.collecting import file_of, row, search
+from tests.analysis.version_4_runs import write_version_4
 
 
 @pytest.fixture
@@ -41,6 +42,21 @@ def opened(storage: Path) -> Store:
 
 def put(storage: Path, table: str, run: str = "fc", **more: Any) -> None:
     publish(storage / "tables", table, run, [row(table, run, **more)])
+
+
+def test_a_run_of_version_4_is_shown_and_its_scores_are_read_again_when_they_change(
+    tmp_path: Path,
+) -> None:
+    write_version_4(tmp_path, "old")
+    store = opened(tmp_path)
+    assert store.runs("scores") == ["old"]
+    before = store.frame("scores")
+    assert (len(before), store.problems()) == (78, [])
+    first = store.version()
+    write_version_4(tmp_path, "old", share=1.0)
+    assert store.version() != first
+    shares = store.frame("scores").query("threshold.notna()")
+    assert (shares.value == 1).all()
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -18,21 +18,22 @@ import pytest
 from analysis.charts.drawing import for_paper
 from analysis.console import Console
 from analysis.report.__main__ import main
-from analysis.report.facts import accuracy, answer, with_interval
+from analysis.report.facts import accuracy, answer
 from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
 from analysis.tables.ranking import RANKED_BY
 from tests.analysis.collecting import state
 from tests.analysis.made_runs import (
-    accuracy_rows,
     change,
     make_run,
     make_run_of_two_losses,
     put,
     run_row,
+    score_rows,
     timing_rows,
     trial_frame,
 )
+from tests.analysis.version_4_runs import write_version_4
 from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.thresholds import THRESHOLD
@@ -257,42 +258,49 @@ def test_a_network_that_is_no_better_than_a_floor_is_called_that(
     storage: Path, tmp_path: Path
 ) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
-    rows = rows_of(tmp_path / "tables", "accuracy", "r")
-    lowered = [
-        row | {"share": 0.2, "share_mean": 0.2} if row["kind"] == "trial" else row for row in rows
-    ]
-    publish(tmp_path / "tables", "accuracy", "r", lowered)
+    rows = rows_of(tmp_path / "tables", "scores", "r")
+    lowered = [row | {"value": 0.2, "mean": 0.2} if row["kind"] == "trial" else row for row in rows]
+    publish(tmp_path / "tables", "scores", "r", lowered)
     assert "no better than an output that costs nothing" in page_of(tmp_path).text
+
+
+def test_a_run_of_version_4_has_a_report_too(tmp_path: Path) -> None:
+    write_version_4(tmp_path, "r")
+    text = page_of(tmp_path).text
+    assert "to replace the pipeline “study”" in text
+    assert "98.00 ± 1.41 %, n = 2" in text
+
+
+def test_a_report_is_told_at_the_threshold_of_its_run_with_metrics_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "r", trials=3, epochs=1, threshold=0.97)
+    rows = rows_of(tmp_path / "tables", "scores", "r")
+    own = [row | {"metric": "edges", "value": 0.123456} for row in rows if row["metric"] == "ssim"]
+    publish(tmp_path / "tables", "scores", "r", rows + own)
+    text = page_of(tmp_path).text
+    assert "93.00 % [92.48, 93.48] of 10,000 test images reach a cosine similarity of 0.97" in text
+    for words in ("cosine ≥ 0.97", "edges", "0.1235", "The floors cost nothing"):
+        assert words in text, words
 
 
 def test_repeats_with_other_seeds_are_no_finalists(tmp_path: Path) -> None:
     run = run_row("r")
     made = trial_frame(run, 4, 1)
-    rows, trials = accuracy_rows(run, made), made.to_dict("records")
+    rows, trials = score_rows(run, made), made.to_dict("records")
     repeated: list[dict[str, Any]] = [
-        row | {"repeat_of": row["trial"], "subject": "trial 99"} for row in rows[:9]
+        row | {"repeat_of": row["trial"], "subject": "trial 99"} for row in rows[:13]
     ]
-    assert [row[0] for row in accuracy(rows + repeated, trials).rows] == [
-        row[0] for row in accuracy(rows, trials).rows
+    assert [row[0] for row in accuracy(run, rows + repeated, trials).rows] == [
+        row[0] for row in accuracy(run, rows, trials).rows
     ]
 
 
 def test_an_accuracy_that_was_not_measured_at_the_strict_threshold_is_a_dash() -> None:
     made = trial_frame(run_row("r"), 4, 1)
-    rows = [row for row in accuracy_rows(run_row("r"), made) if row["threshold"] == THRESHOLD]
-    grid = accuracy(rows, made.to_dict("records"))
+    rows = [row for row in score_rows(run_row("r"), made) if row["threshold"] == THRESHOLD]
+    grid = accuracy(run_row("r"), rows, made.to_dict("records"))
     assert {row[grid.heads.index("≥ 0.99")] for row in grid.rows} == {"–"}
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.0, 10), (0.5, 10), (1.0, 10), (0.9983, 10_000)])
-def test_the_interval_is_the_one_whose_ends_the_share_is_two_standard_errors_from(
-    share: float, count: int
-) -> None:
-    told = with_interval(share, count)
-    low, high = (float(number) / 100 for number in re.findall(r"[\d.]+", told.partition("[")[2]))
-    for end in (low, high):
-        error = math.sqrt(end * (1 - end) / count)
-        assert abs(abs(share - end) - 1.96 * error) < 2e-4
 
 
 def test_the_answer_of_a_run_without_speed_says_so(tmp_path: Path) -> None:

@@ -126,6 +126,15 @@ def test_keys_with_nulls_are_keys_too() -> None:
     )
 
 
+def test_scores_of_one_metric_with_and_without_threshold_have_keys_of_their_own() -> None:
+    mean, share = row("scores", threshold=None), row("scores")
+    assert checked([mean, share, mean | {"metric": "own"}], "scores").problems == ()
+    assert checked([mean, share, mean], "scores").problems == (
+        "row 3: has the key of an earlier row "
+        "(subject text, split text, metric text, threshold None)",
+    )
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "9" * 5_000, "[" * 100_000])
 def test_a_text_that_should_be_an_object_in_json_is_told(text: str) -> None:
     assert checked([row("runs", config=text)], "runs").problems == (
@@ -175,7 +184,7 @@ def test_a_table_without_rows_is_sound() -> None:
             lambda _: with_metadata(schema_version=str(VERSION + 1)),
             [
                 f"it has schema version {VERSION + 1}, and this transform-tuner reads "
-                f"{VERSION} only: take the one that wrote it, or make the run again"
+                f"4 and {VERSION}: take the one that wrote it, or make the run again"
             ],
         ),
     ],

@@ -4,18 +4,25 @@ import math
 import random
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from analysis.tables.ranking import (
+    BETWEEN_RUNS,
+    BY_COSINE,
+    BY_LOSS,
+    beside_each_other,
     best_epoch,
+    bests_in_words,
     finalists,
-    frame_has_mixed_losses,
     has_mixed_losses,
     objective,
+    order_in_words,
     ranked,
     ranked_frame,
     ranking_rule,
+    with_rules,
 )
 from analysis.tables.schema import arrow_schema
 
@@ -171,15 +178,19 @@ def test_a_data_frame_of_a_run_is_ranked_as_its_rows_are(count: int) -> None:
             one["best_validation_loss"] = luck.choice(LOSSES)
             one["loss"] = luck.choice(["mse", "perceptual"]) if seed % 2 else "mse"
         luck.shuffle(rows)
-        found = ranked_frame(pa.Table.from_pylist(rows, schema).to_pandas())
+        found = ranked_frame(with_rules(pa.Table.from_pylist(rows, schema).to_pandas()))
         assert found.trial.tolist() == numbers(rows)
         some += len(found)
     assert (some > 0) == (count > 0)
 
 
+def frame(*rows: dict[str, Any]) -> pd.DataFrame:
+    return with_rules(pa.Table.from_pylist(list(rows)).to_pandas())
+
+
 def test_between_runs_a_tie_of_loss_and_trial_goes_to_the_earlier_row() -> None:
     rows = [row(1, 0.1, run="b"), row(0, 0.2, run="b"), row(0, 0.2, run="a"), row(1, 0.1, run="a")]
-    found = ranked_frame(pa.Table.from_pylist(rows).to_pandas())
+    found = ranked_frame(frame(*rows))
     assert list(zip(found.run, found.trial, strict=True)) == [
         ("b", 1),
         ("a", 1),
@@ -188,20 +199,41 @@ def test_between_runs_a_tie_of_loss_and_trial_goes_to_the_earlier_row() -> None:
     ]
 
 
-def test_where_one_run_has_several_losses_all_runs_beside_it_are_ranked_as_it_is() -> None:
-    alone = [
-        reached(0, "mse", 0.99, 0.999, 0.2, run="a"),
-        reached(1, "mse", 0.98, 0.999, 0.1, run="a"),
-    ]
-    other = [reached(0, "perceptual", 0.97, 0.99, 0.05, run="b")]
+ALONE = [
+    reached(0, "mse", 0.99, 0.9995, 0.2, run="a"),
+    reached(1, "mse", 0.98, 0.999, 0.1, run="a"),
+]
+OTHER = [reached(0, "perceptual", 0.97, 0.99, 0.05, run="b")]
+
+
+def test_each_run_is_ranked_by_its_own_rule_whatever_is_beside_it() -> None:
     mixed = [row | {"run": "c"} for row in MIXED]
-    one, both, all_ = (
-        pa.Table.from_pylist(rows).to_pandas()
-        for rows in (alone, alone + other, alone + other + mixed)
-    )
-    assert [frame_has_mixed_losses(frame) for frame in (one, both, all_)] == [False, False, True]
-    assert ranked_frame(one).trial.tolist() == [1, 0]
-    assert ranked_frame(both).run.tolist() == ["b", "a", "a"]
-    ranking = ranked_frame(all_)
-    assert list(zip(ranking.run, ranking.trial, strict=True))[:3] == [("a", 0), ("a", 1), ("b", 0)]
-    assert ranking[ranking.run == "c"].trial.tolist() == numbers(MIXED)
+    for beside in ([], OTHER, mixed, OTHER + mixed):
+        found = ranked_frame(frame(*beside, *ALONE))
+        assert found[found.run == "a"].trial.tolist() == [1, 0]
+        assert set(found[found.run == "a"].rule) == {BY_LOSS}
+        mine = found[found.run == "c"]
+        assert mine.trial.tolist() == (numbers(MIXED) if mixed[0] in beside else [])
+        assert set(mine.rule) <= {BY_COSINE}
+
+
+def test_between_runs_the_rule_they_share_decides_else_the_mean_cosine_and_that_is_told() -> None:
+    again = [one | {"run": "d", "best_validation_loss": 0.15} for one in ALONE[:1]]
+    mixed = [row | {"run": "c"} for row in MIXED]
+    one, two = frame(*ALONE, *again), frame(*mixed, *(row | {"run": "e"} for row in MIXED))
+    assert beside_each_other(one).tolist() == [0.2, 0.1, 0.15]
+    assert order_in_words(one) == BY_LOSS
+    assert beside_each_other(two).equals(two.objective)
+    assert order_in_words(two) == BY_COSINE
+    for apart in (frame(*ALONE, *OTHER), frame(*ALONE, *mixed)):
+        assert beside_each_other(apart).tolist() == (-apart.best_validation_cosine).tolist()
+        assert order_in_words(apart) == BETWEEN_RUNS
+    assert order_in_words(one[:0]) == BY_LOSS
+
+
+def test_what_the_bests_of_several_runs_are_best_by_is_told() -> None:
+    mixed = [row | {"run": "c"} for row in MIXED]
+    assert bests_in_words(frame(*ALONE)) == BY_LOSS
+    assert bests_in_words(frame(*mixed)) == BY_COSINE
+    assert bests_in_words(frame(*ALONE, *OTHER)) == f"{BY_LOSS}; in the order of {BETWEEN_RUNS}"
+    assert bests_in_words(frame(*ALONE, *mixed)).startswith("each run's own rule; in the order of ")

@@ -1,4 +1,4 @@
-"""Accuracy rows and sample rows on outputs whose cosines are known."""
+"""Rows of scores and samples on outputs whose cosines are known."""
 
 import io
 import math
@@ -12,14 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from analysis.quality.accuracy import (
+from analysis.quality.scores import (
+    METRICS,
     SAMPLE_COUNT,
+    BuiltIn,
     Measured,
     evaluate,
     sample_indices,
     sample_rows,
-    with_repeats,
 )
+from analysis.quality.spread import wilson
 from analysis.tables.files import publish, read
 from trainables.data.examples import Examples
 from trainables.pipelines.calling import CHUNK
@@ -49,44 +51,68 @@ def parts_at(cosines: list[float]) -> Iterator[Tensor]:
         yield torch.stack([outputs_at(cosine) for cosine in cosines[start : start + CHUNK]])
 
 
+def means(rows: list[Any]) -> dict[str, float]:
+    """Each metric's mean over the images."""
+    return {row["metric"]: row["value"] for row in rows if row["threshold"] is None}
+
+
+def shares(rows: list[Any], metric: str = "cosine") -> dict[float, float]:
+    """A metric's fractions by threshold."""
+    found = (row for row in rows if row["metric"] == metric and row["threshold"] is not None)
+    return {row["threshold"]: row["value"] for row in found}
+
+
 def test_the_shares_count_the_images_that_reach_each_threshold() -> None:
     cosines = [0.5, 0.82, 0.96, 0.9995]
     rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(4), STUDY)
-    assert per_image.tolist() == pytest.approx(cosines, abs=1e-5)
-    shares = {row["threshold"]: row["share"] for row in rows}
-    assert shares == {t: sum(c >= t for c in cosines) / 4 for t in THRESHOLDS}
-    assert (shares[0.8], shares[0.95]) == (0.75, 0.5)
-    assert rows[0]["cosine_mean"] == pytest.approx(statistics.mean(cosines), abs=1e-5)
+    assert per_image["cosine"].tolist() == pytest.approx(cosines, abs=1e-5)
+    assert shares(rows) == {t: sum(c >= t for c in cosines) / 4 for t in THRESHOLDS}
+    assert (shares(rows)[0.8], shares(rows)[0.95]) == (0.75, 0.5)
+    assert means(rows)["cosine"] == pytest.approx(statistics.mean(cosines), abs=1e-5)
+
+
+def test_a_mean_has_the_interval_of_its_images_and_a_share_wilsons() -> None:
+    cosines = [0.5, 0.82, 0.96, 0.9995]
+    rows, _ = evaluate(TRIAL, parts_at(cosines), "test", examples(4), STUDY)
+    (mean,) = (row for row in rows if row["metric"] == "cosine" and row["threshold"] is None)
+    half = 1.96 * statistics.stdev(cosines) / 2
+    assert mean["high"] - mean["value"] == pytest.approx(half, abs=1e-5)
+    assert mean["value"] - mean["low"] == pytest.approx(half, abs=1e-5)
+    (share,) = (row for row in rows if row["threshold"] == 0.95)
+    assert (share["low"], share["high"]) == wilson(0.5, 4)
+    one, _ = evaluate(TRIAL, parts_at([0.9]), "test", examples(1), STUDY)
+    assert {row["low"] for row in one if row["threshold"] is None} == {None}
 
 
 def test_batches_do_not_change_means_over_images() -> None:
     cosines = [0.6] * CHUNK + [0.99] * 3
     rows, per_image = evaluate(TRIAL, parts_at(cosines), "test", examples(len(cosines)), STUDY)
-    assert len(per_image) == rows[0]["images"] == len(cosines)
-    assert rows[0]["share"] == 3 / len(cosines)
-    assert rows[0]["mse"] == pytest.approx(
+    assert len(per_image["cosine"]) == rows[0]["images"] == len(cosines)
+    assert shares(rows)[0.8] == 3 / len(cosines)
+    assert means(rows)["mse"] == pytest.approx(
         statistics.mean((c - 1) ** 2 + 1 - c**2 for c in cosines), rel=1e-4
     )
 
 
-def test_exact_outputs_reach_everything_and_nan_reaches_nothing() -> None:
+def test_exact_outputs_reach_everything_and_nan_reaches_nothing_and_has_no_mean() -> None:
     exact, _ = evaluate(TRIAL, [torch.ones(3, 1, 28, 28)], "test", examples(3), STUDY)
-    assert {row["share"] for row in exact} == {1.0}
-    assert (exact[0]["mse"], exact[0]["psnr_db"]) == (0, pytest.approx(150))
-    assert exact[0]["ssim"] == pytest.approx(1)
+    assert set(shares(exact).values()) == {1.0}
+    assert means(exact) == pytest.approx({"cosine": 1, "mse": 0, "psnr": 150, "ssim": 1})
     nothing = torch.full((3, 1, 28, 28), math.nan)
     broken, _ = evaluate(TRIAL, [nothing], "test", examples(3), STUDY)
-    assert {row["share"] for row in broken} == {0.0}
+    assert set(shares(broken).values()) == {0.0}
+    assert means(broken) == {}
 
 
 def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     data = examples(3)
-    rows, cosines = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY)
-    samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, cosines, STUDY)
-    for table, content in (("accuracy", rows), ("samples", samples)):
+    rows, values = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY)
+    samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, values["cosine"], STUDY)
+    for table, content in (("scores", rows), ("samples", samples)):
         publish(tmp_path, table, "r", [{"run": "r", **row} for row in content])
-    frame = read(tmp_path, "accuracy", "r")
-    assert frame["threshold"].tolist() == list(THRESHOLDS)
+    frame = read(tmp_path, "scores", "r")
+    assert frame.threshold.dropna().tolist() == list(THRESHOLDS)
+    assert frame.metric[frame.threshold.isna()].tolist() == ["cosine", "mse", "psnr", "ssim"]
     told = (
         frame[["subject", "trial", "parameters", "split", "images", "trainings"]].iloc[0].tolist()
     )
@@ -94,50 +120,39 @@ def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     assert read(tmp_path, "samples", "r")["image"].tolist() == [0, 1, 2]
 
 
-def test_parts_may_be_of_any_size_and_outputs_of_one_pixel_have_no_ssim(tmp_path: Any) -> None:
+def test_parts_may_be_of_any_size_and_outputs_of_one_pixel_have_no_ssim() -> None:
     task = Task(output_shape=(2, 1, 1), low=-1.0, high=3.0)
     data = Examples(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(10.0).view(5, 2, 1, 1))
     outputs = [data.targets[:1] + 0.4, data.targets[1:3] + 0.4, data.targets[3:] + 0.4]
-    rows, cosines = evaluate(TRIAL, outputs, "test", data, task)
-    assert len(cosines) == 5
-    assert rows[0]["psnr_db"] == pytest.approx(20)  # a tenth of the range
-    assert rows[0]["ssim"] is None
-    publish(tmp_path, "accuracy", "r", [{"run": "r", **row} for row in rows])
-    assert read(tmp_path, "accuracy", "r").ssim.isna().all()
+    rows, values = evaluate(TRIAL, outputs, "test", data, task)
+    assert len(values["cosine"]) == 5
+    assert means(rows)["psnr"] == pytest.approx(20)  # a tenth of the range
+    assert {row["metric"] for row in rows} == {"cosine", "mse", "psnr"}
 
 
-def accuracy_row(
-    trial: int | None, share: float, repeat_of: int | None = None, threshold: float = 0.95
-) -> Any:
-    row = {"kind": "floor" if trial is None else "trial", "trial": trial, "repeat_of": repeat_of}
-    return {
-        **row,
-        "threshold": threshold,
-        "share": share,
-        "share_mean": share,
-        "share_std": None,
-        "trainings": 1,
-    }
+def test_an_own_metric_counts_images_for_which_it_is_defined_and_may_be_best_at_its_lowest() -> (
+    None
+):
+    def error(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+        found = (outputs - targets).flatten(1).abs().amax(dim=1)
+        return torch.where(found > 0.5, torch.nan, found)
 
+    own = BuiltIn("largest error", error, higher_is_better=False, thresholds=(0.1, 0.3))
+    outputs = torch.ones(4, 1, 28, 28)
+    for image, off in enumerate((0.0, 0.2, 0.4, 0.9)):
+        outputs[image, 0, 3, 3] += off
+    rows, values = evaluate(TRIAL, [outputs], "test", examples(4), STUDY, (*METRICS, own))
+    mine = [row for row in rows if row["metric"] == "largest error"]
+    assert {row["images"] for row in mine} == {3}
+    assert means(mine)["largest error"] == pytest.approx(0.2)
+    assert shares(mine, "largest error") == pytest.approx({0.1: 1 / 3, 0.3: 2 / 3})
+    assert values["largest error"].isnan().tolist() == [False, False, False, True]
 
-def test_a_finalist_gets_mean_and_sample_deviation_over_itself_and_its_repeats() -> None:
-    rows = with_repeats(
-        [
-            accuracy_row(3, 0.9),
-            accuracy_row(5, 0.5),
-            accuracy_row(8, 0.8, repeat_of=3),
-            accuracy_row(9, 0.7, repeat_of=3),
-            accuracy_row(3, 0.1, threshold=0.99),
-            accuracy_row(8, 0.3, repeat_of=3, threshold=0.99),
-            accuracy_row(None, 0.2),
-        ]
-    )
-    told = [(row["trainings"], row["share_mean"], row["share_std"]) for row in rows]
-    assert told[0] == (3, pytest.approx(0.8), pytest.approx(0.1))
-    assert told[1] == (1, 0.5, None)
-    assert told[2:4] == [(1, 0.8, None), (1, 0.7, None)]
-    assert told[4] == (2, pytest.approx(0.2), pytest.approx(math.sqrt(0.02)))
-    assert told[6] == (1, 0.2, None)
+    outputs[3, 0, 0, 0] = math.inf  # an image that is broken is a miss
+    rows, _ = evaluate(TRIAL, [outputs], "test", examples(4), STUDY, (own,))
+    assert {row["images"] for row in rows} == {4}
+    assert shares(rows, "largest error") == {0.1: 1 / 4, 0.3: 2 / 4}
+    assert means(rows) == {}
 
 
 @pytest.mark.parametrize(
