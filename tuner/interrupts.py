@@ -22,6 +22,7 @@ EARLY_END = "Interrupted before the search began: nothing is lost. Type the comm
 AGAIN_SEC = 0.05  # until it is looked again whether that is over
 HOLDING_LOCKS = ("<frozen importlib._bootstrap>", logging.__file__)
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+KEPT_FROM_TUNE = "TUNE_DISABLE_SIGINT_HANDLER"  # Tune's own name for it
 
 _asked = threading.Event()
 _at_start: dict[signal.Signals, Any] = {}  # handlers that `end_early` took the place of
@@ -82,15 +83,19 @@ def check() -> None:
 def left_to_tune() -> Iterator[None]:
     """Note a Ctrl-C while Tune runs, which takes it for itself.
 
-    Tune gives the handler back only where there was none.
+    Tune gives the handler back only where there was none. One that is to be ignored is kept from
+    it.
     """
     ours = signal.getsignal(signal.SIGINT)
+    if ours is signal.SIG_IGN:
+        os.environ[KEPT_FROM_TUNE] = "1"
     try:
         yield
-        if signal.getsignal(signal.SIGINT) is ours:
+        if signal.getsignal(signal.SIGINT) is ours is not signal.SIG_IGN:
             _asked.set()
     finally:
         signal.signal(signal.SIGINT, ours)
+        os.environ.pop(KEPT_FROM_TUNE, None)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -108,6 +113,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _as_interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         _asked.set()
+        if KEPT_FROM_TUNE in os.environ and callable(signal.getsignal(signal.SIGUSR1)):
+            os.kill(os.getpid(), signal.SIGUSR1)  # which Tune takes for a Ctrl-C
+            return
         raise KeyboardInterrupt
     # Ray blocks it in what it starts, its jobs too
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -10,6 +10,7 @@ The last thing printed is a table of counts. Exit status: 0 when all ended as it
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     options = parser().parse_args(arguments)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Behind & in a script it is ignored, and by what is started here too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Here, since they import PyTorch
     from tests.faults.command_lines import try_command_lines
     from tests.faults.damage import try_tables, try_weights

@@ -233,3 +233,30 @@ def test_a_command_that_was_started_to_ignore_ctrl_c_ignores_it() -> None:
             interrupts.check()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("sent", "ended"), [(signal.SIGINT, "and goes on"), (signal.SIGTERM, "and ends")]
+)
+def test_a_search_that_was_started_to_ignore_ctrl_c_ignores_it_while_tune_runs_too(
+    command: Command, few_images: tuple[str, ...], sent: signal.Signals, ended: str
+) -> None:
+    budget = ("--model", "separable", "--samples", "3", "--max-epochs", "3", "--finalists", "1")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with simulated() as ray:
+            moments = []
+
+            def send_once(what: str, trial: object) -> None:
+                moments.append(what)
+                if len(moments) == 2:
+                    os.kill(os.getpid(), sent)
+
+            ray.moment = send_once
+            status, output = command.call("--name", "run", *budget, *few_images)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (status == 0) == (ended == "and goes on"), output
+    if status:
+        assert (status, "Interrupted. What is finished is kept" in output) == (130, True)
+        assert len(command.table("trials", "run")) < 3

@@ -15,6 +15,7 @@ from analysis.tables.files import publish, read, rows_of, table_file
 from analysis.tables.parameters import read_space
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.task_columns import task_of
+from analysis.timing.runs import data_of
 from tests.analysis.collecting import collect, state
 from tests.analysis.made_runs import make_run
 from tests.analysis.version_4_runs import CONFIG, accuracy_rows, encoded, write_version_4
@@ -46,12 +47,17 @@ def test_rows_are_those_of_a_run_of_today(tables: Path, tmp_path: Path) -> None:
         assert rows_of(tables, table, "fc-1") == rows_of(tmp_path / "today/tables", table, "fc-1")
 
 
-def test_its_run_is_one_of_the_study(tables: Path) -> None:
+def test_its_run_is_one_of_the_study_whose_test_images_can_be_timed(tables: Path) -> None:
+    here = load("photos", train_images=1)
+    (run,) = pq.read_table(table_file(tables, "runs", "fc-1"), partitioning=None).to_pylist()
+    run |= {"data": "photos", "test_fingerprint": here.test.fingerprint}
+    table_file(tables, "runs", "fc-1").write_bytes(encoded("runs", [run]))
     (run,) = rows_of(tables, "runs", "fc-1")
     assert task_of(run) == STUDY
     assert (run["rank_by"], run["threshold"]) == ("loss", 0.95)
-    probes = load("photos", train_images=1).probes
-    assert is_same(run["probe_outputs"], probes, STUDY.span)
+    assert is_same(run["probe_outputs"], here.probes, STUDY.span)
+    timed = data_of(tables.parent, "fc-1", None)
+    assert (timed.task, timed.test.fingerprint) == (STUDY, here.test.fingerprint)
 
 
 @pytest.mark.parametrize(
