@@ -1,7 +1,8 @@
 """A process for code of a person's own: none of it runs in the command's.
 
-    with OwnProcess("trainables.pipelines.process", {"pipeline": "my.py:preprocess"}) as it:
-        ...  # whatever else takes its time
+    with OwnProcess("trainables.pipelines.process") as it:
+        ...  # whatever else takes its time, while the process imports what is this project's
+        it.ask({"pipeline": "my.py:preprocess"})
         answer = it.answer("--pipeline my.py:preprocess: its import and its calls")
 
 What the code prints goes nowhere. The process ends with the command, however that ends, with all
@@ -34,15 +35,15 @@ class OwnProcess:
 
     Args:
         module: What runs, as after `python -m`. It calls `serve`.
-        arguments: What it is given, as JSON takes it.
     """
 
-    def __init__(self, module: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, json.dumps(arguments)],
+            [sys.executable, "-m", module],
             # It finds what is found here
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
+            bufsize=0,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is the command's own business
@@ -62,6 +63,16 @@ class OwnProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def ask(self, arguments: Mapping[str, Any]) -> None:
+        """Say what it is to do, once: until then none of a person's code runs.
+
+        Args:
+            arguments: As JSON takes them.
+        """
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # it has ended, as `answer` says
+                self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
 
     def answer(self, doing: str, progress: Say | None = None) -> dict[str, Any]:
         """Wait for what was found.
@@ -116,14 +127,14 @@ def _how(status: int) -> str:
 
 
 def serve(work: Callable[[dict[str, Any], Say], dict[str, Any]], subject: str) -> NoReturn:
-    """Be such a process: do the work on what was given, say what came of it, and end.
+    """Be such a process: wait for arguments, do the work, say what came of it, and end.
 
     Args:
         work: Gets the arguments, and what says a line of progress. It raises UsageError for a
             mistake.
         subject: The argument that names the code, with its flag before: `--pipeline`.
     """
-    arguments = json.loads(sys.argv[1])
+    arguments = json.loads(_asked())
     name = f"--{subject} {arguments[subject]}"
     pipe = _set_up()
 
@@ -142,6 +153,17 @@ def serve(work: Callable[[dict[str, Any], Say], dict[str, Any]], subject: str) -
     os._exit(0)  # threads that the code started don't hold it
 
 
+def _asked() -> bytes:
+    """Wait for what `ask` says. This process ends where the command has ended before it."""
+    said = b""
+    while not said.endswith(b"\n"):
+        part = os.read(0, 65_536)
+        if not part:
+            os._exit(0)
+        said += part
+    return said
+
+
 def _set_up() -> int:
     """Leave standard streams to the code, and see that this process ends with the command.
 
@@ -158,5 +180,5 @@ def _set_up() -> int:
 
 
 def _end_with(command: int) -> None:
-    os.read(command, 1)  # nothing is ever written: it waits for the end of the command
+    os.read(command, 1)  # nothing more is ever written: it waits for the end of the command
     os.killpg(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ class Made:
         without: Of the test split, without one of its steps, by the step's name.
         affine: Its map, as `AffineMap.to_tensors` has it; empty where none was looked for or found.
         probes: As `identity.kept` has it.
+        note: A line that a person has to see; empty where there is none.
     """
 
     task: Task
@@ -38,6 +38,7 @@ class Made:
     without: Mapping[str, Tensor] = field(default_factory=dict)
     affine: Mapping[str, Tensor] = field(default_factory=dict)
     probes: bytes = b""
+    note: str = ""
 
 
 def registered(name: str, images: Mapping[str, Tensor]) -> Made:
@@ -67,35 +68,35 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
 
 
 def in_own_process(
-    name: str, images: Mapping[str, Tensor], takes: str | None = None, progress: Say | None = None
+    process: OwnProcess,
+    name: str,
+    images: Mapping[str, Tensor],
+    takes: str | None = None,
+    progress: Say | None = None,
 ) -> Made:
     """Make targets by a person's pipeline, in a process of its own for every core.
 
     Args:
+        process: As `catalogue.started` started it.
         name: As `own_code.load` takes it.
         images: By split, (N, 3, H, W) uint8 each.
         takes: One of `catalogue.TAKES`; None to find out.
         progress: Gets lines of it.
 
     Raises:
-        UsageError: The pipeline can't be used, or its targets don't fit into memory.
+        UsageError: The pipeline can't be used, or there is no room for its images and targets.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        for split, part in images.items():
-            np.save(Path(directory, f"{split}.npy"), part.numpy())
-        asked = {"pipeline": name, "takes": takes, "cores": cores(), "directory": directory}
-        with OwnProcess("trainables.pipelines.process", asked) as process:
-            found = process.answer(f"--pipeline {name}: its import and its calls", progress)
-        task = Task.from_plain(found["task"])
-        files = {split: Path(directory, f"{split}.targets.npy") for split in images}
-        left_out = {step: Path(directory, f"test.without {step}.npy") for step in found["without"]}
-        _check_memory(name, [*files.values(), *left_out.values()])
+        _write(name, images, Path(directory))
+        process.ask({"pipeline": name, "takes": takes, "cores": cores(), "directory": directory})
+        found = process.answer(f"--pipeline {name}: its import and its calls", progress)
         return Made(
-            task,
-            {split: _read(file) for split, file in files.items()},
-            {step: _read(file) for step, file in left_out.items()},
-            affine={name: _read(Path(directory, f"affine.{name}.npy")) for name in found["affine"]},
+            Task.from_plain(found["task"]),
+            {split: _read(Path(directory, f"{split}.targets.npy")) for split in images},
+            {step: _read(Path(directory, f"test.without {step}.npy")) for step in found["without"]},
+            affine={part: _read(Path(directory, f"affine.{part}.npy")) for part in found["affine"]},
             probes=kept(_read(Path(directory, "probes.npy"))),
+            note=f"--pipeline {name} {found['note']}" if found["note"] else "",
         )
 
 
@@ -118,10 +119,14 @@ def _read(file: Path) -> Tensor:
     return torch.from_numpy(np.load(file))
 
 
-def _check_memory(name: str, files: list[Path]) -> None:
-    needed, free = sum(file.stat().st_size for file in files), psutil.virtual_memory().available
-    if needed > free:
+def _write(name: str, images: Mapping[str, Tensor], directory: Path) -> None:
+    try:
+        for split, part in images.items():
+            np.save(directory / f"{split}.npy", part.numpy())
+    except OSError as error:
+        needed = sum(part.nbytes for part in images.values())
         raise UsageError(
-            f"--pipeline {name}: its targets take {needed / 2**30:.1f} GiB of memory, and "
-            f"{free / 2**30:.1f} are free: give fewer images by --images, or a smaller --image-size"
-        )
+            f"--pipeline {name}: its images take {needed / 2**30:.1f} GiB, which "
+            f"{directory.parent} has no room for ({error.strerror}): set TMPDIR to a directory "
+            f"with more, or give fewer by --images"
+        ) from error

@@ -59,7 +59,9 @@ class TryOut:
 
     def _started(self, task: Task) -> OwnProcess:
         about = {"task": task.to_plain(), "asked": self._asked.to_plain()}
-        return OwnProcess("trainables.training.network_facts", {**self._arguments, **about})
+        process = OwnProcess("trainables.training.network_facts")
+        process.ask({**self._arguments, **about})
+        return process
 
     def facts(self, task: Task) -> "NetworkFacts":
         """Wait for what was found, starting the process where `start` did not. Imports PyTorch.
