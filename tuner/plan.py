@@ -20,7 +20,7 @@ from trainables.data.pairs import PairSet
 from trainables.errors import UsageError, at_once, last_line
 from trainables.losses import loss_settings
 from trainables.networks.registry import check_module
-from trainables.own_process import Say
+from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
 from trainables.tasks import STUDY, Task
 from trainables.training.try_out import TryOut
@@ -161,7 +161,11 @@ def _wandb_refusal() -> str:
 
 
 def load(
-    config: SearchConfig, images: Images | PairSet, network: TryOut, progress: Say
+    config: SearchConfig,
+    images: Images | PairSet,
+    pipeline: OwnProcess | None,
+    network: TryOut,
+    progress: Say,
 ) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
     """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
 
@@ -170,6 +174,7 @@ def load(
     Args:
         config: The settings as they were asked for.
         images: What `check_early` returned.
+        pipeline: As `catalogue.started` returned it.
         network: That of the search, which is tried out.
         progress: Gets lines of it while targets are made.
     """
@@ -189,6 +194,7 @@ def load(
             config.images,
             pipeline=config.pipeline,
             takes=config.takes,
+            process=pipeline,
             progress=progress,
         )
     checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]

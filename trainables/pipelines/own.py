@@ -56,15 +56,22 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
         output_shape=shape_of(targets["train"]),
         steps=STUDY.steps,
     )
+    affine = None
     if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
-        task = STUDY
+        task = STUDY  # its map is found where it is asked for
     else:
-        task, _ = examine(pipeline, task)
+        task, affine = examine(pipeline, task)
     without = {
         step: make_targets(own_code.load(shorter), images["test"])
         for step, shorter in LEFT_OUT[name].items()
     }
-    return Made(task, targets, without, probes=kept(pipeline(probe_images(task.input_shape))))
+    return Made(
+        task,
+        targets,
+        without,
+        affine={} if affine is None else affine.to_tensors(),
+        probes=kept(pipeline(probe_images(task.input_shape))),
+    )
 
 
 def in_own_process(
@@ -103,16 +110,18 @@ def in_own_process(
 def own_map(task: Task, tensors: Mapping[str, Tensor]) -> AffineMap | None:
     """Return a pipeline as the affine map that it is; None where it has none.
 
-    That of a pipeline of this project is found here.
+    That of the study is found here.
 
     Args:
         task: Whose pipeline it is.
-        tensors: What the process of a person's own found.
+        tensors: What was found when its targets were made.
     """
+    if tensors:
+        return AffineMap.from_tensors(tensors)
     if task.pipeline in PIPELINES:
         _, found = examine(load(task.pipeline), task)
         return found
-    return AffineMap.from_tensors(tensors) if tensors else None
+    return None
 
 
 def _read(file: Path) -> Tensor:
