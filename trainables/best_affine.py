@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from trainables.data.examples import as_float
-from trainables.kronecker import Factors, fit
+from trainables.kronecker import Factors, fit, resize_columns
 from trainables.linear import AffineMap
 from trainables.tasks import Task
 
@@ -53,9 +52,7 @@ def _resize(task: Task) -> tuple[Tensor, Tensor]:
     (taken, _, width), (made, _, wide) = task.input_shape, task.output_shape
     same = torch.eye(made, dtype=torch.float64)
     channels = same if made == taken else same.new_full((made, taken), 1 / taken)
-    lines = torch.eye(width, dtype=torch.float64)[:, None, None]  # each is an image
-    columns = interpolate(lines, (1, wide), mode="bilinear", align_corners=False, antialias=True)
-    return channels, columns[:, 0, 0]
+    return channels, resize_columns(width, wide)
 
 
 def _candidates(inputs: Tensor, wanted: Tensor, task: Task) -> list[AffineMap]:
