@@ -171,13 +171,16 @@ def _likely_columns(width: int, wide: int) -> Tensor:
     broad = resize_columns(width, coarse) @ resize_columns(coarse, wide)
     likely = resize / resize.norm() + broad / broad.norm()
     noise = torch.randn(width, wide, generator=torch.Generator().manual_seed(0)).double()
-    return likely + likely.flip(0) + 0.3 * noise / noise.norm()
+    columns: Tensor = likely + likely.flip(0) + 0.3 * noise / noise.norm()
+    return columns
 
 
 def resize_columns(width: int, wide: int) -> Tensor:
     """Return the columns (width, wide) float64 of a smooth resize."""
     lines = torch.eye(width, dtype=torch.float64)[:, None, None]  # each is an image
-    columns = interpolate(lines, (1, wide), mode="bilinear", align_corners=False, antialias=True)
+    columns: Tensor = interpolate(
+        lines, (1, wide), mode="bilinear", align_corners=False, antialias=True
+    )
     return columns[:, 0, 0]
 
 

@@ -1,7 +1,9 @@
 """Targets of a person's pipeline made, on every core where that takes long."""
 
-import multiprocessing
+import multiprocessing.connection
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -52,7 +54,7 @@ class Workers:
     def __init__(self, cores: int) -> None:
         self.cores = cores
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        self._pool = ProcessPoolExecutor(cores, context)
+        self._pool = ProcessPoolExecutor(cores, context, initializer=_end_with_parent)
         if cores > 1:
             self._pool.submit(int)
 
@@ -77,6 +79,18 @@ class Workers:
         finally:
             for future in running:
                 future.cancel()
+
+
+def _end_with_parent() -> None:
+    """See that a worker ends when the process that started it does, however that ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 @dataclass(frozen=True)

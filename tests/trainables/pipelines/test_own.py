@@ -1,5 +1,6 @@
 """A person's pipeline in processes of its own: what comes of it, also where it misbehaves."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.trainables.pipelines import peoples
+from tests.waiting import until
 from trainables.errors import UsageError
 from trainables.own_process import OwnProcess
 from trainables.pipelines import making, process
@@ -103,6 +105,25 @@ def test_one_that_misbehaves_is_told_in_one_sentence(
     assert sentence.startswith("--pipeline ")
     assert told in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("function", ["ends_its_process", "a_list"])
+def test_workers_end_with_the_process_however_it_ends(
+    images: Mapping[str, Tensor], function: str
+) -> None:
+    with OwnProcess("trainables.pipelines.process") as asked:
+        group = asked._process.pid
+        with pytest.raises(UsageError):
+            in_own_process(asked, name(function), images)
+
+    def is_empty() -> bool:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(is_empty)
 
 
 def test_one_that_raises_for_a_later_image_is_told_by_split_and_number(tmp_path: Path) -> None:
