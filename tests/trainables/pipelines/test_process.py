@@ -170,14 +170,14 @@ def test_each_split_is_kept_for_itself(
 def test_targets_that_do_not_fit_into_memory_are_refused_with_their_size_before_they_are_made(
     works: Works, images: Mapping[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = SimpleNamespace(available=2**28)
+    free = SimpleNamespace(available=2**26)
     monkeypatch.setattr(making.psutil, "virtual_memory", lambda: free)
     monkeypatch.setattr(making.Making, "make", None)
-    # 42 images of 8 × 8 would have to be of 2048 × 2048
+    # 42 images of 8 × 8 would have to be of 1024 × 1024
     with pytest.raises(UsageError) as error:
-        works(images, "image[:1].repeat(1, 256, 256) / 255")
+        works(images, "image[:1].repeat(1, 128, 128) / 255")
     assert str(error.value) == (
-        "its targets take 0.7 GiB of memory, and 0.2 are free: give fewer images by --images, "
+        "its targets take 0.2 GiB of memory, and 0.1 are free: give fewer images by --images, "
         "or a smaller --image-size"
     )
 
