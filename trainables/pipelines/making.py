@@ -58,6 +58,10 @@ class Workers:
         if cores > 1:
             self._pool.submit(int)
 
+    def close(self) -> None:
+        """Let the processes end; nobody waits for one whose threads go on."""
+        self._pool.shutdown(wait=False)
+
     def fill(self, given: Given, parts: list[Part]) -> Iterator[int]:
         """Fill parts of files; yield how many images that were as they are done.
 

@@ -59,6 +59,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     left_out = [step for step, shorter in without(pipeline) if _fits(shorter, task, images)]
     jobs = [(split, WHOLE) for split in images] + [("test", step) for step in left_out]
     note = _make_or_recall(making, jobs, kept(probes))
+    workers.close()
     lowest, highest = range_of(making.targets("train"))
     task = replace(task, low=lowest, high=highest)
     task, affine = examine(call, task, images["train"])
