@@ -36,12 +36,12 @@ def lines(
     Raises:
         UsageError: The pipeline can't be used.
     """
+    # Of two that wait for each other on a busy machine, both take many times as long
+    torch.set_num_threads(1)
     data = loading.with_targets(
         few(images), pipeline=pipeline, takes=takes, process=process, progress=progress
     )
     progress("comparing what costs nothing")
-    # Of two that wait for each other on a busy machine, both take many times as long
-    torch.set_num_threads(1)
     affine = own_map(data.task, data.affine)
     parts = [described(data.task, affine), bars(data, affine), fitting(data.task)]
     first, second, third = map(list, parts)
