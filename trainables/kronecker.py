@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 FEWEST_SWEEPS, SWEEPS = 6, 100  # at most
 BEGIN_WORK, WORK = 4e11, 6e10  # operations in float32 and float64: some 15 s of a core each
@@ -21,6 +22,9 @@ TRIES = 5  # the best of which is gone on with: it costs next to nothing
 BEGUN_WITHIN = 1e-6  # of the outputs' mean square: enough to go on from
 HOPELESS = 0.1  # likewise: it is a sum of many more
 FOUND_WITHIN = 1e-15  # what float32 leaves
+FEW_SWEEPS, PAIR_SWEEPS = 8, 40  # of one channel alone: after the first it is seen to be hopeless
+ALIKE = 1e-8  # or less: the squared difference of two terms that are one, as a share of them
+BROAD = 8  # times the distance of pixels
 
 
 class Factors(NamedTuple):
@@ -100,6 +104,84 @@ def sums(
         yield fit(images, outputs, rank, begun=begun, enough=FOUND_WITHIN, sweeps=sweeps)
         if sweeps < SWEEPS:
             return
+
+
+def by_channels(parts: Sequence[tuple[Tensor, Tensor]], noise: float) -> tuple[Factors, ...]:
+    """Return the sum of products that a map is if each channel gives each channel by one product.
+
+    Without channels each product is found at once, in any size. Products that are alike become one
+    term. Nothing is returned where some channel gives another by a sum of several.
+
+    Args:
+        parts: For each channel of an image: noise in it alone, (N, 1, H, W) float64 around zero,
+            and what the map makes of that, (N, c, h, w).
+        noise: So far outputs may be from those of a linear map.
+    """
+    found: list[Factors] = []
+    largest = max(float(outputs.abs().max()) for _, outputs in parts)
+    alike = max(ALIKE, (noise / max(largest, noise)) ** 2)
+    for taken, (images, outputs) in enumerate(parts):
+        for made, wanted in enumerate(outputs.split(1, dim=1)):
+            if float(wanted.abs().max()) <= noise:
+                continue
+            pair = _product(images, wanted)
+            if pair is None or float((pair(images) - wanted).abs().max()) > noise:
+                return ()
+            sizes = pair.rows.norm(), pair.columns.norm()
+            rows, columns = pair.rows / sizes[0], pair.columns / sizes[1]
+            weight = pair.channels[0, 0] * sizes[0] * sizes[1]
+            for term in found:
+                likeness = (rows * term.rows).sum() * (columns * term.columns).sum()
+                if 1 - abs(float(likeness)) <= alike:
+                    term.channels[made, taken] = weight * likeness.sign()
+                    break
+            else:
+                channels = weight.new_zeros(outputs.shape[1], len(parts))
+                channels[made, taken] = weight
+                found.append(Factors(channels, rows, columns))
+    return tuple(_normalised(term) for term in found)
+
+
+def _product(images: Tensor, outputs: Tensor) -> Factors | None:
+    """Return the product that makes the outputs of one channel; None where it is far from any.
+
+    Args:
+        images: (N, 1, H, W) float64 around zero.
+        outputs: (N, 1, h, w), what a linear map makes of them.
+    """
+    channels = images.new_ones(1, 1)
+    columns = _likely_columns(images.shape[3], outputs.shape[3])
+    for sweeps in (FEW_SWEEPS, PAIR_SWEEPS):
+        (found,) = fit(
+            images, outputs, 1, begun=[(channels, columns)], enough=FOUND_WITHIN, sweeps=sweeps
+        )
+        if (found(images) - outputs).square().mean() > HOPELESS**2 * outputs.square().mean():
+            return None
+        columns = found.columns
+    return found
+
+
+def _likely_columns(width: int, wide: int) -> Tensor:
+    """Return columns that have something of a resize, a blur, a shift and their mirror images.
+
+    From noise alone the search takes long where images are large.
+    """
+    resize = resize_columns(width, wide)
+    coarse = max(1, min(width, wide) // BROAD)
+    broad = resize_columns(width, coarse) @ resize_columns(coarse, wide)
+    likely = resize / resize.norm() + broad / broad.norm()
+    noise = torch.randn(width, wide, generator=torch.Generator().manual_seed(0)).double()
+    columns: Tensor = likely + likely.flip(0) + 0.3 * noise / noise.norm()
+    return columns
+
+
+def resize_columns(width: int, wide: int) -> Tensor:
+    """Return the columns (width, wide) float64 of a smooth resize."""
+    lines = torch.eye(width, dtype=torch.float64)[:, None, None]  # each is an image
+    columns: Tensor = interpolate(
+        lines, (1, wide), mode="bilinear", align_corners=False, antialias=True
+    )
+    return columns[:, 0, 0]
 
 
 def _badness(terms: Sequence[Factors], images: Tensor, outputs: Tensor) -> float:

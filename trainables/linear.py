@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.examples import as_float
-from trainables.kronecker import MOST_LINES, Factors, apply, pruned, sums
+from trainables.kronecker import MOST_LINES, Factors, apply, by_channels, pruned, sums
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.tasks import Shape, Task
 
@@ -23,6 +23,8 @@ CHECKED = 16  # images of each kind, on which a map is checked that was fitted t
 MOST_RANK = 4  # of which factors are looked for
 LINED = 4  # images that show of which rank a map is at least
 FEWEST_IMAGES, MOST_IMAGES = 32, 160  # of noise, and as many negatives, to find factors from
+FEWEST_OF_CHANNEL, FEWEST_ROUNDED = 16, 48  # images of noise in one channel
+MOST_OF_CHANNEL = 2**24  # numbers in these
 EQUATIONS_PER_UNKNOWN = 6  # fewer end in local optima, as 4 did
 MOST_BASIS_IMAGES = 4096
 BASIS_PART = 128
@@ -171,8 +173,9 @@ def affine_map(
 ) -> AffineMap | None:
     """Return the map that an affine pipeline is; None where none is found within the limits.
 
-    A sum of up to 4 Kronecker products is looked for first. What is none is shown an image for each
-    input value, where these are few and quickly made, and the pipeline doesn't round.
+    A sum of up to 4 Kronecker products is looked for first, beginning with one for each two
+    channels. What is none is shown an image for each input value, where these are few and quickly
+    made, and the pipeline doesn't round.
 
     Args:
         pipeline: Deterministic and affine.
@@ -215,6 +218,10 @@ def _factors(
     Half the difference of its outputs for an image and its negative is the linear part, for the
     image less mid-grey: noise around zero, which tells every weight from every other.
     """
+    prune = max(EXACT_WITHIN, residual) / 4
+    terms = _by_channels(pipeline, task, residual)
+    if 0 < len(terms) <= MOST_RANK:
+        yield tuple(pruned(term, prune) for term in terms)
     least = _least_rank(pipeline, task, offset, residual)
     count = _images_for(least, task)
     if least > MOST_RANK or count > MOST_IMAGES:
@@ -226,7 +233,29 @@ def _factors(
     outputs = make_targets(pipeline, noise).double() - make_targets(pipeline, 255 - noise)
     ranks = range(least, MOST_RANK + 1)
     for terms in sums(noise.double() / 255 - 0.5, outputs / 2, ranks, plain=count):
-        yield tuple(pruned(term, max(EXACT_WITHIN, residual) / 4) for term in terms)
+        yield tuple(pruned(term, prune) for term in terms)
+
+
+def _by_channels(pipeline: Pipeline, task: Task, residual: float) -> tuple[Factors, ...]:
+    """Return a pipeline's factors where each channel gives each channel by one product."""
+    (taken, height, width), (_, high, wide) = task.input_shape, task.output_shape
+    fewest = FEWEST_OF_CHANNEL if residual <= EXACT_WITHIN else FEWEST_ROUNDED
+    unknown_per_equation = max(height / wide, width / high)
+    count = math.ceil(max(fewest, EQUATIONS_PER_UNKNOWN * unknown_per_equation))
+    if count * height * width > MOST_OF_CHANNEL:
+        return ()
+    generator = torch.Generator().manual_seed(3)
+    parts = []
+    for channel in range(taken):
+        noise = torch.randint(
+            0, 256, (count, height, width), dtype=torch.uint8, generator=generator
+        )
+        images, negatives = torch.zeros(2, count, *task.input_shape, dtype=torch.uint8)
+        images[:, channel], negatives[:, channel] = noise, 255 - noise
+        outputs = make_targets(pipeline, images).double() - make_targets(pipeline, negatives)
+        parts.append((noise[:, None].double() / 255 - 0.5, outputs / 2))
+    within = max(EXACT_WITHIN, 2 * residual)
+    return by_channels(parts, noise=within * task.span)
 
 
 def _images_for(rank: int, task: Task) -> int:

@@ -1,7 +1,8 @@
 """A process for code of a person's own: none of it runs in the command's.
 
-    with OwnProcess("trainables.pipelines.process", {"pipeline": "my.py:preprocess"}) as it:
-        ...  # whatever else takes its time
+    with OwnProcess("trainables.pipelines.process") as it:
+        ...  # whatever else takes its time, while the process imports what is this project's
+        it.ask({"pipeline": "my.py:preprocess"})
         answer = it.answer("--pipeline my.py:preprocess: its import and its calls")
 
 What the code prints goes nowhere. The process ends with the command, however that ends, with all
@@ -36,12 +37,11 @@ class OwnProcess:
 
     Args:
         module: What runs, as after `python -m`. It calls `serve`.
-        arguments: What it is given, as JSON takes it.
     """
 
-    def __init__(self, module: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, json.dumps(arguments)],
+            [sys.executable, "-m", module],
             # It finds what is found here
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
@@ -71,10 +71,14 @@ class OwnProcess:
         """Whether it has ended, so that `answer` does not wait."""
         return self._process.poll() is not None
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        """Give the process what it waits for in `hear`, as JSON takes it."""
+    def ask(self, message: Mapping[str, Any]) -> None:
+        """Say what it is to do: until then none of a person's code runs.
+
+        Args:
+            message: The arguments, as JSON takes them; and later what it waits for in `hear`.
+        """
         if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended: `answer` says why
+            with suppress(BrokenPipeError):  # it has ended, as `answer` says
                 self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     def answer(self, doing: str, progress: Say | None = None) -> dict[str, Any]:
@@ -130,16 +134,16 @@ def _how(status: int) -> str:
 
 
 def serve(work: Callable[[dict[str, Any], Say], dict[str, Any]], subject: str) -> NoReturn:
-    """Be such a process: do the work on what was given, say what came of it, and end.
+    """Be such a process: wait for arguments, do the work, say what came of it, and end.
 
     Args:
         work: Gets the arguments, and what says a line of progress. It raises UsageError for a
             mistake.
         subject: The argument that names the code, with its flag before: `--pipeline`.
     """
-    arguments = json.loads(sys.argv[1])
-    name = f"--{subject} {arguments[subject]}"
     pipe = _set_up()
+    arguments = hear()
+    name = f"--{subject} {arguments[subject]}"
 
     def say(**message: Any) -> None:
         text = json.dumps(message).encode() + b"\n"
@@ -172,7 +176,7 @@ def _set_up() -> int:
 
 
 def hear() -> dict[str, Any]:
-    """Return what the command tells the process, once it does."""
+    """Return the next of what the command asks, once it does."""
     return _heard.get()
 
 

@@ -23,7 +23,7 @@ from trainables.goal import Goal
 from trainables.losses import loss_settings
 from trainables.metrics import metric_registry
 from trainables.networks.registry import check_module
-from trainables.own_process import Say
+from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
 from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
@@ -171,7 +171,11 @@ def _wandb_refusal() -> str:
 
 
 def load(
-    config: SearchConfig, images: Images | PairSet, network: TryOut, progress: Say
+    config: SearchConfig,
+    images: Images | PairSet,
+    pipeline: OwnProcess | None,
+    network: TryOut,
+    progress: Say,
 ) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
     """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
 
@@ -180,6 +184,7 @@ def load(
     Args:
         config: The settings as they were asked for.
         images: What `check_early` returned.
+        pipeline: As `catalogue.started` returned it.
         network: That of the search, which is tried out.
         progress: Gets lines of it while targets are made.
     """
@@ -203,6 +208,7 @@ def load(
             config.images,
             pipeline=config.pipeline,
             takes=config.takes,
+            process=pipeline,
             progress=said,
         )
     checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]

@@ -30,6 +30,7 @@ from analysis.tables.bucket import TakenError, local_directory, sending
 from analysis.tables.files import rows_of, table_path
 from analysis.tables.schema import TABLES
 from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
+from trainables.pipelines.catalogue import started
 from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
 from tuner.background import Background
@@ -155,6 +156,7 @@ def _prepare(
     background = stack.enter_context(
         Background(interrupts.EARLY_END)
     )  # first, so that it is left last
+    pipeline = stack.enter_context(started(config.pipeline))  # it imports PyTorch meanwhile
     with console:
         images = check_early(config, console.progress)
     storage = RunStorage(config.storage, config.name)
@@ -174,7 +176,7 @@ def _prepare(
         )
     )
     # While Ray's processes start
-    loading = background.start(load, config, images, network, console.progress)
+    loading = background.start(load, config, images, pipeline, network, console.progress)
     stack.callback(connect.stop)
     ray = watch.Joined() if config.address else watch.Children()
     stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))

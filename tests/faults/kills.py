@@ -22,6 +22,7 @@ import psutil
 from analysis.tables.files import read
 from tests.faults.outcomes import Outcomes
 from tests.paths import ROOT
+from tuner.interrupts import EARLY_END
 
 EPOCHS = 24  # of each trial
 ROWS_PER_KILL = 8  # about what is written in the second or two between kills
@@ -111,7 +112,11 @@ class Search:
         kind = f"killed: {', '.join(sorted(self.victims))}"
         print(f"  driver ended with {status}: {last}", flush=True)
         expected = {STATUS[victim] for victim in self.victims if victim in STATUS}
-        told = status == -signal.SIGKILL or f"--resume {self.name}" in last
+        told = (
+            status == -signal.SIGKILL
+            or f"--resume {self.name}" in last
+            or (status == 130 and last == EARLY_END)  # what was typed is to be typed again
+        )
         if status in expected and told and "Traceback (most recent" not in output:
             for victim in self.victims & STATUS.keys():
                 outcomes.add(f"killed: {victim}", f"status {status}, resumed")

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import Tensor
 
@@ -56,3 +57,14 @@ def test_two_images_are_enough(train: Examples) -> None:
     images = small(train)[:2]
     found = best_affine(images, with_gamma(images), task_of(with_gamma, 8))
     assert found(images).isfinite().all()
+
+
+def test_from_a_few_large_images_it_is_found_too(
+    train: Examples, validation: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(with_gamma, 32)
+    monkeypatch.setattr("trainables.best_affine.MOST_NUMBERS", 8 * task.input_size)
+    monkeypatch.setattr("trainables.best_affine.MOST_INPUTS", 0)
+    found = best_affine(train.images, with_gamma(train.images), task)
+    truth = with_gamma(validation.images)
+    assert error(found(validation.images), truth) < 0.5 * error(as_float(validation.images), truth)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from tests.trainables.affine_pipelines import (
     blurred,
@@ -143,6 +144,30 @@ def test_the_map_of_an_affine_pipeline_is_exact_on_unseen_images(
     assert (outputs - pipeline(images)).abs().max() <= 2e-6 * asked.span
     flat = as_float(images).flatten(1) @ found.matrix().T + found.offset.flatten()
     torch.testing.assert_close(flat, outputs.flatten(1), atol=1e-5, rtol=0)
+
+
+def each_channel_otherwise(images: Tensor) -> Tensor:
+    """Red flipped and blurred, green moved, blue smeared along its rows."""
+    red, green, blue = as_float(images).split(1, dim=1)
+    smeared = (blue + blue.roll(1, 3) / 2) / 2
+    return torch.cat([avg_pool2d(red, 3, 1, 1).flip(2), green.roll((3, -2), (2, 3)), smeared], 1)
+
+
+def mean_colour(images: Tensor) -> Tensor:
+    return as_float(images).mean(dim=(2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "side", "rank"),
+    [(each_channel_otherwise, 96, 3), (mean_colour, 32, 1), (mean_colour, 64, 1)],
+)
+def test_channels_of_one_product_each_are_found_in_large_images_and_for_one_pixel(
+    pipeline: Pipeline, side: int, rank: int
+) -> None:
+    found = map_of(pipeline, task_of(pipeline, side))
+    images = torch.randint(0, 256, (4, 3, side, side), dtype=torch.uint8)
+    assert (found.rank, found.error < EXACT_WITHIN) == (rank, True)
+    torch.testing.assert_close(found(images), pipeline(images), atol=2e-6, rtol=0)
 
 
 def test_a_normalised_output_has_its_offset_and_its_own_range() -> None:

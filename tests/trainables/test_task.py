@@ -1,11 +1,20 @@
 """The card of a pipeline, as its command prints it."""
 
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
 from tests.trainables.pipelines import peoples
 from tests.tuner.few_images import write_few_images
+from trainables.data import sources
+from trainables.data.images import Images
+from trainables.own_process import OwnProcess
 from trainables.task import main
 
 HERE = Path(peoples.__file__)
@@ -56,3 +65,45 @@ def test_a_mistake_is_one_sentence_and_status_2(
     assert main(asked) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {told}")
+
+
+def test_the_process_of_a_pipeline_imports_while_images_are_read_and_is_asked_then(
+    few: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened = []
+    ask, read = OwnProcess.ask, sources.read
+
+    def starts(self: OwnProcess, module: str) -> None:
+        happened.append("started")
+        start(self, module)
+
+    def asks(self: OwnProcess, arguments: Mapping[str, Any]) -> None:
+        happened.append("asked")
+        ask(self, arguments)
+
+    def reads(*arguments: Any) -> Images:
+        happened.append("read")
+        return read(*arguments)
+
+    start = OwnProcess.__init__
+    monkeypatch.setattr(OwnProcess, "__init__", starts)
+    monkeypatch.setattr(OwnProcess, "ask", asks)
+    monkeypatch.setattr(sources, "read", reads)
+    assert main(["--pipeline", f"{HERE}:mean_colour", "--data", few, "--image-size", "8"]) == 0
+    assert happened == ["started", "read", "asked"]
+    assert "makes     3 × 1 × 1 of 3 × 8 × 8" in capsys.readouterr().out
+
+
+def test_a_card_tells_what_was_guessed_of_the_images(
+    few: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = sources.read
+    monkeypatch.setattr(sources, "read", lambda *asked: replace(read(*asked), note="guessed"))
+    assert main(["--data", few]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{few}: guessed"
+
+
+def test_the_command_imports_no_pytorch_before_its_images_are_read() -> None:
+    code = "import sys, trainables.task; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n"

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from trainables.errors import UsageError, command
+from trainables.terminal import ProgressLine
 
 
 class Terminal(io.TextIOWrapper):
@@ -62,3 +63,24 @@ def test_output_without_an_encoding_is_left_alone(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", stream)
     assert command()(lambda: 0)() == 0
+
+
+def test_a_progress_line_is_written_over_and_gone_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal("utf-8")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "12")
+    with ProgressLine() as progress:
+        progress("1 of 2")
+        progress("2 of 2 which is the last")
+    assert terminal.shown == "\r\x1b[K1 of 2\r\x1b[K2 of 2 whic\r\x1b[K"
+
+
+def test_a_file_gets_no_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal("utf-8")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with ProgressLine() as progress:
+        progress("1 of 2")
+    assert terminal.shown == ""

@@ -20,7 +20,6 @@ from tests.paths import ROOT
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
 from trainables.data.images import Images
-from trainables.training.try_out import TryOut
 from tuner import interrupts, run
 from tuner.cluster import connect
 from tuner.settings import SearchConfig
@@ -202,7 +201,7 @@ def test_signals_while_ray_starts_end_it_at_once_with_status_130_and_a_sentence(
 ) -> None:
     loaded, may_go_on = threading.Event(), threading.Event()
 
-    def load(config: SearchConfig, images: Images, network: TryOut, progress: object) -> None:
+    def load(config: SearchConfig, images: Images, *others: object) -> None:
         loaded.set()
         if loads:
             may_go_on.wait()

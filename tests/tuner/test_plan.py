@@ -277,7 +277,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits, NetworkFacts]:
     with TryOut(asked.model) as network:
-        return load(asked, check_early(asked), network, print)
+        return load(asked, check_early(asked), None, network, print)
 
 
 def planned(few: str, storage: Path, **more: Any) -> Plan:
@@ -330,7 +330,7 @@ def test_mistakes_of_the_weights_and_of_the_network_are_told_together(
     weights = {"loss": "perceptual", "vgg_weights": str(tmp_path / "weights")}
     asked = config(data=few, **weights)
     with pytest.raises(UsageError) as error:
-        load(asked, check_early(asked), Misfit("fc"), print)
+        load(asked, check_early(asked), None, Misfit("fc"), print)
     first, second = str(error.value).splitlines()
     assert first.startswith(f"--vgg-weights {tmp_path}/weights")
     assert second == "the network 'own:Net' can't be imported"

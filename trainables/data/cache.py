@@ -130,10 +130,16 @@ def _new_arrays(asked: str, directory: Path, files: ExitStack, forms: Mapping[st
 @contextmanager
 def _new_file(path: Path, form: Form) -> Iterator[NDArray[Any]]:
     with atomic_write(path, many_writers=True) as aside:
-        array = np.lib.format.open_memmap(aside, "w+", form.kind, form.shape)
-        if hasattr(os, "posix_fallocate"):
-            # Of a disk that is full by the time that it is written to, the process would die
-            with aside.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+        array = mapped_file(aside, form)
         yield array
         array.flush()
+
+
+def mapped_file(path: Path, form: Form) -> np.memmap[Any, Any]:
+    """Make a file for an array, and return it mapped. Raises OSError where there is no room."""
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, "w+", form.kind, form.shape)
+    if hasattr(os, "posix_fallocate"):
+        # Of a disk that is full by the time that it is written to, the process would die
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array

@@ -72,7 +72,7 @@ class Splits:
     """What trials train on, what they are stopped and ranked by, and what only finalists see.
 
     Attributes:
-        note: What was guessed or left out, in one line; empty where nothing was.
+        notes: What was guessed, left out or made anew, a line each.
         available_images: Training images that the source has; these may be fewer.
         task: Whose targets these are.
         without: What the pipeline makes of the test images without one of its steps, by the step's
@@ -85,7 +85,7 @@ class Splits:
     train: Examples
     validation: Examples
     test: Examples
-    note: str = ""
+    notes: tuple[str, ...] = ()
     available_images: int = field(kw_only=True)
     task: Task = field(default=STUDY, kw_only=True)
     without: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)

@@ -18,9 +18,9 @@ from trainables.data.examples import (
 )
 from trainables.data.images import SIZE, Images, Size
 from trainables.data.pairs import PairSet
-from trainables.own_process import Say
+from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import own
-from trainables.pipelines.catalogue import PIPELINES
+from trainables.pipelines.catalogue import started
 from trainables.tasks import RECORDED, STUDY_NAME, Task
 
 VALIDATION_FRACTION = 0.1
@@ -46,8 +46,11 @@ def load(
         size: As `sources.read` has it.
         progress: Gets lines of what is left, where it takes longer than a second.
     """
-    images = sources.read(source, size, progress)
-    return with_targets(images, train_images, pipeline=pipeline, takes=takes, progress=progress)
+    with started(pipeline) as process:
+        images = sources.read(source, size, progress)
+        return with_targets(
+            images, train_images, pipeline=pipeline, takes=takes, process=process, progress=progress
+        )
 
 
 def with_targets(
@@ -56,11 +59,13 @@ def with_targets(
     *,
     pipeline: str = STUDY_NAME,
     takes: str | None = None,
+    process: OwnProcess | None = None,
     progress: Say | None = None,
 ) -> Splits:
     """Make the targets of a source's images: what the pipeline makes of each.
 
-    One of this project runs here, a person's own in processes of its own.
+    One of this project runs here, a person's own in processes of its own, and only where its
+    targets are not in the cache.
 
     Args:
         images: What was read.
@@ -68,6 +73,7 @@ def with_targets(
             others. All of them without it, and where there are fewer.
         pipeline: A name in the registry, or an object of a person's own.
         takes: What a person's own is called with; None to find out.
+        process: As `catalogue.started` returned it for the pipeline.
         progress: Gets lines of it where it takes long.
 
     Raises:
@@ -75,13 +81,13 @@ def with_targets(
     """
     chosen = choose(images, train_images)
     used = chosen.of(vars(images))
-    if pipeline in PIPELINES:
+    if process is None:
         made = own.registered(pipeline, used)
     else:
-        made = own.in_own_process(pipeline, used, takes, progress)
+        made = own.in_own_process(process, pipeline, used, takes, progress)
     return Splits(
         *_examples(used, made.targets, images.source),
-        note=images.note,
+        notes=_notes(images, made.note),
         available_images=chosen.available,
         task=made.task,
         without=made.without,
@@ -115,10 +121,15 @@ def with_recorded(pairs: PairSet, train_images: int | None = None) -> Splits:
     )
     return Splits(
         *_examples(images, floats, pairs.images.source),
-        note=pairs.images.note,
+        notes=_notes(pairs.images),
         available_images=chosen.available,
         task=task,
     )
+
+
+def _notes(images: Images, *others: str) -> tuple[str, ...]:
+    of_images = f"{images.source}: {images.note}" if images.note else ""
+    return tuple(filter(None, (of_images, *others)))
 
 
 def _examples(

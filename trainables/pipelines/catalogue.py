@@ -1,9 +1,11 @@
 """The pipelines by name. A new pipeline is one file, and one line here."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from trainables import own_code
 from trainables.errors import UsageError
+from trainables.own_process import OwnProcess
 from trainables.tasks import STUDY_NAME
 
 WORDS = {
@@ -35,6 +37,14 @@ def load(name: str) -> Any:
     if hasattr(pipeline, "eval") and hasattr(pipeline, "modules"):
         pipeline.eval()  # a module of PyTorch: dropout and batch statistics change between calls
     return pipeline
+
+
+def started(name: str) -> AbstractContextManager[OwnProcess | None]:
+    """Start the process that a person's pipeline will run in; None for one of this project.
+
+    The process imports PyTorch meanwhile, and none of a person's code until it is asked.
+    """
+    return nullcontext() if name in PIPELINES else OwnProcess("trainables.pipelines.process")
 
 
 def check(name: str, takes: str | None = None) -> None:

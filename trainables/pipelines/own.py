@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ class Made:
         without: Of the test split, without one of its steps, by the step's name.
         affine: Its map, as `AffineMap.to_tensors` has it; empty where none was looked for or found.
         probes: As `identity.kept` has it.
+        note: A line that a person has to see; empty where there is none.
     """
 
     task: Task
@@ -38,6 +38,7 @@ class Made:
     without: Mapping[str, Tensor] = field(default_factory=dict)
     affine: Mapping[str, Tensor] = field(default_factory=dict)
     probes: bytes = b""
+    note: str = ""
 
 
 def registered(name: str, images: Mapping[str, Tensor]) -> Made:
@@ -55,73 +56,86 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
         output_shape=shape_of(targets["train"]),
         steps=STUDY.steps,
     )
+    affine = None
     if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
-        task = STUDY
+        task = STUDY  # its map is found where it is asked for
     else:
-        task, _ = examine(pipeline, task)
+        task, affine = examine(pipeline, task)
     without = {
         step: make_targets(own_code.load(shorter), images["test"])
         for step, shorter in LEFT_OUT[name].items()
     }
-    return Made(task, targets, without, probes=kept(pipeline(probe_images(task.input_shape))))
+    return Made(
+        task,
+        targets,
+        without,
+        affine={} if affine is None else affine.to_tensors(),
+        probes=kept(pipeline(probe_images(task.input_shape))),
+    )
 
 
 def in_own_process(
-    name: str, images: Mapping[str, Tensor], takes: str | None = None, progress: Say | None = None
+    process: OwnProcess,
+    name: str,
+    images: Mapping[str, Tensor],
+    takes: str | None = None,
+    progress: Say | None = None,
 ) -> Made:
     """Make targets by a person's pipeline, in a process of its own for every core.
 
     Args:
+        process: As `catalogue.started` started it.
         name: As `own_code.load` takes it.
         images: By split, (N, 3, H, W) uint8 each.
         takes: One of `catalogue.TAKES`; None to find out.
         progress: Gets lines of it.
 
     Raises:
-        UsageError: The pipeline can't be used, or its targets don't fit into memory.
+        UsageError: The pipeline can't be used, or there is no room for its images and targets.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        for split, part in images.items():
-            np.save(Path(directory, f"{split}.npy"), part.numpy())
-        asked = {"pipeline": name, "takes": takes, "cores": cores(), "directory": directory}
-        with OwnProcess("trainables.pipelines.process", asked) as process:
-            found = process.answer(f"--pipeline {name}: its import and its calls", progress)
-        task = Task.from_plain(found["task"])
-        files = {split: Path(directory, f"{split}.targets.npy") for split in images}
-        left_out = {step: Path(directory, f"test.without {step}.npy") for step in found["without"]}
-        _check_memory(name, [*files.values(), *left_out.values()])
+        _write(name, images, Path(directory))
+        process.ask({"pipeline": name, "takes": takes, "cores": cores(), "directory": directory})
+        found = process.answer(f"--pipeline {name}: its import and its calls", progress)
         return Made(
-            task,
-            {split: _read(file) for split, file in files.items()},
-            {step: _read(file) for step, file in left_out.items()},
-            affine={name: _read(Path(directory, f"affine.{name}.npy")) for name in found["affine"]},
+            Task.from_plain(found["task"]),
+            {split: _read(Path(directory, f"{split}.targets.npy")) for split in images},
+            {step: _read(Path(directory, f"test.without {step}.npy")) for step in found["without"]},
+            affine={part: _read(Path(directory, f"affine.{part}.npy")) for part in found["affine"]},
             probes=kept(_read(Path(directory, "probes.npy"))),
+            note=f"--pipeline {name} {found['note']}" if found["note"] else "",
         )
 
 
 def own_map(task: Task, tensors: Mapping[str, Tensor]) -> AffineMap | None:
     """Return a pipeline as the affine map that it is; None where it has none.
 
-    That of a pipeline of this project is found here.
+    That of the study is found here.
 
     Args:
         task: Whose pipeline it is.
-        tensors: What the process of a person's own found.
+        tensors: What was found when its targets were made.
     """
+    if tensors:
+        return AffineMap.from_tensors(tensors)
     if task.pipeline in PIPELINES:
         _, found = examine(load(task.pipeline), task)
         return found
-    return AffineMap.from_tensors(tensors) if tensors else None
+    return None
 
 
 def _read(file: Path) -> Tensor:
     return torch.from_numpy(np.load(file))
 
 
-def _check_memory(name: str, files: list[Path]) -> None:
-    needed, free = sum(file.stat().st_size for file in files), psutil.virtual_memory().available
-    if needed > free:
+def _write(name: str, images: Mapping[str, Tensor], directory: Path) -> None:
+    try:
+        for split, part in images.items():
+            np.save(directory / f"{split}.npy", part.numpy())
+    except OSError as error:
+        needed = sum(part.nbytes for part in images.values())
         raise UsageError(
-            f"--pipeline {name}: its targets take {needed / 2**30:.1f} GiB of memory, and "
-            f"{free / 2**30:.1f} are free: give fewer images by --images, or a smaller --image-size"
-        )
+            f"--pipeline {name}: its images take {needed / 2**30:.1f} GiB, which "
+            f"{directory.parent} has no room for ({error.strerror}): set TMPDIR to a directory "
+            f"with more, or give fewer by --images"
+        ) from error

@@ -99,10 +99,11 @@ class TryOut:
     def _started(self, task: Task | None) -> OwnProcess:
         """Start the process where it was not yet, and tell it the task if it does not know it."""
         if self._process is None:
-            self._process = OwnProcess("trainables.training.network_facts", self._arguments)
+            self._process = OwnProcess("trainables.training.network_facts")
+            self._process.ask(self._arguments)
         if task is not None and not self._knows_task:
             self._knows_task = True
-            self._process.tell(task.to_plain())
+            self._process.ask(task.to_plain())
         return self._process
 
 

@@ -35,8 +35,8 @@ def introduce(console: Console, plan: Plan) -> None:
     """Print what the search will do."""
     config, data, resources = plan.config, plan.data, plan.resources
     has_gpus = any(node.gpus for node in plan.nodes)
-    if data.note:
-        console.line(f"{data.train.source}: {data.note}", style="yellow")
+    for note in data.notes:
+        console.line(note, style=WARNING)
     console.line(
         f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
         f"{len(data.validation):,} validation and {len(data.test):,} test images"

@@ -154,7 +154,7 @@ def test_cifar10_is_taken_where_it_can_be_had(
     cache: Path, server: ThreadingHTTPServer, source: str
 ) -> None:
     splits = load(source)
-    assert (splits.train.source, splits.note) == ("cifar10", "")
+    assert (splits.train.source, splits.notes) == ("cifar10", ())
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (18, 2, 4)
 
 
@@ -188,7 +188,8 @@ def test_without_a_server_auto_falls_back_to_photos_and_says_why(
     monkeypatch.setattr(photos, "SCALES", (4.0,))
     splits = load("auto")
     assert {splits.train.source, splits.validation.source, splits.test.source} == {"photos"}
-    assert splits.note.startswith("CIFAR-10 is not in the cache and could not be fetched (")
-    assert "refused" in splits.note
-    assert splits.note.endswith("): using the built-in photographs")
-    assert "\n" not in splits.note
+    (note,) = splits.notes
+    assert note.startswith("photos: CIFAR-10 is not in the cache and could not be fetched (")
+    assert "refused" in note
+    assert note.endswith("): using the built-in photographs")
+    assert "\n" not in note

@@ -22,7 +22,7 @@ def splits(train: int, validation: int, test: int) -> Splits:
     counts = {"train": train, "validation": validation, "test": test}
     return Splits(
         *(numbered(count, split) for split, count in counts.items()),
-        note="why",
+        notes=("why",),
         available_images=train,
     )
 
@@ -89,7 +89,7 @@ def test_where_they_are_already_they_are_not_copied() -> None:
 def test_validation_is_cut_in_proportion(train: int, validation: int, kept: int) -> None:
     cut = splits(18_000, validation, 40).cut(train)
     assert (len(cut.train), len(cut.validation), len(cut.test)) == (train, kept, 40)
-    assert cut.note == "why"
+    assert cut.notes == ("why",)
 
 
 def test_a_cut_to_more_images_than_there_are_is_told_with_the_flag() -> None:

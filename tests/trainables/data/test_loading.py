@@ -34,7 +34,7 @@ def test_every_split_comes_with_what_the_pipeline_makes_of_it(directory: Path) -
     assert [len(part) for part in parts] == [18, 2, 4]
     assert [part.split for part in parts] == ["train", "validation", "test"]
     assert {part.source for part in parts} == {str(directory)}
-    assert splits.note == ""
+    assert splits.notes == ()
     for part in parts:
         assert torch.equal(part.targets, reference(part.images))
 
@@ -108,4 +108,4 @@ def test_what_the_source_sets_aside_for_validation_is_taken() -> None:
     assert [part.split for part in parts] == ["train", "validation", "test"]
     for part, given in zip(parts, (train, validation, test), strict=True):
         assert np.array_equal(part.images, given)
-    assert splits.note == "why"
+    assert splits.notes == ("mine: why",)

@@ -1,5 +1,6 @@
 """A person's pipeline in processes of its own: what comes of it, also where it misbehaves."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 
 from tests.trainables.pipelines import peoples
-from trainables import own_process
+from tests.waiting import until
 from trainables.errors import UsageError
-from trainables.pipelines import process
+from trainables.own_process import OwnProcess
+from trainables.pipelines import making, process
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.identity import is_same, kept, probe_images
+from trainables.pipelines.making import WHOLE, fill
 from trainables.pipelines.own import in_own_process, own_map, registered
 from trainables.tasks import STUDY, Task
 
@@ -37,7 +40,8 @@ def name(function: str) -> str:
 def test_targets_range_and_steps_of_a_pipeline_that_normalises(
     images: Mapping[str, Tensor], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = in_own_process(name("normalised"), images)
+    with OwnProcess("trainables.pipelines.process") as asked:
+        made = in_own_process(asked, name("normalised"), images)
     task, call = made.task, Calls(peoples.normalised, "pil")
     assert (task.output_shape, task.steps) == ((3, 4, 5), ("Half", "Normalised"))
     for split, part in images.items():
@@ -67,20 +71,16 @@ def test_what_a_pipeline_prints_goes_nowhere_and_every_core_makes_targets(
     tmp_path: Path,
 ) -> None:
     code = (
-        "import sys, torch\n"
-        "from trainables.pipelines import process\n"
+        "from trainables.pipelines import making, process\n"
         "from trainables import own_process\n"
-        "process.ALONE_SEC, process.CHUNK_SEC = 0, 1e-9\n"
+        "making.ALONE_SEC, making.CHUNK_SEC = 0, 1e-9\n"
         "if __name__ == '__main__':\n"
         "    own_process.serve(process.work, 'pipeline')\n"
     )
     (tmp_path / "in_parts.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    started = own_process.OwnProcess
-    monkeypatch.setattr(
-        "trainables.pipelines.own.OwnProcess", lambda _, asked: started("in_parts", asked)
-    )
-    made = in_own_process(name("prints"), images)
+    with OwnProcess("in_parts") as in_parts:
+        made = in_own_process(in_parts, name("prints"), images)
     assert torch.equal(
         made.targets["train"], Calls(peoples.returns_its_input, "pil")(images["train"])
     )
@@ -99,30 +99,50 @@ def test_what_a_pipeline_prints_goes_nowhere_and_every_core_makes_targets(
 def test_one_that_misbehaves_is_told_in_one_sentence(
     images: Mapping[str, Tensor], function: str, told: str
 ) -> None:
-    with pytest.raises(UsageError) as error:
-        in_own_process(name(function), images)
+    with OwnProcess("trainables.pipelines.process") as asked, pytest.raises(UsageError) as error:
+        in_own_process(asked, name(function), images)
     sentence = str(error.value)
     assert sentence.startswith("--pipeline ")
     assert told in sentence
     assert "\n" not in sentence
 
 
+@pytest.mark.parametrize("function", ["ends_its_process", "a_list"])
+def test_workers_end_with_the_process_however_it_ends(
+    images: Mapping[str, Tensor], function: str
+) -> None:
+    with OwnProcess("trainables.pipelines.process") as asked:
+        group = asked._process.pid
+        with pytest.raises(UsageError):
+            in_own_process(asked, name(function), images)
+
+    def is_empty() -> bool:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(is_empty)
+
+
 def test_one_that_raises_for_a_later_image_is_told_by_split_and_number(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     part = torch.randint(0, 77, (70, 3, 8, 8), generator=generator, dtype=torch.uint8)
     part[68, 0, 0, 0] = 77
-    task = Task(takes="pil", batched=False, output_shape=(3, 8, 8))
-    process.enter(name("raises_on_the_seventh"), task, str(tmp_path))
+    task = Task(
+        pipeline=name("raises_on_the_seventh"), takes="pil", batched=False, output_shape=(3, 8, 8)
+    )
     np.save(tmp_path / "train.npy", part.numpy())
     np.lib.format.open_memmap(tmp_path / "train.targets.npy", "w+", np.float32, (70, 3, 8, 8))
     with pytest.raises(UsageError, match=r"no such thing \(train image 68\)"):
-        process.fill(("train", process.WHOLE, 0, 70))
+        fill((task, tmp_path), ("train", WHOLE, 0, 70))
 
 
 def test_targets_that_would_take_hours_are_refused_with_what_fits() -> None:
     with pytest.raises(UsageError, match="it takes 10 s an image, so the targets of 13,000 images"):
-        process._check_time(10, 13_000, 2)
-    process._check_time(1, 13_000, 2)
+        making._check_time(10, 13_000, 2)
+    making._check_time(1, 13_000, 2)
 
 
 def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[str, Tensor]) -> None:
