@@ -19,6 +19,8 @@ from trainables.tasks import Shape, Task
 
 EXACT_WITHIN = 1e-6  # of the range: what float32 loses
 PAIRS = 64  # of images, that tell whether a pipeline is affine
+PAIRS_SEC = 20.0  # after which there are fewer
+FEWEST_PAIRS = 8
 CHECKED = 16  # images of each kind, on which a map is checked that was fitted to others
 MOST_RANK = 4  # of which factors are looked for
 LINED = 4  # images that show of which rank a map is at least
@@ -129,12 +131,15 @@ def examine(
         pipeline makes no numbers of such images, or raises.
     """
     try:
-        residual = affine_residual(pipeline, task, images)
+        start = time.perf_counter()
+        black = pipeline(torch.zeros(1, *task.input_shape, dtype=torch.uint8))
+        fitting = int(PAIRS_SEC / 2 / (time.perf_counter() - start))  # two calls a pair
+        pairs = min(PAIRS, max(FEWEST_PAIRS, fitting))
+        residual = affine_residual(pipeline, task, images, pairs)
     except Exception:  # of a person's own code, for noise that it was not written for
         return task, None
     if not math.isfinite(residual):
         return task, None
-    black = pipeline(torch.zeros(1, *task.input_shape, dtype=torch.uint8))
     offset = float(black.abs().max()) > EXACT_WITHIN * task.span
     known = replace(task, affine_residual=residual, offset=offset)
     if not known.is_affine:
@@ -143,10 +148,12 @@ def examine(
     return replace(known, kronecker_rank=None if found is None else found.rank), found
 
 
-def affine_residual(pipeline: Pipeline, task: Task, images: Tensor | None = None) -> float:
+def affine_residual(
+    pipeline: Pipeline, task: Task, images: Tensor | None = None, pairs: int = PAIRS
+) -> float:
     """Return how far P((a + b) / 2) is from the mean of P(a) and P(b), as a share of the range.
 
-    It is the largest difference in any pixel for 64 pairs: noise from fine to one colour, and
+    It is the largest difference in any pixel for some pairs: noise from fine to one colour, and
     images of the set where they are given. All have even values, so that their mean is an image
     too.
 
@@ -154,9 +161,10 @@ def affine_residual(pipeline: Pipeline, task: Task, images: Tensor | None = None
         pipeline: Deterministic.
         task: Its input's shape and its range.
         images: (N, 3, H, W) uint8.
+        pairs: How many; half of them are of these images.
     """
-    count = PAIRS + 1
-    real = None if images is None else images[: PAIRS // 2] // 2
+    count = pairs + 1
+    real = None if images is None else images[: pairs // 2] // 2
     halves = coarse_noise(count - (0 if real is None else len(real)), task.input_shape) // 2
     halves = halves if real is None else torch.cat([halves, real])
     ends = make_targets(pipeline, halves * 2).double()

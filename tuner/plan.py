@@ -355,9 +355,12 @@ def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> 
     from trainables.pipelines import identity  # here, since it imports PyTorch
 
     if not identity.is_same(data.probes, earlier["probe_outputs"], data.task.span):
+        asked, lost = f"--pipeline {config.pipeline}", "its code"
+        if config.pairs:
+            asked, lost = f"--pairs {config.pairs}", "its targets"
         raise UsageError(
-            f"--resume {config.name}: --pipeline {config.pipeline} gives other outputs than when "
-            f"the run began: bring its code back, or start a new run without --resume"
+            f"--resume {config.name}: {asked} gives other outputs than when the run began: "
+            f"bring {lost} back, or start a new run without --resume"
         )
 
 

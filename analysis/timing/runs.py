@@ -49,9 +49,10 @@ def data_of(storage: Path, run: str, progress: Say | None) -> Splits:
             progress=progress,
         )
     if not is_same(splits.probes, row["probe_outputs"], task.span):
+        what = row["data"] if task.pipeline == RECORDED else task.pipeline
         raise UsageError(
-            f"--run {run}: {task.pipeline} gives other outputs than when the run was made: "
-            "bring its code back"
+            f"--run {run}: {what} gives other outputs than when the run was made: bring it back as "
+            "it was"
         )
     if splits.test.fingerprint != rows[0]["test_fingerprint"]:
         raise UsageError(

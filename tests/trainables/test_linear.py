@@ -22,6 +22,7 @@ from tests.trainables.affine_pipelines import (
     transposed,
     with_gamma,
 )
+from trainables import linear
 from trainables.data.examples import as_float
 from trainables.linear import (
     EXACT_WITHIN,
@@ -285,3 +286,18 @@ def test_coarse_noise_goes_from_single_pixels_to_one_colour() -> None:
     assert different[0] > 150
     assert different == [*sorted(different[:5], reverse=True), different[5]]
     assert (different[4], different[5] < 5) == (1, True)
+
+
+def test_a_slow_pipeline_is_asked_about_fewer_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return reference(images) ** 0.5
+
+    assert not examine(counted, STUDY)[0].is_affine
+    of_a_fast_one = sum(calls)
+    calls.clear()
+    monkeypatch.setattr(linear, "PAIRS_SEC", 0.0)
+    assert not examine(counted, STUDY)[0].is_affine
+    assert (of_a_fast_one, sum(calls)) == (1 + 65 + 64, 1 + 9 + 8)

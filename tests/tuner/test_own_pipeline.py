@@ -172,3 +172,13 @@ def test_recorded_pairs_are_searched_without_a_pipeline(
     }
     test = data_of(Path(command.storage), "run", None).test
     torch.testing.assert_close(test.targets, as_float(test.images).flip(3))
+
+    for number in range(60):  # the pairs are made anew, by another pipeline
+        shown = Image.open(tmp_path / f"pairs/input/{number}.png")
+        shown.save(tmp_path / f"pairs/target/{number}.png")
+    with pytest.raises(UsageError, match=f"^--run run: {asked[1]} gives other outputs than when"):
+        data_of(Path(command.storage), "run", None)
+    with simulated():
+        status, output = command.call("--resume", "run")
+    assert status == 2
+    assert f"--pairs {asked[1]} gives other outputs than when the run began: bring its" in output

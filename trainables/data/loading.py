@@ -19,7 +19,7 @@ from trainables.data.examples import (
 from trainables.data.images import SIZE, Images, Size
 from trainables.data.pairs import PairSet
 from trainables.own_process import OwnProcess, Say
-from trainables.pipelines import own
+from trainables.pipelines import identity, own
 from trainables.pipelines.catalogue import started
 from trainables.tasks import RECORDED, STUDY_NAME, Task
 
@@ -124,6 +124,7 @@ def with_recorded(pairs: PairSet, train_images: int | None = None) -> Splits:
         notes=_notes(pairs.images),
         available_images=chosen.available,
         task=task,
+        probes=identity.kept(floats["test"][: identity.PROBES]),  # all that can be asked again
     )
 
 
