@@ -66,4 +66,8 @@ def is_same(one: bytes, other: bytes, span: float) -> bool:
     first, second = (np.frombuffer(part, "<f4") for part in (one, other))
     if first.shape != second.shape:
         return False
-    return not float(np.abs(first - second).max(initial=0)) > SAME_WITHIN * span
+    finite = np.isfinite(first)
+    if not np.array_equal(finite, np.isfinite(second)):  # NaN is within no distance of a number
+        return False
+    differences = np.abs(first[finite] - second[finite])
+    return float(differences.max(initial=0)) <= SAME_WITHIN * span

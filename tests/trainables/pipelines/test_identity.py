@@ -26,6 +26,16 @@ def test_a_pipeline_is_itself_within_rounding_and_another_one_beyond() -> None:
     assert not is_same(one, kept(outputs[:, :, 1:]), span=1)
 
 
+def test_one_that_gives_nan_where_the_other_gives_numbers_is_another() -> None:
+    outputs = torch.rand(64, 1, 4, 4)
+    broken = outputs.clone()
+    broken[3, 0, 2, 2] = float("nan")
+    assert not is_same(kept(outputs), kept(broken), span=1)
+    assert not is_same(kept(broken), kept(outputs), span=1)
+    assert is_same(kept(broken), kept(broken + 9e-5), span=1)
+    assert not is_same(kept(broken), kept(broken + 2e-4), span=1)
+
+
 def test_of_large_outputs_a_fixed_choice_of_values_is_kept() -> None:
     outputs = torch.rand(64, 3, 40, 40)
     assert len(kept(outputs)) == 64 * 1024 * 4
