@@ -19,6 +19,7 @@ from trainables.errors import first_line
 Flags = npt.NDArray[np.bool_]
 """One flag a row; without any where no row can be meant."""
 NONE = np.zeros(0, bool)
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
         low, high = column.range
         numbers = values.to_numpy()  # null becomes NaN, which is never inside
         wrong = ~((numbers >= low) & (numbers <= high))
+    elif column.name == "probe_outputs":
+        wrong = pc.binary_length(values).to_numpy() % FLOAT_BYTES != 0  # null is NaN, which is none
     elif nulls and not column.nullable:
         wrong = values.is_null().to_numpy()
     if column.nullable and len(wrong):
@@ -119,6 +122,8 @@ def _is_not(column: Column, value: object, run: str) -> str:
         return f"is {value}, should be {run} as its folder says"
     if column.is_json:
         return "is no object in JSON"
+    if isinstance(value, bytes):
+        return f"has {len(value)} bytes, should have {FLOAT_BYTES} for each number"
     low, high = column.range or (0.0, inf)
     if high == inf:
         return f"is {value}, should be {low:g} or more"

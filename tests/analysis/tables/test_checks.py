@@ -83,6 +83,13 @@ def test_a_value_that_may_not_be_there_is_told_with_its_row(
     assert checked(rows).problems == (f"column {column}, row 17: {sentence}",)
 
 
+def test_outputs_that_are_no_whole_numbers_of_four_bytes_are_told() -> None:
+    assert checked([row("runs", probe_outputs=bytes(8))], "runs").problems == ()
+    assert checked([row("runs", probe_outputs=bytes(3))], "runs").problems == (
+        "column probe_outputs, row 1: has 3 bytes, should have 4 for each number",
+    )
+
+
 def test_values_on_the_edge_and_those_without_a_range_are_right() -> None:
     edges = epochs(2)
     edges[0] |= {"validation_accuracy": 0.0, "train_sec": 0.0, "train_loss": float("nan")}
