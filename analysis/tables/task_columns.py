@@ -51,6 +51,7 @@ def tasks_of(runs: Iterable[Mapping[Any, Any]]) -> dict[str, TaskKey]:
 
     Pipelines of one name are one as far as their outputs on the probe images agree; where they do
     not, the code was changed in between, and each has a number of its own, the oldest run's first.
+    Recorded pairs likewise, by some of their test targets: their directory has many names.
 
     Args:
         runs: Rows of the runs table.
@@ -59,8 +60,6 @@ def tasks_of(runs: Iterable[Mapping[Any, Any]]) -> dict[str, TaskKey]:
     known: dict[tuple[str, str], list[bytes]] = {}
     for run in sorted(runs, key=lambda run: run["started_at"]):
         pipeline = OLDER_NAMES.get(str(run["pipeline"]), str(run["pipeline"]))
-        if pipeline == RECORDED:  # nobody can call it: it is known by where its pairs lie
-            pipeline = f"{RECORDED} in {run['data']}"
         shape = [run[f"output_{part}"] for part in ("channels", "height", "width")]
         size = f"{run['image_height']} × {run['image_width']} to {shape_text(shape)}"
         versions = known.setdefault((pipeline, size), [])
@@ -83,11 +82,15 @@ def changed_pipelines(tasks: Mapping[str, TaskKey]) -> list[str]:
     for run, task in tasks.items():
         runs.setdefault(task, []).append(run)
     return [
-        f"{task.pipeline} gives other outputs in {_some(runs[task])} than in "
+        f"{_what(task.pipeline)} other outputs in {_some(runs[task])} than in "
         f"{_some(runs[task._replace(version=1)])}: these are tasks of their own, never pooled"
         for task in runs
         if task.version > 1
     ]
+
+
+def _what(pipeline: str) -> str:
+    return "recorded pairs have" if pipeline == RECORDED else f"{pipeline} gives"
 
 
 def _some(runs: list[str]) -> str:

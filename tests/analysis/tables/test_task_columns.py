@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from analysis.tables.task_columns import task_columns, task_of
+from analysis.tables.task_columns import changed_pipelines, task_columns, task_of, tasks_of
 from trainables.tasks import STUDY, Task
 
 OWN = Task(
@@ -27,3 +27,15 @@ def test_a_task_is_read_back_as_it_was_from_a_row_and_from_pandas(task: Task) ->
     frame = pd.DataFrame([row, others])
     assert task_of(frame.iloc[0]) == task
     assert repr(task_of(frame.iloc[0])) == repr(task)
+
+
+def test_other_recorded_pairs_are_told_as_such() -> None:
+    runs = [
+        task_columns(replace(OWN, pipeline="recorded"), outputs)
+        | {"run": run, "started_at": run, "data": "pairs"}
+        for run, outputs in (("a", bytes(4)), ("b", b"\0\0\x80?"))
+    ]
+    assert changed_pipelines(tasks_of(runs)) == [
+        "recorded pairs have other outputs in b than in a: these are tasks of their own, "
+        "never pooled"
+    ]
