@@ -1,6 +1,7 @@
 """`load`: from what a person typed after `--data` to images with their targets, in three splits."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,8 @@ def with_targets(
             others. All of them without it, and where there are fewer.
         pipeline: A name in the registry, or an object of a person's own.
         takes: What a person's own is called with; None to find out.
-        process: As `catalogue.started` returned it for the pipeline.
+        process: As `catalogue.started` returned it for the pipeline, where that was begun earlier;
+            without it, one is started here where there has to be one.
         progress: Gets lines of it where it takes long.
 
     Raises:
@@ -81,10 +83,11 @@ def with_targets(
     """
     chosen = choose(images, train_images)
     used = chosen.of(vars(images))
-    if process is None:
-        made = own.registered(pipeline, used)
-    else:
-        made = own.in_own_process(process, pipeline, used, takes, progress)
+    with started(pipeline) if process is None else nullcontext(process) as running:
+        if running is None:
+            made = own.registered(pipeline, used)
+        else:
+            made = own.in_own_process(running, pipeline, used, takes, progress)
     return Splits(
         *_examples(used, made.targets, images.source),
         notes=_notes(images, made.note),

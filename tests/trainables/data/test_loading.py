@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.trainables.pipelines import peoples
+from trainables.data.examples import as_float
 from trainables.data.images import Images
 from trainables.data.loading import choose, hold_out, load, with_targets
 from trainables.pipelines import own
@@ -97,6 +99,14 @@ def test_images_are_those_of_every_version_in_the_same_order() -> None:
     used = choose(images, 5).of(vars(images))
     assert torch.equal(used["train"], given[[16, 3, 15, 20, 22]])
     assert torch.equal(used["validation"], given[[19, 8]])
+
+
+def test_a_persons_pipeline_runs_in_a_process_that_is_started_where_none_is_given() -> None:
+    given = numbered(9).numpy()
+    name = f"{peoples.__file__}:halved_tensor"
+    splits = with_targets(Images(source="mine", train=given, test=given), pipeline=name)
+    assert splits.task.pipeline == name
+    assert torch.equal(splits.test.targets, as_float(numbered(9)[:, :, ::2, ::2]))
 
 
 def test_what_the_source_sets_aside_for_validation_is_taken() -> None:
