@@ -4,7 +4,10 @@ import filecmp
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+
+import psutil
 
 
 @contextmanager
@@ -20,13 +23,15 @@ def atomic_write(
     Args:
         path: The file to write. Directories above it are made.
         many_writers: Whether other processes may write the same file now. Each then writes to a
-            file of its own, and the last to finish is read; what a killed one left stays.
+            file of its own, and the last to finish is read; what killed ones left is deleted.
         keep_same: Leave `path` as it is, with its time, where the new file has the same bytes.
 
     Raises:
         OSError: The disk is full or read-only, or the directory can't be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if many_writers:
+        _delete_left(path)
     writer = f"{os.getpid()}." if many_writers else ""
     # The ending stays in place: torch.export.save looks at it
     aside = path.with_name(f".{path.stem}.{writer}part{path.suffix}")
@@ -39,3 +44,11 @@ def atomic_write(
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _delete_left(path: Path) -> None:
+    """Delete what writers of a file left that were killed: of each, its number is in the name."""
+    for left in path.parent.glob(f".{escape(path.stem)}.*.part{escape(path.suffix)}"):
+        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            left.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def test_of_many_writers_each_has_a_file_of_its_own(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "cache", many_writers=True) as aside:
         assert str(os.getpid()) in aside.name
         aside.write_bytes(b"")
+
+
+def test_what_killed_writers_left_is_deleted_and_nothing_of_others(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    names = [f".cache.{ended.pid}.part.npz", f".cache.{os.getppid()}.part.npz"]
+    names += [f".cached.{ended.pid}.part.npz", ".cache.x.part.npz", f"cache.{ended.pid}.part.npz"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    with atomic_write(tmp_path / "cache.npz", many_writers=True) as aside:
+        aside.write_bytes(b"new")
+    assert set(everything_below(tmp_path)) == {"cache.npz", *names[1:]}
 
 
 def test_a_file_with_the_same_bytes_keeps_its_time(tmp_path: Path) -> None:
