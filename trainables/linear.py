@@ -1,6 +1,7 @@
 """What is known of a pipeline without training: is it affine, and then the map that it is.
 
-`examine` asks all of it, in some 300 calls for single images. Kronecker factors are in `kronecker`.
+`examine` asks all of it, in some 400 calls for single images, 2,500 for outputs of one pixel, and
+fewer where a call takes long. Kronecker factors are in `kronecker`.
 """
 
 import math
@@ -21,6 +22,7 @@ EXACT_WITHIN = 1e-6  # of the range: what float32 loses
 PAIRS = 64  # of images, that tell whether a pipeline is affine
 PAIRS_SEC = 20.0  # after which there are fewer
 FEWEST_PAIRS = 8
+MAP_SEC = 60.0  # of calls for a step of finding a map; one that would take longer is left out
 CHECKED = 16  # images of each kind, on which a map is checked that was fitted to others
 MOST_RANK = 4  # of which factors are looked for
 LINED = 4  # images that show of which rank a map is at least
@@ -131,9 +133,8 @@ def examine(
         pipeline makes no numbers of such images, or raises.
     """
     try:
-        start = time.perf_counter()
-        black = pipeline(torch.zeros(1, *task.input_shape, dtype=torch.uint8))
-        fitting = int(PAIRS_SEC / 2 / (time.perf_counter() - start))  # two calls a pair
+        black, call_sec = _timed(pipeline, torch.zeros(1, *task.input_shape, dtype=torch.uint8))
+        fitting = int(PAIRS_SEC / 2 / call_sec)  # two calls a pair
         pairs = min(PAIRS, max(FEWEST_PAIRS, fitting))
         residual = affine_residual(pipeline, task, images, pairs)
     except Exception:  # of a person's own code, for noise that it was not written for
@@ -144,8 +145,19 @@ def examine(
     known = replace(task, affine_residual=residual, offset=offset)
     if not known.is_affine:
         return known, None
-    found = affine_map(pipeline, task, residual, images, basis_sec)
+    most_calls = int(MAP_SEC / call_sec)
+    found = affine_map(pipeline, task, residual, most_calls, images, basis_sec)
     return replace(known, kronecker_rank=None if found is None else found.rank), found
+
+
+def _timed(pipeline: Pipeline, image: Tensor) -> tuple[Tensor, float]:
+    """Return the output of a call, and its seconds: the lower of two, the first may be cold."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        output = pipeline(image)
+        seconds.append(time.perf_counter() - start)
+    return output, max(min(seconds), 1e-9)
 
 
 def affine_residual(
@@ -176,6 +188,7 @@ def affine_map(
     pipeline: Pipeline,
     task: Task,
     residual: float,
+    most_calls: int,
     images: Tensor | None = None,
     basis_sec: float = BASIS_SEC,
 ) -> AffineMap | None:
@@ -190,6 +203,7 @@ def affine_map(
         task: Its shapes and its range.
         residual: Its `affine_residual`. A map is right where its error is at most twice that, or
             1e-6: rounding to 8 bits sets the first, float32 the second.
+        most_calls: How many each step of the search may make; one that needs more is left out.
         images: Some of the set, (N, 3, H, W) uint8, on which the map is checked too.
         basis_sec: So long the images for single input values may take.
     """
@@ -198,14 +212,16 @@ def affine_map(
     checked = coarse_noise(CHECKED, task.input_shape, seed=1)
     if images is not None:
         checked = torch.cat([checked, images[-CHECKED:]])
+    if len(checked) > most_calls:
+        return None
     truth = make_targets(pipeline, checked)
     within = max(EXACT_WITHIN, 2 * residual)
-    for terms in _factors(pipeline, task, offset, residual):
+    for terms in _factors(pipeline, task, offset, residual, most_calls):
         found = AffineMap(offset=offset, terms=terms)
         found = replace(found, error=_largest(found(checked) - truth, task))
         if found.error <= within:
             return found
-    if residual > EXACT_WITHIN:
+    if residual > EXACT_WITHIN or min(BASIS_PART, task.input_size) > most_calls:
         return None
     dense = _dense(pipeline, task, offset, basis_sec)
     if dense is None:
@@ -219,7 +235,7 @@ def _largest(differences: Tensor, task: Task) -> float:
 
 
 def _factors(
-    pipeline: Pipeline, task: Task, offset: Tensor, residual: float
+    pipeline: Pipeline, task: Task, offset: Tensor, residual: float, most_calls: int
 ) -> Iterator[tuple[Factors, ...]]:
     """Yield sums of one product and more that come near to a pipeline, as long as they may fit.
 
@@ -227,12 +243,14 @@ def _factors(
     image less mid-grey: noise around zero, which tells every weight from every other.
     """
     prune = max(EXACT_WITHIN, residual) / 4
-    terms = _by_channels(pipeline, task, residual)
+    terms = _by_channels(pipeline, task, residual, most_calls)
     if 0 < len(terms) <= MOST_RANK:
         yield tuple(pruned(term, prune) for term in terms)
+    if _calls_for(_images_for(1, task)) > most_calls:
+        return
     least = _least_rank(pipeline, task, offset, residual)
     count = _images_for(least, task)
-    if least > MOST_RANK or count > MOST_IMAGES:
+    if least > MOST_RANK or count > MOST_IMAGES or _calls_for(count) > most_calls:
         return
     generator = torch.Generator().manual_seed(0)
     size = (count, *task.input_shape)
@@ -244,13 +262,15 @@ def _factors(
         yield tuple(pruned(term, prune) for term in terms)
 
 
-def _by_channels(pipeline: Pipeline, task: Task, residual: float) -> tuple[Factors, ...]:
+def _by_channels(
+    pipeline: Pipeline, task: Task, residual: float, most_calls: int
+) -> tuple[Factors, ...]:
     """Return a pipeline's factors where each channel gives each channel by one product."""
     (taken, height, width), (_, high, wide) = task.input_shape, task.output_shape
     fewest = FEWEST_OF_CHANNEL if residual <= EXACT_WITHIN else FEWEST_ROUNDED
     unknown_per_equation = max(height / wide, width / high)
     count = math.ceil(max(fewest, EQUATIONS_PER_UNKNOWN * unknown_per_equation))
-    if count * height * width > MOST_OF_CHANNEL:
+    if count * height * width > MOST_OF_CHANNEL or 2 * taken * count > most_calls:
         return ()
     generator = torch.Generator().manual_seed(3)
     parts = []
@@ -274,6 +294,11 @@ def _images_for(rank: int, task: Task) -> int:
     (taken, height, width), (made, high, wide) = task.input_shape, task.output_shape
     unknown_per_equation = max(taken * height / wide, width / (made * min(high, MOST_LINES)))
     return math.ceil(max(FEWEST_IMAGES, EQUATIONS_PER_UNKNOWN * rank * unknown_per_equation))
+
+
+def _calls_for(count: int) -> int:
+    """Return how many calls so many images of noise take, with coarse ones, and negatives."""
+    return 2 * (count + FEWEST_IMAGES)
 
 
 def _least_rank(pipeline: Pipeline, task: Task, offset: Tensor, residual: float) -> int:

@@ -300,4 +300,55 @@ def test_a_slow_pipeline_is_asked_about_fewer_pairs(monkeypatch: pytest.MonkeyPa
     calls.clear()
     monkeypatch.setattr(linear, "PAIRS_SEC", 0.0)
     assert not examine(counted, STUDY)[0].is_affine
-    assert (of_a_fast_one, sum(calls)) == (1 + 65 + 64, 1 + 9 + 8)
+    assert (of_a_fast_one, sum(calls)) == (2 + 65 + 64, 2 + 9 + 8)
+
+
+class Slow:
+    """A pipeline, and a clock that its calls move on."""
+
+    def __init__(self, pipeline: Pipeline, sec: float, import_sec: float = 0.0) -> None:
+        self._pipeline, self._sec, self._import_sec = pipeline, sec, import_sec
+        self.calls, self._now = 0, 0.0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.calls += len(images)
+        self._now += self._import_sec + self._sec * len(images)
+        self._import_sec = 0.0
+        return self._pipeline(images)
+
+    def perf_counter(self) -> float:
+        return self._now
+
+
+def test_a_cold_first_call_does_not_lower_how_many_pairs_are_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow(with_gamma, 0.001, import_sec=10)
+    monkeypatch.setattr(linear, "time", slow)
+    assert not examine(slow, task_of(with_gamma))[0].is_affine
+    assert slow.calls == 2 + 65 + 64
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "sec", "calls"),
+    [
+        (blurred, 10.0, 2 + 9 + 8 + 1),
+        (blurred, 1.0, 2 + 11 + 10 + 1 + 16),
+        (transposed, 1.0, 2 + 11 + 10 + 1 + 16),
+    ],
+)
+def test_the_map_of_a_slow_pipeline_is_left_out_where_its_calls_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, sec: float, calls: int
+) -> None:
+    slow = Slow(pipeline, sec)
+    monkeypatch.setattr(linear, "time", slow)
+    task, found = examine(slow, task_of(pipeline))
+    assert task.is_affine
+    assert (found, task.kronecker_rank, slow.calls) == (None, None, calls)
+
+
+def test_what_its_calls_have_time_for_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(blurred, 0.5)
+    monkeypatch.setattr(linear, "time", slow)
+    found = map_of(slow, task_of(blurred))
+    assert (found.rank, slow.calls) == (1, 2 + 21 + 20 + 1 + 16 + 6 * 16)
