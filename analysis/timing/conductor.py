@@ -40,7 +40,7 @@ GRACE_SEC = 5.0
 _WITHOUT_INTERRUPTS = (signal.SIG_BLOCK, {signal.SIGINT})
 UNKNOWN = (
     "The pipeline was recorded, so its own time is unknown: analysis.timing measures it if you "
-    "give it as --subject package.module:function."
+    "give it as --subject package.module:function or path/file.py:function."
 )
 STUDY_IMAGES = 10_000
 SUBJECT_COLUMNS = ("kind", "model", "trial", "engine", "precision", "device")

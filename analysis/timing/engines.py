@@ -3,7 +3,6 @@
 A runner is built in the process that times it, since one subject's libraries may disturb another's.
 """
 
-import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.timing.subjects import Subject
+from trainables import own_code
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.export import ENDINGS, export, load_exported
@@ -215,15 +215,14 @@ def _onnx_runtime(subject: Subject) -> Runner:
 
 
 def _own(subject: Subject) -> Runner:
-    """Import `package.module:function`.
+    """Import a function of a person's own, by the name that `own_code.load` takes.
 
     It takes (N, 3, H, W) uint8 on the device and returns (N, c, h, w) float32.
     """
-    module, _, name = subject.name.partition(":")
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"--subject {subject.name} can't be imported: {error}") from error
+        function = own_code.load(subject.name)
+    except UsageError as mistake:
+        raise UsageError(f"--subject {mistake}") from mistake
     if not callable(function):
         raise UsageError(f"--subject {subject.name} is not a function of images")
     device = torch.device(subject.device)

@@ -62,7 +62,7 @@ def catalogue(
     Args:
         devices: `cpu` and `cuda`.
         finalists: Trained networks of a run.
-        own: Functions of the person's own, as package.module:function.
+        own: Functions of the person's own, as package.module:function or path/file.py:function.
         task: What they all do.
     """
     found = []

@@ -1,6 +1,5 @@
 """What is timed, and how often: every setting of the command, declared and checked once."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from analysis.timing.subjects import (
     catalogue,
     chosen,
 )
+from trainables import own_code
 from trainables.data.images import size_of
 from trainables.errors import UsageError
 from trainables.pipelines.catalogue import TAKES, check
@@ -23,7 +23,7 @@ from trainables.tasks import STUDY_NAME, Task
 BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
 IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
-OWN_FUNCTION = "package.module:function"
+OWN_FUNCTION = "package.module:function or path/file.py:function"
 SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000, 1.5
 
 
@@ -69,10 +69,10 @@ class TimingSettings:
     storage: str = setting(DEFAULT_STORAGE, "where runs are kept, s3:// too")
     subject: tuple[str, ...] = setting(
         (),
-        "a function of your own; may be given several times",
+        f"a function of your own, {OWN_FUNCTION}; may be given several times",
         default_text="none",
         repeated=True,
-        metavar=OWN_FUNCTION,
+        metavar="FUNCTION",
     )
     only: tuple[str, ...] = setting(
         (),
@@ -128,10 +128,11 @@ class TimingSettings:
                 f"--threads {self.threads}: there are {machine.cores()} cores; give at most that"
             )
         for name in self.subject:
-            if not re.fullmatch(r"[\w.]+:\w+", name):
+            if not own_code.is_own(name):
                 raise UsageError(
                     f"--subject {name!r}: give a function of your own as {OWN_FUNCTION}"
                 )
+            own_code.check_there("--subject", name)
 
     def subjects(self, task: Task, finalists: Sequence[Finalist] = ()) -> list[Subject]:
         """List who is timed, each doing the task.

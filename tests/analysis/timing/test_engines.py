@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from analysis.timing.engines import ENGINES, MATRICES, Runner, runner_of
 from analysis.timing.subjects import PEERS, Subject, catalogue
+from tests.analysis.timing import own_subjects
 from tests.trainables.affine_pipelines import map_of, sharpened, transposed
 from tests.trainables.made_up import photographs
 from tests.trainables.pipelines import peoples
@@ -275,16 +276,21 @@ def test_a_function_of_your_own_gets_the_images_and_is_compared_with_the_pipelin
     assert runner.network is None
 
 
+def test_a_function_of_a_file_is_found_by_its_path(images: Tensor) -> None:
+    runner = build(own(f"{own_subjects.__file__}:right"))
+    assert torch.equal(computed(runner, images, 10), make_targets(reference, images))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_module:function", "can't be imported: No module named 'no_such_module'"),
+        ("no_such_module:function", "can't be imported: .*No module named 'no_such_module'"),
         (f"{OWN}:no_such_function", "can't be imported: .* has no attribute 'no_such_function'"),
         (f"{OWN}:not_a_function", "is not a function of images"),
     ],
 )
 def test_a_function_that_is_not_there_is_said_with_its_flag(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^--subject {name} {message}"):
+    with pytest.raises(UsageError, match=f"^--subject '?{name}'? {message}"):
         build(own(name))
 
 

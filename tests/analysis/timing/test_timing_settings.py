@@ -46,16 +46,17 @@ def with_gpu(without_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
             "--data goes without --run: a run is timed on its own test images",
         ),
         (
-            {"subject": ("mine:f", "mine")},
-            "--subject 'mine': give a function of your own as package.module:function",
+            {"subject": ("json:loads", "mine")},
+            "--subject 'mine': give a function of your own as package.module:function or "
+            "path/file.py:function",
         ),
         (
             {"subject": ("my file.py:f",)},
-            "--subject 'my file.py:f': give a function of your own as package.module:",
+            "--subject my file.py:f: there is no file 'my file.py'; correct the path",
         ),
         (
-            {"subject": ("mine:f()",)},
-            "--subject 'mine:f()': give a function of your own as package.module:function",
+            {"subject": ("mine:f",)},
+            "--subject mine:f: there is no module 'mine' in this directory",
         ),
     ],
 )
@@ -82,7 +83,7 @@ def test_a_batch_that_is_larger_than_the_images_is_refused() -> None:
         {"series_sec": 0.1},
         {"threads": 1},
         {"threads": 0},
-        {"subject": ("package.module_2:function", "m:f")},
+        {"subject": ("json.decoder:JSONDecoder", f"{__file__}:f")},
     ],
 )
 def test_the_last_values_that_make_sense_are_taken(setting: dict[str, Any]) -> None:
@@ -143,9 +144,11 @@ def test_the_short_form_times_the_best_network_and_its_ceiling_against_torchvisi
 
 
 def test_what_is_given_twice_is_timed_once() -> None:
-    given = TimingSettings(devices=("cpu", "cpu"), subject=("a:b", "a:b"), only=("matrix, *",))
+    given = TimingSettings(
+        devices=("cpu", "cpu"), subject=("json:loads", "json:loads"), only=("matrix, *",)
+    )
     names = [subject.name for subject in given.subjects(STUDY)]
-    assert names == ["matrix, dense", "matrix, factors", "a:b"]
+    assert names == ["matrix, dense", "matrix, factors", "json:loads"]
 
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
