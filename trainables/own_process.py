@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -27,6 +27,7 @@ from trainables.errors import UsageError, in_one_line
 
 LIMIT_SEC = 120.0  # without a word; a machine with much load takes half a minute to import PyTorch
 FIRST_TO_GO = "1000"  # of all processes, when the machine is short of memory
+TOLD_AFTER_SEC = 1.0  # of work, a line says so
 LOOK_SEC = 0.2  # between looks whether it still lives
 Say = Callable[[str], None]
 _heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -173,6 +174,24 @@ def _set_up() -> int:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     return answer
+
+
+@contextmanager
+def saying(say: Say, line: str) -> Iterator[None]:
+    """Say a line now and then while a block takes long that runs none of a person's code."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(TOLD_AFTER_SEC):
+            say(line)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def hear() -> dict[str, Any]:

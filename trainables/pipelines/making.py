@@ -20,14 +20,13 @@ from torch import Tensor
 
 from trainables.data.cache import Form, mapped_file
 from trainables.errors import UsageError, cut, in_one_line
-from trainables.own_process import Say
+from trainables.own_process import TOLD_AFTER_SEC, Say
 from trainables.pipelines.calling import Calls, Pipeline
 from trainables.pipelines.catalogue import load
 from trainables.pipelines.probing import SAID, without
 from trainables.tasks import Task, shape_text
 
 ALONE_SEC = 4.0  # of targets, which one process makes while others would still import the pipeline
-TOLD_AFTER_SEC = 1.0
 CHUNK_SEC = 0.5  # of a process's work, after which progress is told
 MOST_IN_CHUNK = 1000
 LONGEST_HOURS = 2.0  # of making targets
@@ -129,8 +128,9 @@ class Making:
         }
         needed = sum(one.size_bytes for one in form.values())
         size = f"its targets take {needed / 2**30:.1f} GiB"
-        cure = "give fewer images by --images, or a smaller --image-size"
         free = psutil.virtual_memory().available
+        of_test = sum(one.size_bytes for (split, _), one in form.items() if split == "test")
+        cure = f"give {fewer_images(of_test, free)}, or a smaller --image-size"
         if needed > free:
             raise UsageError(f"{size} of memory, and {free / 2**30:.1f} are free: {cure}")
         try:
@@ -150,7 +150,8 @@ class Making:
         """
         counts = {split: len(self.images[split]) for split, _ in jobs}
         total = sum(counts[split] for split, _ in jobs)
-        _check_time(self.call_sec, total, self.workers.cores)
+        of_test = sum(counts[split] for split, _ in jobs if split == "test")
+        _check_time(self.call_sec, total, of_test, self.workers.cores)
         size = max(1, min(MOST_IN_CHUNK, int(CHUNK_SEC / max(self.call_sec, 1e-9))))
         parts = [
             (split, step, start, min(start + size, counts[split]))
@@ -193,14 +194,20 @@ def targets_file(directory: Path, split: str, name: str) -> Path:
     return directory / (f"{split}.without {name}.npy" if name else f"{split}.targets.npy")
 
 
-def _check_time(call_sec: float, images: int, cores: int) -> None:
+def fewer_images(of_test: float, limit: float) -> str:
+    """Say how to give fewer images, where those of the test, which no flag cuts, take so much."""
+    flag = ", or fewer training images by a search's --images" if of_test <= limit else ""
+    return f"a directory with fewer images{flag}"
+
+
+def _check_time(call_sec: float, images: int, of_test: int, cores: int) -> None:
     hours = call_sec * images / cores / 3600
     if hours > LONGEST_HOURS:
         fitting = int(LONGEST_HOURS * 3600 * cores / call_sec)
         raise UsageError(
             f"it takes {call_sec:.2g} s an image, so the targets of {images:,} images would take "
-            f"{hours:,.0f} hours on {cores} cores; give a directory of at most {fitting:,} images, "
-            f"or fewer by --images"
+            f"{hours:,.0f} hours on {cores} cores, and {fitting:,} images {LONGEST_HOURS:g}; give "
+            f"{fewer_images(of_test, fitting)}"
         )
 
 

@@ -1,5 +1,6 @@
 """Targets made: by a pipeline of this project here, by a person's own in processes of its own."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainables.own_process import OwnProcess, Say
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.catalogue import LEFT_OUT, PIPELINES, load
 from trainables.pipelines.identity import kept, probe_images
+from trainables.pipelines.making import fewer_images
 from trainables.tasks import STUDY, Task
 
 
@@ -129,6 +131,7 @@ def _read(file: Path) -> Tensor:
 
 
 def _write(name: str, images: Mapping[str, Tensor], directory: Path) -> None:
+    free = shutil.disk_usage(directory).free
     try:
         for split, part in images.items():
             np.save(directory / f"{split}.npy", part.numpy())
@@ -137,5 +140,5 @@ def _write(name: str, images: Mapping[str, Tensor], directory: Path) -> None:
         raise UsageError(
             f"--pipeline {name}: its images take {needed / 2**30:.1f} GiB, which "
             f"{directory.parent} has no room for ({error.strerror}): set TMPDIR to a directory "
-            f"with more, or give fewer by --images"
+            f"with more, or give {fewer_images(images['test'].nbytes, free)}"
         ) from error

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables import own_process
 from trainables.data.examples import range_of
 from trainables.errors import UsageError
 from trainables.linear import examine
-from trainables.own_process import Say
+from trainables.own_process import TOLD_AFTER_SEC, Say, saying
 from trainables.pipelines import kept_targets
 from trainables.pipelines.calling import Calls, Pipeline
 from trainables.pipelines.catalogue import load
@@ -30,9 +31,13 @@ from trainables.pipelines.making import WHOLE, Job, Making, Workers, read
 from trainables.pipelines.probing import probe, without
 from trainables.tasks import Task
 
-TOLD_AFTER_SEC = 1.0
-HEARD_AFTER = 16  # images, each of which may take seconds
+HEARD_AFTER, HEARD_SEC = 16, 10.0  # images at most, and seconds, until a line is said
 MADE_AGAIN = 256  # random ones of the targets that were kept
+AGAIN_SEC = 20.0  # for which there are fewer
+FEWEST_AGAIN = 8
+
+Chosen = Mapping[str, NDArray[np.int64]]
+"""Numbers of images, by split."""
 
 
 def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     images = {path.stem: read(path) for path in sorted(directory.glob("*.npy"))}
     probed = probe(name, pipeline, images["train"], arguments["takes"])
     task = probed.task
-    call = _Heard(Calls(pipeline, task.takes, batched=task.batched), say)
+    call = _Heard(Calls(pipeline, task.takes, batched=task.batched), say, probed.call_sec)
     probes = call(probe_images(task.input_shape))
     making = Making(task, directory, images, probed.call_sec, workers, say)
     left_out = [step for step, shorter in without(pipeline) if _fits(shorter, task, images)]
@@ -73,13 +78,14 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
 class _Heard:
     """A pipeline that says now and then that it is at work: long silence is taken for a hang."""
 
-    def __init__(self, call: Pipeline, say: Say) -> None:
+    def __init__(self, call: Pipeline, say: Say, call_sec: float) -> None:
         self._call, self._say = call, say
+        self._part = max(1, min(HEARD_AFTER, int(HEARD_SEC / max(call_sec, 1e-9))))
         self._next = time.monotonic() + TOLD_AFTER_SEC
 
     def __call__(self, images: Tensor) -> Tensor:
         outputs = []
-        for part in images.split(HEARD_AFTER):
+        for part in images.split(self._part):
             outputs.append(self._call(part))
             if time.monotonic() > self._next:
                 self._next = time.monotonic() + TOLD_AFTER_SEC
@@ -106,48 +112,72 @@ def _make_or_recall(making: Making, jobs: list[Job], probes: bytes) -> str:
         jobs: All that are wanted.
         probes: As `identity.kept` has it.
     """
-    making.make_room(jobs)
-    files = {
-        (split, step): kept_targets.place(making.task, step, making.images[split])
-        for split, step in jobs
-    }
-    found = {job: kept_targets.recall(file, making.targets(*job)) for job, file in files.items()}
+    with saying(making.say, "looking for kept targets"):
+        making.make_room(jobs)
+        files = {
+            (split, step): kept_targets.place(making.task, step, making.images[split])
+            for split, step in jobs
+        }
+        found = {
+            job: kept_targets.recall(file, making.targets(*job)) for job, file in files.items()
+        }
     recalled = {job: one for job, one in found.items() if one is not None}
-    note = ""
-    if recalled and not _still_makes(making, recalled, probes):
+    chosen = _drawn(making, [split for split, step in recalled if step == WHOLE])
+    note = _fewer_again(making, chosen)
+    if not _still_makes(making, recalled, chosen, probes):
         recalled = {}
         note = "makes something else now than when its targets were kept, so they are made anew"
     new = [job for job in jobs if job not in recalled]
     if not new:
         return note
     making.make(new)
-    lowest, highest = range_of(making.targets("train"))
-    for job in new:
-        kept_targets.keep(files[job], making.targets(*job), Kept(probes, highest - lowest))
+    with saying(making.say, "keeping targets"):
+        lowest, highest = range_of(making.targets("train"))
+        for job in new:
+            kept_targets.keep(files[job], making.targets(*job), Kept(probes, highest - lowest))
     return note
 
 
-def _still_makes(making: Making, recalled: Mapping[Job, Kept], probes: bytes) -> bool:
-    """Tell whether a pipeline makes what was kept: of its probe images, and of random images."""
+def _drawn(making: Making, splits: list[str]) -> Chosen:
+    """Draw which of the kept targets of some splits are made again: others every time."""
+    fitting = int(AGAIN_SEC * making.workers.cores / max(making.call_sec, 1e-9))
+    most = min(MADE_AGAIN, max(FEWEST_AGAIN, fitting))
+    counts = {split: len(making.images[split]) for split in splits}
+    total = sum(counts.values())
+    drawn = np.random.default_rng()
+    return {
+        split: drawn.permutation(count)[: math.ceil(most * count / total)]
+        for split, count in counts.items()
+    }
+
+
+def _fewer_again(making: Making, chosen: Chosen) -> str:
+    """Say how many kept targets are made again, where a slow pipeline makes fewer; else nothing."""
+    count = sum(map(len, chosen.values()))
+    if count >= min(MADE_AGAIN, sum(len(making.images[split]) for split in chosen)):
+        return ""
+    return (
+        f"takes {making.call_sec:.2g} s an image, so only {count} of its kept targets were made "
+        f"again, to see whether it still makes them"
+    )
+
+
+def _still_makes(
+    making: Making, recalled: Mapping[Job, Kept], chosen: Chosen, probes: bytes
+) -> bool:
+    """Tell whether a pipeline makes what was kept: of its probe images, and of those chosen."""
     if not all(is_same(probes, one.probes, one.span) for one in recalled.values()):
         return False
-    splits = [split for split, step in recalled if step == WHOLE]
-    if not splits:
+    if not chosen:
         return True
-    counts = [len(making.images[split]) for split in splits]
-    drawn = np.random.default_rng()  # others every time
-    chosen = [
-        drawn.permutation(count)[: math.ceil(MADE_AGAIN * count / sum(counts))] for count in counts
-    ]
-    pairs = list(zip(splits, chosen, strict=True))
-    again = torch.cat([making.images[split][numbers] for split, numbers in pairs])
-    expected = torch.cat([making.targets(split)[numbers] for split, numbers in pairs])
-    span = min(recalled[split, WHOLE].span for split in splits)
+    again = torch.cat([making.images[split][numbers] for split, numbers in chosen.items()])
+    expected = torch.cat([making.targets(split)[numbers] for split, numbers in chosen.items()])
+    span = min(recalled[split, WHOLE].span for split in chosen)
     try:
         made = making.make_some(again)
     except UsageError:  # it raises for one of them now
         return False
-    return not float((made - expected).abs().max()) > SAME_WITHIN * span
+    return float((made - expected).abs().max()) <= SAME_WITHIN * span
 
 
 if __name__ == "__main__":

@@ -140,9 +140,17 @@ def test_one_that_raises_for_a_later_image_is_told_by_split_and_number(tmp_path:
 
 
 def test_targets_that_would_take_hours_are_refused_with_what_fits() -> None:
-    with pytest.raises(UsageError, match="it takes 10 s an image, so the targets of 13,000 images"):
-        making._check_time(10, 13_000, 2)
-    making._check_time(1, 13_000, 2)
+    told = (
+        "it takes 10 s an image, so the targets of 13,000 images would take 18 hours on 2 cores, "
+        "and 1,440 images 2; give a directory with fewer images"
+    )
+    with pytest.raises(UsageError) as error:
+        making._check_time(10, 13_000, 1441, 2)
+    assert str(error.value) == told
+    with pytest.raises(UsageError) as error:
+        making._check_time(10, 13_000, 1440, 2)
+    assert str(error.value) == f"{told}, or fewer training images by a search's --images"
+    making._check_time(1, 13_000, 1441, 2)
 
 
 def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[str, Tensor]) -> None:
@@ -163,12 +171,13 @@ def test_the_study_has_its_flips_left_out_and_its_map_is_found_where_it_is_asked
     torch.testing.assert_close(own(splits["test"]), made.targets["test"], atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("call_sec", "count"), [(0.001, 3), (3.0, 14), (100.0, 40)])
 def test_a_slow_pipeline_is_heard_while_its_map_is_looked_for(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, call_sec: float, count: int
 ) -> None:
     monkeypatch.setattr(process, "TOLD_AFTER_SEC", 0)
     said: list[str] = []
-    call = process._Heard(Calls(peoples.returns_its_input, "pil"), said.append)
+    call = process._Heard(Calls(peoples.returns_its_input, "pil"), said.append, call_sec)
     images = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).repeat(1, 3, 2, 2)
     torch.testing.assert_close(call(images), images / 255)
-    assert len(said) == 3
+    assert len(said) == count

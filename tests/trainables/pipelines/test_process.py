@@ -1,5 +1,6 @@
 """The process of a person's pipeline, called here: what it makes, and what it recalls."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 
 from tests.trainables.pipelines import peoples
+from trainables import own_process
 from trainables.data.cache import CACHE_VARIABLE
 from trainables.errors import UsageError
-from trainables.pipelines import making, process
+from trainables.pipelines import kept_targets, making, process
 from trainables.pipelines.process import work
 
 COUNTS = {"train": 30, "validation": 4, "test": 8}
@@ -35,7 +37,9 @@ def images() -> Mapping[str, Tensor]:
 class Made:
     """What `work` made, and of how many images of the set the pipeline was asked."""
 
-    def __init__(self, path: Path, images: Mapping[str, Tensor], formula: str) -> None:
+    def __init__(
+        self, path: Path, images: Mapping[str, Tensor], formula: str, say: own_process.Say
+    ) -> None:
         making._calls.cache_clear()
         path.mkdir()
         (path.parent / "mine.py").write_text(
@@ -52,7 +56,7 @@ class Made:
                 "cores": 1,
                 "directory": str(path),
             },
-            lambda line: None,
+            say,
         )
         self.calls = peoples.calls[0]
         self.targets = {split: np.load(path / f"{split}.targets.npy") for split in images}
@@ -68,9 +72,14 @@ class Works:
     def __init__(self, path: Path) -> None:
         self._path, self._count = path, 0
 
-    def __call__(self, images: Mapping[str, Tensor], formula: str = GREY) -> Made:
+    def __call__(
+        self,
+        images: Mapping[str, Tensor],
+        formula: str = GREY,
+        say: own_process.Say = lambda line: None,
+    ) -> Made:
         self._count += 1
-        return Made(self._path / str(self._count), images, formula)
+        return Made(self._path / str(self._count), images, formula, say)
 
 
 @pytest.fixture
@@ -92,6 +101,45 @@ def test_targets_are_made_once_and_some_of_them_again_whenever_they_are_read(
         assert np.array_equal(first.targets[split], (part[:, :1] / 255).numpy())
         assert np.array_equal(second.targets[split], first.targets[split])
     assert second.answer == first.answer
+
+
+def test_of_a_slow_pipeline_fewer_are_made_again_and_it_is_told(
+    works: Works, images: Mapping[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = works(images)
+    monkeypatch.setattr(process, "AGAIN_SEC", 0.0)
+    second = works(images)
+    # 8 of 42: 6 of the 30, 1 of the 4 and 2 of the 8
+    assert first.calls - second.calls == sum(COUNTS.values()) - 9
+    assert first.note == ""
+    assert second.note.endswith(
+        " s an image, so only 9 of its kept targets were made again, "
+        "to see whether it still makes them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("recall", "looking for kept targets"), ("keep", "keeping targets")]
+)
+def test_a_line_is_said_while_targets_are_kept_and_looked_for(
+    works: Works,
+    images: Mapping[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    told: str,
+) -> None:
+    was_told = threading.Event()
+
+    def say(line: str) -> None:
+        if line == told:
+            was_told.set()
+
+    def slow(*_: Any) -> None:
+        assert was_told.wait(60), "silent"
+
+    monkeypatch.setattr(own_process, "TOLD_AFTER_SEC", 1e-3)
+    monkeypatch.setattr(kept_targets, name, slow)
+    works(images, say=say)
 
 
 def test_what_is_made_again_is_drawn_anew_each_time(
@@ -177,8 +225,8 @@ def test_targets_that_do_not_fit_into_memory_are_refused_with_their_size_before_
     with pytest.raises(UsageError) as error:
         works(images, "image[:1].repeat(1, 128, 128) / 255")
     assert str(error.value) == (
-        "its targets take 0.2 GiB of memory, and 0.1 are free: give fewer images by --images, "
-        "or a smaller --image-size"
+        "its targets take 0.2 GiB of memory, and 0.1 are free: give a directory with fewer images, "
+        "or fewer training images by a search's --images, or a smaller --image-size"
     )
 
 
