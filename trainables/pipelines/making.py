@@ -206,8 +206,8 @@ def _check_time(call_sec: float, images: int, of_test: int, cores: int) -> None:
         fitting = int(LONGEST_HOURS * 3600 * cores / call_sec)
         raise UsageError(
             f"it takes {call_sec:.2g} s an image, so the targets of {images:,} images would take "
-            f"{hours:,.0f} hours on {cores} cores, and {fitting:,} images {LONGEST_HOURS:g}; give "
-            f"{fewer_images(of_test, fitting)}"
+            f"{hours:,.0f} hours on {cores} cores, and at most {fitting:,} are made in "
+            f"{LONGEST_HOURS:g}: give {fewer_images(of_test, fitting)}"
         )
 
 

@@ -142,7 +142,7 @@ def test_one_that_raises_for_a_later_image_is_told_by_split_and_number(tmp_path:
 def test_targets_that_would_take_hours_are_refused_with_what_fits() -> None:
     told = (
         "it takes 10 s an image, so the targets of 13,000 images would take 18 hours on 2 cores, "
-        "and 1,440 images 2; give a directory with fewer images"
+        "and at most 1,440 are made in 2: give a directory with fewer images"
     )
     with pytest.raises(UsageError) as error:
         making._check_time(10, 13_000, 1441, 2)
