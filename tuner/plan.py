@@ -331,7 +331,7 @@ def _check_score(config: SearchConfig, goal: Goal, task: Task) -> None:
         return
     targets = random_examples(1, task).targets
     metric = metric_registry.find(config.ranking_metric)
-    if bool(metric(targets, targets, task).isnan().all()):
+    if bool(metric.measure(targets, targets, task).isnan().all()):
         raise UsageError(
             f"--rank-by {goal.rank_by}: it is not defined for outputs of "
             f"{shape_text(task.output_shape)}; choose another, or leave --rank-by out"

@@ -120,6 +120,13 @@ def test_a_setting_that_makes_no_sense_is_told_with_its_flag_and_value(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["mean", "sd", "images", "kind", "run", "subject", "series"])
+def test_a_metric_has_the_name_of_no_other_column_of_scores(column: str) -> None:
+    told = f"--metric my.py:{column}: a metric can't be called {column}, as another column"
+    with pytest.raises(UsageError, match=told):
+        SearchConfig(metric=f"my.py:{column}")
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
