@@ -476,8 +476,9 @@ class SearchConfig:
 
     @property
     def own_names(self) -> list[str]:
-        """The network and what else may be a person's own, as they were given."""
-        return [self.model, *self.own_losses, *self.own_metrics]
+        """What is a person's own of network, losses and metrics, as they were given."""
+        names = [self.model, *self.own_losses, *self.own_metrics]
+        return [name for name in names if own_code.is_own(name)]
 
     @property
     def ranking_metric(self) -> str:

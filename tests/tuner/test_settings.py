@@ -235,6 +235,12 @@ def test_an_empty_resume_is_no_name() -> None:
         SearchConfig(resume="")
 
 
+def test_what_is_a_persons_own_is_named_as_it_was_given() -> None:
+    own = SearchConfig(model="nets:Mine", loss="mse,my.py:f", metric="my.py:g")
+    assert own.own_names == ["nets:Mine", "my.py:f", "my.py:g"]
+    assert SearchConfig(model="fc", loss="mse,perceptual").own_names == []
+
+
 def test_layers_of_vgg16_without_weights_weigh_one_each() -> None:
     config = SearchConfig(loss="perceptual", perceptual_layers=(2, 28))
     assert config.perceptual.layer_weights == (1.0, 1.0)
