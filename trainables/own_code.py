@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import sys
 import traceback
+from collections.abc import Collection
 from contextlib import suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -71,15 +72,20 @@ def short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def check_distinct(flag: str, asked: str, names: list[str]) -> None:
+def check_distinct(flag: str, asked: str, names: list[str], ours: Collection[str]) -> None:
     """Raise UsageError where two of these names, which tables have, are one.
 
     Args:
         flag: What was given.
         asked: Its value.
-        names: Those of it, and of this project.
+        names: What tables call those of a person's own in it.
+        ours: What they call those of this project.
     """
     for name in names:
+        if name in ours:
+            raise UsageError(
+                f"{flag} {asked}: {name} is this project's own name; give yours another"
+            )
         if names.count(name) > 1:
             raise UsageError(
                 f"{flag} {asked}: two of them would be called {name}; give one another name"

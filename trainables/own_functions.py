@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from trainables import own_code
 from trainables.errors import UsageError
+from trainables.memory import is_short_of_memory
 from trainables.tasks import Task
 
 IMAGES = 5  # with which one is tried: neither a number of channels nor one image alone
 CLOSE = 1e-3  # of a number, by which sums of another order may differ
-ONE_OF_EACH = "it has to return a tensor with one number of each image"
+ONE_OF_EACH = "it has to return a tensor with one floating-point number of each image"
 
 
 @dataclass(frozen=True)
@@ -65,31 +66,30 @@ class OwnFunction:
         if isinstance(self.function, nn.Module):
             self.function.to(outputs.device)
         values = self.function(outputs, targets)
-        found = f"a {type(values).__name__}"
+        found, wanted = f"a {type(values).__name__}", f"({len(outputs)},), on {outputs.device}"
         if isinstance(values, Tensor):
-            is_right = values.shape == (len(outputs),) and values.is_floating_point()
-            if is_right and values.device == outputs.device:
-                return values
+            if values.shape == (len(outputs),) and values.device == outputs.device:
+                if values.is_floating_point():
+                    return values
+                wanted = "so call .float() on what it returns"
             found = f"{tuple(values.shape)} {values.dtype} on {values.device}"
         raise UsageError(
             f"{self.flag} {self.name} makes {found} of {len(outputs)} images: {ONE_OF_EACH}, "
-            f"({len(outputs)},), on {outputs.device}"
+            f"{wanted}"
         )
 
-    def on(self, task: Task, device: torch.device, precision: str) -> "OwnLoss":
-        """Return it as a loss, as `loss_registry` has them."""
-        return OwnLoss(self)
+    def measure(self, outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+        """Call it as a metric is called: what it raises names it, but for want of memory."""
+        try:
+            return self(outputs, targets)
+        except Exception as error:
+            if isinstance(error, UsageError) or is_short_of_memory(error):
+                raise
+            raise self.raised(error) from error
 
-
-@dataclass(frozen=True)
-class OwnLoss:
-    """A function as a loss: the sum over images."""
-
-    function: OwnFunction
-
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return a number from (N, c, h, w) float32 each."""
-        return self.function(outputs, targets).sum()
+    def raised(self, error: BaseException) -> UsageError:
+        """Return what is said where the function raises an error."""
+        return UsageError(f"{self.flag} {self.name} raises {own_code.blamed(error, self.name)}")
 
 
 def check_loss(name: str, task: Task) -> None:
@@ -108,7 +108,10 @@ def check_loss(name: str, task: Task) -> None:
             )
         gradient = None
         if values.requires_grad:
-            (gradient,) = torch.autograd.grad(values.sum(), made, allow_unused=True)
+            try:
+                (gradient,) = torch.autograd.grad(values.sum(), made, allow_unused=True)
+            except BaseException as error:  # of a backward of its own, whatever it may be
+                raise function.raised(error) from error
         if not of and (gradient is None or not bool(gradient.any())):
             raise UsageError(
                 f"{what} has no gradient towards the outputs, so nothing can be trained with it: "
@@ -126,9 +129,11 @@ def check_metric(name: str, task: Task) -> bool:
     Raises UsageError where it measures nothing.
     """
     function = OwnFunction.load("--metric", name)
-    outputs, targets = _images(task)
-    _tried(function, outputs, targets)
-    if not bool(_tried(function, targets.clone(), targets).isfinite().all()):
+    with torch.inference_mode():  # as finalists are measured
+        outputs, targets = _images(task)
+        _tried(function, outputs, targets)
+        of_equal = _tried(function, targets.clone(), targets)
+    if not bool(of_equal.isfinite().all()):
         raise UsageError(
             f"--metric {name} gives NaN or infinity of outputs that equal their targets, "
             f"{' × '.join(map(str, task.output_shape))} each: return a finite number for them"
@@ -146,16 +151,17 @@ def _images(task: Task) -> tuple[Tensor, Tensor]:
 
 def _tried(function: OwnFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     """Call a function. Raises UsageError for what it raises, and where it is none of each image."""
-    what, before = f"{function.flag} {function.name}", targets.clone()
+    what, made, wanted = f"{function.flag} {function.name}", outputs.clone(), targets.clone()
     try:
         values = function(outputs, targets)
-        alone = function(outputs[:1].clone(), before[:1].clone())
+        alone = function(made[:1].clone(), wanted[:1].clone())
     except UsageError:
         raise
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: the function's
-        raise UsageError(f"{what} raises {own_code.blamed(error, function.name)}") from error
-    if not torch.equal(targets, before):
-        raise UsageError(f"{what} changes its targets: let it work on a copy")
+        raise function.raised(error) from error
+    for given, now, before in (("outputs", outputs, made), ("targets", targets, wanted)):
+        if not torch.equal(now, before):
+            raise UsageError(f"{what} changes its {given}: let it work on a copy")
     if not torch.allclose(values[:1], alone, rtol=CLOSE, atol=CLOSE / 100, equal_nan=True):
         raise UsageError(
             f"{what} gives an image another number when others are beside it: {ONE_OF_EACH} alone"

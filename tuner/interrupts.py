@@ -84,18 +84,23 @@ def left_to_tune() -> Iterator[None]:
     """Note a Ctrl-C while Tune runs, which takes it for itself.
 
     Tune gives the handler back only where there was none. One that is to be ignored is kept from
-    it.
+    it, as is any where the person has set KEPT_FROM_TUNE.
     """
-    ours = signal.getsignal(signal.SIGINT)
+    ours, asked_for = signal.getsignal(signal.SIGINT), os.environ.get(KEPT_FROM_TUNE)
+    of_the_other = signal.getsignal(signal.SIGUSR1)  # Tune takes it, and never gives it back
     if ours is signal.SIG_IGN:
         os.environ[KEPT_FROM_TUNE] = "1"
+    is_tunes = os.environ.get(KEPT_FROM_TUNE, "0") == "0"
     try:
         yield
-        if signal.getsignal(signal.SIGINT) is ours is not signal.SIG_IGN:
+        if is_tunes and signal.getsignal(signal.SIGINT) is ours:
             _asked.set()
     finally:
         signal.signal(signal.SIGINT, ours)
+        signal.signal(signal.SIGUSR1, of_the_other)
         os.environ.pop(KEPT_FROM_TUNE, None)
+        if asked_for is not None:
+            os.environ[KEPT_FROM_TUNE] = asked_for
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -113,7 +118,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _as_interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         _asked.set()
-        if KEPT_FROM_TUNE in os.environ and callable(signal.getsignal(signal.SIGUSR1)):
+        if callable(signal.getsignal(signal.SIGUSR1)):
             os.kill(os.getpid(), signal.SIGUSR1)  # which Tune takes for a Ctrl-C
             return
         raise KeyboardInterrupt

@@ -312,11 +312,12 @@ def make_plan(
 
 
 def _check_channels(config: SearchConfig, task: Task) -> None:
-    """Raise UsageError where the perceptual loss can't compare what the pipeline makes."""
+    """Raise UsageError where the perceptual loss can't compare the task's outputs."""
     if "perceptual" in config.losses and task.output_shape[0] not in (1, 3):
+        given = f"--pairs {config.pairs}" if config.pairs else f"--pipeline {config.pipeline}"
         raise UsageError(
-            f"--loss {config.loss}: VGG16 takes grey or three colours, and --pipeline "
-            f"{config.pipeline} gives {task.output_shape[0]} channels; give --loss mse"
+            f"--loss {config.loss}: VGG16 takes grey or three colours, and {given} gives "
+            f"{task.output_shape[0]} channels; give --loss mse"
         )
 
 
@@ -331,7 +332,7 @@ def _check_score(config: SearchConfig, goal: Goal, task: Task) -> None:
         return
     targets = random_examples(1, task).targets
     metric = metric_registry.find(config.ranking_metric)
-    if bool(metric(targets, targets, task).isnan().all()):
+    if bool(metric.measure(targets, targets, task).isnan().all()):
         raise UsageError(
             f"--rank-by {goal.rank_by}: it is not defined for outputs of "
             f"{shape_text(task.output_shape)}; choose another, or leave --rank-by out"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
+from analysis.tables.schema import TABLES
 from trainables import own_code
 from trainables.data.images import size_of
 from trainables.errors import UsageError
@@ -40,6 +41,8 @@ PERCEPTUAL = {
     "perceptual_size": "size",
 }
 ONLY_PERCEPTUAL = (*PERCEPTUAL, "vgg_weights", "vgg_normalisation")
+# Of the table and, the last one, of pages: beside them each metric has one of its name there
+COLUMNS_OF_SCORES = (*(column.name for column in TABLES["scores"]), "series")
 
 
 RANGES = {
@@ -423,7 +426,7 @@ class SearchConfig:
 
     def _check_ranking(self) -> None:
         if self.metric is not None:
-            metric_registry.check(self.metric)
+            metric_registry.check(self.metric, COLUMNS_OF_SCORES)
         own = [own_code.short(name) for name in self.own_metrics]
         if self.resume is None and self.rank_by not in (BY_LOSS, *METRICS, *own):
             raise UsageError(
@@ -473,8 +476,9 @@ class SearchConfig:
 
     @property
     def own_names(self) -> list[str]:
-        """The network and what else may be a person's own, as they were given."""
-        return [self.model, *self.own_losses, *self.own_metrics]
+        """What is a person's own of network, losses and metrics, as they were given."""
+        names = [self.model, *self.own_losses, *self.own_metrics]
+        return [name for name in names if own_code.is_own(name)]
 
     @property
     def ranking_metric(self) -> str:

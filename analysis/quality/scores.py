@@ -69,7 +69,7 @@ def evaluate(
         done += len(made)
         finite.append(made.isfinite().flatten(1).all(dim=1))
         for metric in metrics:
-            parts[metric.name].append(metric(made, targets, task))
+            parts[metric.name].append(metric.measure(made, targets, task))
     values = {name: torch.cat(part).cpu() for name, part in parts.items()}
     is_finite = torch.cat(finite).cpu()
     rows = []

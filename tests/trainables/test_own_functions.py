@@ -58,6 +58,25 @@ def python_number(outputs, targets):
 def whole_numbers(outputs, targets):
     return (outputs > targets).flatten(1).sum(1)
 
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("not written yet")
+
+def no_way_back(outputs, targets):
+    return NoWayBack.apply(charbonnier(outputs, targets))
+
+def differentiates(outputs, targets):  # where there is nothing to differentiate
+    outputs = outputs.detach().requires_grad_()
+    return torch.autograd.grad(charbonnier(outputs, targets).sum(), outputs)[0].flatten(1).mean(1)
+
+def doubles(outputs, targets):
+    return charbonnier(outputs.mul_(2), targets)
+
 def one_argument(outputs):
     return outputs
 
@@ -120,10 +139,10 @@ def test_a_metric_says_which_direction_is_good(name: str, higher: bool) -> None:
     metric = metric_registry.find(f"functions.py:{name}")
     assert (metric.name, metric.higher_is_better, metric.thresholds) == (name, higher, ())
     outputs, targets = torch.rand(2, 4, *STUDY.output_shape)
-    assert metric(outputs, targets, STUDY).shape == (4,)
+    assert metric.measure(outputs, targets, STUDY).shape == (4,)
 
 
-NOT_EACH = "it has to return a tensor with one number of each image"
+NOT_EACH = "it has to return a tensor with one floating-point number of each image"
 OF_BOTH = [
     ("nowhere", "'functions.py:nowhere' can't be imported: AttributeError: module"),
     ("Weighted", "is a class: name a function of .outputs, targets., or an object that can be"),
@@ -131,9 +150,12 @@ OF_BOTH = [
     ("one_number", rf"makes \(\) torch.float32 on cpu of 5 images: {NOT_EACH}, \(5,\), on cpu"),
     ("pixels", r"makes \(5, 1, 28, 28\) torch.float32 on cpu of 5 images"),
     ("python_number", "makes a float of 5 images"),
-    ("whole_numbers", r"makes \(5,\) torch.int64 on cpu of 5 images"),
+    (
+        "whole_numbers",
+        rf"makes \(5,\) torch.int64 on cpu of 5 images: {NOT_EACH}, so call .float\(\) on what it",
+    ),
     ("one_argument", "raises TypeError: one_argument.. takes 1 positional argument but 2 were"),
-    ("raises", r"raises AttributeError: 'Tensor' .*'no_such_thing' \(functions.py, line 49\)"),
+    ("raises", r"raises AttributeError: 'Tensor' .*'no_such_thing' \(functions.py, line 68\)"),
     ("leaves", "raises SystemExit: 3"),
     ("shared", f"gives an image another number when others are beside it: {NOT_EACH} alone"),
     ("writes", "changes its targets: let it work on a copy"),
@@ -149,6 +171,7 @@ OF_BOTH = [
         ("nan_where_equal", "gives NaN or infinity of outputs that equal their targets"),
         ("detached", "has no gradient towards the outputs, so nothing can be trained with it"),
         ("rounded", "has no gradient towards the outputs"),
+        ("no_way_back", r"raises RuntimeError: not written yet \(functions.py, line 52\)"),
     ],
 )
 def test_a_loss_with_which_nothing_can_be_trained_is_one_sentence(name: str, told: str) -> None:
@@ -163,6 +186,8 @@ def test_a_loss_with_which_nothing_can_be_trained_is_one_sentence(name: str, tol
     [
         *OF_BOTH,
         ("nan_where_equal", "equal their targets, 1 × 28 × 28 each: return a finite number"),
+        ("differentiates", "raises RuntimeError: "),
+        ("doubles", "changes its outputs: let it work on a copy"),
     ],
 )
 def test_a_metric_that_measures_nothing_is_one_sentence(name: str, told: str) -> None:
@@ -170,6 +195,18 @@ def test_a_metric_that_measures_nothing_is_one_sentence(name: str, told: str) ->
         check_metric(f"functions.py:{name}", STUDY)
     assert str(error.value).startswith("--metric ")
     assert "\n" not in str(error.value)
+
+
+def test_a_metric_that_raises_later_names_itself_but_for_want_of_memory(own: Path) -> None:
+    own.write_text(
+        "def f(outputs, targets):\n    raise ValueError('boom')\n"
+        "def large(outputs, targets):\n    raise MemoryError\n"
+    )
+    both = torch.rand(2, 4, *STUDY.output_shape)
+    with pytest.raises(UsageError, match=r"^--metric functions.py:f raises ValueError: boom .*2\)"):
+        metric_registry.find("functions.py:f").measure(*both, STUDY)
+    with pytest.raises(MemoryError):
+        metric_registry.find("functions.py:large").measure(*both, STUDY)
 
 
 def test_they_are_tried_with_outputs_of_the_task(own: Path) -> None:

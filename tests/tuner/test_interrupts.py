@@ -182,6 +182,19 @@ def test_a_ctrl_c_that_comes_as_tune_ends_is_not_lost() -> None:
             interrupts.check()
 
 
+def test_where_a_person_keeps_ctrl_c_from_tune_it_stays_so_and_is_not_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(interrupts.KEPT_FROM_TUNE, "1")
+    before = signal.getsignal(signal.SIGUSR1)
+    with interrupts.noted():
+        with interrupts.left_to_tune():
+            _setup_signal_catching()
+        interrupts.check()
+    assert os.environ[interrupts.KEPT_FROM_TUNE] == "1"
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
 def test_signals_are_python_s_own_again_afterwards() -> None:
     both = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in both]

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,6 +21,8 @@ from tests.tuner.simulated_tune import Trial, simulated
 from trainables.export import main as export
 from trainables.networks.registry import find
 from trainables.networks.weights import load_network, read_header
+from tuner.cluster.object_store import put_in_store
+from tuner.trials import finalists
 
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NETWORK, LOSS, METRIC = FENCE.findall((ROOT / "docs" / "extending.md").read_text())
@@ -147,17 +150,24 @@ def test_a_search_is_ranked_by_a_metric(
     command: Command,
     few_images: tuple[str, ...],
     own: Path,
+    monkeypatch: pytest.MonkeyPatch,
     rank_by: str,
     asked: tuple[str, ...],
     higher: bool,
     words: str,
 ) -> None:
     budget = ("--model", "fc", "--samples", "6", "--search", "tpe", *BUDGET)
+    stored: list[Any] = []
+    monkeypatch.setattr(
+        finalists, "put_in_store", lambda them: [stored.append(them), put_in_store(them)][1]
+    )
     with simulated():
         status, output = command.call(
             "--name", "run", "--rank-by", rank_by, *asked, *budget, *few_images
         )
     assert status == 0, output
+    # For finalists, floors and ceiling together, where a worker has to measure them
+    assert len(stored) == bool(asked)
     run = rows(command, "runs").iloc[0]
     assert (run.rank_by, bool(run.higher_is_better)) == (rank_by, higher)
     trials, epochs = rows(command, "trials"), rows(command, "epochs")

@@ -319,6 +319,24 @@ def test_what_does_not_fit_the_machine_the_network_or_the_images_is_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"pipeline": "study"}, "--pipeline study gives 4 channels; give --loss mse"),
+        ({"pairs": "films", "data": "auto"}, "--pairs films gives 4 channels"),
+    ],
+)
+def test_outputs_that_vgg16_does_not_take_are_told_with_what_made_them(
+    few: str, tmp_path: Path, source: dict[str, str], told: str
+) -> None:
+    _, data, network = loaded(config(data=few))
+    task = replace(data.task, output_shape=(4, 28, 28))
+    asked = config(loss="perceptual", **source)
+    given = (None, replace(data, task=task), network)
+    with pytest.raises(UsageError, match=f"grey or three colours, and {told}"):
+        make_plan(asked, RunStorage(str(tmp_path), "r"), given, [CPU_NODE], Growth())
+
+
 def test_mistakes_of_the_weights_and_of_the_network_are_told_together(
     few: str, tmp_path: Path
 ) -> None:

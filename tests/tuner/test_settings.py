@@ -120,6 +120,13 @@ def test_a_setting_that_makes_no_sense_is_told_with_its_flag_and_value(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["mean", "sd", "images", "kind", "run", "subject", "series"])
+def test_a_metric_has_the_name_of_no_other_column_of_scores(column: str) -> None:
+    told = f"--metric my.py:{column}: a metric can't be called {column}, as another column"
+    with pytest.raises(UsageError, match=told):
+        SearchConfig(metric=f"my.py:{column}")
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -226,6 +233,12 @@ def test_what_a_run_keeps_may_have_whole_numbers_for_numbers() -> None:
 def test_an_empty_resume_is_no_name() -> None:
     with pytest.raises(UsageError, match="a run's name is made of letters"):
         SearchConfig(resume="")
+
+
+def test_what_is_a_persons_own_is_named_as_it_was_given() -> None:
+    own = SearchConfig(model="nets:Mine", loss="mse,my.py:f", metric="my.py:g")
+    assert own.own_names == ["nets:Mine", "my.py:f", "my.py:g"]
+    assert SearchConfig(model="fc", loss="mse,perceptual").own_names == []
 
 
 def test_layers_of_vgg16_without_weights_weigh_one_each() -> None:

@@ -4,7 +4,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.metrics.metric import Metric
-from trainables.tasks import Task
 from trainables.thresholds import THRESHOLD, THRESHOLDS
 
 
@@ -25,8 +24,9 @@ def cosine_accuracy(cosines: Tensor, threshold: float = THRESHOLD) -> float:
     return float((cosines >= threshold).double().mean())
 
 
-def _measure(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    return cosine_similarity(outputs, targets)
-
-
-METRIC = Metric("cosine", _measure, higher_is_better=True, thresholds=THRESHOLDS)
+METRIC = Metric(
+    "cosine",
+    lambda outputs, targets, task: cosine_similarity(outputs, targets),
+    higher_is_better=True,
+    thresholds=THRESHOLDS,
+)

@@ -13,11 +13,11 @@ Measure = Callable[[Tensor, Tensor, Task], Tensor]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: `metric(outputs, targets, task)` returns (N,), NaN where it is not defined.
+    """One metric.
 
     Attributes:
         name: As `--rank-by` and tables have it.
-        measure: What is computed.
+        measure: `metric.measure(outputs, targets, task)` returns (N,).
         higher_is_better: Which direction is good.
         thresholds: Values from which an output counts as good, lowest first; none where that is
             not counted.
@@ -27,7 +27,3 @@ class Metric:
     measure: Measure
     higher_is_better: bool
     thresholds: tuple[float, ...] = ()
-
-    def __call__(self, outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-        """Measure outputs (N, c, h, w) against targets: (N,)."""
-        return self.measure(outputs, targets, task)

@@ -1,5 +1,6 @@
 """The metrics by name. A new metric is one file, and one line here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -53,18 +54,15 @@ def find(name: str) -> "Metric":
     from trainables.own_functions import OwnFunction
 
     function = OwnFunction.load("--metric", name)
-    return Metric(
-        own_code.short(name),
-        lambda outputs, targets, task: function(outputs, targets),
-        higher_is_better=function.higher_is_better,
-    )
+    return Metric(own_code.short(name), function.measure, function.higher_is_better)
 
 
-def check(asked: str) -> None:
+def check(asked: str, columns: Collection[str]) -> None:
     """Raise UsageError where a list of metrics of a person's own is none.
 
     Args:
         asked: As `--metric` takes it, with commas between names.
+        columns: Beside which tables have one of each metric, of its name.
     """
     names = asked.split(",")
     for name in names:
@@ -75,4 +73,9 @@ def check(asked: str) -> None:
                 f"--metric {asked}: name a function of your own as package.module:function or "
                 f"path/file.py:function"
             )
-    own_code.check_distinct("--metric", asked, [LOSS, *METRICS, *map(own_code.short, names)])
+        if (short := own_code.short(name)) in columns:
+            raise UsageError(
+                f"--metric {name}: a metric can't be called {short}, as another column of the "
+                f"scores is; give yours another name"
+            )
+    own_code.check_distinct("--metric", asked, [*map(own_code.short, names)], (LOSS, *METRICS))

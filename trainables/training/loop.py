@@ -240,7 +240,7 @@ class Training:
             sums[1] += (cosines >= self.config.goal.threshold).sum()
             sums[2] += cosines.sum()
             if self._metric:
-                values = self._metric(outputs, targets, self.config.task)
+                values = self._metric.measure(outputs, targets, self.config.task)
                 sums[3] += values.nansum(dtype=torch.float64)
                 sums[4] += (~values.isnan()).sum()
         (sums,) = self.workers.add_up([sums])

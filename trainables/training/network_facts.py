@@ -1,8 +1,9 @@
 """What a command has to know of a network before it runs; and the process that finds it out.
 
-    python -m trainables.training.network_facts '{"model": "package.module:Class", …}'
+    python -m trainables.training.network_facts
 
-`try_out` starts it for a network, a loss or a metric of a person's own.
+`try_out` starts it for a network, a loss or a metric of a person's own, and tells it the arguments
+of `work`, later the task, on a pipe.
 """
 
 import io

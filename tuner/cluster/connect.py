@@ -149,7 +149,7 @@ def join(address: str, *, own: Sequence[str], verbose: bool) -> None:
 
     Args:
         address: Its head, as `--address` takes it.
-        own: What of the search may be a person's own, as `own_code.load` takes it.
+        own: What of the search is a person's own, as `own_code.load` takes it.
         verbose: Whether Ray's own messages are shown.
     """
     from ray._private.runtime_env import packaging
@@ -164,8 +164,9 @@ def join(address: str, *, own: Sequence[str], verbose: bool) -> None:
     except RuntimeEnvSetupError as error:
         # Ray's own advice names settings that this command lacks
         reason = last_line(error).partition(". ")[0]  # the first line only says that it failed
+        whose = ", ".join(own) or "transform-tuner"
         raise UsageError(
-            f"the code of {', '.join(own)} can't be sent to the nodes ({reason}); Ray takes "
+            f"the code of {whose} can't be sent to the nodes ({reason}); Ray takes "
             f"packages below {packaging.GCS_STORAGE_MAX_SIZE / 2**20:g} MiB: move large files out "
             f"of the package, or into a directory `data` in it, which stays here"
         ) from error

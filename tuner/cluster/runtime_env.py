@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables import own_code
+from trainables.errors import UsageError, first_line
 
 PACKAGES = ("analysis", "trainables", "tuner")
 LEFT_OUT = [".git", ".venv", "__pycache__"]
@@ -30,7 +31,7 @@ def runtime_environment(names: Iterable[str], copies: Path) -> dict[str, Any]:
     it imports.
 
     Args:
-        names: The network, and what else is a person's own, as `own_code.load` takes it.
+        names: What is a person's own, as `own_code.load` takes it; others need nothing more.
         copies: An empty directory for files; Ray reads it when it is given the environment.
     """
     ours = [path for name in PACKAGES for path in _paths(name)]
@@ -53,14 +54,28 @@ def _own_package(name: str) -> str:
 
 
 def _copied(file: Path, copies: Path) -> Path:
-    """Copy a file, with the modules beside it that it needs, into a directory of its own."""
+    """Copy a file, with the modules beside it that it needs, into a directory of its own.
+
+    Raises UsageError where one of them can't be read.
+    """
     directory = copies / own_code.sent_as(file)
     directory.mkdir()
-    for path in (file, *_beside(file)):
-        if path.is_dir():
-            shutil.copytree(path, directory / path.name, ignore=_not_copied)
-        else:
-            shutil.copy(path, directory)
+    try:
+        for path in (file, *_beside(file)):
+            if path.is_dir():
+                # A link that leads nowhere, such as an editor's lock, is of no use here either
+                shutil.copytree(
+                    path, directory / path.name, ignore=_not_copied, ignore_dangling_symlinks=True
+                )
+            else:
+                shutil.copy(path, directory)
+    except OSError as error:
+        # The first of those that copytree collects
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise UsageError(
+            f"{file} can't be sent to the nodes with what it imports ({first_line(reason)}): see "
+            f"that all of it can be read, or move what is no code elsewhere"
+        ) from error
     return directory
 
 
@@ -72,11 +87,23 @@ def _beside(file: Path) -> list[Path]:
         for name in _imported(waiting.pop()):
             if name in PACKAGES or any(map(_is_installed, _paths(name))):
                 continue  # it comes first, as where the file is imported
-            for path in (file.parent / name, file.parent / f"{name}.py"):
-                if path.exists() and path not in (file, *found):
-                    found.append(path)
-                    waiting += path.rglob("*.py") if path.is_dir() else [path]
+            path = _module(file.parent, name)
+            if path is not None and path not in (file, *found):
+                found.append(path)
+                waiting += _sources(path) if path.is_dir() else [path]
     return found
+
+
+def _module(directory: Path, name: str) -> Path | None:
+    """Return what an import finds in a directory: a package, a module, or a directory with some."""
+    package, module = directory / name, directory / f"{name}.py"
+    if module.is_file() and not (package / "__init__.py").is_file():
+        return module
+    return package if any(_sources(package)) else None
+
+
+def _sources(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.rglob("*.py") if path.is_file())
 
 
 def _imported(file: Path) -> set[str]:

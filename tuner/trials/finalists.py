@@ -14,7 +14,7 @@ from trainables import own_code
 from trainables.atomic_write import atomic_write
 from trainables.baselines import Outputs, ceilings, floors
 from trainables.data.examples import Examples, Splits
-from trainables.errors import first_line, last_line
+from trainables.errors import UsageError, first_line, last_line
 from trainables.hyperparameters import Parameter, chosen_of, said_of, values_of
 from trainables.linear import AffineMap
 from trainables.metrics.metric_registry import MetricSet
@@ -26,6 +26,7 @@ from trainables.pipelines.calling import CHUNK
 from trainables.tasks import Task
 from trainables.training.precision import Precision
 from tuner.cluster.nodes import WorkerResources
+from tuner.cluster.object_store import put_in_store
 from tuner.storage import checkpoints
 from tuner.storage.run_storage import BEST_FILE, Experiment, RunStorage
 
@@ -71,7 +72,12 @@ def evaluate_finalists(
     given = [
         (run.experiment, data.task, *both, metrics) for both in zip(found, chosen, strict=True)
     ]
-    evaluated = _evaluate_all(given, resources, data.test)
+    # Once for all that is measured elsewhere
+    stored = None
+    if metrics.own or not _may_run_here(best[0]["model"], resources):
+        test = data.test
+        stored = put_in_store({"images": test.images, "targets": test.targets})
+    evaluated = _evaluate_all(given, resources, data.test, stored)
     scores, samples = [], []
     for row, own, (weights, measured, images) in zip(rows, chosen, evaluated, strict=True):
         # Here, since where a trial was evaluated may be another machine
@@ -87,7 +93,8 @@ def evaluate_finalists(
     }
     for kind, subjects in baselines.items():
         for name, outputs in subjects.items():
-            scores += _evaluate_outputs(Measured(name, kind), outputs, data, resources, metrics)
+            what = Measured(name, kind)
+            scores += _evaluate_outputs(what, outputs, data, resources, metrics, stored)
     run.publish("scores", [{"run": run.name, **row} for row in scores])
     run.publish("samples", [{"run": run.name, **row} for row in samples])
     # A copy, so that it can be sent to somebody by itself
@@ -102,22 +109,28 @@ def _evaluate_outputs(
     data: Splits,
     resources: WorkerResources,
     metrics: MetricSet,
+    stored: Any,
 ) -> list[Row]:
     """Measure a floor or a ceiling: in another process where code of a person's own is called."""
     if not metrics.own:
         return _scores(what, outputs, data.test, data.task, metrics)
     made = torch.cat([part.float() for part in outputs]).numpy()
-    test = data.test.images.numpy(), data.test.targets.numpy()
-    calls = [(what, made, *test, data.task, metrics)]
+    calls = [(what, made, data.task, metrics, resources, stored)]
     rows: list[Row] = _call_in_processes(_scores_elsewhere, calls, resources)[0]
     return rows
 
 
 def _scores_elsewhere(
-    what: Measured, outputs: Any, images: Any, targets: Any, task: Task, metrics: MetricSet
+    what: Measured,
+    outputs: Any,
+    task: Task,
+    metrics: MetricSet,
+    resources: WorkerResources,
+    stored: Any,
 ) -> list[Row]:
-    test = Examples(torch.tensor(images), torch.tensor(targets))
-    return _scores(what, torch.tensor(outputs).split(CHUNK), test, task, metrics)
+    test = _set_up(resources, stored)
+    parts = (part.to(test.targets.device) for part in torch.tensor(outputs).split(CHUNK))
+    return _scores(what, parts, test, task, metrics)
 
 
 def _scores(
@@ -165,26 +178,32 @@ def _look(
 
 
 def _evaluate_all(
-    given: list[Given], resources: WorkerResources, test: Examples
+    given: list[Given], resources: WorkerResources, test: Examples, stored: Any
 ) -> list[Evaluated]:
-    _, _, row, _, metrics = given[0]
-    if _may_run_here(row["model"], resources) and not metrics.own:
+    if stored is None:
         return [_evaluate(one, test) for one in given]
-    images, targets = ray.put(test.images.numpy()), ray.put(test.targets.numpy())
-    calls = [(one, resources, images, targets) for one in given]
+    calls = [(one, resources, stored) for one in given]
     try:
         return _call_in_processes(_evaluate_as_a_trial, calls, resources)
     except OSError as error:
         raise OSError(f"the finalists can't be evaluated: {error}") from error
 
 
-def _evaluate_as_a_trial(
-    given: Given, resources: WorkerResources, images: Any, targets: Any
-) -> Evaluated:
+def _evaluate_as_a_trial(given: Given, resources: WorkerResources, stored: Any) -> Evaluated:
+    return _evaluate(given, _set_up(resources, stored))
+
+
+def _set_up(resources: WorkerResources, stored: Mapping[str, Any]) -> Examples:
+    """Set a process up as a worker of a trial; return the test split on its device.
+
+    Args:
+        resources: What it has.
+        stored: The split's images and targets, as NumPy has them.
+    """
     torch.set_num_threads(resources.threads)
     Precision("float32", "").set_products()
-    test = Examples(torch.tensor(images), torch.tensor(targets))
-    return _evaluate(given, test.to(_device(resources)))
+    test = Examples(*(torch.tensor(stored[name]) for name in ("images", "targets")))
+    return test.to(_device(resources))
 
 
 def _may_run_here(model: str, resources: WorkerResources) -> bool:
@@ -200,14 +219,16 @@ def _call_in_processes(
 ) -> list[Any]:
     """Call a function in processes that have what a worker of a trial has.
 
-    Raises OSError where the network raises there, or ends its process.
+    Raises OSError where a person's code raises there, or ends its process.
     """
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
     references = [task.remote(*arguments) for arguments in calls]
     try:
         return list(ray.get(references))
     except ray.exceptions.RayError as error:
-        raise OSError(last_line(error)) from error
+        mistake = getattr(error, "cause", None)  # of a person's own code, in a sentence
+        said = str(mistake) if isinstance(mistake, UsageError) else last_line(error)
+        raise OSError(said) from error
 
 
 def _device(resources: WorkerResources) -> torch.device:

@@ -13,7 +13,7 @@ from trainables.losses import loss_registry
         ("mse,", "--loss mse,: choose one of mse, perceptual"),
         ("mse,mse", "--loss mse,mse: name each loss once"),
         ("a.py:f,b:f", "--loss a.py:f,b:f: two of them would be called f; give one another name"),
-        ("a.py:mse", "--loss a.py:mse: two of them would be called mse"),
+        ("a.py:mse", "--loss a.py:mse: mse is this project's own name; give yours another"),
     ],
 )
 def test_a_list_of_losses_that_is_none_is_told(asked: str, told: str) -> None:

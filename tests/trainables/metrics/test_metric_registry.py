@@ -172,9 +172,11 @@ def test_a_metric_gives_a_number_of_each_image_or_nan(
 ) -> None:
     task = replace(STUDY, output_shape=shape)
     outputs, targets = torch.rand(2, 5, *shape)
-    values = metric(outputs, targets, task)
+    values = metric.measure(outputs, targets, task)
     assert (values.shape, values.dtype) == ((5,), torch.float32)
-    alone = torch.cat([metric(outputs[i : i + 1], targets[i : i + 1], task) for i in range(5)])
+    alone = torch.cat(
+        [metric.measure(outputs[i : i + 1], targets[i : i + 1], task) for i in range(5)]
+    )
     torch.testing.assert_close(values, alone, equal_nan=True, rtol=1e-4, atol=1e-6)
     is_defined = metric.name != "ssim" or min(shape[1:]) >= 11
     assert bool(values.isfinite().all()) == is_defined
@@ -183,7 +185,9 @@ def test_a_metric_gives_a_number_of_each_image_or_nan(
 def test_what_is_nearer_is_better_and_what_is_equal_best(metric: Metric) -> None:
     targets = torch.rand(4, *STUDY.output_shape)
     noise = torch.rand_like(targets) - 0.5
-    equal, near, far = (metric(targets + part * noise, targets, STUDY) for part in (0, 0.1, 1))
+    equal, near, far = (
+        metric.measure(targets + part * noise, targets, STUDY) for part in (0, 0.1, 1)
+    )
     sign = 1 if metric.higher_is_better else -1
     assert (sign * equal > sign * near).all()
     assert (sign * near > sign * far).all()
@@ -197,7 +201,7 @@ def test_a_metric_has_the_name_by_which_it_is_found(metric: Metric) -> None:
 def test_names_are_looked_up_without_pytorch() -> None:
     code = (
         "import sys; from trainables.metrics import metric_registry; "
-        "from trainables.losses import loss_registry; metric_registry.check('a.py:f'); "
+        "from trainables.losses import loss_registry; metric_registry.check('a.py:f', ()); "
         "loss_registry.check('mse,a.py:f'); print('torch' in sys.modules)"
     )
     done = subprocess.run(
@@ -213,10 +217,11 @@ def test_names_are_looked_up_without_pytorch() -> None:
         ("sharpness", "--metric sharpness: name a function of your own as package.module:function"),
         ("a.py:f,", "--metric a.py:f,: name a function of your own"),
         ("a.py:f,b.py:f", "--metric a.py:f,b.py:f: two of them would be called f; give one"),
-        ("a.py:ssim", "--metric a.py:ssim: two of them would be called ssim"),
-        ("a.py:loss", "two of them would be called loss"),
+        ("a.py:ssim", "--metric a.py:ssim: ssim is this project's own name; give yours another"),
+        ("a.py:loss", "loss is this project's own name"),
+        ("a.py:mean", "a metric can't be called mean, as another column of the scores is; give"),
     ],
 )
 def test_a_list_of_metrics_that_is_none_is_told(asked: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        metric_registry.check(asked)
+        metric_registry.check(asked, ("mean",))

@@ -194,7 +194,9 @@ def test_the_best_weights_are_those_of_the_epoch_that_is_best_by_what_is_ranked_
         expected = None
         if goal.has_score:
             metric = metric_registry.find(rank_by)
-            expected = pytest.approx(metric(outputs, validation.targets, STUDY).mean().item())
+            expected = pytest.approx(
+                metric.measure(outputs, validation.targets, STUDY).mean().item()
+            )
         assert record.validation_score == expected
         seen.append({k: v.clone() for k, v in training.network.state_dict().items()})
     best = goal.best_epoch(vars(record) for record in training.history)["epoch"]

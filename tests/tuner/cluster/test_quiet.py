@@ -1,12 +1,15 @@
-"""What Ray reads from the environment, and which of its loggers are heard."""
+"""What Ray reads from the environment, which of its loggers are heard, and how it refuses code."""
 
 import logging
 import os
 
 import pytest
 from ray._private import worker
+from ray.exceptions import RuntimeEnvSetupError
 
 from tests.tuner.conftest import as_a_process
+from trainables.errors import UsageError
+from tuner.cluster import connect
 from tuner.cluster.connect import is_not_about_storage, output, prepare_environment
 
 
@@ -20,6 +23,23 @@ def test_the_environment_is_set_but_what_the_person_set_stays(
     assert "RAY_AIR_NEW_OUTPUT" not in os.environ
     prepare_environment(verbose=False)
     assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("own", "whose"), [(["nets:Mine", "my.py:f"], "nets:Mine, my.py:f"), ([], "transform-tuner")]
+)
+def test_code_that_can_not_be_sent_is_named_as_far_as_it_is_a_persons_own(
+    monkeypatch: pytest.MonkeyPatch, own: list[str], whose: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise RuntimeEnvSetupError("It failed.\nThe package is too large. Try this.")
+
+    monkeypatch.setattr(connect, "init", refuse)
+    monkeypatch.setattr(connect, "head_of", str)
+    monkeypatch.setattr(connect, "runtime_environment", lambda names, copies: {})
+    told = rf"^the code of {whose} can't be sent to the nodes \(The package is too large\); Ray"
+    with pytest.raises(UsageError, match=told):
+        connect.join("head:6379", own=own, verbose=True)
 
 
 def test_of_what_tune_logs_only_faults_of_the_storage_are_left_out(

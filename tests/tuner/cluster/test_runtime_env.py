@@ -1,6 +1,9 @@
 """What is sent to nodes; that they can train with it is tested on nodes."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
 from tests.tuner.conftest import ROOT
+from trainables.errors import UsageError
 from trainables.own_code import sent_as
 from tuner.cluster import runtime_env
 from tuner.cluster.runtime_env import JOB, LEFT_OUT, PACKAGES, runtime_environment
@@ -115,6 +119,62 @@ def test_a_file_is_sent_with_what_it_imports_of_what_lies_beside_it(
     expected = {"net.py", "helper.py", "deep.py", "parts/one.py", "common.py"}
     assert sent(net, LEFT_OUT) == expected
     assert sent(loss, LEFT_OUT) == {"loss.py", "helper.py", "deep.py"}
+
+
+def test_beside_a_module_a_directory_of_its_name_stays_unless_it_is_the_package(
+    tmp_path: Path,
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    sources = {
+        "my.py": "import data, parts, films, spread.one",
+        "data.py": "",
+        "data/large": "",
+        "data/make.py": "",
+        "parts.py": "",
+        "parts/__init__.py": "",
+        "films/large": "",
+        "spread/one.py": "",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    (tmp_path / "parts" / ".#one.py").symlink_to("who@where.1234")  # as an editor locks a file
+    (own,) = runtime_environment([f"{tmp_path}/my.py:f"], copies)["py_modules"][len(OURS) :]
+    assert sent(Path(own), LEFT_OUT) == {"my.py", "data.py", "parts/__init__.py", "spread/one.py"}
+
+
+@pytest.mark.parametrize("place", ["parts/pipe", "parts.py"])
+def test_what_can_not_be_copied_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    (tmp_path / "my.py").write_text("import parts")
+    if place == "parts.py":
+        (tmp_path / place).touch()
+        monkeypatch.setattr(Path, "read_bytes", refuse_parts(Path.read_bytes))
+    else:
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "parts" / "__init__.py").touch()
+        os.mkfifo(tmp_path / place)
+    told = (
+        rf"^{tmp_path}/my.py can't be sent to the nodes with what it imports \(.*{place}.*\): see"
+    )
+    with pytest.raises(UsageError, match=told) as error:
+        runtime_environment([f"{tmp_path}/my.py:f"], copies)
+    assert "\n" not in str(error.value)
+
+
+def refuse_parts(read: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
+    """Read files as anybody but the superuser may."""
+
+    def read_or_refuse(path: Path) -> bytes:
+        if path.name == "parts.py":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    return read_or_refuse
 
 
 def sent(path: Path, excludes: list[str]) -> set[str]:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import ray
 
 from analysis.console import Console
 from tests.trainables.affine_pipelines import map_of
+from tests.tuner.simulated_tune import simulated
+from trainables.errors import UsageError
 from trainables.hyperparameters import COLUMNS
 from trainables.networks.base import space_of
 from trainables.networks.receptive_field import Sight
@@ -42,6 +45,19 @@ def test_a_network_of_the_project_is_looked_at_here_and_a_persons_own_in_a_worke
     assert calls == []
     assert seen(OWN) == Sight(1.0, 32, 32)  # though it looks every value up
     assert calls == [OWN]
+
+
+def test_what_a_persons_code_raises_in_a_worker_is_told_as_it_tells_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: object) -> None:
+        mistake = UsageError("--metric my.py:f raises ValueError: boom")
+        raise ray.exceptions.RayTaskError("f", "its traceback", mistake).as_instanceof_cause()
+
+    with simulated(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "get", fail)
+        with pytest.raises(OSError, match=r"^--metric my.py:f raises ValueError: boom$"):
+            finalists._call_in_processes(print, [()], RESOURCES)
 
 
 def test_a_network_that_ends_the_worker_leaves_it_unknown_and_the_search_complete(
