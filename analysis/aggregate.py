@@ -33,6 +33,7 @@ from analysis.tables.parquet import encoded
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.table_sources import BUCKET, TableSource, open_collection, open_source
 from analysis.tables.task_columns import changed_pipelines, tasks_of
+from analysis.tables.version_4 import names_of
 from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, command, complain, first_line, prog
 
@@ -141,7 +142,8 @@ def _prepared(out: str, sources: Sequence[TableSource]) -> Path:
 def _collect_all(
     sources: Sequence[TableSource], out: TableSource, console: Console
 ) -> Iterator[Outcome]:
-    runs = sorted({run for source in sources for run in source.runs})
+    # Those of OUT whose sources are gone too: files of version 4 become today's there
+    runs = sorted({run for source in (*sources, out) for run in source.runs})
     pool = ThreadPoolExecutor(THREADS)
     try:
         for done, outcome in enumerate(
@@ -171,7 +173,8 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
                 f"the run {run} in {copy.source.name} has no readable row that tells whether it is "
                 f"the one {best}, and nothing of it was collected: mend its table runs"
             )
-    sound = {table: _as_today(file) for table, file in best.files.items() if not file.problems}
+    files = kept.files | {t: file for t, file in best.files.items() if not file.problems}
+    sound = {table: _as_today(file) for table, file in files.items() if not file.problems}
     problems += kept.problems(but=sound)
     collected = 0
     for table, data in sound.items():
@@ -179,7 +182,19 @@ def _collect(run: str, sources: Sequence[TableSource], out: TableSource) -> Outc
             with atomic_write(table_path(Path(out.root), table, run)) as aside:
                 aside.write_bytes(data)
             collected += 1
+        _remove_former(Path(out.root), table, run)
     return Outcome(collected, len(sound) - collected, tuple(problems))
+
+
+def _remove_former(tables: Path, table: str, run: str) -> None:
+    """Delete the file of version 4 that lies under a table's former name, beside today's."""
+    for name in names_of(table)[:-1]:
+        path = table_path(tables, name, run)
+        if path.exists():
+            path.unlink()
+            with suppress(OSError):  # a folder that holds something else stays
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
 
 
 def _as_today(file: Checked) -> bytes:

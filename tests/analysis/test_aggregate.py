@@ -209,9 +209,13 @@ def test_a_file_that_can_not_be_used_is_told_and_its_rows_are_in_no_csv_file(
     copied = file_of(out, "epochs", "backup")
     shutil.copytree(file_of(out, "epochs").parent, copied.parent)
     assert collect(a, out, more=("--csv",)) == 1
+    problem = (
+        f"{copied}: column run, row 1: is fc, should be backup as its folder says; "
+        "so are 2 more rows"
+    )
     assert capsys.readouterr().err == (
-        f"error: {out}/csv/epochs.csv is without the rows of {copied}: column run, row 1: is fc, "
-        "should be backup as its folder says; so are 2 more rows; "
+        f"error: {problem}\n"
+        f"error: {out}/csv/epochs.csv is without the rows of {problem}; "
         "put a sound copy in its place, or move it away\n"
     )
     for table in ("runs", "epochs"):

@@ -11,7 +11,7 @@ import pytest
 from analysis.quality.spread import wilson
 from analysis.tables import scores_at
 from analysis.tables.checks import check
-from analysis.tables.files import publish, read, rows_of, table_file
+from analysis.tables.files import publish, read, rows_of, table_file, table_path
 from analysis.tables.parameters import read_space
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.task_columns import task_of
@@ -23,6 +23,8 @@ from trainables.data.loading import load
 from trainables.hyperparameters import Parameter
 from trainables.pipelines.identity import is_same
 from trainables.tasks import STUDY
+
+GONE = "of-a-source-that-is-gone"
 
 
 @pytest.fixture
@@ -131,11 +133,27 @@ def test_collecting_writes_todays_version_once_and_reads_both_together(
 
 
 def test_a_collection_of_before_is_brought_to_today_by_collecting_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_version_4(tmp_path / "from")
+    write_version_4(out)
+    write_version_4(out, GONE)
+    before = {run: rows_of(out / "tables", "scores", run) for run in ("fc-1", GONE)}
+    assert collect(tmp_path / "from", out) == 0
+    for run, scores in before.items():
+        for table in TABLES:
+            schema = pq.read_schema(table_path(out / "tables", table, run))
+            assert schema.equals(arrow_schema(table), check_metadata=True)
+        assert rows_of(out / "tables", "scores", run) == scores
+    assert not (out / "tables" / "accuracy").exists()
+
+
+def test_what_a_collection_has_more_than_the_source_is_brought_to_today_too(tmp_path: Path) -> None:
     write_version_4(tmp_path / "from")
     write_version_4(tmp_path / "out")
+    table_file(tmp_path / "from/tables", "scores", "fc-1").unlink()
     assert collect(tmp_path / "from", tmp_path / "out") == 0
-    schema = pq.read_schema(tmp_path / "out/tables/trials/run=fc-1/trials.parquet")
-    assert schema.equals(arrow_schema("trials"), check_metadata=True)
+    schema = pq.read_schema(table_path(tmp_path / "out/tables", "scores", "fc-1"))
+    assert schema.equals(arrow_schema("scores"), check_metadata=True)
 
 
 def problem(table: str, rows: list[dict[str, Any]], today: str) -> str:
