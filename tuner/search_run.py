@@ -75,7 +75,8 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     search = SearchRun(plan, Recorder(rows, lines, tracking), end)
     with console:
         search.search(epochs)
-        best = finalists(rows.trials, config.finalists, plan.goal)
+        ranks = plan.goal.between(config.mixed_losses)
+        best = finalists(rows.trials, config.finalists, ranks)
         if best and config.confirm_seeds:
             search.confirm(best)
         if not best:

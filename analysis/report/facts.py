@@ -21,7 +21,7 @@ from analysis.report.figures import Tables
 from analysis.tables.files import Row, table_path
 from analysis.tables.parameters import read_space
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranking_rule
-from analysis.tables.scored import by_subject
+from analysis.tables.scored import Scores, by_subject
 from analysis.timing import comparison
 from analysis.timing.protocol import VALID
 from trainables.errors import UsageError
@@ -159,7 +159,7 @@ def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
         f"{percent(best['best_validation_accuracy'])} of {run['validation_images']:,} images "
         f"at cosine ≥ {run['threshold']:g}"
     )
-    mixed_losses, goal = has_mixed_losses(trials), goal_of(run)
+    mixed_losses, goal = has_mixed_losses(run), goal_of(run)
     if goal.between(mixed_losses).rank_by == COSINE:
         accuracy += f", mean cosine {best['best_validation_cosine']:.4f}"
     if goal.has_score:
@@ -190,22 +190,22 @@ def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
 
 def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
     """Compare networks with floors and ceiling on the test images, with 95 % intervals."""
-    mixed_losses = has_mixed_losses(trials)
+    mixed_losses = has_mixed_losses(run)
     losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
     kinds = {kind: f" ({kind})" for kind in ("floor", "ceiling")}
     shown = _metrics(scores)
+    beside = [] if run["threshold"] == STRICT_THRESHOLD else [STRICT_THRESHOLD]
     grid, heads = [], []
     for of in by_subject(scores):
         head = of["cosine", run["threshold"]]
         heads.append(head)
-        strict = of.get(("cosine", STRICT_THRESHOLD))
         means = {metric: of[metric, None]["value"] for metric in shown if (metric, None) in of}
         grid.append(
             [
                 head["subject"] + (losses.get(head["trial"]) or kinds.get(head["kind"], "")),
                 with_interval(head),
                 _trainings(head),
-                "–" if strict is None else percent(strict["value"]),
+                *(_percent_at(of, at) for at in beside),
                 *(format(means[name], shown[name][1]) if name in means else "–" for name in shown),
                 f"{head['parameters']:,}" if head["parameters"] else "–",
             ]
@@ -232,7 +232,7 @@ def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
             "",
             f"cosine ≥ {run['threshold']:g}",
             "over trainings",
-            f"≥ {STRICT_THRESHOLD}",
+            *(f"≥ {at}" for at in beside),
             *(name for name, _ in shown.values()),
             "parameters",
         ],
@@ -327,6 +327,11 @@ def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:
                 f"({type(error).__name__}: {error}); put a sound copy in its place"
             ) from error
     return ", ".join(minimised) + settings
+
+
+def _percent_at(of: Scores, threshold: float) -> str:
+    row = of.get(("cosine", threshold))
+    return "–" if row is None else percent(row["value"])
 
 
 def _trainings(row: Row) -> str:

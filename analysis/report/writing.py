@@ -20,7 +20,7 @@ from analysis.report import facts
 from analysis.report.figures import Figure, Tables, figures
 from analysis.tables.files import Row, read, rows_of
 from analysis.tables.parameters import shown_space
-from analysis.tables.ranking import goal_of, ranked
+from analysis.tables.ranking import goal_of, has_mixed_losses, ranked
 from analysis.timing import comparison
 from trainables.atomic_write import atomic_write
 from trainables.errors import first_line
@@ -127,7 +127,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
     """Return what the page says, by the names that the template has for it."""
     trials = rows_of(tables, "trials", run["run"])
     scores = rows_of(tables, "scores", run["run"])
-    best = ranked(trials, goal_of(run))
+    best = ranked(trials, goal_of(run).between(has_mixed_losses(run)))
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     return {
         "run": run,

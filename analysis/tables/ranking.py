@@ -1,5 +1,6 @@
 """Which trials are best, by the one definition of `goal`: for rows and for data frames."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,16 @@ RANKED_BY = (
 )
 
 
-def has_mixed_losses(trials: Iterable[Row]) -> bool:
-    """Return whether a run's trials minimise losses of different kinds, which do not compare."""
-    return len({row["loss"] for row in trials}) > 1
+def has_mixed_losses(run: Mapping[Any, Any]) -> bool:
+    """Return whether a run searches losses of different kinds, which do not compare.
+
+    It says so in its settings: its first trials may all have one of them, and are ranked as they
+    will be beside the others.
+
+    Args:
+        run: Its row of the runs table.
+    """
+    return "," in str(json.loads(run["config"]).get("loss"))
 
 
 def goal_of(run: Mapping[Any, Any]) -> Goal:
@@ -56,9 +64,11 @@ def ranked(trials: Iterable[Row], goal: Goal = USUAL) -> list[Row]:
 
     Left out are trials that diverged or failed, trials that have no finished epoch, and repeats of
     finalists with other seeds.
+
+    Args:
+        trials: The rows.
+        goal: What they are ranked by, as `Goal.between` returns it.
     """
-    trials = list(trials)
-    ranks = goal.between(has_mixed_losses(trials))
     return sorted(
         (
             row
@@ -68,12 +78,15 @@ def ranked(trials: Iterable[Row], goal: Goal = USUAL) -> list[Row]:
             and row["best_validation_loss"] is not None
             and math.isfinite(row["best_validation_loss"])
         ),
-        key=lambda row: (ranks.objective(row, of="best_"), row["trial"]),
+        key=lambda row: (goal.objective(row, of="best_"), row["trial"]),
     )
 
 
 def finalists(trials: Iterable[Row], count: int, goal: Goal = USUAL) -> list[Row]:
-    """Return the `count` best of a run, and the best trial of each loss if it is not among them."""
+    """Return the `count` best of a run, and the best trial of each loss if it is not among them.
+
+    For the other arguments see `ranked`.
+    """
     best = ranked(trials, goal)
     first_of_loss = {row["loss"]: row["trial"] for row in reversed(best)}.values()
     return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
@@ -90,11 +103,10 @@ def with_rules(trials: "pd.DataFrame", runs: "pd.DataFrame") -> "pd.DataFrame":
         The rows with the columns `rule`, in words, and `objective`: lowest for the best trial of
         its run, NaN without a finished epoch. Between runs of different rules it compares nothing.
     """
-    mixed_losses = trials.groupby(trials.run.astype(str)).loss.nunique() > 1
     rules, ranks = {}, {}
     for run in runs.to_dict("records"):
         name, goal = str(run["run"]), goal_of(run)
-        is_mixed = bool(mixed_losses.get(name))
+        is_mixed = has_mixed_losses(run)
         rules[name] = ranking_rule(is_mixed, goal)
         ranks[rules[name]] = goal.between(is_mixed)
     values = trials.astype(dict.fromkeys(RANKED_BY, float))

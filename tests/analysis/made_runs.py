@@ -35,6 +35,8 @@ SPACE = {
 ENDINGS = ("max_epochs", "asha", "asha", "early_stopping")
 
 PROBES = bytes(64 * 784 * 4)
+TWO_LOSSES = json.dumps({"model": "fc", "loss": "mse,perceptual"})
+"""Settings."""
 
 
 def make_run(
@@ -62,8 +64,8 @@ def make_run(
 
 def make_run_of_two_losses(storage: Path, name: str = "r") -> None:
     """Four trials: 0 is the most accurate of `mse`, 3 of `perceptual`; others have lower losses."""
-    make_run(storage, name, trials=4, epochs=2)
-    run = run_row(name)
+    run = run_row(name) | {"config": TWO_LOSSES}
+    make_run(storage, name, trials=4, epochs=2, config=TWO_LOSSES)
     trials = trial_frame(run, 4, 2).assign(
         loss=["mse", "mse", "perceptual", "perceptual"],
         best_validation_loss=[0.4, 0.1, 0.2, 0.3],
@@ -271,6 +273,8 @@ def searched(
 ) -> pd.DataFrame:
     """Trials of one run with these losses, labelled; `columns` replace whole columns."""
     facts = run_row(run) | {"model": model}
+    if isinstance(columns.get("loss"), list):
+        facts["config"] = TWO_LOSSES
     frame = trial_frame(facts, len(losses), 3).assign(best_validation_loss=list(losses), **columns)
     return labelled(as_read("trials", frame), as_read("runs", [facts]))
 

@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 
 from analysis.tables import wide
+from analysis.tables.ranking import ranking_rule
 from tests.paths import ROOT
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import Trial, simulated
 from trainables.export import main as export
+from trainables.goal import Goal
 from trainables.networks.registry import find
 from trainables.networks.weights import load_network, read_header
 from tuner.cluster.object_store import put_in_store
@@ -132,6 +134,22 @@ def test_a_loss_of_a_file_is_searched_beside_another_and_called_by_its_name(
     # The root of squares of this size is far above them
     means = trials.groupby("loss").best_validation_loss.min()
     assert means["charbonnier"] > 2 * means["mse"]
+
+
+def test_one_trial_of_several_losses_is_best_by_the_rule_that_was_announced(
+    command: Command, few_images: tuple[str, ...], own: Path
+) -> None:
+    asked = ("--model", "separable", "--loss", "mse,losses.py:charbonnier", "--samples", "1")
+    with simulated():
+        status, output = command.call(
+            "--name", "run", "--threshold", "0.99", *asked, *BUDGET, *few_images
+        )
+    assert status == 0, output
+    rule = ranking_rule(True, Goal(threshold=0.99))
+    assert f"The loss is searched too: the best trial is the one with {rule}" in output
+    assert re.search(rf"Best: trial 0 \(mse loss, .* at cosine ≥ 0.99, .* \({rule}\)", output)
+    (heads,) = re.findall(r"^ *≥ 0\.99 .*$", output, re.MULTILINE)
+    assert heads.split()[:4] == ["≥", "0.99", "mean", "cosine"]  # the strict one is the run's own
 
 
 @pytest.mark.parametrize(

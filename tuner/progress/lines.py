@@ -13,7 +13,7 @@ from analysis.console import (
     perceptual,
 )
 from analysis.tables.files import Row
-from analysis.tables.ranking import has_mixed_losses, ranked, ranking_rule
+from analysis.tables.ranking import ranked, ranking_rule
 from analysis.tables.scored import by_subject
 from trainables.errors import last_line
 from trainables.goal import COSINE, LOSS, Goal
@@ -166,7 +166,7 @@ class TrialLines:
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
         parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
-        best = next(iter(ranked(trials, self._goal)), None)
+        best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)
         if best:
             accuracy = percent(best["best_validation_accuracy"])
             parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
@@ -216,12 +216,13 @@ def print_answer(
         scores: Rows of the scores table.
         timed_out: Whether --timeout ended the search.
     """
-    best = ranked(trials, goal)[0]
+    mixed_losses = config.mixed_losses
+    ranks = goal.between(mixed_losses)
+    best = ranked(trials, ranks)[0]
     console.line()
     _incomplete(console, config, trials, timed_out)
-    mixed_losses = has_mixed_losses(trials)
     reached = _reached(best, goal)
-    if goal.between(mixed_losses).rank_by == COSINE:
+    if ranks.rank_by == COSINE:
         reached = (
             f"{percent(best['best_validation_accuracy'])} at cosine ≥ {goal.threshold:g}, "
             f"mean cosine {best['best_validation_cosine']:.4f}"
@@ -289,7 +290,8 @@ def _table(
 ) -> None:
     """Print the scores; `losses` are those of trials by number, where they are mixed."""
     own = [name for name in dict.fromkeys(row["metric"] for row in scores) if name not in METRICS]
-    columns = [f"≥ {threshold:g}", f"≥ {STRICT_THRESHOLD}", "mean cosine", *own, "parameters"]
+    thresholds = dict.fromkeys((threshold, STRICT_THRESHOLD))  # one column where they are equal
+    columns = [*(f"≥ {at:g}" for at in thresholds), "mean cosine", *own, "parameters"]
     if confirm_seeds:
         columns.insert(1, f"{confirm_seeds + 1} seeds, mean ± sd")
     rows, images = [], 0
@@ -300,8 +302,7 @@ def _table(
         name = head["subject"] + (f" ({more})" if more else "")
         mean = of.get(("cosine", None))
         cells = [
-            percent(head["value"]),
-            percent(of["cosine", STRICT_THRESHOLD]["value"]),
+            *(percent(of["cosine", at]["value"]) for at in thresholds),
             f"{mean['value']:.4f}" if mean else "–",
             *(f"{of[name, None]['value']:.4g}" if (name, None) in of else "–" for name in own),
             f"{head['parameters']:,}" if head["parameters"] else "",

@@ -303,6 +303,14 @@ def test_an_accuracy_that_was_not_measured_at_the_strict_threshold_is_a_dash() -
     assert {row[grid.heads.index("≥ 0.99")] for row in grid.rows} == {"–"}
 
 
+def test_a_run_whose_threshold_is_the_strict_one_has_that_column_once() -> None:
+    run = run_row("r") | {"threshold": 0.99}
+    made = trial_frame(run, 3, 1)
+    grid = accuracy(run, score_rows(run, made), made.to_dict("records"))
+    assert grid.heads[:4] == ["", "cosine ≥ 0.99", "over trainings", "mean cosine"]
+    assert {len(row) for row in grid.rows} == {len(grid.heads)}
+
+
 def test_the_answer_of_a_run_without_speed_says_so(tmp_path: Path) -> None:
     make_run(tmp_path, "r", trials=3, epochs=1)
     publish(tmp_path / "tables", "timings", "r", [])

@@ -1,5 +1,6 @@
 """Which trial is best."""
 
+import json
 import math
 import random
 from typing import Any
@@ -52,7 +53,9 @@ def reached(
 
 
 def numbers(rows: list[dict[str, Any]]) -> list[int]:
-    return [row["trial"] for row in ranked(rows)]
+    """In the order of `ranked`, with a run that searches as many losses as the rows have."""
+    several = len({row["loss"] for row in rows}) > 1
+    return [row["trial"] for row in ranked(rows, USUAL.between(several))]
 
 
 def test_the_lowest_loss_comes_first() -> None:
@@ -109,15 +112,20 @@ MIXED = [
 
 
 def test_trials_of_several_losses_are_ranked_by_accuracy_then_by_cosine_then_by_number() -> None:
-    assert has_mixed_losses(MIXED)
     assert numbers(MIXED) == [2, 1, 4, 0, 3]
     assert numbers([row for row in MIXED if row["loss"] == "mse"]) == [3, 0]
     assert numbers([row for row in MIXED if row["loss"] == "perceptual"]) == [4, 1, 2]
 
 
-def test_a_trial_that_failed_still_makes_its_run_one_of_several_losses() -> None:
+def test_a_run_that_searches_several_losses_is_one_before_its_trials_have_them() -> None:
     mse = [row for row in MIXED if row["loss"] == "mse"]
-    assert numbers([*mse, row(9, None, loss="perceptual", stop_reason="error")]) == [0, 3]
+    for asked, order in (("mse", [3, 0]), ("mse,perceptual", [0, 3]), (None, [3, 0])):
+        runs = runs_of("r", loss=asked)
+        (run,) = runs.to_dict("records")
+        ranks = goal_of(run).between(has_mixed_losses(run))
+        assert [row["trial"] for row in ranked(mse, ranks)] == order
+        found = with_rules(pa.Table.from_pylist(mse).to_pandas(), runs)
+        assert ranked_frame(found).trial.tolist() == order
 
 
 def test_one_image_outweighs_any_cosine_and_a_millionth_of_one_decides_between_equals() -> None:
@@ -133,7 +141,8 @@ def test_one_image_outweighs_any_cosine_and_a_millionth_of_one_decides_between_e
 
 def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
     for count, expected in ((1, [2, 0]), (2, [2, 1, 0]), (3, [2, 1, 4, 0]), (9, [2, 1, 4, 0, 3])):
-        assert [row["trial"] for row in finalists(MIXED, count)] == expected
+        by_cosine = USUAL.between(mixed_losses=True)
+        assert [row["trial"] for row in finalists(MIXED, count, by_cosine)] == expected
     assert [row["trial"] for row in finalists([row(0, 0.3), row(1, 0.1), row(2, 0.2)], 2)] == [1, 2]
     assert finalists([], 3) == []
 
@@ -214,7 +223,10 @@ def test_a_data_frame_of_a_run_is_ranked_as_its_rows_are(count: int) -> None:
             one["loss"] = luck.choice(["mse", "perceptual"]) if seed % 2 else "mse"
         luck.shuffle(rows)
         found = ranked_frame(
-            with_rules(pa.Table.from_pylist(rows, schema).to_pandas(), runs_of("r"))
+            with_rules(
+                pa.Table.from_pylist(rows, schema).to_pandas(),
+                runs_of("r", loss=",".join({one["loss"] for one in rows})),
+            )
         )
         assert found.trial.tolist() == numbers(rows)
         some += len(found)
@@ -223,13 +235,15 @@ def test_a_data_frame_of_a_run_is_ranked_as_its_rows_are(count: int) -> None:
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
     trials = pa.Table.from_pylist(list(rows)).to_pandas()
-    return with_rules(trials, runs_of(*dict.fromkeys(trials.run)))
+    losses = trials.groupby("run", sort=False).loss.unique().map(",".join)
+    return with_rules(trials, pd.concat(runs_of(run, loss=loss) for run, loss in losses.items()))
 
 
-def runs_of(*names: str, goal: Goal = USUAL) -> pd.DataFrame:
-    """Rows of runs that are ranked by this."""
+def runs_of(*names: str, goal: Goal = USUAL, loss: str | None = "mse") -> pd.DataFrame:
+    """Rows of runs that are ranked by this and search these losses."""
     ranks = {"rank_by": goal.rank_by, "threshold": goal.threshold}
     ranks |= {"higher_is_better": goal.higher_is_better if goal.has_score else None}
+    ranks |= {"config": json.dumps({"loss": loss})}
     return pd.DataFrame([{"run": name, **ranks} for name in names])
 
 
