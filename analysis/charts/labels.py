@@ -62,10 +62,11 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The rows as `wide` returns them, with the columns `data_name`, `series`, `ending`, `state`,
-        the run's `threshold`, and those of `with_rules` beside their own.
+        the run's `rank_by` and `threshold`, and those of `with_rules` beside their own.
     """
     shown = with_rules(wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs), runs)
-    shown["threshold"] = shown.run.map(dict(zip(runs.run.astype(str), runs.threshold, strict=True)))
+    for column in ("rank_by", "threshold"):
+        shown[column] = shown.run.map(dict(zip(runs.run.astype(str), runs[column], strict=True)))
     shown["data_name"] = shown.run.map(data_names(runs)).astype(object).fillna("unknown data")
     shown["series"] = _network(shown.model, shown.loss)
     if shown.data_name.nunique() > 1:
@@ -86,6 +87,17 @@ def accuracy_label(trials: pd.DataFrame) -> str:
     """Name the validation accuracy of trials that `labelled` returned: `Cosine ≥ 0.95`."""
     thresholds = trials.threshold.unique()
     return f"Cosine ≥ {thresholds[0]:g}" if len(thresholds) == 1 else "Cosine ≥ threshold"
+
+
+def score_label(trials: pd.DataFrame) -> str:
+    """Name the metric that trials which `labelled` returned are ranked by: `Mean psnr`.
+
+    It is `Score` where there are several of them, and empty where there is none.
+    """
+    metrics = trials.rank_by[trials.best_validation_score.notna()].unique()
+    if len(metrics) > 1:
+        return "Score"
+    return f"Mean {metrics[0]}" if len(metrics) else ""
 
 
 def machines(timings: pd.DataFrame) -> pd.DataFrame:

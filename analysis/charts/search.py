@@ -51,7 +51,7 @@ def _tooltip(space: Mapping[str, Parameter]) -> list[alt.Tooltip]:
 def history(
     trials: pd.DataFrame, best: pd.DataFrame, space: Mapping[str, Parameter]
 ) -> alt.LayerChart:
-    """Draw every trial's lowest loss in the order of the trials.
+    """Draw every trial's loss at its best epoch, in the order of the trials.
 
     Args:
         trials: As `labelled` returns them.
@@ -81,7 +81,7 @@ def history(
 
 
 def compare(best: pd.DataFrame) -> alt.Chart:
-    """Draw the best loss so far of each run, by the number of its trials.
+    """Draw the lowest loss so far of each run, by the number of its trials.
 
     Args:
         best: As `best_so_far` returns it, with a `label` for each run.
@@ -95,7 +95,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
             alt.Y(
                 "best:Q",
                 scale=log_scale(),
-                title="Best validation loss so far",
+                title="Lowest validation loss so far",
                 axis=log_axis(best.best),
             ),
             colour(best.label, "Run", "label"),
@@ -106,7 +106,7 @@ def compare(best: pd.DataFrame) -> alt.Chart:
 
 
 def slices(trials: pd.DataFrame, name: str, space: Mapping[str, Parameter]) -> alt.Chart:
-    """Draw every trial's lowest loss against the hyperparameter `name`."""
+    """Draw every trial's loss at its best epoch against the hyperparameter `name`."""
     shown = trials.loc[(trials[LOSS] > 0) & trials[name].notna(), [*COLUMNS, *space]]
     x = _slice_axis(name, space[name], shown[name])
     return (

@@ -34,6 +34,9 @@ SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs"]
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the lowest loss after each trial that improved on it, and after the run's last trial.
 
+    A trial's loss is that at its best epoch, which is that of its lowest loss only where its run
+    ranks by the loss.
+
     Args:
         trials: As `labelled` returns them, of any number of runs.
 
@@ -234,9 +237,9 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
 def importances(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> pd.DataFrame:
     """Return how much of the variance of the loss each hyperparameter of a series explains.
 
-    fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's lowest loss. Series
-    with fewer than FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed random choice is
-    taken.
+    fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's loss at its best
+    epoch. Series with fewer than FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed
+    random choice is taken.
 
     Args:
         trials: As `labelled` returns them.

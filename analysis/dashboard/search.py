@@ -10,7 +10,7 @@ from analysis.charts import views
 from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
-from analysis.dashboard.trials import columns
+from analysis.dashboard.trials import columns, score_figure
 from analysis.tables.ranking import bests_in_words
 from trainables.hyperparameters import Parameter, label
 
@@ -54,8 +54,8 @@ def show(selection: Selection) -> None:
     drawn = views.foremost(trials, DRAWN)
     card(
         "Search history",
-        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order; "
-        "steps: the best so far." + views.zero_losses(drawn[charts.LOSS], "trial"),
+        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order, each at its "
+        "best epoch; steps: the lowest so far." + views.zero_losses(drawn[charts.LOSS], "trial"),
         "history",
         charts.history,
         drawn,
@@ -87,10 +87,11 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
     return [
         *figures,
         (
-            "Best loss",
+            "Loss of the best",
             f"{first.best_validation_loss:.3g}",
             f"trial {first.trial}, epoch {first.best_epoch:.0f}",
         ),
+        *score_figure(first, "validation, that epoch"),
         (
             f"Cosine ≥ {first.threshold:g}",
             percent(first.best_validation_accuracy),
@@ -109,7 +110,8 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame) -> None:
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
     card(
         "Runs side by side",
-        f"{which} lowest validation loss after each trial." + views.zero_losses(shown.best, "step"),
+        f"{which} lowest validation loss after each trial, each at its best epoch."
+        + views.zero_losses(shown.best, "step"),
         "runs",
         charts.compare,
         shown,
@@ -126,7 +128,8 @@ def _hyperparameters(
         card(
             "Parallel coordinates",
             f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower "
-            "its loss within its series." + views.zero_losses(drawn[charts.LOSS], "trial"),
+            "its loss at its best epoch, within its series."
+            + views.zero_losses(drawn[charts.LOSS], "trial"),
             "parallel",
             charts.parallel,
             drawn,
@@ -137,7 +140,7 @@ def _hyperparameters(
         in_a_row = searched[first : first + IN_A_ROW]
         for column, name in zip(st.columns(len(in_a_row)), in_a_row, strict=True):
             with column:
-                note = "Each trial's lowest loss."
+                note = "Each trial's loss at its best epoch."
                 card(label(name), note, f"slice {name}", charts.slices, drawn, name, space)
     with right:  # last, since it takes longest
         shares = shares_of(trials[[*SHARES, *space]], space)
@@ -153,8 +156,8 @@ def _hyperparameters(
             )
             card(
                 "Hyperparameter importance",
-                "fANOVA: share of the variance of a forest fitted to log loss that each explains "
-                f"alone; {fitted}.",
+                "fANOVA: share of the variance of a forest fitted to the log of each trial's loss "
+                f"at its best epoch that each explains alone; {fitted}.",
                 "importance",
                 charts.importance,
                 shares,

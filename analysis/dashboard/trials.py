@@ -9,9 +9,19 @@ import streamlit as st
 
 from analysis.charts import quality, views
 from analysis.charts import trials as charts
-from analysis.charts.labels import accuracy_label
+from analysis.charts.labels import accuracy_label, score_label
 from analysis.console import percent
-from analysis.dashboard.parts import NUMBER, card, hint, key_figures, picture, plain, remark, table
+from analysis.dashboard.parts import (
+    NUMBER,
+    KeyFigure,
+    card,
+    hint,
+    key_figures,
+    picture,
+    plain,
+    remark,
+    table,
+)
 from analysis.dashboard.selection import Selection
 from analysis.tables.parameters import read_space
 from analysis.tables.ranking import beside_each_other, order_in_words
@@ -34,7 +44,9 @@ BEFORE = {
     "trial": "Trial",
     "series": "Network",
     "ending": "Ended by",
-    "best_validation_loss": NUMBER("Best loss", format="%.3g"),
+    "best_validation_loss": NUMBER(
+        "Loss", format="%.3g", help="on the validation images, at the best epoch"
+    ),
 }
 REACHED = {
     "best_validation_cosine": NUMBER(
@@ -61,10 +73,23 @@ def columns(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> dict[str, A
         help="on the validation images, at the best epoch",
     )
     parameters = {name: _column(name, one) for name, one in space.items()}
-    found = {**BEFORE, "best_validation_accuracy": accuracy, **REACHED, **parameters, **AFTER}
+    score = {}
+    if label_of_score := score_label(trials):
+        score["best_validation_score"] = NUMBER(
+            label_of_score, format="%.4g", help="what its run ranks by, at the best epoch"
+        )
+    reached = {**score, "best_validation_accuracy": accuracy, **REACHED}
+    found = {**BEFORE, **reached, **parameters, **AFTER}
     if trials.threshold.nunique() > 1:
         found["threshold"] = NUMBER("Threshold", help="of its run, for the cosine similarity")
     return found
+
+
+def score_figure(trial: pd.Series, note: str) -> list[KeyFigure]:
+    """Return the metric that a trial's run ranks by as a key figure; none where it is no metric."""
+    if pd.isna(trial.best_validation_score):
+        return []
+    return [(plain(score_label(trial.to_frame().T)), f"{trial.best_validation_score:.4g}", note)]
 
 
 def _column(name: str, parameter: Parameter) -> Any:
@@ -173,8 +198,10 @@ def _hyperparameters(
     ]
     found.append(("Seed", f"{trial.seed}", ""))
     if pd.notna(trial.best_epoch):
+        epoch = f"epoch {trial.best_epoch:.0f}"
         found += [
-            ("Best loss", f"{trial.best_validation_loss:.3g}", f"epoch {trial.best_epoch:.0f}"),
+            ("Loss", f"{trial.best_validation_loss:.3g}", epoch),
+            *score_figure(trial, "validation"),
             (
                 f"Cosine ≥ {trial.threshold:g}",
                 percent(trial.best_validation_accuracy),

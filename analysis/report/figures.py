@@ -154,9 +154,8 @@ def _search(tables: Tables) -> Iterator[Figure]:
         "history",
         partial(search.history, drawn, views.best_so_far(tables.trials), tables.space),
         "Search history",
-        f"Lowest validation loss of each of {which} in their order; the steps are the best so far."
-        + zeros
-        + _mixed_losses(tables),
+        f"Validation loss of each of {which} at its best epoch, in their order; the steps are the "
+        "lowest so far." + zeros + _mixed_losses(tables),
     )
     yield Figure(
         "parallel",

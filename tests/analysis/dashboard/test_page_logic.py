@@ -150,7 +150,7 @@ def test_key_figures_are_those_of_the_run(storage: Path) -> None:
         "Trials": ("24", "0 running"),
         "Finished": ("12", "11 by ASHA, 1 failed"),
         "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
-        "Best loss": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
+        "Loss of the best": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
         "Cosine ≥ 0.95": (
             f"{int(best.best_validation_accuracy * 10_000) / 100:.2f} %",
             "validation, that epoch",
@@ -196,6 +196,23 @@ def test_a_run_of_two_losses_is_ranked_by_accuracy_and_the_pages_say_so(tmp_path
     ]
 
 
+def test_the_metric_that_a_run_ranks_by_is_shown_on_its_pages(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "fc-1", trials=4, rank_by="psnr", higher_is_better=True)
+    change(tmp_path, "trials", best_validation_score=[20.0, 31.25, 25.0, 30.0])
+    app = opened(tmp_path, "search", runs=["fc-1"])
+    assert figures(app)["Mean psnr"] == ("31.25", "validation, that epoch")
+    app = opened(tmp_path, "trials", runs=["fc-1"], trial="fc-1 / 3")
+    assert figures(app)["Mean psnr"] == ("30", "validation")
+    shown = json.loads(app.dataframe[0].proto.columns)["best_validation_score"]
+    assert shown["label"] == "Mean psnr"
+    assert app.dataframe[0].value.trial.tolist() == [1, 3, 2, 0]
+    make_run(tmp_path, "fc-2", trials=4)
+    app = opened(tmp_path, "trials", runs=["fc-2"])
+    assert "best_validation_score" not in app.dataframe[0].proto.columns
+
+
 def test_the_quality_page_has_a_column_for_each_metric_at_the_threshold_of_the_runs(
     tmp_path: Path,
 ) -> None:
@@ -229,7 +246,7 @@ def test_runs_of_one_pipeline_whose_code_changed_are_told_and_never_pooled(tmp_p
 def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:
     app = opened(storage, runs=list(RUNS))
     assert figures(app)["Trials"] == ("96", "2 running")
-    assert not {"Best loss", "Cosine ≥ 0.95"} & set(figures(app))
+    assert not {"Loss of the best", "Cosine ≥ 0.95"} & set(figures(app))
     remark = (
         "There are 4 series: networks, pipelines, losses, training or validation images differ."
     )
