@@ -89,7 +89,7 @@ def score_figure(trial: pd.Series, note: str) -> list[KeyFigure]:
     """Return the metric that a trial's run ranks by as a key figure; none where it is no metric."""
     if pd.isna(trial.best_validation_score):
         return []
-    return [(plain(score_label(trial.to_frame().T)), f"{trial.best_validation_score:.4g}", note)]
+    return [(plain(f"Mean {trial.rank_by}"), f"{trial.best_validation_score:.4g}", note)]
 
 
 def _column(name: str, parameter: Parameter) -> Any:
