@@ -47,8 +47,9 @@ def read(source: str, size: Size = SIZE, progress: Say | None = None) -> Images:
 
 def _directory(source: str) -> Path:
     if not os.path.isdir(source):
+        is_file = os.path.isfile(source)
         raise UsageError(
-            f"--data {source}: there is no such directory; "
+            f"--data {source}: {'that is a file' if is_file else 'there is no such directory'}; "
             f"give a directory with images, or one of {', '.join(SOURCES)}"
         )
     try:

@@ -155,9 +155,51 @@ def fraction_in_sight(network: nn.Module, task: Task, affine: AffineMap) -> floa
     """
     lines = (torch.arange(0, side, math.ceil(side / GRID)) for side in task.output_shape[1:])
     rows, columns = (part.flatten() for part in torch.meshgrid(*lines, indexing="ij"))
+    sources = strongest_inputs(affine, task, rows, columns)
     occluded = torch.zeros(len(rows), *task.input_shape[1:], dtype=torch.bool)
-    occluded[torch.arange(len(rows)), *strongest_inputs(affine, task, rows, columns)] = True
-    return float(Occlusion(network, task).changes(rows, columns, occluded).double().mean())
+    occluded[torch.arange(len(rows)), *sources] = True
+    seen = Occlusion(network, task).changes(rows, columns, occluded)
+    unseen = (~seen).nonzero().flatten()
+    if len(unseen):
+        seen[unseen] = has_gradient(
+            network, task, rows[unseen], columns[unseen], sources[:, unseen]
+        )
+    return float(seen.double().mean())
+
+
+def has_gradient(
+    network: nn.Module, task: Task, rows: Tensor, columns: Tensor, sources: Tensor
+) -> Tensor:
+    """Say of output pixels whether they have a gradient towards a pixel of the input.
+
+    A weight of 1e-7 is too small for a change of its pixel to show in float32, and training can
+    raise it. No pixel has one where autograd finds no way through the network.
+
+    Args:
+        network: As `Occlusion` takes it.
+        task: Likewise.
+        rows: (K,) int64, of the output pixels.
+        columns: Likewise.
+        sources: (2, K) int64, rows and columns of the input pixels.
+
+    Returns:
+        (K,) bool.
+    """
+    one = next(chain(network.parameters(), network.buffers()), torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(len(rows), *task.input_shape, generator=generator).to(one.device)
+    images.requires_grad_()
+    each = torch.arange(len(rows))
+    was_training = network.training
+    try:
+        outputs = network.eval()(images)[each, :, rows, columns]
+        (gradient,) = torch.autograd.grad(outputs.sum(), images)
+    except Exception:  # of a network that looks values up, or of one of a person's own
+        return torch.zeros(len(rows), dtype=torch.bool)
+    finally:
+        network.train(was_training)
+    found: Tensor = gradient[each, :, *sources].abs().amax(dim=1) > 0
+    return found.cpu()
 
 
 def sight(network: nn.Module, task: Task, affine: AffineMap) -> Sight | None:

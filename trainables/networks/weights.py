@@ -86,7 +86,8 @@ def load_network(path: str | Path, network: type[nn.Module] | Network | None = N
     saved, tensors = _read(path)
     if network is None and saved.model not in NETWORKS:
         raise UsageError(
-            f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass)"
+            f"{path} holds {saved.model}: pass that class, load_network(path, network=TheClass), "
+            f"or give --model {saved.model} to a command"
         )
     try:
         module = build(network or saved.model, saved.task, **saved.chosen)

@@ -326,9 +326,10 @@ def print_sight(console: Console, model: str, sight: Sight | str) -> None:
     if isinstance(sight, str):
         console.line(f"How far {model} sees is unknown: {sight}.")
     elif sight.fraction < 1:
+        cure = "" if model == "separable" else "; --model separable can see all of it"
         console.line(
             f"{model} sees {sight.height} × {sight.width} input pixels around each output pixel: "
             f"{percent(1 - sight.fraction)} of the output pixels lie out of reach of the pixel "
-            f"they must show. No training changes that; --model separable can see all of it.",
+            f"they must show. No training changes that{cure}.",
             style="yellow",
         )

@@ -87,6 +87,22 @@ def test_the_pipelines_own_network_sees_what_matters_though_its_window_is_small(
     assert fraction_in_sight(network, STUDY, map_of(without_flips, STUDY)) < 0.1
 
 
+class Faint(nn.Module):
+    """Sees every pixel, all but the first with a weight too small to show in a sum of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1e-12))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., :1, :1] + self.weight * images
+
+
+def test_a_pixel_with_a_weight_that_training_can_raise_is_in_sight() -> None:
+    task = task_of(inverted)
+    assert fraction_in_sight(Faint(), task, map_of(inverted, task)) == 1
+
+
 def test_looking_leaves_a_network_in_the_mode_it_was_in() -> None:
     network = build("fc", dropout=0.5)
     receptive_field(network, STUDY)
