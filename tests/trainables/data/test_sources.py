@@ -35,7 +35,7 @@ def test_a_source_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path, n
     (tmp_path / "a file").touch()
     (tmp_path / "loop").symlink_to("loop")
     missing = str(tmp_path / name)
-    with pytest.raises(UsageError, match="there is no such directory|that is a file") as error:
+    with pytest.raises(UsageError, match=r"there is no such directory|that is a file") as error:
         sources.read(missing)
     message = str(error.value)
     assert missing in message
