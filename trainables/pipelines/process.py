@@ -65,6 +65,7 @@ def work(arguments: dict[str, Any], say: Say) -> dict[str, Any]:
     jobs = [(split, WHOLE) for split in images] + [("test", step) for step in left_out]
     note = _make_or_recall(making, jobs, kept(probes))
     workers.close()
+    torch.set_num_threads(arguments["cores"])  # which nobody else needs now: a map is large sums
     lowest, highest = range_of(making.targets("train"))
     task = replace(task, low=lowest, high=highest)
     task, affine = examine(call, task, images["train"])
