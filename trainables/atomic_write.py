@@ -2,12 +2,15 @@
 
 import filecmp
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
 import psutil
+
+LEFT_FOR_SEC = 3600.0  # without a write: a writer on another machine, whose number says nothing
 
 
 @contextmanager
@@ -23,7 +26,8 @@ def atomic_write(
     Args:
         path: The file to write. Directories above it are made.
         many_writers: Whether other processes may write the same file now. Each then writes to a
-            file of its own, and the last to finish is read; what killed ones left is deleted.
+            file of its own, and the last to finish is read; what killed ones left is deleted an
+            hour later.
         keep_same: Leave `path` as it is, with its time, where the new file has the same bytes.
 
     Raises:
@@ -51,4 +55,6 @@ def _delete_left(path: Path) -> None:
     for left in path.parent.glob(f".{escape(path.stem)}.*.part{escape(path.suffix)}"):
         number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
         if number.isdecimal() and not psutil.pid_exists(int(number)):
-            left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - left.stat().st_mtime > LEFT_FOR_SEC:
+                    left.unlink()

@@ -57,9 +57,20 @@ def test_what_killed_writers_left_is_deleted_and_nothing_of_others(tmp_path: Pat
     names += [f".cached.{ended.pid}.part.npz", ".cache.x.part.npz", f"cache.{ended.pid}.part.npz"]
     for name in names:
         (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (0, 0))
     with atomic_write(tmp_path / "cache.npz", many_writers=True) as aside:
         aside.write_bytes(b"new")
     assert set(everything_below(tmp_path)) == {"cache.npz", *names[1:]}
+
+
+def test_what_a_writer_on_another_machine_writes_is_left_to_it(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:  # its number is free here, and not there
+        ended.wait()
+    theirs = tmp_path / f".cache.{ended.pid}.part.npz"
+    theirs.write_bytes(b"half")
+    with atomic_write(tmp_path / "cache.npz", many_writers=True) as aside:
+        aside.write_bytes(b"new")
+    assert theirs.exists()
 
 
 def test_a_file_with_the_same_bytes_keeps_its_time(tmp_path: Path) -> None:
