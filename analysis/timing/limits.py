@@ -8,13 +8,12 @@ arithmetic.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.networks.base import parameter_count
+from trainables.networks.base import device_of, parameter_count
 from trainables.networks.receptive_field import receptive_field
 from trainables.tasks import Task
 from trainables.training.matrix_rate import matrix_gflops, shortest_sec
@@ -55,7 +54,7 @@ class Rates:
 def card(network: nn.Module, task: Task) -> Card:
     """Count them while one image goes through."""
     counter = FlopCounterMode(display=False)
-    device = next(chain(network.parameters(), network.buffers()), torch.empty(0)).device
+    device = device_of(network)
     with counter, torch.inference_mode():
         network(torch.zeros(1, *task.input_shape, device=device))
     height, width = receptive_field(network, task) or (None, None)

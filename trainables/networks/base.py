@@ -1,6 +1,7 @@
 """What a network declares beside its architecture: hyperparameters, and how it is trained."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -133,6 +134,11 @@ def check_outputs(
 def parameter_count(network: nn.Module) -> int:
     """Count the numbers that training adjusts."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network is; the CPU where it has neither parameters nor buffers."""
+    return next(chain(network.parameters(), network.buffers()), torch.empty(0)).device
 
 
 def as_input(

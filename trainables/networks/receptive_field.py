@@ -1,18 +1,19 @@
 """What a network sees: the input pixels that an output pixel depends on, found by occluding some.
 
-Parts of images are replaced by noise, and outputs are compared: whatever a network does inside.
+Parts of images are replaced by noise, and outputs are compared: whatever a network does inside. A
+pixel whose weight is too small for that is asked about by its gradient.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from trainables.linear import AffineMap
+from trainables.networks.base import device_of
 from trainables.tasks import Task
 
 PROBES = 4  # random images: a ReLU that is shut for one is open for another
@@ -47,11 +48,10 @@ class Occlusion:
     """
 
     def __init__(self, network: nn.Module, task: Task) -> None:
-        one = next(chain(network.parameters(), network.buffers()), torch.empty(0))
         generator = torch.Generator().manual_seed(0)
         probes = torch.rand(2, PROBES, *task.input_shape, generator=generator)
         self._network = network
-        self._images, self._noise = probes.to(one.device)
+        self._images, self._noise = probes.to(device_of(network))
         self._at_once = max(1, PIXELS_AT_ONCE // math.prod(task.input_shape[1:]))
         self._outputs = [self._run(image[None].clone()) for image in self._images]
 
@@ -161,13 +161,13 @@ def fraction_in_sight(network: nn.Module, task: Task, affine: AffineMap) -> floa
     seen = Occlusion(network, task).changes(rows, columns, occluded)
     unseen = (~seen).nonzero().flatten()
     if len(unseen):
-        seen[unseen] = has_gradient(
+        seen[unseen] = _has_gradient(
             network, task, rows[unseen], columns[unseen], sources[:, unseen]
         )
     return float(seen.double().mean())
 
 
-def has_gradient(
+def _has_gradient(
     network: nn.Module, task: Task, rows: Tensor, columns: Tensor, sources: Tensor
 ) -> Tensor:
     """Say of output pixels whether they have a gradient towards a pixel of the input.
@@ -185,9 +185,8 @@ def has_gradient(
     Returns:
         (K,) bool.
     """
-    one = next(chain(network.parameters(), network.buffers()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(len(rows), *task.input_shape, generator=generator).to(one.device)
+    images = torch.rand(len(rows), *task.input_shape, generator=generator).to(device_of(network))
     images.requires_grad_()
     each = torch.arange(len(rows))
     was_training = network.training
