@@ -133,7 +133,7 @@ def test_it_is_searched_exported_timed_and_reported(
                 "--images",
                 "40",
                 "--only",
-                f"{FILE}*",
+                "ten_pipelines*",
                 "trial 0",
                 *storage,
             ]
