@@ -15,7 +15,7 @@ STUDY_NAME = "study"
 RECORDED = "recorded"
 """What a pipeline is called of which only pairs of inputs and outputs are known."""
 AFFINE_WITHIN = 1e-2
-"""Of the range: what is not farther from affine than this is taken to be affine.
+"""How far from affine, as a share of the range, a pipeline may be that is taken to be affine.
 
 Measured: 1e-7 in float32, 2e-3 to 1e-2 where one to three steps round to 8 bits. A gamma of 0.9 has
 3e-2; one of 0.45, a threshold, a median or a stretched contrast have 0.1 and more.

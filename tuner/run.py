@@ -153,9 +153,8 @@ def _prepare(
     Returns the plan, and a function that raises TakenError once another machine has the run.
     Raises UsageError where the search can't work.
     """
-    background = stack.enter_context(
-        Background(interrupts.EARLY_END)
-    )  # first, so that it is left last
+    # First, so that it is left last
+    background = stack.enter_context(Background(interrupts.EARLY_END))
     pipeline = stack.enter_context(started(config.pipeline))  # it imports PyTorch meanwhile
     with console:
         images = check_early(config, console.progress)

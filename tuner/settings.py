@@ -461,7 +461,7 @@ class SearchConfig:
 
     @property
     def own_losses(self) -> list[str]:
-        """Those of them that are a person's own, as they were given."""
+        """Losses of a person's own, as they were given."""
         return [name for name in self.loss.split(",") if name not in LOSSES]
 
     @property

@@ -78,4 +78,4 @@ def check(asked: str, columns: Collection[str]) -> None:
                 f"--metric {name}: a metric can't be called {short}, as another column of the "
                 f"scores is; give yours another name"
             )
-    own_code.check_distinct("--metric", asked, [*map(own_code.short, names)], (LOSS, *METRICS))
+    own_code.check_distinct("--metric", asked, list(map(own_code.short, names)), (LOSS, *METRICS))

@@ -47,7 +47,7 @@ GIVEN: Mapping[str, Callable[[Tensor], Any]] = {
 
 
 BATCHES = ("float", "uint8")
-"""Of these, what a pipeline may take many of in one call. Libraries for batches want floats."""
+"""Words of GIVEN for what may be given many at a time. Libraries for batches want floats."""
 
 
 class Calls:
