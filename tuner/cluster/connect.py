@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,6 +46,7 @@ LOG_LEVELS = {
 }
 FILTERED = "ray.tune.execution.tune_controller"  # logs other faults too
 DUMP = "Raylet is terminated"  # how Ray begins the end of a dead raylet's log
+LISTENERS = "ray_"  # how the names of Ray's threads begin
 ANSWER_SEC = 5.0  # for the head of a cluster, before Ray tries for 20 s whatever is wrong
 ALONE = "leave --address out to start one on this machine"
 
@@ -199,6 +201,7 @@ def output(verbose: bool) -> dict[str, Any]:
             logging.getLogger(name).setLevel(level)
         logging.getLogger(FILTERED).addFilter(is_not_about_storage)
         _leave_out_dumps()
+        _leave_out_lost_connections()
     return {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
 
 
@@ -215,3 +218,19 @@ def _leave_out_dumps() -> None:
             heard(data, ignore_prefix)
 
     worker.print_to_stdstream = print_but_dumps
+
+
+def _leave_out_lost_connections() -> None:
+    """Keep Ray's threads from printing a traceback when its GCS dies: `watch` says what to do."""
+    from ray.exceptions import RpcError
+
+    heard = threading.excepthook
+    if heard.__module__ == __name__:
+        return
+
+    def hear_but_lost_connections(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else ""
+        if not (name.startswith(LISTENERS) and issubclass(args.exc_type, RpcError)):
+            heard(args)
+
+    threading.excepthook = hear_but_lost_connections

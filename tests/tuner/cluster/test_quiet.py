@@ -2,10 +2,11 @@
 
 import logging
 import os
+import threading
 
 import pytest
 from ray._private import worker
-from ray.exceptions import RuntimeEnvSetupError
+from ray.exceptions import RpcError, RuntimeEnvSetupError
 
 from tests.tuner.conftest import as_a_process
 from trainables.errors import UsageError
@@ -74,3 +75,26 @@ def test_the_log_of_a_dead_raylet_is_not_printed_and_what_else_ray_tells_of_it_i
         for line in ("Raylet is terminated. Termination is unexpected. …", "A node is dead."):
             worker.print_to_stdstream({"lines": [line]}, ignore_prefix=False)
     assert printed == ["A node is dead."] * 2
+
+
+def test_a_connection_that_rays_threads_lose_is_not_printed_and_what_else_threads_raise_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: printed.append(str(args.exc_value)))
+
+    def end(name: str, error: Exception) -> None:
+        def fail() -> None:
+            raise error
+
+        thread = threading.Thread(target=fail, name=name)
+        thread.start()
+        thread.join()
+
+    for _ in range(2):  # one search after the other, in one process
+        with as_a_process():
+            output(verbose=False)
+        end("ray_listen_error_messages", RpcError("Connection reset by peer"))
+        end("ray_listen_error_messages", ValueError("a fault of Ray"))
+        end("images", RpcError("ours"))
+    assert printed == ["a fault of Ray", "ours"] * 2
