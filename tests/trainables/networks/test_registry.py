@@ -210,7 +210,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     [
         (
             "resnet",
-            "there is no network 'resnet': choose one of fc, cnn, separable, or name a class",
+            "there is no network 'resnet': choose one of fc, cnn, separable, kron, or name a class",
         ),
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),
