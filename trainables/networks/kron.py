@@ -40,10 +40,12 @@ class PixelNetwork(nn.Module):
         self.bias = nn.Parameter(torch.zeros(made, 1))
         self.width = width
         if width:
-            slopes = STEEPNESS * torch.randn(width, taken)
+            # Each sees one of the channels, and bends somewhere between black and white
+            signs = torch.randint(0, 2, (width, 1)) * 2 - 1
+            slopes = STEEPNESS * signs * torch.eye(taken).repeat(width, 1)[:width]
+            bends = torch.rand(width, 1)
             self.hidden = nn.Parameter(slopes)
-            # Each bends for one grey between black and white
-            self.hidden_bias = nn.Parameter(-slopes.sum(dim=1, keepdim=True) * torch.rand(width, 1))
+            self.hidden_bias = nn.Parameter(-STEEPNESS * signs * bends)
             self.back = nn.Parameter(torch.zeros(made, width))
 
     def forward(self, images: Tensor) -> Tensor:
