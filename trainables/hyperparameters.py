@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from trainables.errors import UsageError
+from trainables.training.schedules import SCHEDULES
 
 Value = bool | int | float | str
 Range = tuple[float, float]
@@ -160,6 +161,7 @@ class Known:
         unit: Of its values, if any.
         kind: The type of its values.
         style: How it is printed, as `format` takes it; empty for as any other.
+        choices: The texts that it may be; empty for a number.
         low: The lowest value that makes sense, or what values must be above.
         low_included: Whether `low` itself makes sense.
         high: The highest value that makes sense, or what values must be below.
@@ -168,11 +170,12 @@ class Known:
 
     meaning: str
     unit: str = ""
-    kind: type[int] | type[float] = float
+    kind: type[int] | type[float] | type[str] = float
     style: str = ""
-    low: float
+    choices: tuple[str, ...] = ()
+    low: float = -math.inf
     low_included: bool = True
-    high: float
+    high: float = math.inf
     high_included: bool = True
 
     def broken_limit(self, value: float) -> str:
@@ -204,6 +207,11 @@ KNOWN: Mapping[str, Known] = {
         low=0.0,
         high=1e30,
     ),
+    "schedule": Known(
+        meaning="how the learning rate changes from update to update",
+        kind=str,
+        choices=tuple(SCHEDULES),
+    ),
 }
 COLUMNS = ("learning_rate", "dropout", "patience")
 """Those that have a flag and a column of the trials table each. The others are in JSON there."""
@@ -211,6 +219,7 @@ TRAINING: Parameters = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
     "patience": Parameter(2, 10),
     "weight_decay": Parameter(0.0),
+    "schedule": Parameter("constant"),
 }
 """What training itself uses, whatever the network: in its place, unless the network says it."""
 
@@ -251,6 +260,10 @@ def problem_of(name: str, parameter: Parameter) -> str:
     known = KNOWN.get(name)
     if known is None:
         return ""
+    if known.choices:
+        others = [value for value in parameter.values if value not in known.choices]
+        known_ones = Parameter(choices=known.choices).in_words
+        return f"{name} is {known_ones}, but got {plain_text(others[0])}" if others else ""
     if not parameter.is_numeric or (known.kind is int and parameter.kind is not int):
         return f"{name} is {KINDS[known.kind]}, but got {parameter.in_words}"
     for value in parameter.values:

@@ -23,6 +23,7 @@ from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.tasks import STUDY_NAME
 from trainables.thresholds import THRESHOLD
 from trainables.training.early_stopping import CRITERIA
+from trainables.training.schedules import SCHEDULES
 
 SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
     "what is searched",
@@ -238,6 +239,12 @@ class SearchConfig:
         metavar="NAME=VALUES",
         group=TRAINING,
     )
+    schedule: str | None = setting(
+        None,
+        f"{', '.join(SCHEDULES)}: {KNOWN['schedule'].meaning}; cosine,one-cycle searches both",
+        default_text="the network's own",
+        group=TRAINING,
+    )
     batch_size: int | None = setting(
         None,
         "images per update, over all workers of a trial; one number",
@@ -391,6 +398,7 @@ class SearchConfig:
                     raise UsageError(
                         f"{flag(name)} LOW HIGH: {end} {limit} must hold, but got {value}"
                     )
+        self._check_schedule()
         self.asked.check()
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
@@ -408,6 +416,18 @@ class SearchConfig:
                 )
         if "://" in self.storage:
             check_address(self.storage)
+
+    def _check_schedule(self) -> None:
+        if self.schedule is None:
+            return
+        if not set(self.schedule.split(",")) <= set(SCHEDULES):
+            raise UsageError(
+                f"--schedule {self.schedule}: choose one of {', '.join(SCHEDULES)}, or several "
+                f"with commas between"
+            )
+        for one in self.set or ():
+            if one.startswith("schedule="):
+                raise UsageError(f"--set {one} and --schedule: say once what schedule is to be")
 
     def _check_loss(self) -> None:
         loss_registry.check(self.loss)
@@ -455,7 +475,10 @@ class SearchConfig:
     @property
     def asked(self) -> Asked:
         """What of the network's hyperparameters is asked for, instead of its own."""
-        return Asked(self.ranges, self.set or ())
+        settings = self.set or ()
+        if self.schedule is not None:
+            settings += (f"schedule={self.schedule}",)
+        return Asked(self.ranges, settings)
 
     @property
     def losses(self) -> dict[str, str]:

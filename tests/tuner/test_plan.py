@@ -249,7 +249,7 @@ def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_t
         (
             {"set": ("hidden=32:64",)},
             "--set hidden=32:64: separable has no hyperparameter 'hidden'; it has learning_rate, "
-            "patience, weight_decay",
+            "patience, weight_decay, schedule",
         ),
         ({"set": ("patience=a,b",)}, "--set patience=a,b: patience is a whole number"),
     ],

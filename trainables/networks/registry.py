@@ -19,6 +19,7 @@ NETWORKS = {
     "fc": "trainables.networks.fc:FC",
     "cnn": "trainables.networks.cnn:CNN",
     "separable": "trainables.networks.separable:Separable",
+    "kron": "trainables.networks.kron:Kron",
 }
 AUTO = "auto"
 """What a search is given to try each of them that fits the task."""

@@ -164,7 +164,7 @@ def test_initial_weights_come_from_the_global_seed(name: str) -> None:
 def test_what_a_network_declares_makes_a_search(name: str) -> None:
     network = find(name)
     space, habits = space_of(network), habits_of(network)
-    assert list(space)[:3] == ["learning_rate", "patience", "weight_decay"]
+    assert list(space)[:4] == ["learning_rate", "patience", "weight_decay", "schedule"]
     assert space["learning_rate"].log
     assert (space["patience"], space["weight_decay"]) == (Parameter(2, 10), Parameter(0.0))
     assert habits.cpu.samples < habits.gpu.samples
@@ -210,7 +210,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     [
         (
             "resnet",
-            "there is no network 'resnet': choose one of fc, cnn, separable, or name a class",
+            "there is no network 'resnet': choose one of fc, cnn, separable, kron, or name a class",
         ),
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),
