@@ -262,7 +262,8 @@ class SearchConfig:
     early_stopping: str = setting(
         "best",
         "best asks for an improvement by 1e-6 within the patience; window, for the lowest loss "
-        "since then to be 1e-6 below the loss that many epochs ago",
+        "since then to be 1e-6 below the loss that many epochs ago; neither where the learning "
+        "rate falls",
         choices=tuple(CRITERIA),
         group=TRAINING,
     )
