@@ -19,7 +19,7 @@ from trainables.errors import last_line
 from trainables.goal import COSINE, LOSS, Goal
 from trainables.metrics.metric_registry import METRICS
 from trainables.networks.receptive_field import Sight
-from trainables.pipelines.catalogue import PIPELINES, WORDS
+from trainables.pipelines.catalogue import WORDS
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD
 from tuner.plan import Plan
@@ -41,7 +41,7 @@ def introduce(console: Console, plan: Plan) -> None:
         f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
         f"{len(data.validation):,} validation and {len(data.test):,} test images"
     )
-    if data.task.pipeline not in PIPELINES:
+    if data.task.pipeline != STUDY_NAME:
         console.line(pipeline_line(data.task))
     constant = {
         part.split: part.constant_targets for part in (data.train, data.validation, data.test)
@@ -83,7 +83,7 @@ def introduce(console: Console, plan: Plan) -> None:
 
 
 def pipeline_line(task: Task) -> str:
-    """Return what probing found of a person's pipeline."""
+    """Return what probing found of a pipeline."""
     taken = "pipeline"
     if task.pipeline != RECORDED:
         taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''} and"
