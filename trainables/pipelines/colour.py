@@ -1,4 +1,10 @@
-"""The gallery's pipelines that change colours: of each pixel alone, or by the image's histogram."""
+"""The gallery's pipelines that change colours: of each pixel alone, or by the image's histogram.
+
+They are torchvision's functions: its transforms, `RandomSolarize` and the like, call the same and
+take up to twice as long for a small image.
+"""
+
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,18 +23,17 @@ class Gamma:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return (…, c, H, W) for the same, both in [0, 1]."""
-        corrected: Tensor = functional.adjust_gamma(image, self._power)
-        return corrected
+        return functional.adjust_gamma(image, self._power)
 
 
 def sepia(image: Tensor) -> Tensor:
     """Mix colours by a matrix whose first two rows add up to more than 1, and clip at white."""
-    mixed = torch.einsum("rc,...chw->...rhw", torch.tensor(SEPIA), image)
+    mixed = torch.einsum("rc,...chw->...rhw", image.new_tensor(SEPIA), image)
     return mixed.clamp(max=1)
 
 
-greyscale = v2.Grayscale()
+greyscale = functional.rgb_to_grayscale
 gamma = v2.Compose([v2.Grayscale(), Gamma(0.45)])
-solarize = v2.RandomSolarize(threshold=0.5, p=1)
-equalize = v2.RandomEqualize(p=1)
-autocontrast = v2.RandomAutocontrast(p=1)
+solarize = partial(functional.solarize, threshold=0.5)
+equalize = functional.equalize
+autocontrast = functional.autocontrast

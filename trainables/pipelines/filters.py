@@ -1,14 +1,16 @@
 """The gallery's pipelines that filter: a pixel is made of those around it."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 from skimage.filters import sobel as sobel_magnitude
 from skimage.filters import unsharp_mask
-from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
-blur = v2.GaussianBlur(kernel_size=5, sigma=1.0)
-sharpen = v2.RandomAdjustSharpness(sharpness_factor=3, p=1)
+blur = partial(functional.gaussian_blur, kernel_size=[5, 5], sigma=[1.0, 1.0])
+sharpen = partial(functional.adjust_sharpness, sharpness_factor=3)
 
 
 def unsharp(image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
-
-CLIP_LIMIT, TILES = 2.0, (4, 4)  # of 8 x 8, which are usual, each has 16 pixels at 32 x 32
+CLIP_LIMIT = 2.0
+TILES = (4, 4)  # of the usual 8 × 8, each would have 16 pixels of an image of 32 × 32
 
 
 def median(image: Array) -> Array:

@@ -1,11 +1,12 @@
 """The gallery's pipelines that keep fewer bits: of colours, of frequencies, of everything."""
 
+from functools import partial
 from io import BytesIO
 
 from PIL import Image
-from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
-posterize = v2.RandomPosterize(bits=3, p=1)
+posterize = partial(functional.posterize, bits=3)
 
 
 def jpeg(image: Image.Image) -> Image.Image:
