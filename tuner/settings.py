@@ -18,7 +18,7 @@ from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST,
 from trainables.metrics import metric_registry
 from trainables.metrics.metric_registry import METRICS, MetricSet
 from trainables.networks.registry import AUTO, NETWORKS, check_name, names_of
-from trainables.pipelines.catalogue import PIPELINES, TAKES
+from trainables.pipelines.catalogue import ASKED, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.tasks import STUDY_NAME
 from trainables.thresholds import THRESHOLD
@@ -74,8 +74,7 @@ class SearchConfig:
     )
     pipeline: str = setting(
         "study",
-        f"what is to be replaced: {', '.join(PIPELINES)}, package.module:object or "
-        f"path/file.py:object",
+        f"what is to be replaced: {ASKED}",
         group=SEARCHED,
     )
     takes: str | None = setting(

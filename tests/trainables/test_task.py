@@ -55,7 +55,10 @@ def test_of_an_own_pipeline_it_says_what_it_takes_and_which_network_does_not_fit
         (("--image-size", "1", "2", "3"), "--image-size 1 2 3: give height and width"),
         (("--takes", "pil"), "--takes pil: --pipeline study is called as it has to be"),
         (("--takes", "jpeg"), "--takes jpeg: choose one of pil, uint8, float, array, dict"),
-        (("--pipeline", "blur"), "--pipeline blur: choose study, or name an object of your own"),
+        (
+            ("--pipeline", "blurr"),
+            "--pipeline blurr: there is none of that name; did you mean blur?",
+        ),
         (("--data", "nowhere"), "--data nowhere: there is no such directory"),
     ],
 )

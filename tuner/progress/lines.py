@@ -20,7 +20,7 @@ from trainables.goal import COSINE, LOSS, Goal
 from trainables.metrics.metric_registry import METRICS
 from trainables.networks.receptive_field import Sight
 from trainables.networks.registry import AUTO
-from trainables.pipelines.catalogue import PIPELINES, WORDS
+from trainables.pipelines.catalogue import WORDS
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD
 from tuner.plan import Plan, budget
@@ -45,7 +45,7 @@ def introduce(console: Console, plan: Plan) -> None:
     )
     for name, why in plan.left_out.items():
         console.line(f"--model {config.model} leaves {name} out: {why}")
-    if data.task.pipeline not in PIPELINES:
+    if data.task.pipeline != STUDY_NAME:
         console.line(pipeline_line(data.task))
     constant = {
         part.split: part.constant_targets for part in (data.train, data.validation, data.test)
@@ -87,7 +87,7 @@ def introduce(console: Console, plan: Plan) -> None:
 
 
 def pipeline_line(task: Task) -> str:
-    """Return what probing found of a person's pipeline."""
+    """Return what probing found of a pipeline."""
     taken = "pipeline"
     if task.pipeline != RECORDED:
         taken = f"takes {WORDS[task.takes]}{', many at a time' if task.batched else ''} and"
