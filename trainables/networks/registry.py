@@ -19,6 +19,7 @@ NETWORKS = {
     "fc": "trainables.networks.fc:FC",
     "cnn": "trainables.networks.cnn:CNN",
     "separable": "trainables.networks.separable:Separable",
+    "can": "trainables.networks.can:Can",
 }
 LINES = (
     "`from trainables.hyperparameters import Parameter` and in the class "
