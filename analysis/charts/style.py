@@ -19,6 +19,7 @@ NETWORKS = {
     "cnn": PALETTE[0],
     "fc": PALETTE[1],
     "separable": PALETTE[2],
+    "kron": PALETTE[3],
     "can": PALETTE[4],
 }
 RULE = "#6b7280"

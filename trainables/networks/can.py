@@ -100,7 +100,8 @@ class Can(nn.Module):
     def _bend_first_features(self, taken: int) -> None:
         """Let each first feature that is not a channel of the image be a colour that bends."""
         weight, shift = self.layers[0].weight, self.layers[1].shift
-        weight[taken:, :, KERNEL // 2, KERNEL // 2] += MIXED * torch.randn(len(shift[taken:]), taken)
+        middle = weight[taken:, :, KERNEL // 2, KERNEL // 2]
+        middle += MIXED * torch.randn_like(middle)
         nn.init.uniform_(shift[taken:], -OFFSETS, OFFSETS)
 
     @classmethod

@@ -133,9 +133,7 @@ def test_saved_and_loaded_it_gives_equal_outputs(
     assert torch.equal(loaded(images), network.eval()(images))
 
 
-def test_a_few_steps_lower_the_loss(
-    name: str, task: Task, images: Tensor, train: Examples
-) -> None:
+def test_a_few_steps_lower_the_loss(name: str, task: Task, images: Tensor, train: Examples) -> None:
     network = build(name, task)
     targets = interpolate(train.targets[:8], task.output_shape[1:])
     parameters = list(network.parameters())
@@ -224,7 +222,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     [
         (
             "resnet",
-            "there is no network 'resnet': choose one of fc, cnn, separable, can, or name",
+            "there is no network 'resnet': choose one of fc, cnn, separable, kron, can, or name",
         ),
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),
