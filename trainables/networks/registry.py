@@ -20,6 +20,7 @@ NETWORKS = {
     "cnn": "trainables.networks.cnn:CNN",
     "separable": "trainables.networks.separable:Separable",
     "kron": "trainables.networks.kron:Kron",
+    "can": "trainables.networks.can:Can",
 }
 AUTO = "auto"
 """What a search is given to try each of them that fits the task."""

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.paths import ROOT
+from tests.trainables.made_up import task_for
 from tests.trainables.training import misbehaving
 from tests.waiting import until
 from trainables import own_process
@@ -47,7 +48,7 @@ def test_a_network_of_this_project_needs_no_process(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     with TryOut(model) as network:
-        assert network.facts(STUDY) == {model: NetworkFacts.of(find(model))}
+        assert network.facts(task_for(model)) == {model: NetworkFacts.of(find(model))}
 
 
 def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothing_stays(
