@@ -19,6 +19,7 @@ from analysis.tables import schema
 from analysis.tables.schema import TABLES as COLUMNS
 from analysis.timing.timing_settings import SETTINGS as TIMING
 from trainables import export, profile
+from trainables.pipelines.catalogue import PIPELINES
 from trainables.settings_fields import Setting, flag
 from tuner.settings import SETTINGS as SEARCH
 
@@ -82,6 +83,14 @@ def columns_markdown(table: str) -> str:
     return "\n".join(lines)
 
 
+def gallery_rows() -> list[str]:
+    """Return the Markdown table of the pipelines that have a name, line by line."""
+    rows = ["| `--pipeline` | kind | what it does |", "|---|---|---|"]
+    for name, one in PIPELINES.items():
+        rows.append(f"| `{name}` | {one.kind} | {one.words} |")
+    return rows
+
+
 def package_rows(package: str) -> list[str]:
     """Return the Markdown table of a package: its own files, then its rooms with their files."""
     directory = DOCS.parent / package
@@ -112,6 +121,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flags of analysis.aggregate": lambda: "\n".join(parser_rows(aggregate.parser())),
     "flags of trainables.export": lambda: "\n".join(parser_rows(export.parser())),
     "flags of trainables.profile": lambda: "\n".join(parser_rows(profile.parser())),
+    "pipelines": lambda: "\n".join(gallery_rows()),
     "files of trainables": lambda: "\n".join(package_rows("trainables")),
     "files of analysis": lambda: "\n".join(package_rows("analysis")),
     "files of tuner": lambda: "\n".join(package_rows("tuner")),

@@ -5,7 +5,7 @@ Plain values without PyTorch, so that they go to every process, and into tables.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -342,6 +342,28 @@ class Asked:
             if self.names.count(name) > 1:
                 also = f" and --{name.replace('_', '-')}" if name in self.ranges else " twice"
                 raise UsageError(f"--set {setting}{also}: say once what {name} is to be")
+
+    def among(self, spaces: Iterable[Parameters]) -> list["Asked"]:
+        """Return what of this each of several networks is asked for: all that it has of it.
+
+        Args:
+            spaces: Of the networks.
+
+        Raises:
+            UsageError: No network has a hyperparameter that is asked for.
+        """
+        parts = [
+            Asked(
+                {name: ends for name, ends in self.ranges.items() if name in space},
+                tuple(one for one in self.settings if one.partition("=")[0] in space),
+            )
+            for space in spaces
+        ]
+        for name in self.names:
+            if not any(name in part.names for part in parts):
+                flag = f"--{name.replace('_', '-')}" if name in self.ranges else f"--set {name}"
+                raise UsageError(f"{flag}: no network that is tried has it; leave it out")
+        return parts
 
     def of(self, space: Parameters, model: str) -> dict[str, Parameter]:
         """Return a network's space with what is asked for in its place.

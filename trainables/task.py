@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from trainables.data import sources
 from trainables.data.images import size_of
 from trainables.errors import command, prog
-from trainables.pipelines import catalogue
-from trainables.pipelines.catalogue import PIPELINES, TAKES, started
+from trainables.pipelines.catalogue import ASKED, LIST, TAKES, check, listed, started
 from trainables.settings_fields import add_flags, declared, given, setting
 from trainables.tasks import STUDY_NAME
 from trainables.terminal import ProgressLine
@@ -25,9 +24,7 @@ from trainables.terminal import ProgressLine
 class CardSettings:
     """Every setting of `python -m trainables.task`. Raises UsageError for what makes no sense."""
 
-    pipeline: str = setting(
-        STUDY_NAME, f"{', '.join(PIPELINES)}, package.module:object or path/file.py:object"
-    )
+    pipeline: str = setting(STUDY_NAME, ASKED)
     takes: str | None = setting(
         None, "what it is called with", default_text="found out", choices=TAKES
     )
@@ -43,7 +40,7 @@ class CardSettings:
     def __post_init__(self) -> None:
         for name, one in SETTINGS.items():
             one.check(name, getattr(self, name))
-        catalogue.check(self.pipeline, self.takes)
+        check(self.pipeline, self.takes)
 
 
 SETTINGS = declared(CardSettings)
@@ -52,7 +49,11 @@ SETTINGS = declared(CardSettings)
 @command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; returns the exit status."""
-    settings = CardSettings(**given(parser().parse_args(arguments)))
+    typed = given(parser().parse_args(arguments))
+    if typed.get("pipeline") == LIST:
+        print(listed())
+        return 0
+    settings = CardSettings(**typed)
     with started(settings.pipeline) as process, ProgressLine() as progress:
         images = sources.read(settings.data, size_of(settings.image_size), progress)
         # Here, since it imports PyTorch, as the process does that was started before

@@ -30,7 +30,7 @@ from analysis.tables.bucket import TakenError, local_directory, sending
 from analysis.tables.files import rows_of, table_path
 from analysis.tables.schema import TABLES
 from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
-from trainables.pipelines.catalogue import started
+from trainables.pipelines.catalogue import LIST, listed, started
 from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
 from tuner.background import Background
@@ -117,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with interrupts.noted():
         config = from_command_line(sys.argv[1:] if arguments is None else arguments)
+        if config.pipeline == LIST:
+            print(listed())
+            return 0
         resume = command_text("tuner.run", "--resume", config.name, storage=config.storage)
         try:
             with ExitStack() as stack:

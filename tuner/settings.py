@@ -17,8 +17,8 @@ from trainables.losses.loss_registry import LOSSES
 from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.metrics import metric_registry
 from trainables.metrics.metric_registry import METRICS, MetricSet
-from trainables.networks.registry import NETWORKS, check_name
-from trainables.pipelines.catalogue import PIPELINES, TAKES
+from trainables.networks.registry import AUTO, NETWORKS, check_name, names_of
+from trainables.pipelines.catalogue import ASKED, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.tasks import STUDY_NAME
 from trainables.thresholds import THRESHOLD
@@ -68,13 +68,13 @@ class SearchConfig:
 
     model: str = setting(
         "fc",
-        f"{', '.join(NETWORKS)}, package.module:Class or path/file.py:Class",
+        f"{', '.join(NETWORKS)}, package.module:Class, path/file.py:Class, or {AUTO}: each of this "
+        f"project that fits the task gets its share of the trials",
         group=SEARCHED,
     )
     pipeline: str = setting(
         "study",
-        f"what is to be replaced: {', '.join(PIPELINES)}, package.module:object or "
-        f"path/file.py:object",
+        f"what is to be replaced: {ASKED}",
         group=SEARCHED,
     )
     takes: str | None = setting(
@@ -261,7 +261,8 @@ class SearchConfig:
     early_stopping: str = setting(
         "best",
         "best asks for an improvement by 1e-6 within the patience; window, for the lowest loss "
-        "since then to be 1e-6 below the loss that many epochs ago",
+        "since then to be 1e-6 below the loss that many epochs ago; neither where the learning "
+        "rate falls",
         choices=tuple(CRITERIA),
         group=TRAINING,
     )
@@ -372,7 +373,8 @@ class SearchConfig:
             )
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
-        check_name(self.model)
+        for name in self.models:
+            check_name(name)
         size_of(self.image_size)
         if self.pairs is not None and self.data != "auto":
             raise UsageError(
@@ -456,6 +458,11 @@ class SearchConfig:
             )
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Networks that may be trained; not all of them need fit the task."""
+        return names_of(self.model)
+
+    @property
     def source(self) -> str:
         """Where images are read from."""
         return self.pairs or self.data
@@ -500,7 +507,7 @@ class SearchConfig:
     @property
     def own_names(self) -> list[str]:
         """What is a person's own of network, losses and metrics, as they were given."""
-        names = [self.model, *self.own_losses, *self.own_metrics]
+        names = [*self.models, *self.own_losses, *self.own_metrics]
         return [name for name in names if own_code.is_own(name)]
 
     @property

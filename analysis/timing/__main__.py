@@ -20,6 +20,7 @@ from analysis.tables.files import rows_of
 from analysis.timing.timing_settings import IMAGES, SETTINGS, TimingSettings
 from trainables.data.images import size_of
 from trainables.errors import FAILED, command, complain, prog
+from trainables.pipelines.catalogue import LIST, listed
 from trainables.settings_fields import add_flags, given
 from trainables.tasks import STUDY_NAME
 
@@ -32,7 +33,11 @@ INTERRUPTED = (
 @command(interrupted=INTERRUPTED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; the exit status."""
-    settings = TimingSettings(**given(parser().parse_args(arguments)))
+    typed = given(parser().parse_args(arguments))
+    if typed.get("pipeline") == LIST:
+        print(listed())
+        return 0
+    settings = TimingSettings(**typed)
     # Here, since they import PyTorch, pandas and torchvision: --help would take seconds
     from analysis.timing import runs, summary
     from analysis.timing.conductor import conduct

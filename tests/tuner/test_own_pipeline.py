@@ -120,7 +120,7 @@ def test_a_pipeline_that_halves_and_normalises_colours_is_searched_like_the_stud
         (("--pipeline", "own.py:half", "--model", "cnn"), "cnn makes outputs of the input's size"),
         (("--pipeline", "nowhere.py:half"), "there is no file 'nowhere.py'; correct the path"),
         (("--pipeline", "nowhere:half"), "there is no module 'nowhere' in this directory"),
-        (("--pipeline", "half"), "choose study, or name an object of your own as"),
+        (("--pipeline", "half"), "there is none of that name; --pipeline list prints all, and"),
         (("--takes", "pil"), "--pipeline study is called as it has to be; leave --takes out"),
         (("--image-size", "1", "2", "3"), "give height and width, or one number for squares"),
         (("--pairs", "x", "--pipeline", "own.py:half"), "pairs say what the pipeline makes"),

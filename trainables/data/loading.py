@@ -65,8 +65,8 @@ def with_targets(
 ) -> Splits:
     """Make the targets of a source's images: what the pipeline makes of each.
 
-    One of this project runs here, a person's own in processes of its own, and only where its
-    targets are not in the cache.
+    The study's runs here, all others in processes of their own, and only where their targets are
+    not in the cache.
 
     Args:
         images: What was read.
@@ -85,7 +85,7 @@ def with_targets(
     used = chosen.of(vars(images))
     with started(pipeline) if process is None else nullcontext(process) as running:
         if running is None:
-            made = own.registered(pipeline, used)
+            made = own.of_study(used)
         else:
             made = own.in_own_process(running, pipeline, used, takes, progress)
     return Splits(

@@ -1,4 +1,4 @@
-"""Targets made: by a pipeline of this project here, by a person's own in processes of its own."""
+"""Targets made: by the study's pipeline here, by all others in processes of their own."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import own_code
 from trainables.cores import cores
 from trainables.data.examples import shape_of
 from trainables.errors import UsageError
 from trainables.linear import AffineMap, examine
 from trainables.own_process import OwnProcess, Say
-from trainables.pipelines.calling import Pipeline, make_targets
-from trainables.pipelines.catalogue import LEFT_OUT, PIPELINES, load
+from trainables.pipelines import study
+from trainables.pipelines.calling import make_targets
+from trainables.pipelines.catalogue import PIPELINES
 from trainables.pipelines.identity import kept, probe_images
 from trainables.pipelines.making import fewer_images
-from trainables.tasks import STUDY, Task
+from trainables.tasks import STUDY, STUDY_NAME, Task
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,14 @@ class Made:
     note: str = ""
 
 
-def registered(name: str, images: Mapping[str, Tensor]) -> Made:
-    """Make targets by a pipeline of this project, in this process.
+def of_study(images: Mapping[str, Tensor]) -> Made:
+    """Make targets by the study's pipeline, in this process.
 
     Args:
-        name: In the registry.
         images: By split, (N, 3, H, W) uint8 each.
     """
-    pipeline: Pipeline = load(name)
-    targets = {split: make_targets(pipeline, part) for split, part in images.items()}
+    targets = {split: make_targets(study.reference, part) for split, part in images.items()}
     task = Task(
-        pipeline=name,
         input_shape=shape_of(images["train"]),
         output_shape=shape_of(targets["train"]),
         steps=STUDY.steps,
@@ -62,17 +59,13 @@ def registered(name: str, images: Mapping[str, Tensor]) -> Made:
     if (task.input_shape, task.output_shape) == (STUDY.input_shape, STUDY.output_shape):
         task = STUDY  # its map is found where it is asked for
     else:
-        task, affine = examine(pipeline, task)
-    without = {
-        step: make_targets(own_code.load(shorter), images["test"])
-        for step, shorter in LEFT_OUT[name].items()
-    }
+        task, affine = examine(study.reference, task)
     return Made(
         task,
         targets,
-        without,
+        without={"flips": make_targets(study.without_flips, images["test"])},
         affine={} if affine is None else affine.to_tensors(),
-        probes=kept(pipeline(probe_images(task.input_shape))),
+        probes=kept(study.reference(probe_images(task.input_shape))),
     )
 
 
@@ -83,18 +76,20 @@ def in_own_process(
     takes: str | None = None,
     progress: Say | None = None,
 ) -> Made:
-    """Make targets by a person's pipeline, in a process of its own for every core.
+    """Make targets by a person's pipeline, or one of the gallery, in a process for every core.
 
     Args:
         process: As `catalogue.started` started it.
-        name: As `own_code.load` takes it.
+        name: As `catalogue.load` takes it.
         images: By split, (N, 3, H, W) uint8 each.
-        takes: One of `catalogue.TAKES`; None to find out.
+        takes: One of `catalogue.TAKES`; None to find out, or as the gallery says.
         progress: Gets lines of it.
 
     Raises:
         UsageError: The pipeline can't be used, or there is no room for its images and targets.
     """
+    if name in PIPELINES:
+        takes = PIPELINES[name].takes
     with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         _write(name, images, Path(directory))
         process.ask({"pipeline": name, "takes": takes, "cores": cores(), "directory": directory})
@@ -120,8 +115,8 @@ def own_map(task: Task, tensors: Mapping[str, Tensor]) -> AffineMap | None:
     """
     if tensors:
         return AffineMap.from_tensors(tensors)
-    if task.pipeline in PIPELINES:
-        _, found = examine(load(task.pipeline), task)
+    if task.pipeline == STUDY_NAME:
+        _, found = examine(study.reference, task)
         return found
     return None
 

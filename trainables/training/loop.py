@@ -49,7 +49,8 @@ class TrainingConfig:
         chosen: Arguments of the network's constructor, by name.
         weight_decay: As `Adam` takes it.
         schedule: A key of `schedules.SCHEDULES`.
-        patience: Epochs without improvement before early stopping.
+        patience: Epochs without improvement before early stopping, which only a constant schedule
+            has.
         early_stopping: A key of `early_stopping.CRITERIA`.
         batch_size: Images per update, over all workers together.
         precision: As `precision.choose` takes it.
@@ -278,7 +279,9 @@ class Training:
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             return "diverged"
         losses = [record.validation_loss for record in self.history] + [validation_loss]
-        if early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience):
+        waited = early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience)
+        # A rate that falls gains most in the last epochs, which patience would not wait for
+        if waited and self.config.schedule == "constant":
             return "early_stopping"
         return "max_epochs" if epoch >= self.config.max_epochs else ""
 

@@ -48,13 +48,13 @@ def test_the_pipeline_runs_over_no_more_images_than_are_wanted(
     whole = load(str(directory))
     made: list[int] = []
 
-    registered = own.registered
+    of_study = own.of_study
 
-    def counted(pipeline: str, images: Mapping[str, Tensor]) -> own.Made:
+    def counted(images: Mapping[str, Tensor]) -> own.Made:
         made.extend(map(len, images.values()))
-        return registered(pipeline, images)
+        return of_study(images)
 
-    monkeypatch.setattr(own, "registered", counted)
+    monkeypatch.setattr(own, "of_study", counted)
     splits = load(str(directory), wanted)
     assert made == [min(wanted, 18), 2, 4]
     cut = whole.cut(min(wanted, 18))

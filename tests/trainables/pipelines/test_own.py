@@ -17,7 +17,7 @@ from trainables.pipelines import making, process
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.identity import is_same, kept, probe_images
 from trainables.pipelines.making import WHOLE, fill
-from trainables.pipelines.own import in_own_process, own_map, registered
+from trainables.pipelines.own import in_own_process, of_study, own_map
 from trainables.tasks import STUDY, Task
 
 FILE = Path(peoples.__file__)
@@ -155,8 +155,8 @@ def test_targets_that_would_take_hours_are_refused_with_what_fits() -> None:
 
 def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[str, Tensor]) -> None:
     at_32 = {split: torch.zeros(2, 3, 32, 32, dtype=torch.uint8) for split in COUNTS}
-    assert registered("study", at_32).task == STUDY
-    made = registered("study", images)
+    assert of_study(at_32).task == STUDY
+    made = of_study(images)
     assert (made.task.input_shape, made.task.output_shape) == ((3, 8, 10), (1, 28, 28))
     assert made.task.is_unit
     assert made.task.affine_residual == pytest.approx(0, abs=1e-6)
@@ -164,7 +164,7 @@ def test_the_study_is_a_task_whose_shapes_and_range_are_known(images: Mapping[st
 
 def test_the_study_has_its_flips_left_out_and_its_map_is_found_where_it_is_asked_for() -> None:
     splits = {split: torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for split in COUNTS}
-    made = registered("study", splits)
+    made = of_study(splits)
     assert torch.equal(made.without["flips"], made.targets["test"].flip(-1, -2))
     own = own_map(STUDY, made.affine)
     assert own is not None

@@ -170,6 +170,18 @@ def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(
         assert equal(resumed.best_weights, whole.best_weights)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [("constant", "early_stopping"), ("cosine", "max_epochs"), ("one-cycle", "max_epochs")],
+)
+def test_a_training_whose_rate_is_to_fall_is_not_stopped_before(
+    start, schedule: str, reason: str
+) -> None:
+    *_, last = start(replace(STANDSTILL, schedule=schedule)).epochs()
+    assert last.stop_reason == reason
+    assert (last.epoch < STANDSTILL.max_epochs) == (schedule == "constant")
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_update_has_the_rate_that_its_schedule_says(start, schedule: str) -> None:
     training = start(replace(SEPARABLE, batch_size=100, schedule=schedule))
