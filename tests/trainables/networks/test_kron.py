@@ -74,6 +74,7 @@ def test_its_first_outputs_are_nearly_the_resized_images(
         ({"width": -1}, "width ≥ 0 must hold, but got -1"),
         ({"extra": -1}, "extra ≥ 0 must hold, but got -1"),
         ({"start": "noise"}, "start is resize or map, but got noise"),
+        ({"activation": "relu"}, "activation is GELU or Tanh, but got relu"),
     ],
 )
 def test_what_makes_no_network_is_refused(chosen: dict[str, object], sentence: str) -> None:
