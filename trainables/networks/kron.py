@@ -20,9 +20,9 @@ from trainables.networks.base import MAP, Budget, Habits, check_at_least_one, sc
 from trainables.tasks import Task
 
 STARTS = ("resize", MAP)
-ACTIVATIONS = ("GELU", "Tanh")
+# With how steep the hidden channels are at first: steps of posterize need more than bends do
+ACTIVATIONS = {"GELU": 16.0, "Tanh": 40.0}
 NOISE = 0.05  # beside a resize: enough to tell terms and pixels apart
-STEEPNESS = 16.0  # of the hidden channels at first: posterize needs it, a gamma loses nothing
 
 
 class PixelNetwork(nn.Module):
@@ -43,10 +43,11 @@ class PixelNetwork(nn.Module):
         self.activation: nn.Module = getattr(nn, activation)()
         if width:
             # Each sees one of the channels, and bends somewhere between black and white
-            slopes = STEEPNESS * torch.eye(taken).repeat(width, 1)[:width]
+            steepness = ACTIVATIONS[activation]
+            slopes = steepness * torch.eye(taken).repeat(width, 1)[:width]
             signs = torch.randint(0, 2, (width, 1)) * 2 - 1
             self.hidden = nn.Parameter(signs * slopes)
-            self.hidden_bias = nn.Parameter(-STEEPNESS * signs * torch.rand(width, 1))
+            self.hidden_bias = nn.Parameter(-steepness * signs * torch.rand(width, 1))
             self.back = nn.Parameter(torch.zeros(made, width))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class Kron(nn.Module):
         "terms": Parameter(1, 32, log=True),
         "width": Parameter(choices=(0, 16, 32)),
         "extra": Parameter(0),
-        "activation": Parameter(choices=ACTIVATIONS),
+        "activation": Parameter(choices=tuple(ACTIVATIONS)),
         "start": Parameter(choices=STARTS),
     }
     habits: ClassVar = Habits(
