@@ -79,10 +79,10 @@ class Kron(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(3e-3, 3e-2, log=True),
+        "learning_rate": Parameter(1e-3, 3e-2, log=True),
         "schedule": Parameter("one-cycle"),
-        "terms": Parameter(1, 32, log=True),
-        "width": Parameter(choices=(0, 16, 32)),
+        "terms": Parameter(choices=(2, 8, 32)),
+        "width": Parameter(choices=(0, 32)),
         "extra": Parameter(0),
         "activation": Parameter(choices=tuple(ACTIVATIONS)),
         "start": Parameter(choices=STARTS),
@@ -90,7 +90,7 @@ class Kron(nn.Module):
     habits: ClassVar = Habits(
         batch_size=64,
         cuda_graph=True,
-        cpu=Budget(samples=8, max_epochs=10),
+        cpu=Budget(samples=8, max_epochs=8, images=20_000),
         gpu=Budget(samples=64, max_epochs=50),
     )
 
