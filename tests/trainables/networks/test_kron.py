@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from tests.trainables.affine_pipelines import map_of, normalised, sharpened, tas
 from trainables.baselines import resized_input
 from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
+from trainables.export import ENDINGS, export, load_exported
 from trainables.linear import AffineMap
 from trainables.networks.base import parameter_count
 from trainables.networks.kron import Kron
@@ -142,3 +144,20 @@ def test_a_training_that_starts_at_a_map_has_it_as_its_first_weights_and_resumes
     plain = Training(other, train, validation, device=torch.device("cpu"), start=affine)
     assert torch.equal(plain.network.weights, training().network.weights)
     assert not torch.equal(plain.network.weights, training(start=affine).network.weights)
+
+
+@pytest.mark.parametrize("to", ["torch", "onnx"])
+def test_with_hidden_layers_and_terms_it_is_exported_and_gives_each_image_its_own_output(
+    to: str, tmp_path: Path, validation: Examples
+) -> None:
+    network = build("kron", terms=5, width=8, extra=2, activation="Tanh").eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        images = validation.images[:7]
+        outputs = network(as_float(images))
+        alone = torch.cat([network(as_float(image[None])) for image in images])
+    torch.testing.assert_close(alone, outputs, atol=1e-5, rtol=0)
+    path = tmp_path / f"network{ENDINGS[to]}"
+    export(network, STUDY, to, path)
+    torch.testing.assert_close(load_exported(path)(images), outputs, atol=2e-5, rtol=0)
