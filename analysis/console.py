@@ -76,14 +76,16 @@ class Console:
         self._rich.print(table)
 
 
-def hyperparameters(row: dict[str, Any], *, loss: bool = False) -> str:
+def hyperparameters(row: dict[str, Any], *, model: bool = False, loss: bool = False) -> str:
     """Return a trial's hyperparameters as they are printed everywhere.
 
     Args:
         row: A row of trials.
+        model: Whether the network is one of them.
         loss: Whether the loss is one of them.
     """
-    parts = [f"{row['loss']} loss"] if loss else []
+    parts = [row["model"]] if model else []
+    parts += [f"{row['loss']} loss"] if loss else []
     parts += [f"{short(name)} {text(name, value)}" for name, value in said_of(row).items()]
     return ", ".join(parts)
 

@@ -97,8 +97,8 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.report(report_of(epoch, math.exp(luck.gauss(-4, 1)) / epoch, epochs))
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(AT_ONCE)
-    rows = RunRows(RunStorage(storage, "simulated"), "fc", USUAL)
-    lines = TrialLines(Console(), USUAL, samples=trials, mixed_losses=False)
+    rows = RunRows(RunStorage(storage, "simulated"), USUAL)
+    lines = TrialLines(Console(), USUAL, samples=trials)
     recorder = Recorder(rows, lines, Tracker())
     asha = Undecided(
         USUAL, max_epochs=epochs, grace_epochs=1, reduction_factor=3.0, mixed_losses=False
@@ -109,7 +109,9 @@ def search(storage: str, trials: int, epochs: int) -> list[float]:
             tune.with_resources(trial, {"CPU": 1}),
             tune_config=tune.TuneConfig(
                 num_samples=trials,
-                search_alg=Proposals([], space=Space(space_of(FC)), seed=0, numbers=range(trials)),
+                search_alg=Proposals(
+                    [], spaces={"fc": Space(space_of(FC))}, seed=0, numbers=range(trials)
+                ),
                 scheduler=asha,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
             ),

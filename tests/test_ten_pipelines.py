@@ -59,6 +59,8 @@ def fits(model: str, known: Known) -> bool:
     """Whether a network of the registry can do what such a pipeline does."""
     if model == "cnn":
         return known.output_shape[1:] in ((32, 32), (28, 28))
+    if model == "can":
+        return known.output_shape[1:] == (32, 32)
     return model == "fc" or known.affine
 
 

@@ -44,22 +44,24 @@ def best_affine(images: Tensor, targets: Tensor, task: Task) -> AffineMap:
     return replace(best, error=error)
 
 
-def _resize(task: Task) -> tuple[Tensor, Tensor]:
-    """Return channels and columns of the map that resizes, from which most pipelines are not far.
+def resize(task: Task) -> Factors:
+    """Return the float64 map that resizes, from which most pipelines are not far.
 
-    From noise a search for the product that fits a few large images ends far from that of others.
+    Where an output has not the channels of an image, each is their mean.
     """
-    (taken, _, width), (made, _, wide) = task.input_shape, task.output_shape
+    (taken, height, width), (made, high, wide) = task.input_shape, task.output_shape
     same = torch.eye(made, dtype=torch.float64)
     channels = same if made == taken else same.new_full((made, taken), 1 / taken)
-    return channels, resize_columns(width, wide)
+    return Factors(channels, resize_columns(height, high).mT, resize_columns(width, wide))
 
 
 def _candidates(inputs: Tensor, wanted: Tensor, task: Task) -> list[AffineMap]:
     """Return the maps that are compared; images and targets are float64."""
     mean_input, mean_output = inputs.mean(dim=0), wanted.mean(dim=0)
     inputs, wanted = inputs - mean_input, wanted - mean_output
-    (product,) = fit(inputs, wanted, rank=1, ridge=RIDGES[1], begun=[_resize(task)], sweeps=SWEEPS)
+    # From noise a search for the product that fits a few large images ends far from that of others
+    begun = resize(task).channels, resize(task).columns
+    (product,) = fit(inputs, wanted, rank=1, ridge=RIDGES[1], begun=[begun], sweeps=SWEEPS)
 
     def on_black(linear: Tensor) -> Tensor:
         """Return the offset that goes with what the linear part makes of the mean input."""

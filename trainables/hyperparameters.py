@@ -5,11 +5,12 @@ Plain values without PyTorch, so that they go to every process, and into tables.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from trainables.errors import UsageError
+from trainables.training.schedules import SCHEDULES
 
 Value = bool | int | float | str
 Range = tuple[float, float]
@@ -160,6 +161,7 @@ class Known:
         unit: Of its values, if any.
         kind: The type of its values.
         style: How it is printed, as `format` takes it; empty for as any other.
+        choices: The texts that it may be; empty for a number.
         low: The lowest value that makes sense, or what values must be above.
         low_included: Whether `low` itself makes sense.
         high: The highest value that makes sense, or what values must be below.
@@ -168,11 +170,12 @@ class Known:
 
     meaning: str
     unit: str = ""
-    kind: type[int] | type[float] = float
+    kind: type[int] | type[float] | type[str] = float
     style: str = ""
-    low: float
+    choices: tuple[str, ...] = ()
+    low: float = -math.inf
     low_included: bool = True
-    high: float
+    high: float = math.inf
     high_included: bool = True
 
     def broken_limit(self, value: float) -> str:
@@ -204,6 +207,11 @@ KNOWN: Mapping[str, Known] = {
         low=0.0,
         high=1e30,
     ),
+    "schedule": Known(
+        meaning="how the learning rate changes from update to update",
+        kind=str,
+        choices=tuple(SCHEDULES),
+    ),
 }
 COLUMNS = ("learning_rate", "dropout", "patience")
 """Those that have a flag and a column of the trials table each. The others are in JSON there."""
@@ -211,6 +219,7 @@ TRAINING: Parameters = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
     "patience": Parameter(2, 10),
     "weight_decay": Parameter(0.0),
+    "schedule": Parameter("constant"),
 }
 """What training itself uses, whatever the network: in its place, unless the network says it."""
 
@@ -251,6 +260,10 @@ def problem_of(name: str, parameter: Parameter) -> str:
     known = KNOWN.get(name)
     if known is None:
         return ""
+    if known.choices:
+        others = [value for value in parameter.values if value not in known.choices]
+        known_ones = Parameter(choices=known.choices).in_words
+        return f"{name} is {known_ones}, but got {plain_text(others[0])}" if others else ""
     if not parameter.is_numeric or (known.kind is int and parameter.kind is not int):
         return f"{name} is {KINDS[known.kind]}, but got {parameter.in_words}"
     for value in parameter.values:
@@ -329,6 +342,28 @@ class Asked:
             if self.names.count(name) > 1:
                 also = f" and --{name.replace('_', '-')}" if name in self.ranges else " twice"
                 raise UsageError(f"--set {setting}{also}: say once what {name} is to be")
+
+    def among(self, spaces: Iterable[Parameters]) -> list["Asked"]:
+        """Return what of this each of several networks is asked for: all that it has of it.
+
+        Args:
+            spaces: Of the networks.
+
+        Raises:
+            UsageError: No network has a hyperparameter that is asked for.
+        """
+        parts = [
+            Asked(
+                {name: ends for name, ends in self.ranges.items() if name in space},
+                tuple(one for one in self.settings if one.partition("=")[0] in space),
+            )
+            for space in spaces
+        ]
+        for name in self.names:
+            if not any(name in part.names for part in parts):
+                flag = f"--{name.replace('_', '-')}" if name in self.ranges else f"--set {name}"
+                raise UsageError(f"{flag}: no network that is tried has it; leave it out")
+        return parts
 
     def of(self, space: Parameters, model: str) -> dict[str, Parameter]:
         """Return a network's space with what is asked for in its place.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
-from analysis.tables.parameters import read_space
+from analysis.tables.parameters import read_spaces
 from trainables import own_code
 from trainables.data import pairs, sources
 from trainables.data.images import Images
@@ -22,7 +22,7 @@ from trainables.errors import UsageError, at_once, last_line
 from trainables.goal import Goal
 from trainables.losses import loss_settings
 from trainables.metrics import metric_registry
-from trainables.networks.registry import check_module
+from trainables.networks.registry import AUTO, check_module
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
 from trainables.tasks import STUDY, Task, shape_text
@@ -35,12 +35,18 @@ from tuner.trials.space import Space
 if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
     from trainables.losses.vgg16_weights import Vgg16
-    from trainables.networks.base import Habits
+    from trainables.networks.base import Budget, Habits
     from trainables.training.network_facts import NetworkFacts
+
+    # VGG16, where the loss needs it; the images with their targets; each network by name
+    Loaded = tuple[Vgg16 | None, Splits, dict[str, NetworkFacts]]
 
 DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier than one does
 GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
 DASHBOARD_SEC = 20
+# What each network of --model auto gets: on 2 CPU cores a search that a person will wait for
+EACH_ON_CPU: Mapping[str, Any] = {"samples": 4, "max_epochs": 8, "images": 10_000}
+EACH_ON_GPU: Mapping[str, Any] = {"samples": 16, "max_epochs": 30}
 WANDB_LOGIN = """
 import sys
 try:
@@ -59,7 +65,9 @@ class Plan:
         config: The settings, complete.
         storage: Where the run lies.
         data: The images that are used, with their targets.
-        network: What there is to know of the network; none of its code runs in this process.
+        networks: What there is to know of each network that is trained, by its name; none of a
+            person's own code runs in this process.
+        left_out: Why `--model auto` leaves a network out, by its name.
         resources: What each worker of a trial gets.
         slots: How many trials run at once.
         nodes: The machines that are up, and those that the cluster may grow by.
@@ -72,7 +80,8 @@ class Plan:
     config: SearchConfig
     storage: RunStorage
     data: "Splits"
-    network: "NetworkFacts"
+    networks: "Mapping[str, NetworkFacts]"
+    left_out: Mapping[str, str]
     resources: WorkerResources
     slots: int
     nodes: list[Node]
@@ -82,14 +91,27 @@ class Plan:
     available_images: int
 
     @property
-    def space(self) -> Space:
-        """What the trials are drawn from."""
-        return space_of(self.config, self.network)
+    def spaces(self) -> dict[str, Space]:
+        """What the trials of each network are drawn from."""
+        return spaces_of(self.config, self.networks)
+
+    @property
+    def mixed_networks(self) -> bool:
+        """Whether trials train several networks."""
+        return len(self.networks) > 1
 
     @property
     def goal(self) -> Goal:
         """What is best."""
-        return goal_of(self.config, self.network)
+        return goal_of(self.config, self.networks)
+
+    @property
+    def training(self) -> dict[str, dict[str, Any]]:
+        """Settings of TrainingConfig that are no hyperparameters, by network."""
+        return {
+            name: training_settings(self.config, name, facts.habits, self.data.task, self.goal)
+            for name, facts in self.networks.items()
+        }
 
 
 def check_early(config: SearchConfig, progress: Say | None = None) -> Images | PairSet:
@@ -109,7 +131,7 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images | P
         _check_warnings,
         partial(_check_wandb, config),
         partial(_check_waiting, config),
-        partial(check_module, config.model),
+        *(partial(check_module, name) for name in config.models),
         *(partial(own_code.check_there, "--loss", name) for name in config.own_losses),
         *(partial(own_code.check_there, "--metric", name) for name in config.own_metrics),
         partial(pipelines.check, config.pipeline, config.takes),
@@ -176,8 +198,8 @@ def load(
     pipeline: OwnProcess | None,
     network: TryOut,
     progress: Say,
-) -> "tuple[Vgg16 | None, Splits, NetworkFacts]":
-    """Read VGG16's weights, where the loss needs them, make targets, and wait for the network.
+) -> "Loaded":
+    """Read VGG16's weights, where the loss needs them, make targets, and wait for the networks.
 
     Imports PyTorch. Raises UsageError with all the reasons why they can't be had.
 
@@ -185,7 +207,7 @@ def load(
         config: The settings as they were asked for.
         images: What `check_early` returned.
         pipeline: As `catalogue.started` returned it.
-        network: That of the search, which is tried out.
+        network: What tries those of the search out.
         progress: Gets lines of it while targets are made.
     """
     from trainables.data import loading
@@ -235,7 +257,7 @@ def _load_vgg(config: SearchConfig) -> "Vgg16 | None":
 def make_plan(
     config: SearchConfig,
     storage: RunStorage,
-    loaded: "tuple[Vgg16 | None, Splits, NetworkFacts]",
+    loaded: "Loaded",
     up: Sequence[Node],
     growth: Growth,
 ) -> Plan:
@@ -252,55 +274,59 @@ def make_plan(
     """
     from tuner import gpu_memory  # here, since it imports PyTorch, and Ray starts meanwhile
 
-    vgg, data, network = loaded
+    vgg, data, tried = loaded
+    networks, left_out = _fitting(config, tried)
     resources = worker_resources(config, [*up, *growth.nodes])
     nodes = [*up, *growth.beside(up, resources)]
     slots = slots_for(config, resources, nodes)
-    if network.problem and not resources.gpus:
-        raise UsageError(network.problem)
+    problem = next((facts.problem for facts in networks.values()), "")
+    if problem and not resources.gpus:
+        raise UsageError(problem)
     _check_channels(config, data.task)
-    goal = goal_of(config, network)
+    goal = goal_of(config, networks)
     _check_score(config, goal, data.task)
     complete = completed(
         config,
-        network.habits,
+        networks,
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.pairs or config.data != "auto" else data.train.source,
         train_images=data.available_images,
     )
-    space = space_of(config, network)
+    spaces = spaces_of(config, networks)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
         _check_same_images(config, used, earlier)
         _check_same_pipeline(config, data, earlier)
-        _check_same_space(config, space, earlier)
+        _check_same_spaces(config, spaces, earlier)
         _check_same_direction(config, goal, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
     if config.workers_per_trial > 1 and config.address is not None:
         _check_groups(config.workers_per_trial, up)
-    memory = gpu_memory.check(
-        gpu_memory.largest(
-            space,
-            training_settings(complete, data.task, goal),
-            complete.losses,
+    memory = []
+    for name, facts in networks.items():
+        settings = training_settings(complete, name, facts.habits, data.task, goal)
+        needs = gpu_memory.check(
+            gpu_memory.largest(
+                spaces[name], settings, complete.losses, workers=config.workers_per_trial
+            ),
+            resources,
+            able,
             workers=config.workers_per_trial,
-        ),
-        resources,
-        able,
-        workers=config.workers_per_trial,
-        train_images=len(used.train),
-        validation_images=len(used.validation),
-        vgg=vgg,
-        problem=network.problem,
-    )
+            train_images=len(used.train),
+            validation_images=len(used.validation),
+            vgg=vgg,
+            problem=facts.problem,
+        )
+        memory += [f"{name}: {line}" for line in needs] if len(networks) > 1 else needs
     return Plan(
         config=complete,
         storage=storage,
         data=used,
-        network=network,
+        networks=networks,
+        left_out=left_out,
         resources=resources,
         slots=slots,
         nodes=nodes,
@@ -309,6 +335,30 @@ def make_plan(
         gpu_memory=memory,
         available_images=data.available_images,
     )
+
+
+def _fitting(
+    config: SearchConfig, tried: "Mapping[str, NetworkFacts]"
+) -> "tuple[dict[str, NetworkFacts], dict[str, str]]":
+    """Return the networks to train, and why `--model auto` leaves the others out.
+
+    Raises UsageError where no network fits. What is wrong with a single one may be mended by a GPU.
+    """
+    if config.model != AUTO:
+        return dict(tried), {}
+    fitting = {name: facts for name, facts in tried.items() if not facts.problem}
+    # What to give instead is for those who asked for that network
+    left_out = {
+        name: facts.problem.partition("; ")[0] for name, facts in tried.items() if facts.problem
+    }
+    if not fitting:
+        raise UsageError(f"--model {AUTO}: no network fits: {'; '.join(left_out.values())}")
+    if config.samples is not None and config.samples < len(fitting):
+        raise UsageError(
+            f"--samples {config.samples}: {len(fitting)} networks fit the task "
+            f"({', '.join(fitting)}), and each gets a trial; give at least {len(fitting)}"
+        )
+    return fitting, left_out
 
 
 def _check_channels(config: SearchConfig, task: Task) -> None:
@@ -365,18 +415,27 @@ def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> 
         )
 
 
-def _check_same_space(config: SearchConfig, space: Space, earlier: Row) -> None:
+def _check_same_spaces(config: SearchConfig, spaces: Mapping[str, Space], earlier: Row) -> None:
     """Raise UsageError where a run would go on with other hyperparameters than it began with."""
-    began = read_space(earlier["space"])
-    for name in {**began, **space.parameters}:
-        was, now = began.get(name), space.parameters.get(name)
-        if was != now:
-            raise UsageError(
-                f"--resume {config.name}: {config.model}'s {name} was "
-                f"{was.in_words if was else 'not there'} when the run began, and is "
-                f"{now.in_words if now else 'not there'} now: bring the network back as it was, "
-                f"or start a new run without --resume"
-            )
+    began = read_spaces(earlier["space"])
+    if list(began) == [""]:
+        began = {next(iter(spaces)): began[""]}
+    if list(began) != list(spaces):
+        raise UsageError(
+            f"--resume {config.name}: --model {config.model} was {', '.join(began)} when the run "
+            f"began, and is {', '.join(spaces)} now: go on with the version that began it, or "
+            f"start a new run without --resume"
+        )
+    for model, space in spaces.items():
+        for name in {**began[model], **space.parameters}:
+            was, now = began[model].get(name), space.parameters.get(name)
+            if was != now:
+                raise UsageError(
+                    f"--resume {config.name}: {model}'s {name} was "
+                    f"{was.in_words if was else 'not there'} when the run began, and is "
+                    f"{now.in_words if now else 'not there'} now: bring the network back as it "
+                    f"was, or start a new run without --resume"
+                )
 
 
 def _check_same_direction(config: SearchConfig, goal: Goal, earlier: Row) -> None:
@@ -390,14 +449,23 @@ def _check_same_direction(config: SearchConfig, goal: Goal, earlier: Row) -> Non
         )
 
 
-def space_of(config: SearchConfig, network: "NetworkFacts") -> Space:
-    """Return what the trials are drawn from. Raises UsageError for what the network has not."""
-    return Space.of(network.space, config.asked, tuple(config.losses), config.model)
+def spaces_of(config: SearchConfig, networks: "Mapping[str, NetworkFacts]") -> dict[str, Space]:
+    """Return what the trials of each network are drawn from.
+
+    Raises UsageError for what it has not, with `--model auto` for what none has.
+    """
+    asked = [config.asked]
+    if config.model == AUTO:
+        asked = config.asked.among(facts.space for facts in networks.values())
+    return {
+        name: Space.of(facts.space, part, tuple(config.losses), name)
+        for (name, facts), part in zip(networks.items(), asked, strict=True)
+    }
 
 
-def goal_of(config: SearchConfig, network: "NetworkFacts") -> Goal:
+def goal_of(config: SearchConfig, networks: "Mapping[str, NetworkFacts]") -> Goal:
     """Return what is best."""
-    higher: Mapping[str, bool] = network.higher_is_better
+    higher: Mapping[str, bool] = next(iter(networks.values())).higher_is_better
     if config.rank_by in metric_registry.METRICS:
         higher = {config.rank_by: metric_registry.find(config.rank_by).higher_is_better}
     return Goal(
@@ -407,14 +475,16 @@ def goal_of(config: SearchConfig, network: "NetworkFacts") -> Goal:
     )
 
 
-def training_settings(config: SearchConfig, task: Task, goal: Goal) -> dict[str, Any]:
-    """Return the settings of TrainingConfig that are no hyperparameters."""
+def training_settings(
+    config: SearchConfig, model: str, habits: "Habits", task: Task, goal: Goal
+) -> dict[str, Any]:
+    """Return a network's settings of TrainingConfig that are no hyperparameters."""
     return {
-        "model": own_code.absolute(config.model),  # trials run in other directories
+        "model": own_code.absolute(model),  # trials run in other directories
         "task": task,
         "max_epochs": config.max_epochs,
         "early_stopping": config.early_stopping,
-        "batch_size": config.batch_size,
+        "batch_size": config.batch_size or habits.batch_size,
         "precision": config.precision,
         "compiled": config.compile == "on",
         "perceptual": config.perceptual,
@@ -504,19 +574,43 @@ def _ask_dashboard() -> None:
     list_nodes(limit=1, timeout=DASHBOARD_SEC)
 
 
+def budget(networks: "Mapping[str, NetworkFacts]", gpus: float) -> "Budget":
+    """Return how much a search does unless it is asked for something else.
+
+    Several networks get as many trials each, and the same images and epochs, so that they compare.
+
+    Args:
+        networks: Those that are trained.
+        gpus: How many are in the cluster.
+    """
+    from trainables.networks.base import Budget  # here, since it imports PyTorch
+
+    if len(networks) == 1:
+        (facts,) = networks.values()
+        return facts.habits.gpu if gpus else facts.habits.cpu
+    each = EACH_ON_GPU if gpus else EACH_ON_CPU
+    return Budget(**{**each, "samples": each["samples"] * len(networks)})
+
+
 def completed(
-    config: SearchConfig, habits: "Habits", *, gpus: float, data: str, train_images: int
+    config: SearchConfig,
+    networks: "Mapping[str, NetworkFacts]",
+    *,
+    gpus: float,
+    data: str,
+    train_images: int,
 ) -> SearchConfig:
     """Return the settings with the amount of work filled in, and what the loss is made of.
 
     Args:
         config: The settings as they were asked for.
-        habits: How the network is trained unless the settings say otherwise.
+        networks: Those that are trained.
         gpus: How many are in the cluster.
         data: Where the images were found.
         train_images: How many there are to train on.
     """
-    usual = habits.gpu if gpus else habits.cpu
+    usual = budget(networks, gpus)
+    batch_sizes = {facts.habits.batch_size for facts in networks.values()}
     loss = {}
     if "perceptual" in config.losses:
         loss = {
@@ -529,6 +623,7 @@ def completed(
         images=config.images or min(usual.images or train_images, train_images),
         samples=config.samples or usual.samples,
         max_epochs=config.max_epochs or max(usual.max_epochs, config.grace_epochs),
-        batch_size=config.batch_size or habits.batch_size,
+        # Several networks may each have their own
+        batch_size=config.batch_size or (batch_sizes.pop() if len(batch_sizes) == 1 else None),
         **loss,
     )

@@ -17,7 +17,7 @@ from trainables.errors import UsageError
 from trainables.pipelines.own import own_map
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
-from tuner.plan import Plan, training_settings
+from tuner.plan import Plan
 from tuner.progress.lines import TrialLines, introduce, point_onward, print_answer, print_sight
 from tuner.progress.recorder import Recorder, Tracker, tracker
 from tuner.progress.rows import FINISHED, RunRows, runs_row
@@ -42,7 +42,8 @@ def run(plan: Plan, console: Console, started: float) -> int:
         OSError: The storage did.
     """
     config = plan.config
-    row = runs_row(config, plan.goal, plan.space.parameters, plan.data, plan.earlier)
+    spaces = {name: space.parameters for name, space in plan.spaces.items()}
+    row = runs_row(config, plan.goal, spaces, plan.data, plan.earlier)
     plan.storage.publish("runs", [row])
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
@@ -67,9 +68,13 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
     known = {row["trial"] for row in trials}
     # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
     epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
-    rows = RunRows(storage, config.model, plan.goal, trials, epochs)
+    rows = RunRows(storage, plan.goal, trials, epochs)
     lines = TrialLines(
-        console, plan.goal, samples=config.samples or 0, mixed_losses=config.mixed_losses
+        console,
+        plan.goal,
+        samples=config.samples or 0,
+        mixed_networks=plan.mixed_networks,
+        mixed_losses=config.mixed_losses,
     )
     end = SearchEnd(config.timeout, started)
     search = SearchRun(plan, Recorder(rows, lines, tracking), end)
@@ -87,24 +92,29 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             storage,
             best,
             rows.trials,
-            plan.space.parameters,
+            search.parameters,
             plan.resources,
             data,
             affine,
             config.metrics,
         )
-    print_answer(console, config, plan.goal, rows.trials, scores, timed_out=end.timed_out)
+    print_answer(console, plan, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
-        seen = look(best[0], plan.space.parameters, data.task, plan.resources, affine)
-        print_sight(console, config.model, seen)
+        model = best[0]["model"]
+        seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
+        print_sight(console, model, seen)
     if config.timing == "short":
         time_best(config, storage, best[0], data, console)
-    point_onward(console, config)
+    point_onward(console, config, best[0]["model"])
     return 0
 
 
 class SearchRun:
-    """The trials of one session, on a cluster whose object store holds the images."""
+    """The trials of one session, on a cluster whose object store holds the images.
+
+    Attributes:
+        parameters: What each hyperparameter may be, by network.
+    """
 
     def __init__(self, plan: Plan, recorder: Recorder, end: SearchEnd) -> None:
         """Put the images, and VGG16 where the loss needs it, into the object store."""
@@ -112,6 +122,8 @@ class SearchRun:
         self._recorder = recorder
         self._end = end
         config, data = plan.config, plan.data
+        self._spaces = plan.spaces
+        self.parameters = {name: space.parameters for name, space in self._spaces.items()}
         self._setup = TrialSetup(
             images=put_in_store(
                 {
@@ -121,8 +133,8 @@ class SearchRun:
                     "validation_targets": data.validation.targets,
                 }
             ),
-            training=training_settings(config, data.task, plan.goal),
-            parameters=plan.space.parameters,
+            training=plan.training,
+            parameters=self.parameters,
             workers=config.workers_per_trial,
             resources=plan.resources,
             experiment=plan.storage.experiment,
@@ -145,12 +157,12 @@ class SearchRun:
             reduction_factor=config.reduction_factor,
             mixed_losses=config.mixed_losses,
         )
-        searched = {row["trial"] for row in rows.trials if row["repeat_of"] is None}
-        stopped = rungs.replay(row for row in epochs if row["trial"] in searched)
+        searched = {row["trial"]: row["model"] for row in rows.trials if row["repeat_of"] is None}
+        stopped = rungs.replay((row for row in epochs if row["trial"] in searched), searched)
         proposals = searched_trials(
             config,
             self._plan.goal,
-            self._plan.space,
+            self._spaces,
             self._setup.experiment,
             rows.trials,
             stopped,
@@ -164,7 +176,7 @@ class SearchRun:
     def confirm(self, finalists: list[Row]) -> None:
         """Train each finalist again with other seeds, to the end: without ASHA."""
         config, trials = self._plan.config, self._recorder.rows.trials
-        proposals = repeats(config, self._plan.space, self._setup.experiment, finalists, trials)
+        proposals = repeats(config, self._spaces, self._setup.experiment, finalists, trials)
         self._run(proposals, None, len(finalists) * config.confirm_seeds)
 
     def _run(self, proposals: Proposals, scheduler: TrialScheduler | None, count: int) -> None:
@@ -209,7 +221,7 @@ def time_best(
 ) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
     trial = best["trial"]
-    network = Finalist(trial, config.model, str(storage.weights(trial)))
+    network = Finalist(trial, best["model"], str(storage.weights(trial)))
     examples = data.test.first(min(SHORT_IMAGES, len(data.test)))
     timing = short_form(len(examples), config.seed)
     try:

@@ -17,12 +17,13 @@ from trainables.losses.loss_registry import LOSSES
 from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
 from trainables.metrics import metric_registry
 from trainables.metrics.metric_registry import METRICS, MetricSet
-from trainables.networks.registry import NETWORKS, check_name
+from trainables.networks.registry import AUTO, NETWORKS, check_name, names_of
 from trainables.pipelines.catalogue import ASKED, TAKES
 from trainables.settings_fields import Setting, declared, flag, setting
 from trainables.tasks import STUDY_NAME
 from trainables.thresholds import THRESHOLD
 from trainables.training.early_stopping import CRITERIA
+from trainables.training.schedules import SCHEDULES
 
 SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
     "what is searched",
@@ -67,7 +68,8 @@ class SearchConfig:
 
     model: str = setting(
         "fc",
-        f"{', '.join(NETWORKS)}, package.module:Class or path/file.py:Class",
+        f"{', '.join(NETWORKS)}, package.module:Class, path/file.py:Class, or {AUTO}: each of this "
+        f"project that fits the task gets its share of the trials",
         group=SEARCHED,
     )
     pipeline: str = setting(
@@ -236,6 +238,12 @@ class SearchConfig:
         metavar="NAME=VALUES",
         group=TRAINING,
     )
+    schedule: str | None = setting(
+        None,
+        f"{', '.join(SCHEDULES)}: {KNOWN['schedule'].meaning}; cosine,one-cycle searches both",
+        default_text="the network's own",
+        group=TRAINING,
+    )
     batch_size: int | None = setting(
         None,
         "images per update, over all workers of a trial; one number",
@@ -253,7 +261,8 @@ class SearchConfig:
     early_stopping: str = setting(
         "best",
         "best asks for an improvement by 1e-6 within the patience; window, for the lowest loss "
-        "since then to be 1e-6 below the loss that many epochs ago",
+        "since then to be 1e-6 below the loss that many epochs ago; neither where the learning "
+        "rate falls",
         choices=tuple(CRITERIA),
         group=TRAINING,
     )
@@ -364,7 +373,8 @@ class SearchConfig:
             )
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
-        check_name(self.model)
+        for name in self.models:
+            check_name(name)
         size_of(self.image_size)
         if self.pairs is not None and self.data != "auto":
             raise UsageError(
@@ -388,6 +398,7 @@ class SearchConfig:
                     raise UsageError(
                         f"{flag(name)} LOW HIGH: {end} {limit} must hold, but got {value}"
                     )
+        self._check_schedule()
         self.asked.check()
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
@@ -405,6 +416,18 @@ class SearchConfig:
                 )
         if "://" in self.storage:
             check_address(self.storage)
+
+    def _check_schedule(self) -> None:
+        if self.schedule is None:
+            return
+        if not set(self.schedule.split(",")) <= set(SCHEDULES):
+            raise UsageError(
+                f"--schedule {self.schedule}: choose one of {', '.join(SCHEDULES)}, or several "
+                f"with commas between"
+            )
+        for one in self.set or ():
+            if one.startswith("schedule="):
+                raise UsageError(f"--set {one} and --schedule: say once what schedule is to be")
 
     def _check_loss(self) -> None:
         loss_registry.check(self.loss)
@@ -435,6 +458,11 @@ class SearchConfig:
             )
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Networks that may be trained; not all of them need fit the task."""
+        return names_of(self.model)
+
+    @property
     def source(self) -> str:
         """Where images are read from."""
         return self.pairs or self.data
@@ -447,7 +475,10 @@ class SearchConfig:
     @property
     def asked(self) -> Asked:
         """What of the network's hyperparameters is asked for, instead of its own."""
-        return Asked(self.ranges, self.set or ())
+        settings = self.set or ()
+        if self.schedule is not None:
+            settings += (f"schedule={self.schedule}",)
+        return Asked(self.ranges, settings)
 
     @property
     def losses(self) -> dict[str, str]:
@@ -476,7 +507,7 @@ class SearchConfig:
     @property
     def own_names(self) -> list[str]:
         """What is a person's own of network, losses and metrics, as they were given."""
-        names = [self.model, *self.own_losses, *self.own_metrics]
+        names = [*self.models, *self.own_losses, *self.own_metrics]
         return [name for name in names if own_code.is_own(name)]
 
     @property

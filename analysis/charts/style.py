@@ -15,7 +15,13 @@ PALETTE = [
     *("#5B3F99", "#9A9A00", "#B22222", "#1B4F72", "#6B8E23", "#E377C2", "#00838F", "#A0785A"),
 ]
 # Their colour is the same wherever they are shown
-NETWORKS = {"cnn": PALETTE[0], "fc": PALETTE[1], "separable": PALETTE[2]}
+NETWORKS = {
+    "cnn": PALETTE[0],
+    "fc": PALETTE[1],
+    "separable": PALETTE[2],
+    "kron": PALETTE[3],
+    "can": PALETTE[4],
+}
 RULE = "#6b7280"
 FONT = "Liberation Sans"
 HEIGHT = 340  # pixels of a chart without its legend

@@ -287,7 +287,7 @@ def _load_weights(model: str, weights: str, task: Task) -> str:
 def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
     """Return the arguments of a trial's network."""
     runs = selection.runs
-    space = read_space(runs.space[runs.run == trial.run].iloc[0])
+    space = read_space(runs.space[runs.run == trial.run].iloc[0], trial.model)
     said = {name: trial[name] for name in space if name in trial and pd.notna(trial[name])}
     return chosen_of(values_of(space, said))
 

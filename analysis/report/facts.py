@@ -27,6 +27,7 @@ from analysis.timing.protocol import VALID
 from trainables.errors import UsageError
 from trainables.goal import COSINE
 from trainables.hyperparameters import COLUMNS, short
+from trainables.networks.registry import AUTO
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 METRICS = {  # what a column of their means is called, and how they are printed
@@ -111,7 +112,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
         if name in COLUMNS or name in named
     )
     return [
-        ("Network", f"{run['model']}, to replace the pipeline “{run['pipeline']}”"),
+        ("Network", f"{_networks(run, searched)}, to replace the pipeline “{run['pipeline']}”"),
         ("Loss", _losses(run, config, sorted({row["loss"] for row in searched}))),
         ("Search", f"{config.get('search', 'random')} over {over}, seed {run['seed']}"),
         ("Trials", f"{len(searched)}: {ended}"),
@@ -311,6 +312,11 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
 def with_interval(row: Row) -> str:
     """Return a fraction of the images with its 95 % interval: `99.83 % [99.73, 99.89]`."""
     return f"{percent(row['value'])} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"
+
+
+def _networks(run: Row, searched: list[Row]) -> str:
+    trained = ", ".join(dict.fromkeys(row["model"] for row in searched))
+    return trained if run["model"] == AUTO and trained else str(run["model"])
 
 
 def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:

@@ -1,9 +1,10 @@
 """A file's content against the schema: what is wrong, in sentences that name column and row."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.tables import version_4
-from analysis.tables.parameters import read_parameters, read_space
+from analysis.tables.parameters import read_parameters, read_spaces
 from analysis.tables.parquet import parsed
 from analysis.tables.schema import KEYS, TABLES, VERSION, Column
 from trainables.errors import first_line
@@ -104,7 +105,8 @@ def _wrong_values(column: Column, values: pa.ChunkedArray, run: str) -> Flags:
 
 def _objects(column: str, values: pa.ChunkedArray) -> list[str]:
     """Return those texts that are the JSON that the column has; of equal ones one."""
-    reads = {"space": read_space, "parameters": read_parameters}.get(column, json.loads)
+    own: dict[str, Callable[[str], Any]] = {"space": read_spaces, "parameters": read_parameters}
+    reads = own.get(column, json.loads)
     found = []
     for text in values.unique().drop_null().to_pylist():
         try:

@@ -5,6 +5,7 @@ trials = wide(read(Path("results/tables"), "trials"))
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.schema import TABLES
@@ -30,16 +31,48 @@ def check_names(space: Mapping[str, Parameter]) -> None:
 
 
 def space_text(space: Mapping[str, Parameter]) -> str:
-    """Return a space for the column `space` of `runs`."""
+    """Return the column `space` of `runs` from what each hyperparameter may be."""
     return json.dumps({name: parameter.to_plain() for name, parameter in space.items()})
 
 
-def read_space(text: str) -> dict[str, Parameter]:
-    """Read the column `space` of `runs`. Raises ValueError where it describes none."""
+def spaces_text(spaces: Mapping[str, Mapping[str, Parameter]]) -> str:
+    """Return the same of several networks; one alone is written as `space_text` does."""
+    texts = {network: space_text(space) for network, space in spaces.items()}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return json.dumps({network: json.loads(text) for network, text in texts.items()})
+
+
+def read_spaces(text: str) -> dict[str, dict[str, Parameter]]:
+    """Read the column `space` of `runs`, by network; that of a single one is under "".
+
+    Raises ValueError where it describes none.
+    """
     plain = json.loads(text)
-    if not (isinstance(plain, dict) and all(isinstance(one, dict) for one in plain.values())):
-        raise ValueError(f"{text!r:.80} describes no hyperparameters")
-    return {name: Parameter.from_plain(one) for name, one in plain.items()}
+    try:
+        values = [value for space in plain.values() for value in space.values()]
+        by_network = bool(values) and all(isinstance(value, dict) for value in values)
+        return {
+            network: {name: Parameter.from_plain(one) for name, one in space.items()}
+            for network, space in (plain if by_network else {"": plain}).items()
+        }
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{text!r:.80} describes no hyperparameters") from error
+
+
+def read_space(text: str, model: str = "") -> dict[str, Parameter]:
+    """Read the column `space` of `runs`: that of a network, or what covers those of all.
+
+    Raises ValueError where it describes none.
+    """
+    spaces = read_spaces(text)
+    if model in spaces:
+        return spaces[model]
+    found: dict[str, Parameter] = {}
+    for space in spaces.values():
+        for name, parameter in space.items():
+            found[name] = parameter.beside(found[name]) if name in found else parameter
+    return found
 
 
 def read_parameters(text: str) -> dict[str, Value]:
@@ -65,11 +98,19 @@ def wide(trials: "pd.DataFrame", runs: "pd.DataFrame | None" = None) -> "pd.Data
 
     said = [read_parameters(text) if isinstance(text, str) else {} for text in trials.parameters]
     names = sorted({name for one in said for name in one})
-    fixed: dict[str, dict[str, Any]] = {}
-    for run, text in zip(runs.run, runs.space, strict=True) if runs is not None and names else ():
-        space = read_space(text)
-        fixed[str(run)] = {n: p.values[0] for n, p in space.items() if p.is_fixed}
-    rows = [{**fixed.get(str(run), {}), **one} for run, one in zip(trials.run, said, strict=True)]
+    texts = (
+        {}
+        if runs is None or not names
+        else dict(zip(runs.run.astype(str), runs.space, strict=True))
+    )
+
+    @cache
+    def fixed(run: str, model: str) -> dict[str, Any]:
+        space = read_space(texts[run], model) if run in texts else {}
+        return {name: one.values[0] for name, one in space.items() if one.is_fixed}
+
+    trained = zip(trials.run.astype(str), trials.model.astype(str), said, strict=True)
+    rows = [{**fixed(run, model), **one} for run, model, one in trained]
     columns = {name: [row.get(name) for row in rows] for name in names}
     own = list(trials.columns)
     place = own.index("parameters")

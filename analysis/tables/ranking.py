@@ -83,13 +83,13 @@ def ranked(trials: Iterable[Row], goal: Goal = USUAL) -> list[Row]:
 
 
 def finalists(trials: Iterable[Row], count: int, goal: Goal = USUAL) -> list[Row]:
-    """Return the `count` best of a run, and the best trial of each loss if it is not among them.
+    """Return the `count` best of a run, and the best trial of each network with each loss.
 
     For the other arguments see `ranked`.
     """
     best = ranked(trials, goal)
-    first_of_loss = {row["loss"]: row["trial"] for row in reversed(best)}.values()
-    return [row for place, row in enumerate(best) if place < count or row["trial"] in first_of_loss]
+    kinds = {(row["model"], row["loss"]): row["trial"] for row in reversed(best)}.values()
+    return [row for place, row in enumerate(best) if place < count or row["trial"] in kinds]
 
 
 def with_rules(trials: "pd.DataFrame", runs: "pd.DataFrame") -> "pd.DataFrame":

@@ -63,7 +63,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "runs": (
         RUN,
         Column("status", TEXT, "running, finished, interrupted or failed"),
-        Column("model", TEXT, "network, as given to --model"),
+        Column("model", TEXT, "network, as given to --model; auto for those that its trials name"),
         Column("pipeline", TEXT, "what the network is to replace, as given to --pipeline"),
         Column("takes", TEXT, "what it is called with: pil, uint8, float, array or dict"),
         Column("batched", BOOL, "whether it takes many images in one call"),
@@ -99,7 +99,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         json("config", meaning="every setting of the search, as JSON"),
         json(
             "space",
-            meaning="each hyperparameter's type, its range with the scale, or its choices, as JSON",
+            meaning="each hyperparameter's type, its range with the scale, or its choices, as "
+            "JSON; of several networks by network",
         ),
         Column("seed", INT64, "the search's seed"),
         Column("started_at", MOMENT, "start of the first session"),

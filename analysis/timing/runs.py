@@ -68,17 +68,18 @@ def finalists(storage: Path, run: str) -> tuple[Finalist, ...]:
     Raises UsageError when the run has none yet, or their code is not there.
     """
     tables = storage / "tables"
-    repeats = {
-        row["trial"] for row in rows_of(tables, "trials", run) if row["repeat_of"] is not None
+    trained = {
+        row["trial"]: row["model"]
+        for row in rows_of(tables, "trials", run)
+        if row["repeat_of"] is None
     }
-    model = rows_of(tables, "runs", run)[0]["model"]
-    if model not in NETWORKS:
+    for model in set(trained.values()) - set(NETWORKS):
         own_code.check_there(f"--run {run}: --model", model)
     found = []
     for path in sorted((storage / "networks" / f"run={run}").glob("trial-*.safetensors")):
         trial = read_header(path).facts["trial"]
-        if trial not in repeats:
-            found.append(Finalist(trial, model, str(path)))
+        if trial in trained:
+            found.append(Finalist(trial, trained[trial], str(path)))
     if not found:
         raise UsageError(
             f"--run {run}: it has no finalists yet; finish it with: "

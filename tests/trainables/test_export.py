@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.trainables.made_up import task_for
 from trainables.data.examples import Examples, as_float
 from trainables.export import ENDINGS, TOLERANCE, export, load_exported, main
 from trainables.networks.registry import NETWORKS, build
@@ -121,9 +122,10 @@ def names(directory: Path) -> list[str]:
 def test_an_export_gives_what_the_network_gives_for_any_number_of_images(
     model: str, to: str, tmp_path: Path, photographs: Examples
 ) -> None:
-    network = build(model).eval()
+    task = task_for(model)
+    network = build(model, task).eval()
     path = tmp_path / "made" / f"network{ENDINGS[to]}"
-    difference = export(network, STUDY, to, path)
+    difference = export(network, task, to, path)
     assert 0 <= difference <= 1e-5
     assert names(path.parent) == [path.name]
     exported = load_exported(path)

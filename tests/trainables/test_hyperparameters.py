@@ -110,6 +110,13 @@ def test_what_no_hyperparameter_may_be_is_told(parameter: Parameter, problem: st
         ("dropout", Parameter(0.0, 1.0), "dropout < 1 must hold, but got 1.0"),
         ("dropout", Parameter("much"), "dropout is a number, but got much"),
         ("patience", Parameter(0.5, 2.5), "patience is a whole number, but got 0.5 to 2.5"),
+        (
+            "schedule",
+            Parameter(choices=("cosine", "linear")),
+            "schedule is constant, cosine or one-cycle, but got linear",
+        ),
+        ("schedule", Parameter(3), "schedule is constant, cosine or one-cycle, but got 3"),
+        ("schedule", Parameter(choices=("one-cycle", "cosine")), ""),
         ("a b", Parameter(1), "'a b' is no name of an argument"),
         ("_rank", Parameter(1), "'_rank' is no name of an argument"),
     ],
@@ -167,6 +174,7 @@ FORM = "write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or NAME=VALUE"
         (("learning_rate=fast",), "learning_rate is a number"),
         (("learning_rate=0:1",), "learning_rate > 0 must hold, but got 0.0"),
         (("patience=2.5",), "patience is a whole number"),
+        (("schedule=1e-3",), "schedule is constant, cosine or one-cycle, but got 1e-3"),
         (("hidden=1", "hidden=2"), " twice: say once what hidden is to be"),
         (("learning_rate=1",), " and --learning-rate: say once what learning_rate is to be"),
     ],
@@ -227,11 +235,13 @@ def test_a_row_says_what_was_drawn_and_the_space_what_was_fixed() -> None:
     assert said_of(row) == {"learning_rate": 0.1, "patience": 3, "hidden": 64}
     assert said_of({**row, "dropout": math.nan, "parameters": {"hidden": 64}}) == said_of(row)
     space = {name: Parameter(9) for name in ("learning_rate", "patience", "weight_decay", "depth")}
+    space["schedule"] = Parameter("constant")
     values = values_of({**space, "hidden": Parameter(1, 99)}, said_of(row))
     assert values == {
         "learning_rate": 0.1,
         "patience": 3,
         "weight_decay": 9,
+        "schedule": "constant",
         "depth": 9,
         "hidden": 64,
     }
@@ -239,6 +249,7 @@ def test_a_row_says_what_was_drawn_and_the_space_what_was_fixed() -> None:
         "learning_rate": 0.1,
         "patience": 3,
         "weight_decay": 9,
+        "schedule": "constant",
         "chosen": {"depth": 9, "hidden": 64},
     }
 

@@ -25,7 +25,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
 
 
-def test_the_study_is_of_rank_1_and_every_network_fits(
+def test_the_study_is_of_rank_1_and_every_network_fits_that_may_change_the_size(
     few: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--data", few]) == 0
@@ -33,9 +33,10 @@ def test_the_study_is_of_rank_1_and_every_network_fits(
     assert lines[2] == "makes     1 × 28 × 28 of 3 × 32 × 32, from 0 to 1"
     assert lines[4].startswith("affine    yes, within 0 of its range, of Kronecker rank 1 within")
     assert lines[6].startswith("60 test images, share at cosine similarity")
-    assert lines[-5].split()[-3:] == ["100.00", "%", "1.0000"]
-    assert [line.split()[0] for line in lines[-3:]] == ["fc", "cnn", "separable"]
-    assert all("fits: --model" in line for line in lines[-3:])
+    assert lines[-7].split()[-3:] == ["100.00", "%", "1.0000"]
+    assert [line.split()[0] for line in lines[-5:]] == ["fc", "cnn", "separable", "kron", "can"]
+    assert ["fits: --model" in line for line in lines[-5:]] == [True] * 4 + [False]
+    assert lines[-1].endswith("these are 28 × 28 for 32 × 32; give --model fc")
 
 
 def test_of_an_own_pipeline_it_says_what_it_takes_and_which_network_does_not_fit(

@@ -21,7 +21,7 @@ from analysis.tables.files import read
 from tests.paths import ROOT
 from tests.tuner.few_images import write_few_images
 from tests.waiting import until
-from trainables.networks.registry import find
+from trainables.networks.registry import AUTO, find
 from trainables.own_code import short
 from trainables.tasks import Task
 from trainables.training.try_out import TryOut
@@ -47,13 +47,16 @@ class Believed(TryOut):
     def start(self, task: Task | None = None) -> None:
         pass
 
-    def facts(self, task: Task) -> "NetworkFacts":
+    def facts(self, task: Task) -> "dict[str, NetworkFacts]":
         from trainables.own_functions import OwnFunction
         from trainables.training.network_facts import NetworkFacts
 
         metrics = [OwnFunction.load("--metric", name) for name in self._arguments["metrics"]]
         higher = {short(metric.name): metric.higher_is_better for metric in metrics}
-        return replace(NetworkFacts.of(find(self._model)), higher_is_better=higher)
+        if self._model == AUTO:
+            return super().facts(task)
+        facts = NetworkFacts.of(find(self._model))
+        return {self._model: replace(facts, higher_is_better=higher)}
 
 
 class Command:

@@ -32,6 +32,7 @@ RANGES = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
     "patience": Parameter(2, 10),
     "weight_decay": Parameter(0.0),
+    "schedule": Parameter("constant"),
 }
 SPACE = Space(
     {

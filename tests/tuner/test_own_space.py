@@ -65,6 +65,7 @@ def test_what_a_network_declares_is_searched_kept_drawn_and_loaded_again(
 ) -> None:
     budget = ("--samples", "20", "--max-epochs", "1", "--images", "32", "--finalists", "1")
     asked = ("--set", "weight_decay=1e-4:1e-2:log", "--set", "depth=2", "--patience", "3", "3")
+    asked += ("--schedule", "cosine,one-cycle")
     with simulated():
         status, output = command.call(
             "--name", "run", "--model", MODEL, *budget, *asked, *few_images, "--confirm-seeds", "1"
@@ -76,14 +77,15 @@ def test_what_a_network_declares_is_searched_kept_drawn_and_loaded_again(
         "learning_rate": Parameter(1e-4, 1e-2, log=True),
         "patience": Parameter(3, 3),
         "weight_decay": Parameter(1e-4, 1e-2, log=True),
+        "schedule": Parameter(choices=("cosine", "one-cycle")),
         "width": Parameter(2, 16, log=True),
         "kind": Parameter(choices=("ReLU", "GELU")),
         "depth": Parameter(2),
     }
     found = wide(trials)
-    assert list(found.columns[5:13]) == [
+    assert list(found.columns[5:14]) == [
         *("learning_rate", "dropout", "patience"),
-        *("depth", "kind", "weight_decay", "width"),
+        *("depth", "kind", "schedule", "weight_decay", "width"),
         "seed",
     ]
     assert set(found.kind) == {"ReLU", "GELU"}
@@ -91,14 +93,16 @@ def test_what_a_network_declares_is_searched_kept_drawn_and_loaded_again(
     assert found.width.between(2, 16).all()
     assert found.width.nunique() > 5
     assert found.weight_decay.between(1e-4, 1e-2).all()
+    assert set(found.schedule) == {"cosine", "one-cycle"}
     (repeat,) = found[found.repeat_of.notna()].to_dict("records")
     (finalist,) = found[found.trial == repeat["repeat_of"]].to_dict("records")
-    for name in ("learning_rate", "depth", "kind", "weight_decay", "width"):
+    for name in ("learning_rate", "depth", "kind", "schedule", "weight_decay", "width"):
         assert repeat[name] == finalist[name]
     first = found.iloc[0]
     assert (
         f"trial   0  starts    lr {first.learning_rate:.2e}, patience 3, depth 2, "
-        f"kind {first.kind}, weight decay {first.weight_decay:.2e}, width {first.width}"
+        f"kind {first.kind}, schedule {first.schedule}, weight decay {first.weight_decay:.2e}, "
+        f"width {first.width}"
     ) in output
 
     weights = Path(command.storage) / "networks" / "run=run" / "best.safetensors"
@@ -110,8 +114,9 @@ def test_what_a_network_declares_is_searched_kept_drawn_and_loaded_again(
 
     shown = labelled(trials, runs)
     space = shown_space(runs, shown)
-    searched = ["learning_rate", "weight_decay", "width", "kind"]
-    assert [*space] == ["learning_rate", "patience", "depth", "kind", "weight_decay", "width"]
+    searched = ["learning_rate", "weight_decay", "width", "kind", "schedule"]
+    own = ["depth", "kind", "schedule", "weight_decay", "width"]
+    assert [*space] == ["learning_rate", "patience", *own]
     shares = views.importances(shown, space)
     assert set(shares.parameter) == set(searched)
     best = views.best_so_far(shown)
@@ -126,6 +131,7 @@ def test_what_a_network_declares_is_searched_kept_drawn_and_loaded_again(
         "Patience",
         "Depth",
         "Kind",
+        "Schedule",
         "Weight decay",
         "Width",
         "Validation loss",
@@ -184,7 +190,7 @@ def test_a_network_that_was_changed_does_not_go_on(
         (
             "colour=3",
             f"{MODEL} has no hyperparameter 'colour'; it has learning_rate, patience, "
-            f"weight_decay, width, kind, depth",
+            f"weight_decay, schedule, width, kind, depth",
         ),
         ("width=2.5:8", "width is a whole number"),
     ],

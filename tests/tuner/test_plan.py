@@ -34,7 +34,7 @@ from tuner.plan import (
     load,
     make_plan,
     slots_for,
-    space_of,
+    spaces_of,
     worker_resources,
 )
 from tuner.settings import SearchConfig
@@ -210,10 +210,14 @@ def test_what_ray_would_wait_for_for_ever_is_told(
         slots_for(settings, worker_resources(settings, nodes), nodes)
 
 
+def of(network: Any) -> dict[str, NetworkFacts]:
+    return {network.__name__.lower(): NetworkFacts.of(network)}
+
+
 def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() -> None:
     def complete(gpus: float) -> SearchConfig:
         return completed(
-            SearchConfig(model="cnn"), CNN.habits, gpus=gpus, data="photos", train_images=30_000
+            SearchConfig(model="cnn"), of(CNN), gpus=gpus, data="photos", train_images=30_000
         )
 
     cpu, gpu = complete(0), complete(2)
@@ -224,13 +228,13 @@ def test_completion_takes_the_networks_own_budget_by_whether_there_are_gpus() ->
 
 def test_completion_keeps_what_was_asked() -> None:
     asked = {"images": 7, "samples": 8, "max_epochs": 9, "batch_size": 10, "concurrency": 2}
-    complete = completed(SearchConfig(**asked), FC.habits, gpus=1, data="d", train_images=100)
+    complete = completed(SearchConfig(**asked), of(FC), gpus=1, data="d", train_images=100)
     assert {name: getattr(complete, name) for name in asked} == asked
 
 
 def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_than_grace() -> None:
     complete = completed(
-        SearchConfig(model="cnn", grace_epochs=50), CNN.habits, gpus=0, data="d", train_images=100
+        SearchConfig(model="cnn", grace_epochs=50), of(CNN), gpus=0, data="d", train_images=100
     )
     assert (complete.images, complete.max_epochs) == (100, 50)
 
@@ -245,7 +249,7 @@ def test_completion_never_asks_for_more_images_than_there_are_nor_fewer_epochs_t
         (
             {"set": ("hidden=32:64",)},
             "--set hidden=32:64: separable has no hyperparameter 'hidden'; it has learning_rate, "
-            "patience, weight_decay",
+            "patience, weight_decay, schedule",
         ),
         ({"set": ("patience=a,b",)}, "--set patience=a,b: patience is a whole number"),
     ],
@@ -254,20 +258,20 @@ def test_a_hyperparameter_that_the_network_does_not_have_is_refused(
     asked: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(UsageError) as error:
-        space_of(SearchConfig(model="separable", **asked), NetworkFacts.of(Separable))
+        spaces_of(SearchConfig(model="separable", **asked), of(Separable))
     assert str(error.value) == told
 
 
 def test_a_completed_search_has_the_defaults_of_its_loss_and_mse_alone_has_none() -> None:
     more = {"gpus": 0.0, "data": "photos", "train_images": 2000}
-    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), FC.habits, **more)
+    config = completed(SearchConfig(loss="perceptual", perceptual_size=64), of(FC), **more)
     assert config.perceptual == replace(Perceptual(), size=64)
     assert (config.perceptual_layers, config.perceptual_size, config.vgg_weights) == (
         (2, 7, 14, 21, 28),
         64,
         "IMAGENET1K_V1",
     )
-    assert completed(SearchConfig(), FC.habits, **more).vgg_weights is None
+    assert completed(SearchConfig(), of(FC), **more).vgg_weights is None
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +279,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_few_images(tmp_path_factory.mktemp("few") / "images"))
 
 
-def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits, NetworkFacts]:
+def loaded(asked: SearchConfig) -> tuple[Vgg16 | None, Splits, dict[str, NetworkFacts]]:
     with TryOut(asked.model) as network:
         return load(asked, check_early(asked), None, network, print)
 
@@ -341,7 +345,7 @@ def test_mistakes_of_the_weights_and_of_the_network_are_told_together(
     few: str, tmp_path: Path
 ) -> None:
     class Misfit(TryOut):
-        def facts(self, task: Task) -> NetworkFacts:
+        def facts(self, task: Task) -> dict[str, NetworkFacts]:
             raise UsageError("the network 'own:Net' can't be imported")
 
     (tmp_path / "weights").write_text("no weights")
@@ -366,12 +370,13 @@ def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gp
     monkeypatch.setattr(gpu_memory, "check", measured)
     asked = config(data=few, storage=str(tmp_path))
     vgg, data, facts = loaded(asked)
-    tried = vgg, data, replace(facts, problem="--model own:Net can't be trained: no kernel here")
+    problem = "--model own:Net can't be trained: no kernel here"
+    tried = vgg, data, {"fc": replace(facts["fc"], problem=problem)}
     storage = RunStorage(str(tmp_path), "r")
     with pytest.raises(UsageError, match="can't be trained: no kernel here"):
         make_plan(asked, storage, tried, [CPU_NODE], Growth())
     make_plan(asked, storage, tried, [GPU_NODE], Growth())
-    assert told == [tried[2].problem]
+    assert told == [problem]
 
 
 @pytest.mark.parametrize("other", ["train", "validation", "test"])
@@ -381,7 +386,7 @@ def test_a_run_that_goes_on_with_other_images_is_refused(
     plan = planned(few, tmp_path)
     data = plan.data
     prints: dict[str, Any] = {
-        "space": space_text(plan.space.parameters),
+        "space": space_text(plan.spaces["fc"].parameters),
         "probe_outputs": data.probes,
     }
     prints |= {

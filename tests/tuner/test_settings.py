@@ -19,7 +19,7 @@ RANGE = "LOW HIGH: LOW"
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable"),
+        ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable, kron"),
         ("model", "package:", "no network 'package:'"),
         ("search", "grid", "--search grid: choose one of random, tpe"),
         ("early_stopping", "never", "--early-stopping never: choose one of best, window"),
@@ -99,6 +99,12 @@ RANGE = "LOW HIGH: LOW"
         ("set", ("hidden",), "--set hidden: write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or"),
         ("set", ("a=3", "a=4"), "--set a=3 twice: say once what a is to be"),
         ("set", "a=3", "--set 'a=3': give a list"),
+        (
+            "schedule",
+            "linear",
+            "--schedule linear: choose one of constant, cosine, one-cycle, or several with commas",
+        ),
+        ("schedule", "cosine,", "--schedule cosine,: choose one of constant, cosine, one-cycle"),
         ("patience", (0, 2), f"--patience {RANGE} ≥ 1 must hold, but got 0"),
         (
             "storage",
@@ -137,6 +143,16 @@ def test_a_metric_has_the_name_of_no_other_column_of_scores(column: str) -> None
 def test_infinity_is_refused_with_the_flag(setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=flag(setting)):
         SearchConfig.from_flat({setting: value})
+
+
+def test_a_schedule_is_asked_for_as_any_hyperparameter_and_once() -> None:
+    config = SearchConfig(schedule="cosine,one-cycle", set=("hidden=64",))
+    assert config.asked.settings == ("hidden=64", "schedule=cosine,one-cycle")
+    with pytest.raises(UsageError) as error:
+        SearchConfig(schedule="cosine", set=("schedule=one-cycle",))
+    assert str(error.value) == (
+        "--set schedule=one-cycle and --schedule: say once what schedule is to be"
+    )
 
 
 def test_grace_epochs_beyond_the_last_epoch_are_refused() -> None:

@@ -35,7 +35,9 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     monkeypatch.setattr(search_run, "conduct", lambda *given: seen.append(given) or [])
     monkeypatch.setattr(search_run.summary, "print_timings", lambda *given: True)
     config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
-    search_run.time_best(config, storage, {"trial": 7}, splits(count), Console())
+    search_run.time_best(
+        config, storage, {"trial": 7, "model": "separable"}, splits(count), Console()
+    )
     ((settings, subjects, test, affine, tables, run, _),) = seen
     assert (len(test), affine, tables, run) == (timed, {}, tmp_path / "tables", "r")
     assert settings.seed == 5
@@ -64,5 +66,7 @@ def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
 
     monkeypatch.setattr(search_run, "conduct", failing)
     config = SearchConfig(model="separable", name="r")
-    search_run.time_best(config, storage_in(tmp_path), {"trial": 7}, splits(3), Console())
+    search_run.time_best(
+        config, storage_in(tmp_path), {"trial": 7, "model": "separable"}, splits(3), Console()
+    )
     assert capsys.readouterr().out.startswith(line)

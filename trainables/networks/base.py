@@ -12,6 +12,9 @@ from trainables.errors import UsageError
 from trainables.hyperparameters import TRAINING, Parameter, Parameters
 from trainables.tasks import Shape, Task
 
+MAP = "map"
+"""The choice of a hyperparameter `start` with which training calls a network's `start_at`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:

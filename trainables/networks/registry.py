@@ -19,7 +19,11 @@ NETWORKS = {
     "fc": "trainables.networks.fc:FC",
     "cnn": "trainables.networks.cnn:CNN",
     "separable": "trainables.networks.separable:Separable",
+    "kron": "trainables.networks.kron:Kron",
+    "can": "trainables.networks.can:Can",
 }
+AUTO = "auto"
+"""What a search is given to try each of them that fits the task."""
 LINES = (
     "`from trainables.hyperparameters import Parameter` and in the class "
     '`space = {"learning_rate": Parameter(1e-4, 1e-2, log=True)}`'
@@ -29,6 +33,11 @@ OLDER_FORM = (
     f"with one entry more for each argument that is searched, and `def __init__(self, task)`, "
     f"with those arguments after the task"
 )
+
+
+def names_of(model: str) -> tuple[str, ...]:
+    """Return the networks that `--model` of a search means: all of this project, or the one."""
+    return tuple(NETWORKS) if model == AUTO else (model,)
 
 
 def check_name(name: str) -> None:

@@ -19,10 +19,17 @@ class Adam:
     Weight decay is decoupled from the gradients (Loshchilov and Hutter 2019, "Decoupled weight
     decay regularization"; AdamW): each update first shrinks the parameters by the learning rate
     times `weight_decay`.
+
+    A learning rate that changes is a float32 tensor () on the parameters' device, filled anew from
+    outside: a step that was recorded as a CUDA graph reads it there.
     """
 
     def __init__(
-        self, parameters: list[Tensor], *, learning_rate: float, weight_decay: float = 0.0
+        self,
+        parameters: list[Tensor],
+        *,
+        learning_rate: float | Tensor,
+        weight_decay: float = 0.0,
     ) -> None:
         self.parameters = parameters
         self.learning_rate = learning_rate

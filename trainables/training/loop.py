@@ -31,6 +31,7 @@ from trainables.training.adam import Adam
 from trainables.training.cuda_graphs import CudaGraphStep
 from trainables.training.gradients import Gradients
 from trainables.training.precision import Precision, choose
+from trainables.training.schedules import SCHEDULES
 from trainables.training.seeds import derive_seed
 from trainables.training.workers import Workers
 
@@ -46,7 +47,9 @@ class TrainingConfig:
         task: What the network is built for.
         chosen: Arguments of the network's constructor, by name.
         weight_decay: As `Adam` takes it.
-        patience: Epochs without improvement before early stopping.
+        schedule: A key of `schedules.SCHEDULES`.
+        patience: Epochs without improvement before early stopping, which only a constant schedule
+            has.
         early_stopping: A key of `early_stopping.CRITERIA`.
         batch_size: Images per update, over all workers together.
         precision: As `precision.choose` takes it.
@@ -64,6 +67,7 @@ class TrainingConfig:
     task: Task = STUDY
     chosen: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
+    schedule: str = "constant"
     patience: int = 10
     early_stopping: str = "best"
     batch_size: int = 256
@@ -148,9 +152,13 @@ class Training:
             compiled=config.compiled,
             full_size=slice_size or len(self.workers.shard(torch.empty(config.batch_size))),
         )
+        # A tensor, where it changes: a recorded step reads it anew each time
+        self._rate: Tensor | None = None
+        if config.schedule != "constant":
+            self._rate = torch.tensor(config.learning_rate, device=device)
         self.optimizer = Adam(
             self.gradients.parameters,
-            learning_rate=config.learning_rate,
+            learning_rate=config.learning_rate if self._rate is None else self._rate,
             weight_decay=config.weight_decay,
         )
         self.graph = CudaGraphStep() if graph_pays(config, device, self.workers) else None
@@ -198,12 +206,20 @@ class Training:
         self.network.train()
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.workers.rank))  # for dropout
         total = torch.zeros((), device=self.device)
-        for batch in self._order(epoch).split(self.config.batch_size):
+        batches = self._order(epoch).split(self.config.batch_size)
+        for number, batch in enumerate(batches, start=(epoch - 1) * len(batches)):
+            self._set_rate(number, self.config.max_epochs * len(batches))
             replay = self.graph if len(batch) == self.config.batch_size else None
             total += replay(self._update, batch) if replay else self._update(batch)
         self._next_order = epoch + 1, self._shuffled(epoch + 1)  # while a GPU is still at work
         (total,) = self.workers.add_up([total])
         return float(total) / len(self.train)
+
+    def _set_rate(self, update: int, updates: int) -> None:
+        """Set the learning rate of an update, from 0, of the `updates` of the whole training."""
+        if self._rate is not None:
+            share = SCHEDULES[self.config.schedule](update, updates)
+            self._rate.fill_(self.config.learning_rate * share)
 
     def _update(self, batch: Tensor) -> Tensor:
         """Update from a batch's indices; returns the sum of the losses of this worker's images."""
@@ -257,7 +273,9 @@ class Training:
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             return "diverged"
         losses = [record.validation_loss for record in self.history] + [validation_loss]
-        if early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience):
+        waited = early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience)
+        # A rate that falls gains most in the last epochs, which patience would not wait for
+        if waited and self.config.schedule == "constant":
             return "early_stopping"
         return "max_epochs" if epoch >= self.config.max_epochs else ""
 

@@ -27,7 +27,7 @@ from trainables.hyperparameters import (
     training_values,
 )
 from trainables.networks.base import Budget, Habits, Network, habits_of, space_of
-from trainables.networks.registry import NETWORKS, build, find, misfit
+from trainables.networks.registry import AUTO, NETWORKS, build, find, misfit, names_of
 from trainables.networks.weights import savable
 from trainables.own_functions import OwnFunction, check_loss, check_metric
 from trainables.own_process import Say
@@ -113,6 +113,21 @@ def _with(values: dict[str, Any], names: Iterable[str]) -> str:
     return f" with {chosen}" if chosen else ""
 
 
+def facts_of(
+    model: str, task: Task, precision: str, device: torch.device, asked: Asked
+) -> dict[str, NetworkFacts]:
+    """Return what there is to know of each network that `--model` means, by name.
+
+    With `auto` a network that does not fit the task is among them: its facts say why it does not.
+    Arguments and errors are those of `try_out`.
+    """
+    if model not in (*NETWORKS, AUTO):
+        return {model: try_out(model, task, precision, device, asked)}
+    names = names_of(model)
+    parts = asked.among(space_of(find(name)) for name in names) if model == AUTO else [asked]
+    return {name: build_all(name, task, part) for name, part in zip(names, parts, strict=True)}
+
+
 def build_all(model: str, task: Task, asked: Asked) -> NetworkFacts:
     """Build a network of this project without memory for its weights, as `try_out` trains one.
 
@@ -158,7 +173,7 @@ def _train_and_keep(
 
 
 def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
-    """Find what there is to know of a network, and of losses and metrics of a person's own.
+    """Find what there is to know of networks, and of losses and metrics of a person's own.
 
     All are imported at once, and tried when the task is heard, as `Task.to_plain` has it.
 
@@ -170,7 +185,8 @@ def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     model, losses, metrics = (arguments[name] for name in ("model", "losses", "metrics"))
-    find(model)
+    if model != AUTO:
+        find(model)
     for flag, names in (("--loss", losses), ("--metric", metrics)):
         for name in names:
             OwnFunction.load(flag, name)
@@ -179,12 +195,10 @@ def work(arguments: dict[str, Any], _: Say) -> dict[str, Any]:
         check_loss(loss, task)
     higher = {own_code.short(name): check_metric(name, task) for name in metrics}
     asked = Asked.from_plain(arguments["asked"])
-    if model in NETWORKS:
-        facts = build_all(model, task, asked)
-    else:
-        facts = try_out(model, task, arguments["precision"], device, asked)
-    found = replace(facts, higher_is_better=higher).to_plain()
-    NetworkFacts.from_plain(json.loads(json.dumps(found)))  # or the command could not read it
+    facts = facts_of(model, task, arguments["precision"], device, asked)
+    found = {name: replace(one, higher_is_better=higher).to_plain() for name, one in facts.items()}
+    for plain in json.loads(json.dumps(found)).values():
+        NetworkFacts.from_plain(plain)  # or the command could not read it
     return found
 
 

@@ -4,7 +4,7 @@
         network.start()
         ...  # whatever else takes its time, such as finding the task
         network.check()
-        facts = network.facts(task)
+        facts = network.facts(task)[model]
 
 The process imports the network, builds it, and trains it on two images; losses and metrics of a
 person's own are called there, too. What is this project's needs no process: its tests hold it to
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trainables import own_code
 from trainables.errors import UsageError
 from trainables.hyperparameters import Asked
-from trainables.networks.registry import NETWORKS, check_module
+from trainables.networks.registry import AUTO, NETWORKS, check_module
 from trainables.own_process import OwnProcess
 from trainables.tasks import STUDY, Task
 
@@ -28,10 +28,10 @@ STEP = "its import and a training step on two images"
 
 
 class TryOut:
-    """The trial of one network, until the block is left.
+    """The trial of a network, until the block is left.
 
     Args:
-        model: As `registry.find` takes it.
+        model: As `registry.find` takes it, or `auto` for each of this project's.
         losses: Those of a person's own, as `own_code.load` takes them.
         metrics: Likewise.
         precision: As `precision.choose` takes it.
@@ -50,10 +50,10 @@ class TryOut:
         asked: Asked | None = None,
     ) -> None:
         self._model, self._asked = model, asked or Asked()
-        own = [] if model in NETWORKS else [f"--model {model}"]
+        own = [] if model in (*NETWORKS, AUTO) else [f"--model {model}"]
         own += [f"--loss {name}" for name in losses] + [f"--metric {name}" for name in metrics]
         self._own = ", ".join(own)
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "model": model,
             "losses": list(losses),
             "metrics": list(metrics),
@@ -82,19 +82,24 @@ class TryOut:
         if self._process is not None and self._found is None and self._process.has_ended:
             self._found = self._process.answer(f"{self._own}: {STEP}")
 
-    def facts(self, task: Task) -> "NetworkFacts":
-        """Wait for what was found, starting the process where `start` did not. Imports PyTorch.
+    def facts(self, task: Task) -> "dict[str, NetworkFacts]":
+        """Wait for what was found of each network, by name. Imports PyTorch.
+
+        The process is started where `start` did not.
 
         Raises UsageError where the network, a loss or a metric can't be imported, ended its
         process, hangs, or is not what it has to be.
         """
-        from trainables.training.network_facts import NetworkFacts, build_all
+        import torch
+
+        from trainables.training.network_facts import NetworkFacts, facts_of
 
         if not self._own:
-            return build_all(self._model, task, self._asked)
+            precision, device = self._arguments["precision"], self._arguments["device"]
+            return facts_of(self._model, task, precision, torch.device(device), self._asked)
         process = self._started(task)
         self._found = self._found or process.answer(f"{self._own}: {STEP}")
-        return NetworkFacts.from_plain(self._found)
+        return {name: NetworkFacts.from_plain(plain) for name, plain in self._found.items()}
 
     def _started(self, task: Task | None) -> OwnProcess:
         """Start the process where it was not yet, and tell it the task if it does not know it."""
@@ -115,5 +120,5 @@ def check(
     for loss in losses:
         own_code.check_there("--loss", loss)
     with TryOut(model, losses=losses, precision=precision, device=device) as network:
-        if problem := network.facts(STUDY).problem:
+        if problem := network.facts(STUDY)[model].problem:
             raise UsageError(problem)

@@ -19,10 +19,11 @@ from trainables.errors import last_line
 from trainables.goal import COSINE, LOSS, Goal
 from trainables.metrics.metric_registry import METRICS
 from trainables.networks.receptive_field import Sight
+from trainables.networks.registry import AUTO
 from trainables.pipelines.catalogue import WORDS
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD
-from tuner.plan import Plan
+from tuner.plan import Plan, budget
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import BEST_FILE
@@ -38,9 +39,12 @@ def introduce(console: Console, plan: Plan) -> None:
     for note in data.notes:
         console.line(note, style=WARNING)
     console.line(
-        f"{config.name}: {config.model} on {data.train.source}, {len(data.train):,} training, "
-        f"{len(data.validation):,} validation and {len(data.test):,} test images"
+        f"{config.name}: {', '.join(plan.networks)} on {data.train.source}, "
+        f"{len(data.train):,} training, {len(data.validation):,} validation and "
+        f"{len(data.test):,} test images"
     )
+    for name, why in plan.left_out.items():
+        console.line(f"--model {config.model} leaves {name} out: {why}")
     if data.task.pipeline != STUDY_NAME:
         console.line(pipeline_line(data.task))
     constant = {
@@ -75,7 +79,7 @@ def introduce(console: Console, plan: Plan) -> None:
         rule = ranking_rule(config.mixed_losses, plan.goal)
         console.line(f"{searched} best trial is the one with {rule}")
     if not has_gpus:
-        full = plan.network.habits.gpu
+        full = budget(plan.networks, gpus=1)
         console.line(
             f"No GPU: that is a small search. The full one: --samples {full.samples} "
             f"--max-epochs {full.max_epochs} --images {full.images or plan.available_images}"
@@ -101,21 +105,31 @@ def pipeline_line(task: Task) -> str:
 class TrialLines:
     """What the console shows while trials run."""
 
-    def __init__(self, console: Console, goal: Goal, *, samples: int, mixed_losses: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        goal: Goal,
+        *,
+        samples: int,
+        mixed_networks: bool = False,
+        mixed_losses: bool = False,
+    ) -> None:
         """Begin a session.
 
         Args:
             console: Where to print.
             goal: What is best.
             samples: Trials of the search.
+            mixed_networks: Whether trials train several networks.
             mixed_losses: Whether the loss is one of the hyperparameters.
         """
         self._console = console
         self._goal = goal
         self._samples = samples
+        self._mixed_networks = mixed_networks
         self._mixed_losses = mixed_losses
         self._started = time.monotonic()
-        self._shows_precision = True
+        self._told_precision: set[str] = set()  # networks
         self._fallbacks: set[str] = set()
 
     def started(self, row: Row) -> None:
@@ -123,7 +137,8 @@ class TrialLines:
         if row["restarts"]:
             self._line(row, f"goes on   after epoch {row['epochs']}")
         else:
-            self._line(row, f"starts    {hyperparameters(row, loss=self._mixed_losses)}")
+            what = hyperparameters(row, model=self._mixed_networks, loss=self._mixed_losses)
+            self._line(row, f"starts    {what}")
 
     def reported(self, row: Row, result: dict[str, Any]) -> None:
         """A trial has reported: whatever is worth a line, the first time.
@@ -138,11 +153,12 @@ class TrialLines:
             self._line(row, text, WARNING)
         if "train_loss" not in result:
             return
-        if self._shows_precision:
-            self._shows_precision = False
+        if row["model"] not in self._told_precision:
+            self._told_precision.add(row["model"])
             threads = result["threads"]
+            which = f"{row['model']} " if self._mixed_networks else ""
             self._console.line(
-                f"training in {result['precision']} on {result['device']} "
+                f"{which}training in {result['precision']} on {result['device']} "
                 f"({result['precision_reason']}), "
                 f"{threads} thread{'s' if threads > 1 else ''} a worker"
                 f"{', through torch.compile' if result['compiled'] else ''}"
@@ -200,8 +216,7 @@ def _ending(row: Row, goal: Goal) -> str:
 
 def print_answer(
     console: Console,
-    config: SearchConfig,
-    goal: Goal,
+    plan: Plan,
     trials: list[Row],
     scores: list[Row],
     *,
@@ -211,13 +226,13 @@ def print_answer(
 
     Args:
         console: Where to print.
-        config: The settings, complete.
-        goal: What is best.
+        plan: What was planned.
         trials: Rows of all trials, at least one of which has a result.
         scores: Rows of the scores table.
         timed_out: Whether --timeout ended the search.
     """
-    mixed_losses = config.mixed_losses
+    config, goal = plan.config, plan.goal
+    mixed_networks, mixed_losses = plan.mixed_networks, config.mixed_losses
     ranks = goal.between(mixed_losses)
     best = ranked(trials, ranks)[0]
     console.line()
@@ -231,20 +246,24 @@ def print_answer(
     if mixed_losses or goal.rank_by != LOSS:
         reached += f" ({ranking_rule(mixed_losses, goal)})"
     console.line(
-        f"Best: trial {best['trial']} ({hyperparameters(best, loss=mixed_losses)}), "
+        f"Best: trial {best['trial']} "
+        f"({hyperparameters(best, model=mixed_networks, loss=mixed_losses)}), "
         f"epoch {best['best_epoch']}, validation {reached}",
         style="bold",
     )
-    losses = {row["trial"]: row["loss"] for row in trials} if mixed_losses else {}
-    _table(console, config.confirm_seeds, scores, losses, goal.threshold)
+    differ = [name for name, do in (("model", mixed_networks), ("loss", mixed_losses)) if do]
+    kinds = {row["trial"]: ", ".join(row[name] for name in differ) for row in trials}
+    _table(console, config.confirm_seeds, scores, kinds, goal.threshold)
 
 
-def point_onward(console: Console, config: SearchConfig) -> None:
-    """Print where everything lies, and what to type next."""
+def point_onward(console: Console, config: SearchConfig, best: str) -> None:
+    """Print where everything lies, and what to type next, where `best` is the best network."""
     name, storage = config.name, config.storage
     place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     directory = () if storage == DEFAULT_STORAGE else (storage,)
     other = "fc" if config.model == "separable" else "separable"  # a network to compare with
+    if config.model == AUTO:
+        other = best  # which has not had a search of its own
     images = ("--pairs", config.pairs) if config.pairs else ("--data", config.data)
     search = ["--model", other, *images]
     if config.pipeline != STUDY_NAME:
@@ -286,10 +305,10 @@ def _table(
     console: Console,
     confirm_seeds: int,
     scores: list[Row],
-    losses: dict[int, str],
+    kinds: dict[int, str],
     threshold: float,
 ) -> None:
-    """Print the scores; `losses` are those of trials by number, where they are mixed."""
+    """Print the scores; `kinds` are those of trials, by number."""
     own = [name for name in dict.fromkeys(row["metric"] for row in scores) if name not in METRICS]
     thresholds = dict.fromkeys((threshold, STRICT_THRESHOLD))  # one column where they are equal
     columns = [*(f"≥ {at:g}" for at in thresholds), "mean cosine", *own, "parameters"]
@@ -299,7 +318,7 @@ def _table(
     for of in by_subject(scores):
         head = of["cosine", threshold]
         images = head["images"]
-        more = losses.get(head["trial"]) if head["kind"] == "trial" else head["kind"]
+        more = kinds.get(head["trial"]) if head["kind"] == "trial" else head["kind"]
         name = head["subject"] + (f" ({more})" if more else "")
         mean = of.get(("cosine", None))
         cells = [

@@ -28,7 +28,7 @@ BEST = (
     "best_validation_score",
 )
 COLUMNS = {
-    "start": ("trial", "repeat_of", "model", *CHOSEN),
+    "start": ("trial", "repeat_of", *CHOSEN),
     "log": EPOCH_COLUMNS,
     "finish": ("stop_reason", "epochs", *BEST),
 }

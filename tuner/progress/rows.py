@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
-from analysis.tables.parameters import space_text
+from analysis.tables.parameters import spaces_text
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.schema import TABLES
 from analysis.tables.task_columns import task_columns
@@ -24,7 +24,7 @@ from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
 
-CHOSEN = ("loss", *COLUMNS, "parameters", "seed")  # what a proposal says of a trial
+CHOSEN = ("model", "loss", *COLUMNS, "parameters", "seed")  # what a proposal says of a trial
 EPOCH_COLUMNS = (
     "epoch",
     "train_loss",
@@ -58,14 +58,12 @@ class RunRows:
     def __init__(
         self,
         run: RunStorage,
-        model: str,
         goal: Goal,
         trials: Iterable[Row] = (),
         epochs: Iterable[Row] = (),
     ) -> None:
         """Begin with the rows of earlier sessions, where there are any."""
         self._run = run
-        self._model = model
         self._goal = goal
         self._trials = GrowingTable(run.tables, "trials", run.name, trials)
         self._epochs = GrowingTable(run.tables, "epochs", run.name, epochs)
@@ -96,7 +94,6 @@ class RunRows:
                 "run": self._run.name,
                 "trial": proposal["number"],
                 "repeat_of": proposal["repeat_of"],
-                "model": self._model,
                 **{name: proposal[name] for name in CHOSEN},
                 "parameters": json.dumps(parameters) if parameters else None,
                 "epochs": 0,
@@ -200,7 +197,7 @@ class RunRows:
 def runs_row(
     config: SearchConfig,
     goal: Goal,
-    space: Mapping[str, Parameter],
+    spaces: Mapping[str, Mapping[str, Parameter]],
     data: Splits,
     earlier: Row | None,
 ) -> Row:
@@ -209,7 +206,7 @@ def runs_row(
     Args:
         config: The settings, complete.
         goal: What is best.
-        space: What each hyperparameter may be.
+        spaces: What each hyperparameter may be, by network.
         data: The images that are used.
         earlier: The row of the session before; what began the run stays.
     """
@@ -222,7 +219,7 @@ def runs_row(
         **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
-        "space": space_text(space),
+        "space": spaces_text(spaces),
         "rank_by": goal.rank_by,
         "higher_is_better": goal.higher_is_better if goal.has_score else None,
         "threshold": goal.threshold,

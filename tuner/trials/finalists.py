@@ -43,7 +43,7 @@ def evaluate_finalists(
     run: RunStorage,
     best: list[Row],
     trials: list[Row],
-    parameters: Mapping[str, Parameter],
+    parameters: Mapping[str, Mapping[str, Parameter]],
     resources: WorkerResources,
     data: Splits,
     affine: AffineMap | None,
@@ -55,7 +55,7 @@ def evaluate_finalists(
         run: Where the checkpoints lie, and where tables and networks go.
         best: Rows of the finalists, the best first.
         trials: Rows of all trials, repeats among them.
-        parameters: What each hyperparameter may be.
+        parameters: What each hyperparameter may be, by network.
         resources: What each worker of a trial has.
         data: Training targets are for the floors, the test split is what all are measured on.
         affine: The pipeline as its own map; None where it has none.
@@ -66,7 +66,7 @@ def evaluate_finalists(
     """
     numbers = {row["trial"] for row in best}
     rows = best + [row for row in trials if row["repeat_of"] in numbers]
-    chosen = [chosen_of(values_of(parameters, said_of(row))) for row in rows]
+    chosen = [chosen_of(values_of(parameters[row["model"]], said_of(row))) for row in rows]
     # Where trials run, which is in another directory
     found = [{**row, "model": own_code.absolute(row["model"])} for row in rows]
     given = [

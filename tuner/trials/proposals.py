@@ -3,7 +3,7 @@
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -20,13 +20,14 @@ from tuner.trials.reporter import OBJECTIVE, Proposal
 from tuner.trials.space import Drawn, Space
 
 
-def proposal(number: int, drawn: Drawn, seed: int, **more: Any) -> Proposal:
-    """Return what a trial is given: number, hyperparameters, seed, and where it goes on from.
+def proposal(number: int, model: str, drawn: Drawn, seed: int, **more: Any) -> Proposal:
+    """Return what a trial is given: its network and hyperparameters, and where it goes on from.
 
     Without more it begins anew, and repeats no other trial.
     """
     return {
         "number": number,
+        "model": model,
         **drawn,
         "seed": seed,
         "repeat_of": None,
@@ -39,39 +40,39 @@ def proposal(number: int, drawn: Drawn, seed: int, **more: Any) -> Proposal:
 class Proposals(Searcher):
     """First the trials that are given, then new ones, drawn at random or by TPE.
 
-    A trial's number is fixed when it is proposed. With random search its hyperparameters follow
-    from the number alone.
+    A trial's number is fixed when it is proposed, and its network follows from it. With random
+    search its hyperparameters do, too.
     """
 
     def __init__(
         self,
         given: Iterable[Proposal],
         *,
-        space: Space,
+        spaces: Mapping[str, Space],
         seed: int,
         numbers: Iterable[int],
         live_limit: int | None = None,
-        tpe: OptunaSearch | None = None,
+        tpe: Mapping[str, OptunaSearch] | None = None,
     ) -> None:
         """Propose in this order.
 
         Args:
             given: Trials to go on with, or to repeat.
-            space: What new trials are drawn from.
+            spaces: What new trials are drawn from, by network. Networks take turns.
             seed: The search's, from which each trial's own follows.
             numbers: Numbers of the new trials.
             live_limit: How many proposed trials may be unfinished; None for any number.
-            tpe: What draws new trials; None draws them at random.
+            tpe: What draws new trials of each network; None draws them at random.
         """
         super().__init__(metric=OBJECTIVE, mode="min")
         self._given = deque(given)
-        self._space = space
+        self._spaces = spaces
         self._seed = seed
         self._numbers = deque(numbers)
         self._live_limit = live_limit
         self._live: set[str] = set()
         self._tpe = tpe
-        self._of_tpe: set[str] = set()
+        self._of_tpe: dict[str, OptunaSearch] = {}
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Any, **spec: Any
@@ -95,31 +96,40 @@ class Proposals(Searcher):
 
     def _new(self, trial_id: str) -> Proposal:
         number = self._numbers.popleft()
+        model = network_of(number, self._spaces)
+        space = self._spaces[model]
         if self._tpe is None:
-            drawn = self._space.draw(self._seed, number)
+            drawn = space.draw(self._seed, number)
         else:
-            self._of_tpe.add(trial_id)
-            suggested = self._tpe.suggest(trial_id) or {}
-            drawn = self._space.drawn(suggested)
-        return proposal(number, drawn, self._space.seed(self._seed, drawn))
+            tpe = self._of_tpe[trial_id] = self._tpe[model]
+            drawn = space.drawn(tpe.suggest(trial_id) or {})
+        return proposal(number, model, drawn, space.seed(self._seed, drawn))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Make room for the next; let TPE learn what this one reached, or that it failed."""
         self._live.discard(trial_id)
-        if self._tpe is None or trial_id not in self._of_tpe:
+        tpe = self._of_tpe.get(trial_id)
+        if tpe is None:
             return
         if result is None or error or not math.isfinite(result[OBJECTIVE]):
-            self._tpe.on_trial_complete(trial_id, None, error=True)
+            tpe.on_trial_complete(trial_id, None, error=True)
         else:
-            self._tpe.on_trial_complete(trial_id, result)
+            tpe.on_trial_complete(trial_id, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a resumed search is rebuilt from the tables."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as for `save`."""
+
+
+def network_of(number: int, spaces: Mapping[str, Space]) -> str:
+    """Return the network that trial `number` trains: they take turns once each loss has had its."""
+    names = list(spaces)
+    losses = len(spaces[names[0]].losses)
+    return names[number // losses % len(names)]
 
 
 def tpe(space: Space, seed: int, finished: Sequence[tuple[Drawn, float]]) -> OptunaSearch:
@@ -147,7 +157,7 @@ def tpe(space: Space, seed: int, finished: Sequence[tuple[Drawn, float]]) -> Opt
 def searched_trials(
     config: SearchConfig,
     goal: Goal,
-    space: Space,
+    spaces: Mapping[str, Space],
     experiment: Experiment,
     earlier: Iterable[Row],
     stopped: set[int],
@@ -158,7 +168,7 @@ def searched_trials(
     Args:
         config: The settings, complete.
         goal: What is best.
-        space: What new trials are drawn from.
+        spaces: What new trials are drawn from, by network.
         experiment: Where the checkpoints of earlier sessions lie.
         earlier: Rows of trials that earlier sessions began.
         stopped: Trials that ASHA had stopped when the driver died before it wrote so.
@@ -166,27 +176,30 @@ def searched_trials(
     """
     begun = [row for row in earlier if row["repeat_of"] is None]
     finished = [row for row in begun if row["stop_reason"] in FINISHED or row["trial"] in stopped]
-    searcher = None
+    searchers = None
     if config.search == "tpe":
         ranks = goal.between(config.mixed_losses)
-        found = [(_drawn(row), _reached(row, ranks)) for row in finished]
-        searcher = tpe(space, config.seed, found)
+        searchers = {}
+        for model, space in spaces.items():
+            own = [row for row in finished if row["model"] == model]
+            found = [(_drawn(row), _reached(row, ranks)) for row in own]
+            searchers[model] = tpe(space, config.seed, found)
     done = {row["trial"] for row in finished}
     # A killed search may have started a trial before the one before it
     known = {row["trial"] for row in begun}
     return Proposals(
         [resumed(experiment, row) for row in begun if row["trial"] not in done],
-        space=space,
+        spaces=spaces,
         seed=config.seed,
         numbers=[number for number in range(config.samples or 0) if number not in known],
         live_limit=_live_limit(config, slots),
-        tpe=searcher,
+        tpe=searchers,
     )
 
 
 def repeats(
     config: SearchConfig,
-    space: Space,
+    spaces: Mapping[str, Space],
     experiment: Experiment,
     finalists: Iterable[Row],
     earlier: Iterable[Row],
@@ -195,7 +208,7 @@ def repeats(
 
     Args:
         config: The settings, complete.
-        space: That of the search.
+        spaces: Those of the search, by network.
         experiment: Where the checkpoints of earlier sessions lie.
         finalists: Rows of the trials to train again.
         earlier: Rows of all trials so far, repeats of an earlier session among them.
@@ -206,14 +219,14 @@ def repeats(
     for number, (finalist, count) in enumerate(pairs, start=config.samples or 0):
         row = known.get(number)
         if row is None:
-            drawn = _drawn(finalist)
-            seed = space.seed(config.seed, drawn, count)
-            given.append(proposal(number, drawn, seed, repeat_of=finalist["trial"]))
+            model, drawn = finalist["model"], _drawn(finalist)
+            seed = spaces[model].seed(config.seed, drawn, count)
+            given.append(proposal(number, model, drawn, seed, repeat_of=finalist["trial"]))
         elif row["stop_reason"] not in FINISHED:
             given.append(resumed(experiment, row))
     return Proposals(
         given,
-        space=space,
+        spaces=spaces,
         seed=config.seed,
         numbers=(),
     )
@@ -223,6 +236,7 @@ def resumed(experiment: Experiment, row: Row) -> Proposal:
     """Return the proposal of an earlier session's trial, with its checkpoints."""
     return proposal(
         row["trial"],
+        row["model"],
         _drawn(row),
         row["seed"],
         repeat_of=row["repeat_of"],

@@ -30,7 +30,7 @@ for a trial that can't be best."""
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
 
 Proposal = dict[str, Any]
-"""Number, hyperparameters and seed of a trial, and where it goes on from."""
+"""Number, network, hyperparameters and seed of a trial, and where it goes on from."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TrialSetup:
 
     Attributes:
         images: Object reference of the training and validation images and their targets.
-        training: Settings of TrainingConfig that are no hyperparameters.
-        parameters: What each hyperparameter may be.
+        training: Settings of TrainingConfig that are no hyperparameters, by network.
+        parameters: What each hyperparameter may be, by network.
         workers: Processes that train one trial.
         resources: What each of them gets.
         experiment: Where checkpoints lie.
@@ -50,8 +50,8 @@ class TrialSetup:
     """
 
     images: Any
-    training: dict[str, Any]
-    parameters: Mapping[str, Parameter]
+    training: Mapping[str, dict[str, Any]]
+    parameters: Mapping[str, Mapping[str, Parameter]]
     workers: int
     resources: WorkerResources
     experiment: Experiment

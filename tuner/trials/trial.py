@@ -123,11 +123,12 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
     start = _process["free_since"]
     device = reporter.prepare_device()
     stored = from_store(setup.images)
+    model = proposal["model"]
     config = TrainingConfig(
-        **training_values(values_of(setup.parameters, said_of(proposal))),
+        **training_values(values_of(setup.parameters[model], said_of(proposal))),
         seed=proposal["seed"],
         loss=setup.losses[proposal["loss"]],
-        **setup.training,
+        **setup.training[model],
     )
     problem = compile_problem() if config.compiled else ""
     if problem:

@@ -1,9 +1,11 @@
 """Ray Tune, set up to run the proposed trials: ASHA with rungs to rebuild, and what ends all."""
 
+import copy
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,7 +61,8 @@ def _number(trial: Any) -> int:
 class Rungs(InOrder, ASHAScheduler):
     """Ray's ASHA with trials known by their numbers, which the tables have too.
 
-    A trial that diverged or failed reports NaN and ends itself: it never enters a rung.
+    Each network has rungs of its own: one that learns slowly is not stopped by one that is quick. A
+    trial that diverged or failed reports NaN and ends itself: it never enters a rung.
     """
 
     def __init__(
@@ -89,9 +92,12 @@ class Rungs(InOrder, ASHAScheduler):
             grace_period=grace_epochs,
             reduction_factor=reduction_factor,
         )
+        (empty,) = self._brackets
+        self._rungs: dict[str, Any] = defaultdict(lambda: copy.deepcopy(empty))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        super().on_trial_add(tune_controller, _numbered(_number(trial)))
+        """Let a trial enter the rungs of its network."""
+        self._trial_info[_number(trial)] = self._rungs[trial.config["model"]]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Say whether the trial goes on."""
@@ -107,13 +113,18 @@ class Rungs(InOrder, ASHAScheduler):
         """A trial is gone; its results stay in the rungs."""
         super().on_trial_remove(tune_controller, _numbered(_number(trial)))
 
-    def replay(self, epochs: Iterable[Row]) -> set[int]:
-        """Enter the rows of an epochs table in their order; return the trials that ASHA stopped."""
+    def replay(self, epochs: Iterable[Row], models: Mapping[int, str]) -> set[int]:
+        """Enter the rows of an epochs table in their order; return the trials that ASHA stopped.
+
+        Args:
+            epochs: Rows of trials of the search.
+            models: The network of each of these trials.
+        """
         best: dict[int, Row | None] = {}
         stopped = set()
         for row in epochs:
             number = row["trial"]
-            trial = SimpleNamespace(config={"number": number})
+            trial = SimpleNamespace(config={"number": number, "model": models[number]})
             if number not in best:
                 self.on_trial_add(None, trial)
             best[number] = self._goal.best_epoch(filter(None, (best.get(number), row)))

@@ -30,6 +30,7 @@ from trainables.goal import COSINE, USUAL, Goal
 def row(trial: int, best: float | None, **more: Any) -> dict[str, Any]:
     known = {
         "run": "r",
+        "model": "fc",
         "loss": "mse",
         "best_validation_accuracy": None,
         "best_validation_cosine": None,
@@ -145,6 +146,12 @@ def test_the_best_of_each_loss_is_a_finalist_and_the_best_comes_first() -> None:
         assert [row["trial"] for row in finalists(MIXED, count, by_cosine)] == expected
     assert [row["trial"] for row in finalists([row(0, 0.3), row(1, 0.1), row(2, 0.2)], 2)] == [1, 2]
     assert finalists([], 3) == []
+
+
+def test_the_best_of_each_network_is_a_finalist() -> None:
+    rows = [row(0, 0.1), row(1, 0.2), row(2, 0.4, model="cnn"), row(3, 0.3, model="cnn")]
+    for count, expected in ((1, [0, 3]), (2, [0, 1, 3]), (4, [0, 1, 3, 2])):
+        assert [one["trial"] for one in finalists(rows, count)] == expected
 
 
 def test_what_ranks_is_told() -> None:

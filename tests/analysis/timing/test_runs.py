@@ -118,17 +118,18 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path: Path, data: str
 def test_finalists_are_the_trained_networks_by_trial_without_confirmations(
     tmp_path: Path, data: str
 ) -> None:
-    finished(tmp_path, data, model="tests.tuner.own_networks:Mine")
+    finished(tmp_path, data, model="auto")
     paths = {trial: trained(tmp_path, trial) for trial in (12, 3, 7, 20, 0)}
     trained(tmp_path, 5, name="another-run")
-    trials = [row("trials", "a-run", trial=trial) for trial in (0, 1, 3, 7)]
+    models = {0: "tests.tuner.own_networks:Mine", 1: "fc", 3: "cnn", 7: "fc"}
+    trials = [row("trials", "a-run", trial=trial, model=models[trial]) for trial in models]
     trials += [
         row("trials", "a-run", trial=20, repeat_of=0),
         row("trials", "a-run", trial=12, repeat_of=3),
     ]
     publish(tmp_path / "tables", "trials", "a-run", trials)
     assert runs.finalists(tmp_path, "a-run") == tuple(
-        Finalist(trial, "tests.tuner.own_networks:Mine", paths[trial]) for trial in (0, 3, 7)
+        Finalist(trial, models[trial], paths[trial]) for trial in (0, 3, 7)
     )
 
 
@@ -137,6 +138,8 @@ def test_a_network_of_a_file_that_is_not_here_is_told_before_anything_is_timed(
 ) -> None:
     finished(tmp_path, data, model="blur.py:Blur")
     trained(tmp_path, 3)
+    trials = [row("trials", "a-run", trial=3, model="blur.py:Blur")]
+    publish(tmp_path / "tables", "trials", "a-run", trials)
     told = (
         "--run a-run: --model blur.py:Blur: there is no file 'blur.py'; correct the path, or type"
     )
@@ -147,6 +150,7 @@ def test_a_network_of_a_file_that_is_not_here_is_told_before_anything_is_timed(
 def test_the_copy_of_the_best_network_is_not_a_second_finalist(tmp_path: Path, data: str) -> None:
     finished(tmp_path, data)
     path = Path(trained(tmp_path, 3))
+    publish(tmp_path / "tables", "trials", "a-run", [row("trials", "a-run", trial=3, model="fc")])
     (path.parent / "best.safetensors").write_bytes(path.read_bytes())
     assert [finalist.trial for finalist in runs.finalists(tmp_path, "a-run")] == [3]
 

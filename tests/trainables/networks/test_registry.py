@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import interpolate, mse_loss
 
+from tests.trainables.made_up import task_for
 from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import habits_of, parameter_count, space_of
 from trainables.networks.registry import NETWORKS, build, check_module, check_name, find
 from trainables.networks.weights import SavedNetwork, load_network, save_network
+from trainables.tasks import Task
 from trainables.training.adam import Adam
 from trainables.training.loop import Training, TrainingConfig
 
@@ -92,54 +94,64 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def task(name: str) -> Task:
+    return task_for(name)
+
+
+@pytest.fixture
 def images(train: Examples) -> Tensor:
     return as_float(train.images[:8])
 
 
-def test_outputs_have_the_shape_of_the_targets(name: str, images: Tensor) -> None:
+def test_outputs_have_the_shape_of_the_targets(name: str, task: Task, images: Tensor) -> None:
     for count in (1, 8):
-        outputs = build(name)(images[:count])
-        assert outputs.shape == (count, 1, 28, 28)
+        outputs = build(name, task)(images[:count])
+        assert outputs.shape == (count, *task.output_shape)
         assert outputs.dtype == torch.float32
 
 
-def test_an_images_output_does_not_depend_on_those_beside_it(name: str, images: Tensor) -> None:
-    network = build(name).eval()
+def test_an_images_output_does_not_depend_on_those_beside_it(
+    name: str, task: Task, images: Tensor
+) -> None:
+    network = build(name, task).eval()
     together = network(images)
     alone = torch.cat([network(images[i : i + 1]) for i in range(8)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_saved_and_loaded_it_gives_equal_outputs(name: str, images: Tensor, tmp_path: Path) -> None:
-    network = build(name, **dropout(name, 0.25))
+def test_saved_and_loaded_it_gives_equal_outputs(
+    name: str, task: Task, images: Tensor, tmp_path: Path
+) -> None:
+    network = build(name, task, **dropout(name, 0.25))
     save_network(
         tmp_path / "network.safetensors",
         network.state_dict(),
-        SavedNetwork(name, dropout(name, 0.25), {}),
+        SavedNetwork(name, dropout(name, 0.25), {}, task),
     )
     loaded = load_network(tmp_path / "network.safetensors")
     assert not loaded.training
     assert torch.equal(loaded(images), network.eval()(images))
 
 
-def test_a_few_steps_lower_the_loss(name: str, images: Tensor, train: Examples) -> None:
-    network = build(name)
+def test_a_few_steps_lower_the_loss(name: str, task: Task, images: Tensor, train: Examples) -> None:
+    network = build(name, task)
+    targets = interpolate(train.targets[:8], task.output_shape[1:])
     parameters = list(network.parameters())
     optimizer = Adam(parameters, learning_rate=network.space["learning_rate"].low)
     losses = []
     for _ in range(8):
-        loss = mse_loss(network(images), train.targets[:8])
+        loss = mse_loss(network(images), targets)
         losses.append(loss.item())
         optimizer.step(list(torch.autograd.grad(loss, parameters)))
     assert losses[-1] < 0.98 * losses[0]
 
 
-def test_dropout_is_there_only_if_declared(name: str, images: Tensor) -> None:
-    network = build(name, **dropout(name, 0.5))
+def test_dropout_is_there_only_if_declared(name: str, task: Task, images: Tensor) -> None:
+    network = build(name, task, **dropout(name, 0.5))
     first, second = network(images), network(images)
     assert torch.equal(first, second) == ("dropout" not in network.space)
     assert torch.equal(network.eval()(images), network(images))
-    plain = build(name)
+    plain = build(name, task)
     assert torch.equal(plain(images), plain(images))
 
 
@@ -147,15 +159,15 @@ def dropout(name: str, fraction: float) -> dict[str, float]:
     return {"dropout": fraction} if "dropout" in find(name).space else {}
 
 
-def test_a_hyperparameter_that_a_network_does_not_have_is_refused(name: str) -> None:
+def test_a_hyperparameter_that_a_network_does_not_have_is_refused(name: str, task: Task) -> None:
     with pytest.raises(UsageError, match=f"{name} has no hyperparameter colour; it has "):
-        build(name, colour=0.1)
+        build(name, task, colour=0.1)
 
 
-def test_initial_weights_come_from_the_global_seed(name: str) -> None:
+def test_initial_weights_come_from_the_global_seed(name: str, task: Task) -> None:
     def weights(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return nn.utils.parameters_to_vector(build(name).parameters())
+        return nn.utils.parameters_to_vector(build(name, task).parameters())
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
@@ -164,7 +176,7 @@ def test_initial_weights_come_from_the_global_seed(name: str) -> None:
 def test_what_a_network_declares_makes_a_search(name: str) -> None:
     network = find(name)
     space, habits = space_of(network), habits_of(network)
-    assert list(space)[:3] == ["learning_rate", "patience", "weight_decay"]
+    assert list(space)[:4] == ["learning_rate", "patience", "weight_decay", "schedule"]
     assert space["learning_rate"].log
     assert (space["patience"], space["weight_decay"]) == (Parameter(2, 10), Parameter(0.0))
     assert habits.cpu.samples < habits.gpu.samples
@@ -210,7 +222,7 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
     [
         (
             "resnet",
-            "there is no network 'resnet': choose one of fc, cnn, separable, or name a class",
+            "there is no network 'resnet': choose one of fc, cnn, separable, kron, can, or name",
         ),
         ("", "there is no network ''"),
         ("own_package.networks:", "there is no network"),

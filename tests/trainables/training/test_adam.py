@@ -51,6 +51,20 @@ def test_weight_decay_is_that_of_adamw_bit_for_bit(weight_decay: float) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(mine, plain, strict=True))
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_a_rate_in_a_tensor_is_read_anew_at_each_step(weight_decay: float) -> None:
+    in_tensor, typed = parameters(), parameters()
+    rate = torch.zeros(())
+    optimizer = Adam(in_tensor, learning_rate=rate, weight_decay=weight_decay)
+    plain = Adam(typed, learning_rate=0.0, weight_decay=weight_decay)
+    for step, value in enumerate([0.5, 0.25, 2.0**-10]):  # float32 has them exactly
+        rate.fill_(value)
+        plain.learning_rate = value
+        optimizer.step(gradients(step))
+        plain.step(gradients(step))
+        assert all(torch.equal(a, b) for a, b in zip(in_tensor, typed, strict=True))
+
+
 def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
     whole = parameters()
     optimizer = Adam(whole, learning_rate=0.1)
@@ -98,7 +112,7 @@ import sys, torch
 from trainables.data.examples import Examples
 from trainables.training.loop import Training, TrainingConfig
 examples = Examples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, 1, 28, 28))
-config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0)
+config = TrainingConfig(model="fc", learning_rate=1e-3, max_epochs=1, seed=0, schedule="cosine")
 assert len(list(Training(config, examples, examples, device=torch.device("cpu")).epochs())) == 1
 slow = ("torch._dynamo", "torchvision", "ray", "wandb", "skimage", "sklearn")
 print([name for name in slow if name in sys.modules])

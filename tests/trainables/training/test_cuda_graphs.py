@@ -105,13 +105,20 @@ class OfOnesOwn(Separable):
     habits: ClassVar = replace(Separable.habits, cuda_graph=False)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
 @pytest.mark.parametrize("model", ["fc", "separable"])
 def test_a_training_through_graphs_gives_the_numbers_of_one_without(
-    train: Examples, validation: Examples, model: str, graphs: list[Graph]
+    train: Examples, validation: Examples, model: str, schedule: str, graphs: list[Graph]
 ) -> None:
     chosen = {"dropout": 0.3} if model == "fc" else {}
     config = TrainingConfig(
-        model=model, learning_rate=1e-2, chosen=chosen, max_epochs=4, seed=3, batch_size=100
+        model=model,
+        learning_rate=1e-2,
+        schedule=schedule,
+        chosen=chosen,
+        max_epochs=4,
+        seed=3,
+        batch_size=100,
     )
     plain, through = (
         Training(config, train, validation, device=torch.device("cpu")) for _ in range(2)

@@ -21,6 +21,7 @@ from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.tasks import STUDY
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from trainables.training.precision import Precision
+from trainables.training.schedules import SCHEDULES
 from trainables.training.workers import Workers
 
 CPU = torch.device("cpu")
@@ -137,6 +138,8 @@ def test_dropout_is_drawn_anew_for_every_epoch_and_worker(
         replace(SEPARABLE, learning_rate=0.1, max_epochs=4),
         STANDSTILL,
         replace(STANDSTILL, early_stopping="window"),
+        replace(SEPARABLE, learning_rate=0.1, max_epochs=4, schedule="cosine"),
+        replace(FC, chosen={"dropout": 0.3}, max_epochs=4, schedule="one-cycle"),
         PERCEPTUAL,
     ],
     ids=[
@@ -145,6 +148,8 @@ def test_dropout_is_drawn_anew_for_every_epoch_and_worker(
         "separable",
         "standstill-best",
         "standstill-window",
+        "cosine",
+        "one-cycle",
         "perceptual",
     ],
 )
@@ -163,6 +168,37 @@ def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(
         assert resumed.best_epoch == whole.best_epoch
         assert equal(resumed.network.state_dict(), whole.network.state_dict())
         assert equal(resumed.best_weights, whole.best_weights)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [("constant", "early_stopping"), ("cosine", "max_epochs"), ("one-cycle", "max_epochs")],
+)
+def test_a_training_whose_rate_is_to_fall_is_not_stopped_before(
+    start, schedule: str, reason: str
+) -> None:
+    *_, last = start(replace(STANDSTILL, schedule=schedule)).epochs()
+    assert last.stop_reason == reason
+    assert (last.epoch < STANDSTILL.max_epochs) == (schedule == "constant")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_each_update_has_the_rate_that_its_schedule_says(start, schedule: str) -> None:
+    training = start(replace(SEPARABLE, batch_size=100, schedule=schedule))
+    seen: list[float] = []
+    step = training.optimizer.step
+
+    def noted(gradients: list[Tensor]) -> None:
+        seen.append(float(training.optimizer.learning_rate))
+        step(gradients)
+
+    training.optimizer.step = noted  # type: ignore[method-assign]
+    list(training.epochs())
+    updates = 3 * 3  # 256 images are three batches, the last of them smaller
+    share = SCHEDULES[schedule]
+    assert seen == pytest.approx([1e-2 * share(update, updates) for update in range(updates)])
+    if schedule == "constant":
+        assert set(seen) == {1e-2}  # no rounding on the way
 
 
 def test_the_best_weights_are_those_of_the_epoch_with_the_lowest_loss(

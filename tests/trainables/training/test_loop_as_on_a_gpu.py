@@ -4,6 +4,7 @@ Not on PyTorch's fake CUDA tensors: autograd asks CUDA itself for their stream, 
 process.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -83,16 +84,21 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 @pytest.fixture(autouse=True)
-def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the meta device has not."""
     monkeypatch.setattr(Precision, "autocast", autocast)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_fused_adam_.tensor_lr", lambda *arguments, **named: None, "Meta")
+    yield
+    library._destroy()
 
 
-def training(model: str, loss: str, precision: str) -> Training:
+def training(model: str, loss: str, precision: str, schedule: str = "constant") -> Training:
     config = TrainingConfig(
         model=model,
         learning_rate=1e-3,
+        schedule=schedule,
         max_epochs=2,
         seed=0,
         chosen={} if model == "separable" else {"dropout": 0.3},
@@ -124,6 +130,18 @@ def test_an_epoch_on_a_gpu_waits_for_it_twice_and_brings_it_nothing_but_an_order
     assert (first.waits, second.waits) == (2, 2)
     assert (first.brought, second.brought) == ([(TRAIN,), (TRAIN,)], [(TRAIN,)])
     assert "_fused_adam_" in second.done
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_a_rate_that_changes_is_neither_waited_for_nor_brought(schedule: str) -> None:
+    trained = training("separable", "mse", "float32", schedule)
+    with AsOnOneGpu():
+        next(trained.epochs())
+    with AsOnOneGpu() as gpu:
+        next(trained.epochs())
+    assert (gpu.waits, gpu.brought) == (2, [(TRAIN,)])
+    assert {"fill_", "_fused_adam_"} <= gpu.done
+    assert trained.optimizer.learning_rate.device == META  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("part", ["targets", "weights", "kernel", "moments"])

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from tests.trainables.made_up import task_for
 from tests.trainables.training import misbehaving
 from trainables.errors import LONGEST, UsageError
 from trainables.hyperparameters import Asked
@@ -23,7 +24,7 @@ AT = r" \(misbehaving.py, line \d+\)$"
     "model", [*NETWORKS, *(f"{HERE}:{name}" for name in ("Shared", "Diverges", "Empties", "Looks"))]
 )
 def test_a_network_that_can_be_trained_has_its_space_and_no_problem(model: str) -> None:
-    assert try_out(model, STUDY, "float32", CPU, Asked()) == NetworkFacts.of(find(model))
+    assert try_out(model, task_for(model), "float32", CPU, Asked()) == NetworkFacts.of(find(model))
 
 
 @pytest.mark.parametrize(

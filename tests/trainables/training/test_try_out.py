@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.paths import ROOT
+from tests.trainables.made_up import task_for
 from tests.trainables.training import misbehaving
 from tests.waiting import until
 from trainables import own_process
@@ -47,14 +48,14 @@ def test_a_network_of_this_project_needs_no_process(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     with TryOut(model) as network:
-        assert network.facts(STUDY) == NetworkFacts.of(find(model))
+        assert network.facts(task_for(model)) == {model: NetworkFacts.of(find(model))}
 
 
 def test_a_network_that_prints_forks_and_leaves_threads_has_its_facts_and_nothing_stays(
     mark: Callable[[], int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with TryOut(LOUD) as network:
-        assert network.facts(STUDY) == NetworkFacts.of(misbehaving.Loud)
+        assert network.facts(STUDY) == {LOUD: NetworkFacts.of(misbehaving.Loud)}
         forked = mark()
     until(lambda: is_gone(forked))
     assert capfd.readouterr() == ("", "")
@@ -86,7 +87,7 @@ def test_a_network_waits_for_its_task_and_losses_and_metrics_are_tried_beside_it
     with TryOut("fc", losses=[error], metrics=[error]) as network:
         network.start()
         network.check()
-        facts = network.facts(STUDY)
+        facts = network.facts(STUDY)["fc"]
         network.check()
     assert facts == NetworkFacts(
         space=NetworkFacts.of(find("fc")).space,

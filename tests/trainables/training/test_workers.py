@@ -23,6 +23,13 @@ FIELDS = ("train_loss", "validation_loss", "validation_cosine", "validation_accu
 EPOCHS = 2
 CASES = {
     "fc": {"model": "fc", "train": 104, "validation": 33, "batch_size": 32},
+    "schedule": {
+        "model": "separable",
+        "train": 104,
+        "validation": 33,
+        "batch_size": 32,
+        "schedule": "one-cycle",
+    },
     "odd batches": {"model": "separable", "train": 101, "validation": 32, "batch_size": 33},
     "bfloat16": {
         "model": "cnn",
@@ -105,6 +112,7 @@ def run_all_cases(rank: int, directory: Path) -> None:
     "name",
     [
         "fc",
+        "schedule",
         "odd batches",
         "bfloat16",
         "perceptual",

@@ -16,6 +16,7 @@ from tuner.storage.run_storage import RunStorage
 
 PROPOSAL = {
     "repeat_of": None,
+    "model": "separable",
     "loss": "perceptual",
     "learning_rate": 0.01,
     "dropout": None,
@@ -35,8 +36,8 @@ EPOCH = {
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    rows = RunRows(RunStorage(str(tmp_path), "run"), "separable", USUAL)
-    lines = TrialLines(Console(), USUAL, samples=3, mixed_losses=False)
+    rows = RunRows(RunStorage(str(tmp_path), "run"), USUAL)
+    lines = TrialLines(Console(), USUAL, samples=3)
     return Recorder(rows, lines, tracker("disabled", "run", tmp_path, Console()))
 
 

@@ -22,10 +22,17 @@ SPACE = Space(
 )
 
 
-def proposals(*given: Any, next_number: int = 0, samples: int = 12, **more: Any) -> Proposals:
-    return Proposals(
-        given, **{"space": SPACE, "seed": 0, "numbers": range(next_number, samples), **more}
-    )
+def proposals(
+    *given: Any,
+    next_number: int = 0,
+    samples: int = 12,
+    space: Space = SPACE,
+    tpe: Any = None,
+    **more: Any,
+) -> Proposals:
+    """Those of a search with one network."""
+    more = {"seed": 0, "numbers": range(next_number, samples), **more}
+    return Proposals(given, spaces={"fc": space}, tpe=tpe and {"fc": tpe}, **more)
 
 
 def all_of(
@@ -70,12 +77,13 @@ def test_a_new_trial_has_its_draw_its_seed_and_nothing_to_go_on_from() -> None:
     drawn = SPACE.draw(9, 4)
     config = proposals(next_number=4, seed=9).suggest("id")
     nothing = {"repeat_of": None, "checkpoints": [], "known_epochs": 0}
-    assert config == {"number": 4, **drawn, "seed": SPACE.seed(9, drawn), **nothing}
+    assert config == {"number": 4, "model": "fc", **drawn, "seed": SPACE.seed(9, drawn), **nothing}
 
 
 def test_given_trials_come_first_and_do_not_use_numbers_up() -> None:
     given = [
-        proposal(n, SPACE.draw(0, n), seed=1, checkpoints=["c"], known_epochs=2) for n in (1, 3)
+        proposal(n, "fc", SPACE.draw(0, n), seed=1, checkpoints=["c"], known_epochs=2)
+        for n in (1, 3)
     ]
     configs = all_of(proposals(*given, next_number=10), random.Random(0))
     assert configs[:2] == given
@@ -83,7 +91,7 @@ def test_given_trials_come_first_and_do_not_use_numbers_up() -> None:
 
 
 def test_given_trials_alone_are_a_search_too() -> None:
-    searcher = proposals(proposal(7, SPACE.draw(0, 7), seed=1), samples=0)
+    searcher = proposals(proposal(7, "fc", SPACE.draw(0, 7), seed=1), samples=0)
     assert not searcher.finished
     assert searcher.suggest("a")["number"] == 7
     assert searcher.finished
@@ -130,7 +138,7 @@ def test_tpe_takes_nan_and_errors_and_stays_within_the_ranges() -> None:
 
 def test_tpe_takes_trials_that_it_has_not_proposed() -> None:
     searcher = proposals(
-        proposal(0, SPACE.draw(0, 0), seed=1), next_number=1, tpe=tpe(SPACE, 0, [])
+        proposal(0, "fc", SPACE.draw(0, 0), seed=1), next_number=1, tpe=tpe(SPACE, 0, [])
     )
     assert searcher.suggest("given")["number"] == 0
     searcher.on_trial_complete("given", {OBJECTIVE: 0.5})
@@ -213,3 +221,36 @@ def test_tpe_with_one_loss_proposes_that_loss() -> None:
 def test_tpe_takes_every_seed_that_a_random_search_takes() -> None:
     assert proposals(seed=2**32).suggest("id")["number"] == 0
     assert proposals(seed=2**32, tpe=tpe(SPACE, 2**32, [])).suggest("id")["number"] == 0
+
+
+def test_networks_take_turns_and_each_has_every_loss() -> None:
+    spaces = {"fc": BOTH, "cnn": replace(BOTH, parameters={**BOTH.parameters})}
+    searcher = Proposals([], spaces=spaces, seed=0, numbers=range(8))
+    found = [searcher.suggest(str(number)) for number in range(8)]
+    kinds = [(one["model"], one["loss"]) for one in found]
+    assert kinds[:4] == [
+        ("fc", "mse"), ("fc", "perceptual"), ("cnn", "mse"), ("cnn", "perceptual")
+    ]  # fmt: skip
+    assert kinds[4:] == kinds[:4]
+
+
+def test_tpe_learns_of_each_network_from_its_own_trials() -> None:
+    rate = {"patience": Parameter(2), "learning_rate": Parameter(1e-4, 1e-1, log=True)}
+    spaces = {"fc": Space(rate), "cnn": Space({**rate, "depth": Parameter(1, 8)})}
+    own = {name: tpe(space, 0, []) for name, space in spaces.items()}
+    searcher = Proposals([], spaces=spaces, seed=0, numbers=range(80), tpe=own)
+    found = []
+    for number in range(80):
+        one = searcher.suggest(str(number))
+        found.append(one)
+        # What is best for one of them is worst for the other
+        sign = 1 if one["model"] == "fc" else -1
+        objective = sign * math.log(one["learning_rate"])
+        searcher.on_trial_complete(str(number), {OBJECTIVE: objective})
+    last = {
+        model: np.median([one["learning_rate"] for one in found[40:] if one["model"] == model])
+        for model in spaces
+    }
+    assert last["fc"] < 1e-3 < 3e-2 < last["cnn"]
+    assert {tuple(one["parameters"]) for one in found if one["model"] == "fc"} == {()}
+    assert {tuple(one["parameters"]) for one in found if one["model"] == "cnn"} == {("depth",)}

@@ -20,15 +20,17 @@ NOWHERE = Experiment.of("nowhere", "r")
 BOTH = replace(CONFIG, loss="mse,perceptual")
 
 
-def space_of(config: SearchConfig) -> Space:
-    return Space.of(networks.space_of(find(config.model)), config.asked, config.losses)
+def spaces_of(config: SearchConfig) -> dict[str, Space]:
+    own = networks.space_of(find(config.model))
+    return {config.model: Space.of(own, config.asked, config.losses)}
 
 
 def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
-    drawn = space_of(CONFIG).draw(0, number)
+    drawn = spaces_of(CONFIG)["fc"].draw(0, number)
     loss = {"best_validation_loss": 0.1 * (number + 1), "epochs": 4}
     return {
         "trial": number,
+        "model": "fc",
         "stop_reason": reason,
         "repeat_of": None,
         "seed": number,
@@ -55,18 +57,26 @@ def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_pa
         row(20, None, repeat_of=0)
     ]
     configs = ask(
-        searched_trials(config, USUAL, space_of(config), experiment, earlier, {3}, slots=4)
+        searched_trials(config, USUAL, spaces_of(config), experiment, earlier, {3}, slots=4)
     )
     assert [c["number"] for c in configs] == [2, 5, 7, 8]
     assert configs[0] == {
         **{
             name: earlier[2][name]
-            for name in ("learning_rate", "dropout", "patience", "loss", "seed", "repeat_of")
+            for name in (
+                "model",
+                "learning_rate",
+                "dropout",
+                "patience",
+                "loss",
+                "seed",
+                "repeat_of",
+            )
         },
         "parameters": {},
         **{"number": 2, "checkpoints": [str(checkpoint)], "known_epochs": 4},
     }
-    fresh = ask(searched_trials(config, USUAL, space_of(config), experiment, [], set(), slots=4))
+    fresh = ask(searched_trials(config, USUAL, spaces_of(config), experiment, [], set(), slots=4))
     assert configs[2:] == fresh[7:]
 
 
@@ -76,7 +86,7 @@ def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost()
         searched_trials(
             config,
             USUAL,
-            space_of(config),
+            spaces_of(config),
             NOWHERE,
             [row(1, None), row(2, "max_epochs")],
             set(),
@@ -84,7 +94,7 @@ def test_a_trial_that_a_killed_search_had_proposed_and_not_started_is_not_lost()
         )
     )
     assert [c["number"] for c in configs] == [1, 0, 3]
-    fresh = ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4))
+    fresh = ask(searched_trials(config, USUAL, spaces_of(config), NOWHERE, [], set(), slots=4))
     assert configs[1:] == [fresh[0], fresh[3]]
 
 
@@ -104,7 +114,7 @@ def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
 ) -> None:
     config = SearchConfig(search=search, concurrency=concurrency, samples=20, max_epochs=3)
     assert (
-        len(ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4)))
+        len(ask(searched_trials(config, USUAL, spaces_of(config), NOWHERE, [], set(), slots=4)))
         == live
     )
 
@@ -112,18 +122,19 @@ def test_trials_wait_in_line_only_where_that_keeps_processes_busy(
 def test_no_more_worker_groups_are_driven_than_fit() -> None:
     config = SearchConfig(workers_per_trial=2, samples=20, max_epochs=3)
     assert (
-        len(ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=4))) == 4
+        len(ask(searched_trials(config, USUAL, spaces_of(config), NOWHERE, [], set(), slots=4)))
+        == 4
     )
 
 
 def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
     config = SearchConfig(search="tpe", samples=40, max_epochs=3)
-    fresh = ask(searched_trials(config, USUAL, space_of(config), NOWHERE, [], set(), slots=20))
+    fresh = ask(searched_trials(config, USUAL, spaces_of(config), NOWHERE, [], set(), slots=20))
     earlier = [row(number, "max_epochs") for number in range(3)] + [
         row(3, "diverged", best_validation_loss=None)
     ]
     resumed = ask(
-        searched_trials(config, USUAL, space_of(config), NOWHERE, earlier, set(), slots=20)
+        searched_trials(config, USUAL, spaces_of(config), NOWHERE, earlier, set(), slots=20)
     )
     assert resumed[0]["number"] == 4
     assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
@@ -134,7 +145,7 @@ def test_a_resumed_trial_keeps_its_loss() -> None:
         searched_trials(
             BOTH,
             USUAL,
-            space_of(BOTH),
+            spaces_of(BOTH),
             NOWHERE,
             [row(0, "interrupted", loss="perceptual")],
             set(),
@@ -159,7 +170,7 @@ def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> N
         for loss in [("mse", "perceptual")[n % 2]]
     ]
     configs = ask(
-        searched_trials(config, USUAL, space_of(config), NOWHERE, earlier, set(), slots=20)
+        searched_trials(config, USUAL, spaces_of(config), NOWHERE, earlier, set(), slots=20)
     )
     assert sum(c["loss"] == "perceptual" for c in configs) > len(configs) * 0.7
 
@@ -167,11 +178,13 @@ def test_a_resumed_tpe_search_of_two_losses_knows_which_was_more_accurate() -> N
 def test_each_finalist_is_repeated_with_seeds_of_its_own_behind_the_searched_trials() -> None:
     config = replace(CONFIG, samples=5, confirm_seeds=2)
     best, second = row(3, "max_epochs"), row(1, "asha")
-    given = ask(repeats(config, space_of(config), NOWHERE, [best, second], [best, second]))
+    given = ask(repeats(config, spaces_of(config), NOWHERE, [best, second], [best, second]))
     assert [(c["number"], c["repeat_of"]) for c in given] == [(5, 3), (6, 3), (7, 1), (8, 1)]
-    drawn = {name: best[name] for name in ("learning_rate", "dropout", "patience", "loss")}
+    drawn = {name: best[name] for name in ("model", "learning_rate", "dropout", "patience", "loss")}
     drawn["parameters"] = {}
-    assert [c["seed"] for c in given[:2]] == [space_of(config).seed(0, drawn, n) for n in (1, 2)]
+    assert [c["seed"] for c in given[:2]] == [
+        spaces_of(config)["fc"].seed(0, drawn, n) for n in (1, 2)
+    ]
     assert {name: given[0][name] for name in drawn} == drawn
     assert given[0]["checkpoints"] == []
 
@@ -180,8 +193,8 @@ def test_repeats_that_an_earlier_session_finished_are_not_trained_again(tmp_path
     config = replace(CONFIG, storage=str(tmp_path), samples=5, confirm_seeds=3)
     best = row(3, "max_epochs")
     earlier = [best, row(5, "max_epochs", repeat_of=3), row(6, "interrupted", repeat_of=3)]
-    given = ask(repeats(config, space_of(config), NOWHERE, [best], earlier))
+    given = ask(repeats(config, spaces_of(config), NOWHERE, [best], earlier))
     assert [(c["number"], c["known_epochs"]) for c in given] == [(6, 4), (7, 0)]
     assert repeats(
-        config, space_of(config), NOWHERE, [best], [*earlier[:2], row(6, "asha"), row(7, "asha")]
+        config, spaces_of(config), NOWHERE, [best], [*earlier[:2], row(6, "asha"), row(7, "asha")]
     ).finished

@@ -18,6 +18,7 @@ from tuner.trials.tune_run import Rungs
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9, grace_epochs=1, reduction_factor=3.0)
 BOTH = replace(CONFIG, loss="mse,perceptual")
 STOP, CONTINUE = "STOP", "CONTINUE"
+MODELS = dict.fromkeys(range(30), "fc")
 
 
 def rungs_for(config: SearchConfig) -> Rungs:
@@ -30,8 +31,8 @@ def rungs_for(config: SearchConfig) -> Rungs:
     )
 
 
-def trial(number: int) -> Any:
-    return SimpleNamespace(config={"number": number}, trial_id=f"id-{number}")
+def trial(number: int, model: str = "fc") -> Any:
+    return SimpleNamespace(config={"number": number, "model": model}, trial_id=f"id-{number}")
 
 
 def curve(number: int) -> list[float]:
@@ -110,7 +111,9 @@ def alive(
 
 
 def rungs_of(scheduler: Any) -> Any:
-    return [(milestone, dict(recorded)) for milestone, recorded in scheduler._brackets[0]._rungs]
+    ours = isinstance(scheduler, Rungs)
+    bracket = scheduler._rungs["fc"] if ours else scheduler._brackets[0]
+    return [(milestone, dict(recorded)) for milestone, recorded in bracket._rungs]
 
 
 CONFIGS = pytest.mark.parametrize("config", [CONFIG, BOTH], ids=["one loss", "two losses"])
@@ -162,6 +165,21 @@ def test_a_trial_worse_than_the_best_third_is_stopped_at_its_rung() -> None:
     assert rungs.on_trial_result(None, trial(4), {"epoch": 9, OBJECTIVE: 0.2}) == STOP
 
 
+def test_a_trial_is_never_stopped_by_those_of_another_network() -> None:
+    rungs, rows = rungs_for(CONFIG), []
+    models = {number: ("fc", "cnn")[number % 2] for number in range(6)}
+    for number, loss in enumerate([0.1, 0.9, 0.2, 0.8, 0.05, 0.85]):
+        row = {"trial": number, "epoch": 1, "train_loss": 0.1, "validation_loss": loss}
+        rows.append(row)
+        rungs.on_trial_add(None, trial(number, models[number]))
+        decision = rungs.on_trial_result(
+            None, trial(number, models[number]), {"epoch": 1, OBJECTIVE: loss}
+        )
+        # By rungs in common the second and the fourth would be stopped, too
+        assert decision == (STOP if number in (2, 5) else CONTINUE)
+    assert rungs_for(CONFIG).replay(rows, models) == {2, 5}
+
+
 def test_with_two_losses_a_trial_of_lower_accuracy_than_the_best_third_is_stopped() -> None:
     rungs = rungs_for(BOTH)
     decisions = []
@@ -180,7 +198,7 @@ def test_rungs_rebuilt_from_the_rows_are_those_that_were_alive(
     finished: Alive, config: SearchConfig
 ) -> None:
     rebuilt = rungs_for(config)
-    assert rebuilt.replay(finished.rows) == finished.stopped
+    assert rebuilt.replay(finished.rows, MODELS) == finished.stopped
     assert rungs_of(rebuilt) == rungs_of(finished.scheduler)
     assert finished.stopped
     assert any(recorded for _, recorded in rungs_of(rebuilt)[:-1])
@@ -195,7 +213,7 @@ def test_a_search_that_was_cut_goes_on_with_the_same_decisions(
     whole.run(luck=5)
     rungs = rungs_for(config)
     known = whole.rows[:reports]
-    resumed = alive(config, rungs, known, rungs.replay(known))
+    resumed = alive(config, rungs, known, rungs.replay(known, MODELS))
     for row in whole.rows[reports:]:
         resumed.report(row["trial"])
     assert resumed.decisions == whole.decisions[reports:]
@@ -223,11 +241,12 @@ def test_a_row_that_diverged_stays_out_of_rebuilt_rungs(loss: float) -> None:
     rows = [
         {"trial": 0, "epoch": epoch, "train_loss": 0.1, "validation_loss": loss} for epoch in (1, 3)
     ]
-    assert rungs.replay(rows) == set()
+    assert rungs.replay(rows, MODELS) == set()
     assert not any(recorded for _, recorded in rungs_of(rungs))
 
 
 def test_a_row_whose_training_loss_diverged_stays_out_of_rebuilt_rungs() -> None:
     rungs = rungs_for(CONFIG)
-    rungs.replay([{"trial": 0, "epoch": 1, "train_loss": math.inf, "validation_loss": 0.5}])
+    row = {"trial": 0, "epoch": 1, "train_loss": math.inf, "validation_loss": 0.5}
+    rungs.replay([row], MODELS)
     assert not any(recorded for _, recorded in rungs_of(rungs))

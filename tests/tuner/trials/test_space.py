@@ -66,7 +66,9 @@ FIRST["cnn"] = FIRST["fc"]
 
 @pytest.mark.parametrize("model", FIRST)
 @pytest.mark.parametrize(
-    "settings", [(), ("weight_decay=1e-4",)], ids=["default", "one more fixed"]
+    "settings",
+    [(), ("weight_decay=1e-4", "schedule=one-cycle")],
+    ids=["default", "two more fixed"],
 )
 def test_default_runs_draw_what_they_always_drew(model: str, settings: tuple[str, ...]) -> None:
     space = Space.of(space_of(find(model)), Asked({}, settings))
@@ -77,7 +79,9 @@ def test_default_runs_draw_what_they_always_drew(model: str, settings: tuple[str
             dropout,
             patience,
         )
-        assert drawn["parameters"] == ({"weight_decay": 1e-4} if settings else {})
+        assert drawn["parameters"] == (
+            {"schedule": "one-cycle", "weight_decay": 1e-4} if settings else {}
+        )
         assert (space.seed(0, drawn), space.seed(3, drawn, repeat=2)) == (seed, other)
 
 

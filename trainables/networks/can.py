@@ -1,0 +1,138 @@
+"""The multi-scale context aggregation network: convolutions that look ever further apart.
+
+Chen, Xu and Koltun 2017, "Fast image processing with fully-convolutional networks". Nothing in it
+depends on the size of an image.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.hyperparameters import Parameter
+from trainables.networks.base import Budget, Habits, check_at_least_one, scaled
+from trainables.tasks import Task
+
+KERNEL = 3  # pixels
+SLOPE = 0.2  # of the leaky ReLU below zero
+NOISE = 0.3  # beside the identity, as a share of what He et al. 2015 draw kernels with
+MIXED = 0.5  # standard deviation of the weights with which the first features mix colours
+OFFSETS = 0.7  # the first features bend where such a mixture has a value within ± this
+
+
+class AdaptiveNorm(nn.Module):
+    """`scale · x + shift`, with a scale and a shift for each channel that follow from the image.
+
+    They follow, by a small network of two layers, from the channels' means over the image. Chen et
+    al. have `λ · x + μ · N(x)`, with the instance norm `N(x) = (x - mean) / deviation`: that is one
+    such scale and shift. Features that bend at different values have means that tell the histogram
+    of the image, so equalisation can be learnt too.
+
+    At first it returns what it is given.
+
+    Args:
+        channels: Of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.statistics = nn.Linear(channels, channels)
+        self.scale_and_shift = nn.Linear(channels, 2 * channels)
+        nn.init.zeros_(self.scale_and_shift.weight)
+        nn.init.zeros_(self.scale_and_shift.bias)
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = functional.leaky_relu(self.statistics(features.mean((2, 3))), SLOPE)
+        more_scale, more_shift = self.scale_and_shift(hidden)[..., None, None].chunk(2, dim=1)
+        scale = self.scale[:, None, None] + more_scale
+        shift = self.shift[:, None, None] + more_shift
+        return torch.addcmul(shift.type_as(features), features, scale.type_as(features))
+
+
+class Can(nn.Module):
+    """3 × 3 convolutions with the dilations 1, 2, 4, … and at last 1, then one of 1 × 1.
+
+    After each of 3 × 3 come an `AdaptiveNorm` and a leaky ReLU. At first the network copies the
+    image, as far as it and the output have channels.
+    """
+
+    space: ClassVar = {
+        "learning_rate": Parameter(3e-3, 2e-2, log=True),
+        "schedule": Parameter("one-cycle"),
+        "channels": Parameter(32),
+        "depth": Parameter(4, 5),
+    }
+    habits: ClassVar = Habits(
+        batch_size=64,
+        reduced_precision=True,
+        cpu_slice=32,
+        cuda_graph=True,
+        cpu=Budget(samples=4, max_epochs=8, images=6000),
+        gpu=Budget(samples=32, max_epochs=30),
+    )
+
+    def __init__(self, task: Task, channels: int, depth: int) -> None:
+        super().__init__()
+        check_at_least_one(channels=channels, depth=depth)
+        self.task = task
+        taken, made = task.input_shape[0], task.output_shape[0]
+        layers: list[nn.Module] = []
+        for number, dilation in enumerate(dilations(depth)):
+            layers += [
+                _convolution(channels if number else taken, channels, dilation, exact=taken),
+                AdaptiveNorm(channels),
+                nn.LeakyReLU(SLOPE, inplace=True),
+            ]
+        last = nn.Conv2d(channels, made, 1)
+        nn.init.dirac_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+        self._bend_first_features(taken)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return scaled(self.layers(images), self.task)
+
+    @torch.no_grad()
+    def _bend_first_features(self, taken: int) -> None:
+        """Let each first feature that is not a channel of the image be a colour that bends."""
+        weight, shift = self.layers[0].weight, self.layers[1].shift
+        middle = weight[taken:, :, KERNEL // 2, KERNEL // 2]
+        middle += MIXED * torch.randn_like(middle)
+        nn.init.uniform_(shift[taken:], -OFFSETS, OFFSETS)
+
+    @classmethod
+    def misfit(cls, task: Task) -> str:
+        """Say why it can't do a task: empty where it can."""
+        if task.output_shape[1:] == task.input_shape[1:]:
+            return ""
+        return (
+            f"can makes outputs of the input's size, and these are "
+            f"{task.output_shape[1]} × {task.output_shape[2]} for "
+            f"{task.input_shape[1]} × {task.input_shape[2]}; give --model fc"
+        )
+
+
+def dilations(depth: int) -> list[int]:
+    """Return how many pixels apart the taps of each 3 × 3 convolution are."""
+    return [*(2**number for number in range(depth - 1)), 1]
+
+
+def _convolution(taken: int, made: int, dilation: int, exact: int) -> nn.Conv2d:
+    """Return a 3 × 3 convolution that keeps the size and copies its channels, with noise beside it.
+
+    Args:
+        taken: Channels of its input.
+        made: Channels of its output.
+        dilation: Pixels from tap to tap.
+        exact: The first channels so many are copied without noise.
+    """
+    layer = nn.Conv2d(taken, made, KERNEL, padding=dilation, dilation=dilation, bias=False)
+    noise = NOISE * math.sqrt(2 / (taken * KERNEL**2)) * torch.randn_like(layer.weight)
+    nn.init.dirac_(layer.weight)
+    with torch.no_grad():
+        layer.weight[exact:] += noise[exact:]
+    return layer
