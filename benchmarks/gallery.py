@@ -20,7 +20,11 @@ from analysis.tables.scored import by_subject
 from trainables.pipelines.catalogue import PIPELINES
 
 COMMON = ("--timing", "none", "--wandb", "disabled", "--finalists", "1", "--images", "45000")
-FEW_LONG = ("--samples", "4", "--max-epochs", "8")
+BUDGETS = {
+    "separable": ("--samples", "4", "--max-epochs", "20", "--schedule", "cosine"),
+    "kron": ("--samples", "6", "--max-epochs", "8"),
+    "can": ("--samples", "4", "--max-epochs", "6"),
+}
 # What each pipeline is searched with, and the share at cosine ≥ 0.99 and the PSNR in dB that its
 # best network is to have
 SEARCHES: dict[str, tuple[tuple[str, ...], float, float | None]] = {
@@ -54,7 +58,7 @@ def search(pipeline: str, model: str, data: str, storage: str) -> str:
     if not (rows and rows[0]["status"] == "finished"):
         asked = ["--pipeline", pipeline, "--model", model, "--data", data, "--name", name]
         command = [sys.executable, "-m", "tuner.run", "--storage", storage]
-        command += ["--resume", name] if rows else [*asked, *COMMON, *FEW_LONG]
+        command += ["--resume", name] if rows else [*asked, *COMMON, *BUDGETS[model]]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return name
 
