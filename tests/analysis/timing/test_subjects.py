@@ -123,6 +123,7 @@ def test_a_trained_network_is_not_timed_untrained_as_well() -> None:
         "fc",
         "cnn",
         "separable",
+        "kron",
     }
 
 
