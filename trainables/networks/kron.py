@@ -79,7 +79,7 @@ class Kron(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(1e-3, 3e-2, log=True),
+        "learning_rate": Parameter(5e-4, 1e-2, log=True),
         "schedule": Parameter("one-cycle"),
         "terms": Parameter(choices=(2, 8, 32)),
         "width": Parameter(choices=(0, 32)),
