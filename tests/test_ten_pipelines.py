@@ -61,7 +61,7 @@ def fits(model: str, known: Known) -> bool:
         return known.output_shape[1:] in ((32, 32), (28, 28))
     if model == "can":
         return known.output_shape[1:] == (32, 32)
-    return model == "fc" or known.affine
+    return model in ("fc", "kron") or known.affine
 
 
 @pytest.mark.parametrize("name", TEN)
