@@ -20,17 +20,15 @@ SLOPE = 0.2  # of the leaky ReLU below zero
 NOISE = 0.3  # beside the identity, as a share of what He et al. 2015 draw kernels with
 MIXED = 0.5  # standard deviation of the weights with which the first features mix colours
 OFFSETS = 0.7  # the first features bend where such a mixture has a value within ± this
+DEVIATION = 0.3  # of the normalised image, near that of a photograph
+LEAST_VARIANCE = 1e-3  # below it an image is not stretched any further
 
 
 class AdaptiveNorm(nn.Module):
-    """`scale · x + shift`, with a scale and a shift for each channel that follow from the image.
+    """`scale · x + shift`, both of each channel linear in the channels' means over the image.
 
-    They follow, by a small network of two layers, from the channels' means over the image. Chen et
-    al. have `λ · x + μ · N(x)`, with the instance norm `N(x) = (x - mean) / deviation`: that is one
-    such scale and shift. Features that bend at different values have means that tell the histogram
-    of the image, so equalisation can be learnt too.
-
-    At first it returns what it is given.
+    Features that bend at different values have means that tell the image's histogram, so that
+    equalisation can be learnt. At first the norm returns what it is given.
 
     Args:
         channels: Of the features.
@@ -38,19 +36,26 @@ class AdaptiveNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.statistics = nn.Linear(channels, channels)
         self.scale_and_shift = nn.Linear(channels, 2 * channels)
         nn.init.zeros_(self.scale_and_shift.weight)
-        nn.init.zeros_(self.scale_and_shift.bias)
-        self.scale = nn.Parameter(torch.ones(channels))
-        self.shift = nn.Parameter(torch.zeros(channels))
+        with torch.no_grad():
+            self.scale.fill_(1)
+            self.shift.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
-        hidden = functional.leaky_relu(self.statistics(features.mean((2, 3))), SLOPE)
-        more_scale, more_shift = self.scale_and_shift(hidden)[..., None, None].chunk(2, dim=1)
-        scale = self.scale[:, None, None] + more_scale
-        shift = self.shift[:, None, None] + more_shift
-        return torch.addcmul(shift.type_as(features), features, scale.type_as(features))
+        scale_and_shift = self.scale_and_shift(features.mean((2, 3)))
+        scale, shift = scale_and_shift[..., None, None].type_as(features).chunk(2, dim=1)
+        return torch.addcmul(shift, features, scale)
+
+    @property
+    def scale(self) -> Tensor:
+        """What of the scales does not depend on the image: (channels,)."""
+        return self.scale_and_shift.bias.chunk(2)[0]
+
+    @property
+    def shift(self) -> Tensor:
+        """What of the shifts does not depend on the image: (channels,)."""
+        return self.scale_and_shift.bias.chunk(2)[1]
 
 
 class Can(nn.Module):
@@ -79,30 +84,23 @@ class Can(nn.Module):
         super().__init__()
         check_at_least_one(channels=channels, depth=depth)
         self.task = task
-        taken, made = task.input_shape[0], task.output_shape[0]
+        taken, made = 2 * task.input_shape[0], task.output_shape[0]
         layers: list[nn.Module] = []
         for number, dilation in enumerate(dilations(depth)):
-            layers += [
-                _convolution(channels if number else taken, channels, dilation, exact=taken),
-                AdaptiveNorm(channels),
-                nn.LeakyReLU(SLOPE, inplace=True),
-            ]
-        last = nn.Conv2d(channels, made, 1)
+            convolution = _convolution(
+                taken if number == 0 else channels, channels, dilation, taken
+            )
+            norm = AdaptiveNorm(channels)
+            if number == 0:
+                _bend(convolution, norm, taken)
+            layers += [convolution, norm, nn.LeakyReLU(SLOPE, inplace=True)]
+        last = nn.Conv2d(channels, made, 1, bias=False)
         nn.init.dirac_(last.weight)
-        nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
-        self._bend_first_features(taken)
 
     def forward(self, images: Tensor) -> Tensor:
-        return scaled(self.layers(images), self.task)
-
-    @torch.no_grad()
-    def _bend_first_features(self, taken: int) -> None:
-        """Let each first feature that is not a channel of the image be a colour that bends."""
-        weight, shift = self.layers[0].weight, self.layers[1].shift
-        middle = weight[taken:, :, KERNEL // 2, KERNEL // 2]
-        middle += MIXED * torch.randn_like(middle)
-        nn.init.uniform_(shift[taken:], -OFFSETS, OFFSETS)
+        normalised = DEVIATION * functional.instance_norm(images, eps=LEAST_VARIANCE)
+        return scaled(self.layers(torch.cat([images, normalised], dim=1)), self.task)
 
     @classmethod
     def misfit(cls, task: Task) -> str:
@@ -136,3 +134,11 @@ def _convolution(taken: int, made: int, dilation: int, exact: int) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight[exact:] += noise[exact:]
     return layer
+
+
+@torch.no_grad()
+def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int) -> None:
+    """Let the first features that copy no channel be colours, each of which bends at some value."""
+    middle = layer.weight[copied:, :, KERNEL // 2, KERNEL // 2]
+    middle += MIXED * torch.randn_like(middle)
+    nn.init.uniform_(norm.shift[copied:], -OFFSETS, OFFSETS)
