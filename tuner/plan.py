@@ -308,7 +308,7 @@ def make_plan(
     memory = []
     for name, facts in networks.items():
         settings = training_settings(complete, name, facts.habits, data.task, goal)
-        memory += gpu_memory.check(
+        needs = gpu_memory.check(
             gpu_memory.largest(
                 spaces[name], settings, complete.losses, workers=config.workers_per_trial
             ),
@@ -320,6 +320,7 @@ def make_plan(
             vgg=vgg,
             problem=facts.problem,
         )
+        memory += [f"{name}: {line}" for line in needs] if len(networks) > 1 else needs
     return Plan(
         config=complete,
         storage=storage,

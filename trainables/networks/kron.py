@@ -56,7 +56,7 @@ class PixelNetwork(nn.Module):
             hidden = self.hidden.expand(count, -1, -1)
             bent = gelu(torch.baddbmm(self.hidden_bias, hidden, pixels))
             outputs = torch.baddbmm(outputs, self.back.expand(count, -1, -1), bent)
-        return outputs.view(count, -1, *images.shape[2:])
+        return outputs.view(count, len(self.linear), *images.shape[2:])
 
 
 class Kron(nn.Module):

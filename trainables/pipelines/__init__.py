@@ -1,1 +1,1 @@
-"""Pipelines that networks are to replace, one file each."""
+"""Pipelines that networks are to replace: the study's, a gallery, and people's own."""

@@ -94,7 +94,8 @@ def pipeline_line(task: Task) -> str:
     steps = f", steps {' → '.join(task.steps)}" if task.steps else ""
     affine = ""
     if task.affine_residual is not None:
-        affine = f"; affine within {task.affine_residual:.1g} of its range"
+        distance = f"{task.affine_residual:.1g} of its range"
+        affine = f"; affine within {distance}" if task.is_affine else f"; {distance} from affine"
     return (
         f"{task.pipeline} {taken} makes {shape_text(task.output_shape)} of "
         f"{shape_text(task.input_shape)}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from analysis.timing.engines import ENGINES, MATRICES, Runner, runner_of
-from analysis.timing.subjects import PEERS, Subject, catalogue
+from analysis.timing.subjects import PEERS, PIPELINE, Subject, catalogue
 from tests.analysis.timing import own_subjects
 from tests.trainables.affine_pipelines import map_of, sharpened, transposed
 from tests.trainables.made_up import photographs
@@ -21,7 +21,8 @@ from trainables.metrics.cosine import cosine_similarity
 from trainables.networks.registry import build as build_network
 from trainables.networks.separable import Separable
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.pipelines.calling import Calls, make_targets
+from trainables.pipelines.calling import BATCHES, Calls, make_targets
+from trainables.pipelines.catalogue import PIPELINES, load
 from trainables.pipelines.study import reference, without_flips
 from trainables.tasks import Task
 
@@ -306,6 +307,21 @@ def test_a_persons_pipeline_is_called_as_they_call_it(images: Tensor) -> None:
     runner = build(replace(own("x"), kind="pipeline", engine="own pipeline", task=task))
     expected = Calls(peoples.batches, "float", batched=True)(images)
     assert torch.equal(computed(runner, images, 10), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in PIPELINES if name != "study"])
+def test_a_pipeline_of_the_gallery_is_called_with_what_the_catalogue_says(
+    name: str, images: Tensor
+) -> None:
+    takes = PIPELINES[name].takes
+    expected = Calls(load(name), takes)(images[:4])
+    shape = tuple(expected.shape[1:])
+    task = Task(pipeline=name, takes=takes, batched=takes in BATCHES, output_shape=shape)
+    (timed,) = (one for one in catalogue(["cpu"], [], [], task) if one.kind == PIPELINE)
+    assert (timed.name, timed.single) == (name, takes not in BATCHES)
+    for batch in (1,) if timed.single else (1, 4):
+        made = computed(build(timed), images[:4], batch)
+        torch.testing.assert_close(made, expected, atol=1e-6, rtol=0)
 
 
 def test_a_pipeline_that_takes_only_batches_gets_a_single_image_as_one(images: Tensor) -> None:
