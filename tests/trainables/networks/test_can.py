@@ -80,7 +80,7 @@ def test_it_works_at_another_resolution_than_the_one_it_was_built_for(images: Te
 
 def test_it_can_learn_what_depends_on_the_whole_image(train: Examples) -> None:
     """Each image less its mean: no window of 5 × 5 pixels tells that."""
-    images = as_float(train.images)
+    images = as_float(train.images[:32])
     targets = images - images.mean((2, 3), keepdim=True) + 0.5
 
     def loss(network: Can) -> Tensor:
@@ -131,11 +131,10 @@ def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(train: Exa
         assert torch.equal(weights, whole.network.state_dict()[name])
 
 
-@pytest.mark.parametrize("ending", ["onnx", "torch"])
-def test_trained_weights_are_exported(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / {"onnx": "network.onnx", "torch": "network.pt2"}[ending]
-    network = disturbed(GREY)
-    export(network, GREY, ending, path)
+def test_trained_weights_are_exported_with_their_statistics(tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    network = disturbed(GREY, depth=2)
+    export(network, GREY, "onnx", path)
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     outputs = load_exported(path)(images)
     torch.testing.assert_close(outputs, network(as_float(images)), atol=1e-5, rtol=0)
