@@ -19,7 +19,7 @@ from trainables.networks.can import DEVIATION, KERNEL, LEAST_VARIANCE, SLOPE, di
 from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 
-BATCH, SIDE, CHANNELS, DEPTH, ROUNDS = 64, 64, 32, 4, 5
+BATCH, SIDE, CHANNELS, DEPTH, ROUNDS = 64, 64, 32, 4, 7
 CPU = torch.device("cpu")
 TASK = replace(STUDY, input_shape=(3, SIDE, SIDE), output_shape=(3, SIDE, SIDE))
 
@@ -32,8 +32,10 @@ class PlainNorm(nn.Module):
         self.scale, self.shift = nn.Linear(CHANNELS, CHANNELS), nn.Linear(CHANNELS, CHANNELS)
 
     def forward(self, features: Tensor) -> Tensor:
-        means = features.mean((2, 3))
-        return self.scale(means)[..., None, None] * features + self.shift(means)[..., None, None]
+        means = torch.tanh(features.mean((2, 3)))
+        scale, shift = self.scale(means)[..., None, None], self.shift(means)[..., None, None]
+        outputs: Tensor = scale * features + shift
+        return outputs
 
 
 class PlainCan(nn.Module):
@@ -96,7 +98,10 @@ def main() -> None:
     for precision in ("auto", "float32"):
         ours, name = step(examples, precision)
         plain, here = f"plain layers, {name}", f"as trained here, {name}"
-        sides = {plain: plain_step(examples, reduced=name == "bfloat16"), here: ours}
+        sides: dict[str, Callable[[], object]] = {
+            plain: plain_step(examples, reduced=name == "bfloat16"),
+            here: ours,
+        }
         alternate(sides, 2)
         seconds = alternate(sides, ROUNDS)
         report(f"can step, {name}", seconds, {f"{plain} by ours": (ratio(seconds, *sides), "≥ 1")})

@@ -19,7 +19,9 @@ LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601 as torchvision rounds it
 SAME_WITHIN = 1e-4  # of the range
 
 
-def floors(data: Splits, affine: AffineMap | None) -> dict[str, Outputs]:
+def floors(
+    data: Splits, affine: AffineMap | None, nearest: AffineMap | None = None
+) -> dict[str, Outputs]:
     """Return what a network has to beat on the test split, by name.
 
     These are an image of the training targets' mean colour, their mean image, the resized input,
@@ -29,6 +31,7 @@ def floors(data: Splits, affine: AffineMap | None) -> dict[str, Outputs]:
     Args:
         data: Training images with targets, test images, and what is made of these without a step.
         affine: The pipeline as its own map; None where there is none.
+        nearest: The best affine map of one that has none, where it was found already.
     """
     task, parts = data.task, data.test.images.split(CHUNK)
     mean_image = data.train.targets.mean(dim=0)
@@ -44,7 +47,7 @@ def floors(data: Splits, affine: AffineMap | None) -> dict[str, Outputs]:
         if not _same(outputs, data.test.targets, task):  # else the step does nothing, as ToTensor
             found[f"pipeline without {step}"] = outputs.split(CHUNK)
     if affine is None:
-        nearest = best_affine(data.train.images, data.train.targets, task)
+        nearest = nearest or best_affine(data.train.images, data.train.targets, task)
         found["best affine map"] = map(nearest, parts)
     return found
 

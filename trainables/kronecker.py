@@ -1,8 +1,8 @@
 """Sums of Kronecker products that come nearest to a linear map, found from examples of it.
 
-Van Loan and Pitsianis 1993, "Approximation with Kronecker products", find them from the matrix.
-Here alternating least squares finds them from noise and what becomes of it, so that no matrix of
-inputs × outputs has to exist.
+Van Loan and Pitsianis 1993, "Approximation with Kronecker products", find them from the matrix, as
+`largest_terms` does. Elsewhere alternating least squares finds them from noise and what becomes of
+it, so that no matrix of inputs × outputs has to exist.
 """
 
 import math
@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from trainables.tasks import Shape
 
 FEWEST_SWEEPS, SWEEPS = 6, 100  # at most
 BEGIN_WORK, WORK = 4e11, 6e10  # operations in float32 and float64: some 15 s of a core each
@@ -25,6 +27,7 @@ FOUND_WITHIN = 1e-15  # what float32 leaves
 FEW_SWEEPS, PAIR_SWEEPS = 8, 40  # of one channel alone: after the first it is seen to be hopeless
 ALIKE = 1e-8  # or less: the squared difference of two terms that are one, as a share of them
 BROAD = 8  # times the distance of pixels
+LEAST_VARIED = 1e-6  # of the largest variance: others would divide by nearly zero
 
 
 class Factors(NamedTuple):
@@ -287,6 +290,64 @@ def _scale(lines: Tensor) -> Tensor:
     """Return the largest sum of a line's absolute weights, negative where most weights are."""
     largest = lines.abs().sum(dim=1).max().clamp_min(torch.finfo(lines.dtype).tiny)
     return -largest if lines.sum() < 0 else largest
+
+
+def largest_terms(
+    matrix: Tensor, images: Tensor, output_shape: Shape, most: int
+) -> tuple[Factors, ...]:
+    """Return a sum of few terms that does nearly what a matrix does to images; the largest first.
+
+    What an error costs depends on how images vary: the matrix is weighted with the square roots of
+    their covariances between channels, rows and columns. Pairs of channels are taken apart into
+    orthogonal mixtures, as the first step of a higher-order SVD does (De Lathauwer et al. 2000, "A
+    multilinear singular value decomposition"). Each mixture is a matrix of pairs of rows × pairs of
+    columns, whose SVD gives its terms (Van Loan and Pitsianis 1993). Where all channels are moved
+    alike, no other sum of so many terms is nearer to the weighted matrix.
+
+    Args:
+        matrix: (outputs, inputs) float32, both flattened.
+        images: (N, C, H, W) float32, such as it is used on.
+        output_shape: (c, h, w).
+        most: Terms at most, at least one.
+    """
+    (taken, height, width), (made, high, wide) = images.shape[1:], output_shape
+    varied = (images - images.mean()).double()
+    sides = [varied.transpose(0, side).flatten(1) for side in (1, 2, 3)]
+    (channels, plain_channels), (rows, plain_rows), (columns, plain_columns) = map(_roots, sides)
+    parts = matrix.double().view(*output_shape, *images.shape[1:])
+    parts = torch.einsum("cijkhw,kl,hg,wv->cligvj", parts, channels, rows, columns)
+    parts = parts.reshape(made * taken, high * height, width * wide).float()
+    flat = parts.flatten(1)
+    energies, mixtures = torch.linalg.eigh((flat @ flat.T).double())
+    found: list[tuple[float, Factors]] = []
+    for energy, mixture in zip(energies.flip(0), mixtures.T.flip(0), strict=True):
+        # The largest term of a mixture has at most all its energy
+        if len(found) >= most and energy <= found[most - 1][0] ** 2:
+            break
+        left, sizes, right = torch.linalg.svd(
+            torch.tensordot(mixture.float(), parts, dims=1), full_matrices=False
+        )
+        for number in range(min(most, len(sizes))):
+            term = Factors(
+                sizes[number] * mixture.view(made, taken) @ plain_channels,
+                left[:, number].view(high, height).double() @ plain_rows,
+                plain_columns @ right[number].view(width, wide).double(),
+            )
+            scaled = Factors(*(part.float() for part in _normalised(term)))
+            found.append((float(sizes[number]), scaled))
+        found.sort(key=lambda one: one[0], reverse=True)
+    return tuple(term for _, term in found[:most])
+
+
+def _roots(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the square root of lines' covariance matrix, and its inverse.
+
+    Args:
+        lines: (n, …) float64 around zero.
+    """
+    sizes, directions = torch.linalg.eigh(lines @ lines.T)
+    roots = sizes.clamp_min(LEAST_VARIED * sizes[-1]).sqrt()
+    return (directions * roots) @ directions.T, (directions / roots) @ directions.T
 
 
 def pruned(term: Factors, within: float) -> Factors:

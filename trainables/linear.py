@@ -13,8 +13,16 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trainables.data.examples import as_float
-from trainables.kronecker import MOST_LINES, Factors, apply, by_channels, pruned, sums
+from trainables.data.examples import as_float, shape_of
+from trainables.kronecker import (
+    MOST_LINES,
+    Factors,
+    apply,
+    by_channels,
+    largest_terms,
+    pruned,
+    sums,
+)
 from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.tasks import Shape, Task
 
@@ -32,7 +40,7 @@ MOST_OF_CHANNEL = 2**24  # numbers in these
 EQUATIONS_PER_UNKNOWN = 6  # fewer end in local optima, as 4 did
 MOST_BASIS_IMAGES = 4096
 BASIS_PART = 128
-BASIS_SEC = 2.0
+BASIS_SEC = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,7 @@ class AffineMap:
         terms: Their sum is the linear part for images in [0, 1]; none where `dense` is given.
         dense: (outputs, inputs) float32, both flattened; None where `terms` say all.
         error: How far it was from the pipeline at most, on images that it was not found from, as a
-            share of the range.
+            share of the range; NaN where nobody looked.
     """
 
     offset: Tensor
@@ -91,6 +99,20 @@ class AffineMap:
         if self.dense is not None:
             return self.dense
         return torch.stack([term.matrix() for term in self.terms]).sum(dim=0)
+
+    def as_terms(self, images: Tensor, most: int) -> Self:
+        """Return the sum of a few Kronecker products, the largest first, that is near to this map.
+
+        Args:
+            images: (N, C, H, W) uint8, such as it is used on.
+            most: Products at most, at least one.
+        """
+        if self.dense is not None:
+            terms = largest_terms(self.dense, as_float(images), shape_of(self.offset), most)
+        else:
+            by_size = sorted(self.terms, key=lambda term: -math.prod(map(torch.norm, term)))
+            terms = tuple(by_size[:most])
+        return replace(self, terms=terms, dense=None, error=math.nan)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Return it as a file of tensors has it."""

@@ -14,11 +14,21 @@ from analysis.timing.subjects import Finalist
 from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
+from trainables.linear import AffineMap
+from trainables.networks.base import may_start_at_map
 from trainables.pipelines.own import own_map
+from trainables.start_map import start_map
 from tuner import interrupts
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan
-from tuner.progress.lines import TrialLines, introduce, point_onward, print_answer, print_sight
+from tuner.progress.lines import (
+    TrialLines,
+    introduce,
+    point_onward,
+    print_answer,
+    print_sight,
+    start_line,
+)
 from tuner.progress.recorder import Recorder, Tracker, tracker
 from tuner.progress.rows import FINISHED, RunRows, runs_row
 from tuner.settings import SearchConfig
@@ -77,7 +87,12 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         mixed_losses=config.mixed_losses,
     )
     end = SearchEnd(config.timeout, started)
-    search = SearchRun(plan, Recorder(rows, lines, tracking), end)
+    start = None
+    if any(may_start_at_map(space.parameters) for space in plan.spaces.values()):
+        console.progress("finding the map that trials may start at")
+        start = start_map(data)
+        console.line(start_line(start))
+    search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.terms)
     with console:
         search.search(epochs)
         ranks = plan.goal.between(config.mixed_losses)
@@ -97,6 +112,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data,
             affine,
             config.metrics,
+            start and start.of,
         )
     print_answer(console, plan, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
@@ -116,8 +132,17 @@ class SearchRun:
         parameters: What each hyperparameter may be, by network.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, end: SearchEnd) -> None:
-        """Put the images, and VGG16 where the loss needs it, into the object store."""
+    def __init__(
+        self, plan: Plan, recorder: Recorder, end: SearchEnd, start: AffineMap | None
+    ) -> None:
+        """Put the images, and what else trials need, into the object store.
+
+        Args:
+            plan: What to do.
+            recorder: Gets what trials report.
+            end: Tells when time is up.
+            start: The map that trials may start at; None where none does.
+        """
         self._plan = plan
         self._recorder = recorder
         self._end = end
@@ -141,6 +166,7 @@ class SearchRun:
             session="",
             losses=config.losses,
             vgg=StoredVgg16.of(plan.vgg) if plan.vgg else None,
+            start=put_in_store(start.to_tensors()) if start else None,
         )
 
     def search(self, epochs: list[Row]) -> None:

@@ -145,6 +145,7 @@ def setup(workers: int, experiment: Any = None) -> TrialSetup:
         session="session-001",
         losses={"mse": "mse"},
         vgg=None,
+        start=None,
     )
 
 

@@ -13,7 +13,10 @@ from trainables.hyperparameters import TRAINING, Parameter, Parameters
 from trainables.tasks import Shape, Task
 
 MAP = "map"
-"""The choice of a hyperparameter `start` with which training calls a network's `start_at`."""
+"""The value of a hyperparameter `start` with which a network begins as an affine map.
+
+Training gives the map to the network's method `start_at`, once, before the first update.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,11 @@ def space_of(network: "Network | type[nn.Module]") -> dict[str, Parameter]:
     """Return a network's hyperparameters: those that training uses, and its own."""
     own: Parameters = getattr(network, "space", {})
     return {**TRAINING, **own}
+
+
+def may_start_at_map(space: Parameters) -> bool:
+    """Tell whether some trials of a space begin as an affine map."""
+    return "start" in space and MAP in space["start"].values
 
 
 def scaled(outputs: Tensor, task: Task) -> Tensor:

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
 from trainables.best_affine import resize
 from trainables.errors import UsageError
@@ -21,8 +20,9 @@ from trainables.networks.base import MAP, Budget, Habits, check_at_least_one, sc
 from trainables.tasks import Task
 
 STARTS = ("resize", MAP)
+# With how steep the hidden channels are at first: steps of posterize need more than bends do
+ACTIVATIONS = {"GELU": 16.0, "Tanh": 40.0}
 NOISE = 0.05  # beside a resize: enough to tell terms and pixels apart
-STEEPNESS = 4.0  # of the hidden channels at first: their bends lie everywhere between 0 and 1
 
 
 class PixelNetwork(nn.Module):
@@ -32,18 +32,22 @@ class PixelNetwork(nn.Module):
         taken: Channels of an image.
         made: Channels of an output.
         width: Of the hidden layer; 0 for none.
+        activation: A class of `torch.nn`, by name.
     """
 
-    def __init__(self, taken: int, made: int, width: int) -> None:
+    def __init__(self, taken: int, made: int, width: int, activation: str) -> None:
         super().__init__()
         self.linear = nn.Parameter(torch.eye(made, taken))
         self.bias = nn.Parameter(torch.zeros(made, 1))
         self.width = width
+        self.activation: nn.Module = getattr(nn, activation)()
         if width:
-            slopes = STEEPNESS * torch.randn(width, taken)
-            self.hidden = nn.Parameter(slopes)
-            # Each bends for one grey between black and white
-            self.hidden_bias = nn.Parameter(-slopes.sum(dim=1, keepdim=True) * torch.rand(width, 1))
+            # Each sees one of the channels, and bends somewhere between black and white
+            steepness = ACTIVATIONS[activation]
+            slopes = steepness * torch.eye(taken).repeat(width, 1)[:width]
+            signs = torch.randint(0, 2, (width, 1)) * 2 - 1
+            self.hidden = nn.Parameter(signs * slopes)
+            self.hidden_bias = nn.Parameter(-steepness * signs * torch.rand(width, 1))
             self.back = nn.Parameter(torch.zeros(made, width))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -54,7 +58,7 @@ class PixelNetwork(nn.Module):
         outputs = torch.baddbmm(self.bias, self.linear.expand(count, -1, -1), pixels)
         if self.width:
             hidden = self.hidden.expand(count, -1, -1)
-            bent = gelu(torch.baddbmm(self.hidden_bias, hidden, pixels))
+            bent = self.activation(torch.baddbmm(self.hidden_bias, hidden, pixels))
             outputs = torch.baddbmm(outputs, self.back.expand(count, -1, -1), bent)
         return outputs.view(count, len(self.linear), *images.shape[2:])
 
@@ -69,6 +73,8 @@ class Kron(nn.Module):
         terms: Products of a matrix for rows and one for columns. Each is applied to all channels.
         width: Hidden channels of each of the two networks for colours; 0 makes it affine.
         extra: Channels between them beside those of an image and of an output.
+        activation: Of the hidden channels, a class of `torch.nn` by name: `GELU` is nearer to what
+            bends, `Tanh` to what jumps.
         start: `resize`, or `map`, with which `start_at` is called. Until it is, both are a resize.
     """
 
@@ -77,7 +83,8 @@ class Kron(nn.Module):
         "schedule": Parameter("one-cycle"),
         "terms": Parameter(1, 32, log=True),
         "width": Parameter(choices=(0, 16, 32)),
-        "extra": Parameter(choices=(0, 2)),
+        "extra": Parameter(0),
+        "activation": Parameter(choices=tuple(ACTIVATIONS)),
         "start": Parameter(choices=STARTS),
     }
     habits: ClassVar = Habits(
@@ -87,21 +94,27 @@ class Kron(nn.Module):
         gpu=Budget(samples=64, max_epochs=50),
     )
 
-    def __init__(self, task: Task, terms: int, width: int, extra: int, start: str) -> None:
+    def __init__(
+        self, task: Task, terms: int, width: int, extra: int, activation: str, start: str
+    ) -> None:
         super().__init__()
         check_at_least_one(terms=terms)
         for name, count in (("width", width), ("extra", extra)):
             if count < 0:
                 raise UsageError(f"{name} ≥ 0 must hold, but got {count}")
-        if start not in STARTS:
-            raise UsageError(f"start is {' or '.join(STARTS)}, but got {start}")
+        for name, value, choices in (
+            ("activation", activation, ACTIVATIONS),
+            ("start", start, STARTS),
+        ):
+            if value not in choices:
+                raise UsageError(f"{name} is {' or '.join(choices)}, but got {value}")
         self.task = task
         (taken, height, width_taken), (made, rows, columns) = task.input_shape, task.output_shape
-        self.before = PixelNetwork(taken, taken + extra, width)
+        self.before = PixelNetwork(taken, taken + extra, width, activation)
         self.weights = nn.Parameter(torch.zeros(made + extra, terms, taken + extra))
         self.rows = nn.Parameter(torch.randn(terms, rows, height) / height**0.5)
         self.columns = nn.Parameter(torch.randn(terms, width_taken, columns) / width_taken**0.5)
-        self.after = PixelNetwork(made + extra, made, width)
+        self.after = PixelNetwork(made + extra, made, width, activation)
         self._begin_with([resize(task)])
         with torch.no_grad():
             self.weights.add_(torch.randn_like(self.weights), alpha=NOISE / terms**0.5)

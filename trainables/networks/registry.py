@@ -79,7 +79,7 @@ def find(name: str) -> "Network":
 
 def _check_declared(name: str, network: "type[nn.Module]") -> None:
     """Raise UsageError where what a class declares makes no sense."""
-    from trainables.networks.base import Habits, habits_of, space_of
+    from trainables.networks.base import MAP, Habits, habits_of, may_start_at_map, space_of
 
     space = getattr(network, "space", None)
     if space is None and hasattr(network, "defaults"):
@@ -93,6 +93,11 @@ def _check_declared(name: str, network: "type[nn.Module]") -> None:
     problem = habits.problem if isinstance(habits, Habits) else f"they are {habits!r:.80}"
     if problem:
         raise UsageError(f"the habits of {name!r} make no sense: {problem}")
+    if may_start_at_map(space) and not callable(getattr(network, "start_at", None)):
+        raise UsageError(
+            f"{name!r} may have start={MAP}, and no method `start_at`: write "
+            f"`def start_at(self, affine)`, which makes the network that map"
+        )
     _check_constructor(name, network, chosen_of(space_of(network)))
 
 

@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from trainables.data.examples import Examples
 from trainables.goal import USUAL, Goal
+from trainables.linear import AffineMap
 from trainables.losses import loss_registry
 from trainables.losses.loss_registry import Loss
 from trainables.losses.loss_settings import Perceptual
@@ -23,7 +24,7 @@ from trainables.losses.perceptual import PerceptualLoss
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.metrics import metric_registry
 from trainables.metrics.cosine import cosine_similarity
-from trainables.networks.base import habits_of
+from trainables.networks.base import MAP, habits_of
 from trainables.networks.registry import build, find
 from trainables.tasks import STUDY, Task
 from trainables.training import early_stopping
@@ -105,6 +106,8 @@ class Training:
         device: Where to train.
         workers: This process among those that train the network; None for alone.
         vgg: What the perceptual loss needs.
+        start: The affine map that a network starts at whose hyperparameter `start` is `map`, as
+            `start_map` finds it. Without one such a network starts as its constructor leaves it.
 
     Raises:
         ValueError: The loss is perceptual, and `vgg` is missing.
@@ -119,6 +122,7 @@ class Training:
         device: torch.device,
         workers: Workers | None = None,
         vgg: Vgg16 | None = None,
+        start: AffineMap | None = None,
     ) -> None:
         self.config = config
         self.device = device
@@ -139,8 +143,10 @@ class Training:
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
         self.precision.set_products()
         torch.manual_seed(config.seed)
-        network = build(config.model, config.task, **config.chosen).to(device)
-        self.network = network.to(memory_format=memory_format)
+        network = build(config.model, config.task, **config.chosen)
+        if start is not None and config.chosen.get("start") == MAP:
+            cast(Any, network).start_at(start)
+        self.network = network.to(device).to(memory_format=memory_format)
         self.gradients = Gradients(
             self.network,
             loss,

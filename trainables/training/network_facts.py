@@ -16,6 +16,7 @@ import torch
 from safetensors import torch as safetensors
 
 from trainables import own_code, own_process
+from trainables.best_affine import resize
 from trainables.data.examples import random_examples
 from trainables.errors import UsageError, first_line
 from trainables.hyperparameters import (
@@ -26,6 +27,8 @@ from trainables.hyperparameters import (
     corners,
     training_values,
 )
+from trainables.kronecker import Factors
+from trainables.linear import AffineMap
 from trainables.networks.base import Budget, Habits, Network, habits_of, space_of
 from trainables.networks.registry import AUTO, NETWORKS, build, find, misfit, names_of
 from trainables.networks.weights import savable
@@ -162,7 +165,9 @@ def _train_and_keep(
         precision=precision,
     )
     examples = random_examples(IMAGES, task)
-    training = Training(config, examples, examples, device=device)
+    term = Factors(*(part.float() for part in resize(task)))
+    start = AffineMap(offset=torch.zeros(task.output_shape), terms=(term,))
+    training = Training(config, examples, examples, device=device, start=start)
     next(training.epochs())
     checkpoint = io.BytesIO()
     torch.save(training.state_dict(), checkpoint)

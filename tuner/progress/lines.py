@@ -21,6 +21,7 @@ from trainables.metrics.metric_registry import METRICS
 from trainables.networks.receptive_field import Sight
 from trainables.networks.registry import AUTO
 from trainables.pipelines.catalogue import WORDS
+from trainables.start_map import StartMap
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD
 from tuner.plan import Plan, budget
@@ -100,6 +101,14 @@ def pipeline_line(task: Task) -> str:
         f"{task.pipeline} {taken} makes {shape_text(task.output_shape)} of "
         f"{shape_text(task.input_shape)}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
     )
+
+
+def start_line(start: StartMap) -> str:
+    """Return what trials with `start=map` start at."""
+    near = "the pipeline's own map" if start.is_own else "the best affine map"
+    count = len(start.terms.terms)
+    products = "one Kronecker product" if count == 1 else f"a sum of {count} Kronecker products"
+    return f"start=map is {near}, as {products}"
 
 
 class TrialLines:

@@ -48,6 +48,7 @@ def evaluate_finalists(
     data: Splits,
     affine: AffineMap | None,
     metrics: MetricSet,
+    nearest: AffineMap | None = None,
 ) -> list[Row]:
     """Evaluate finalists and their repeats; write their weights and the tables.
 
@@ -60,6 +61,7 @@ def evaluate_finalists(
         data: Training targets are for the floors, the test split is what all are measured on.
         affine: The pipeline as its own map; None where it has none.
         metrics: What all are measured with.
+        nearest: The best affine map of a pipeline that has none of its own; None to find it.
 
     Returns:
         The rows of the scores table: finalists, repeats, floors and ceiling.
@@ -88,7 +90,7 @@ def evaluate_finalists(
         samples += images
     scores = over_trainings(scores)
     baselines = {
-        "floor": floors(data, affine),
+        "floor": floors(data, affine, nearest),
         "ceiling": ceilings(data.task, data.test, affine),
     }
     for kind, subjects in baselines.items():

@@ -47,6 +47,8 @@ class TrialSetup:
         session: Name of the session that runs.
         losses: What `loss_registry.find` takes for each name of a loss.
         vgg: What the perceptual loss needs.
+        start: Object reference of the map that networks may start at, as `AffineMap.to_tensors`
+            has it; None where none does.
     """
 
     images: Any
@@ -58,6 +60,7 @@ class TrialSetup:
     session: str
     losses: Mapping[str, str]
     vgg: StoredVgg16 | None
+    start: Any
 
     @property
     def mixed_losses(self) -> bool:

@@ -19,6 +19,7 @@ from ray import tune
 from analysis.tables.table_sources import is_refusal
 from trainables.data.examples import Examples
 from trainables.hyperparameters import said_of, training_values, values_of
+from trainables.linear import AffineMap
 from trainables.training.gradients import compile_problem
 from trainables.training.loop import EpochRecord, Training, TrainingConfig
 from tuner.cluster.nodes import this_node_name
@@ -141,6 +142,7 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         device=device,
         workers=reporter.workers,
         vgg=setup.vgg.load() if setup.vgg and config.loss == "perceptual" else None,
+        start=AffineMap.from_tensors(from_store(setup.start)) if setup.start else None,
     )
     state, damaged = checkpoints.newest(setup.experiment, reporter.checkpoints(proposal))
     unheard: list[EpochRecord] = []

@@ -7,12 +7,14 @@ from tests.trainables.affine_pipelines import map_of, normalised, sharpened, tas
 from trainables.baselines import resized_input
 from trainables.data.examples import Examples, as_float
 from trainables.errors import UsageError
+from trainables.linear import AffineMap
 from trainables.networks.base import parameter_count
 from trainables.networks.kron import Kron
 from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
 from trainables.tasks import STUDY
+from trainables.training.loop import Training, TrainingConfig
 
 
 def kron(task=STUDY, *, terms: int = 1, width: int = 0, extra: int = 0) -> Kron:
@@ -72,6 +74,7 @@ def test_its_first_outputs_are_nearly_the_resized_images(
         ({"width": -1}, "width ≥ 0 must hold, but got -1"),
         ({"extra": -1}, "extra ≥ 0 must hold, but got -1"),
         ({"start": "noise"}, "start is resize or map, but got noise"),
+        ({"activation": "relu"}, "activation is GELU or Tanh, but got relu"),
     ],
 )
 def test_what_makes_no_network_is_refused(chosen: dict[str, object], sentence: str) -> None:
@@ -106,3 +109,36 @@ def test_started_at_a_map_of_more_terms_it_has_the_largest_of_them() -> None:
     torch.testing.assert_close(
         network(images), affine.terms[0](images) + affine.offset, atol=1e-4, rtol=0
     )
+
+
+def test_a_training_that_starts_at_a_map_has_it_as_its_first_weights_and_resumes_exactly(
+    train: Examples, validation: Examples
+) -> None:
+    config = TrainingConfig(
+        model="kron",
+        learning_rate=1e-3,
+        max_epochs=2,
+        seed=0,
+        schedule="cosine",
+        chosen={"terms": 2, "width": 4, "extra": 1, "start": "map"},
+    )
+
+    def training(**given: AffineMap) -> Training:
+        return Training(config, train, validation, device=torch.device("cpu"), **given)
+
+    affine = map_of(reference, STUDY)
+    started = training(start=affine)
+    images = as_float(validation.images)
+    torch.testing.assert_close(started.network(images), validation.targets, atol=1e-5, rtol=0)
+    whole = training(start=affine)
+    list(whole.epochs())
+    next(started.epochs())
+    resumed = training(start=affine)
+    resumed.load_state_dict(started.state_dict())
+    list(resumed.epochs())
+    for name, weights in whole.network.state_dict().items():
+        assert torch.equal(weights, resumed.network.state_dict()[name])
+    other = replace(config, chosen={**config.chosen, "start": "resize"})
+    plain = Training(other, train, validation, device=torch.device("cpu"), start=affine)
+    assert torch.equal(plain.network.weights, training().network.weights)
+    assert not torch.equal(plain.network.weights, training(start=affine).network.weights)

@@ -55,6 +55,12 @@ class Taskless(Tiny):
     def __init__(self, width=3):
         super().__init__(None)
 
+class Startless(Tiny):
+    space = {"start": Parameter(choices=("resize", "map"))}
+
+    def __init__(self, task, start):
+        super().__init__(task)
+
 class Narrow(Tiny):
     space = {"width": Parameter(3), "depth": Parameter(1, 2)}
 
@@ -254,6 +260,10 @@ def test_a_class_in_a_module_of_its_own_trains_by_its_name(
         ("own_package.networks:Older", OLDER),
         ("own_package.networks:Taskless", OLDER),
         ("own_package.older:Tiny", OLDER),
+        (
+            "own_package.networks:Startless",
+            r"may have start=map, and no method `start_at`: write `def start_at\(self, affine\)`",
+        ),
         (
             "own_package.networks:Narrow",
             r"does not take what its space names \(got an unexpected keyword argument 'depth'\): "

@@ -31,6 +31,7 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
         session="s",
         losses={"mse": "mse"},
         vgg=None,
+        start=None,
     )
     assert TrialReporter(setup).prepare_device() == torch.device("cuda:0")
     assert calls[:2] == ["init", "reset_peak_memory_stats"]
