@@ -18,7 +18,6 @@ from trainables.tasks import Task
 KERNEL = 3  # pixels
 SLOPE = 0.2  # of the leaky ReLU below zero
 NOISE = 0.3  # beside the identity, as a share of what He et al. 2015 draw kernels with
-STEEPNESS = 4.0  # of the first features: steps are learnt sooner from steep ones
 DEVIATION = 0.3  # of the normalised image, near that of a photograph
 LEAST_VARIANCE = 1e-3  # below it an image is not stretched any further
 
@@ -71,10 +70,11 @@ class Can(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(2e-3, 8e-3, log=True),
+        "learning_rate": Parameter(1e-3, 6e-3, log=True),
         "schedule": Parameter("one-cycle"),
         "channels": Parameter(32),
         "depth": Parameter(4, 5),
+        "steepness": Parameter(3.0, 10.0, log=True),
     }
     habits: ClassVar = Habits(
         batch_size=16,
@@ -85,7 +85,7 @@ class Can(nn.Module):
         gpu=Budget(samples=32, max_epochs=30),
     )
 
-    def __init__(self, task: Task, channels: int, depth: int) -> None:
+    def __init__(self, task: Task, channels: int, depth: int, steepness: float) -> None:
         super().__init__()
         check_at_least_one(channels=channels, depth=depth)
         self.task = task
@@ -97,7 +97,7 @@ class Can(nn.Module):
             )
             norm = AdaptiveNorm(channels)
             if number == 0:
-                _bend(convolution, norm, taken)
+                _bend(convolution, norm, taken, steepness)
             layers += [convolution, norm, nn.LeakyReLU(SLOPE, inplace=True)]
         last = nn.Conv2d(channels, made, 1, bias=False)
         nn.init.dirac_(last.weight)
@@ -153,18 +153,19 @@ def _convolution(taken: int, made: int, dilation: int, exact: int) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int) -> None:
+def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int, steepness: float) -> None:
     """Let each first feature that copies no channel bend one of the colours, at a random value.
 
     Args:
         layer: The first convolution; of its inputs the first half are the colours.
         norm: That after it.
         copied: Features that copy a channel.
+        steepness: Of what bends. From steep features steps are learnt sooner; they may diverge.
     """
     bent = layer.weight[copied:, :, KERNEL // 2, KERNEL // 2]
     colours = copied // 2
     numbers = torch.arange(len(bent))
     # One feature of each colour bends upwards, the next downwards
-    steepness = STEEPNESS * (1 - 2 * (numbers // colours % 2))
-    bent[numbers, numbers % colours] += steepness
-    norm.shift[copied:] = -steepness * torch.rand(len(bent))
+    slopes = steepness * (1 - 2 * (numbers // colours % 2))
+    bent[numbers, numbers % colours] += slopes
+    norm.shift[copied:] = -slopes * torch.rand(len(bent))

@@ -27,7 +27,7 @@ def images(train: Examples) -> Tensor:
 
 def disturbed(task: Task, depth: int = 4) -> Can:
     """A network whose weights are no longer those it starts with."""
-    network = Can(task, channels=8, depth=depth)
+    network = Can(task, channels=8, depth=depth, steepness=3.0)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -86,7 +86,7 @@ def test_it_can_learn_what_depends_on_the_whole_image(train: Examples) -> None:
     def loss(network: Can) -> Tensor:
         return mse_loss(network(images), targets)
 
-    network = Can(COLOUR, channels=8, depth=2)
+    network = Can(COLOUR, channels=8, depth=2, steepness=3.0)
     before = loss(network).item()
     parameters = list(network.parameters())
     adam = Adam(parameters, learning_rate=1e-2)
