@@ -350,7 +350,10 @@ def test_settings_that_are_no_json_are_told_with_the_file_and_what_to_do(
             {"weather": 1},
             "these are settings of another version of transform-tuner: it has weather",
         ),
-        ({"model": "lenet"}, "there is no network 'lenet': choose one of fc, cnn, separable, kron"),
+        (
+            {"model": "lenet"},
+            "there is no network 'lenet': choose one of fc, cnn, separable, kron, can",
+        ),
     ],
 )
 def test_settings_that_this_version_does_not_take_are_told_with_the_file_and_what_to_do(

@@ -19,7 +19,7 @@ RANGE = "LOW HIGH: LOW"
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable, kron"),
+        ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable, kron, can"),
         ("model", "package:", "no network 'package:'"),
         ("search", "grid", "--search grid: choose one of random, tpe"),
         ("early_stopping", "never", "--early-stopping never: choose one of best, window"),

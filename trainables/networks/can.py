@@ -18,19 +18,17 @@ from trainables.tasks import Task
 KERNEL = 3  # pixels
 SLOPE = 0.2  # of the leaky ReLU below zero
 NOISE = 0.3  # beside the identity, as a share of what He et al. 2015 draw kernels with
-MIXED = 0.5  # standard deviation of the weights with which the first features mix colours
-OFFSETS = 0.7  # the first features bend where such a mixture has a value within ± this
+DEVIATION = 0.3  # of the normalised image, near that of a photograph
+LEAST_VARIANCE = 1e-3  # below it an image is not stretched any further
 
 
 class AdaptiveNorm(nn.Module):
-    """`scale · x + shift`, with a scale and a shift for each channel that follow from the image.
+    """`scale · x + shift`, which follow for each channel from the channels' means over the image.
 
-    They follow, by a small network of two layers, from the channels' means over the image. Chen et
-    al. have `λ · x + μ · N(x)`, with the instance norm `N(x) = (x - mean) / deviation`: that is one
-    such scale and shift. Features that bend at different values have means that tell the histogram
-    of the image, so equalisation can be learnt too.
-
-    At first it returns what it is given.
+    Features that bend at different values have means that tell the image's histogram, so that
+    equalisation can be learnt. The hyperbolic tangent of the means is taken: scales that grow with
+    the features, from layer to layer, made training diverge. At first the norm returns what it is
+    given.
 
     Args:
         channels: Of the features.
@@ -38,19 +36,26 @@ class AdaptiveNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.statistics = nn.Linear(channels, channels)
         self.scale_and_shift = nn.Linear(channels, 2 * channels)
         nn.init.zeros_(self.scale_and_shift.weight)
-        nn.init.zeros_(self.scale_and_shift.bias)
-        self.scale = nn.Parameter(torch.ones(channels))
-        self.shift = nn.Parameter(torch.zeros(channels))
+        with torch.no_grad():
+            self.scale.fill_(1)
+            self.shift.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
-        hidden = functional.leaky_relu(self.statistics(features.mean((2, 3))), SLOPE)
-        more_scale, more_shift = self.scale_and_shift(hidden)[..., None, None].chunk(2, dim=1)
-        scale = self.scale[:, None, None] + more_scale
-        shift = self.shift[:, None, None] + more_shift
-        return torch.addcmul(shift.type_as(features), features, scale.type_as(features))
+        scale_and_shift = self.scale_and_shift(torch.tanh(_means(features)))
+        scale, shift = scale_and_shift[..., None, None].type_as(features).chunk(2, dim=1)
+        return torch.addcmul(shift, features, scale)
+
+    @property
+    def scale(self) -> Tensor:
+        """What of the scales does not depend on the image: (channels,)."""
+        return self.scale_and_shift.bias.chunk(2)[0]
+
+    @property
+    def shift(self) -> Tensor:
+        """What of the shifts does not depend on the image: (channels,)."""
+        return self.scale_and_shift.bias.chunk(2)[1]
 
 
 class Can(nn.Module):
@@ -58,51 +63,49 @@ class Can(nn.Module):
 
     After each of 3 × 3 come an `AdaptiveNorm` and a leaky ReLU. At first the network copies the
     image, as far as it and the output have channels.
+
+    Chen et al. normalise each layer: `λ · x + μ · N(x)`, with the instance norm N. Its deviations
+    take longer than the convolution. Here the network is given N(image) beside the image, and the
+    norms of the layers need means only.
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(3e-3, 2e-2, log=True),
+        "learning_rate": Parameter(1e-3, 6e-3, log=True),
         "schedule": Parameter("one-cycle"),
         "channels": Parameter(32),
         "depth": Parameter(4, 5),
+        "steepness": Parameter(3.0, 10.0, log=True),
     }
     habits: ClassVar = Habits(
-        batch_size=64,
+        batch_size=16,
         reduced_precision=True,
         cpu_slice=32,
         cuda_graph=True,
-        cpu=Budget(samples=4, max_epochs=8, images=6000),
+        cpu=Budget(samples=3, max_epochs=6, images=6000),
         gpu=Budget(samples=32, max_epochs=30),
     )
 
-    def __init__(self, task: Task, channels: int, depth: int) -> None:
+    def __init__(self, task: Task, channels: int, depth: int, steepness: float) -> None:
         super().__init__()
         check_at_least_one(channels=channels, depth=depth)
         self.task = task
-        taken, made = task.input_shape[0], task.output_shape[0]
+        taken, made = 2 * task.input_shape[0], task.output_shape[0]
         layers: list[nn.Module] = []
         for number, dilation in enumerate(dilations(depth)):
-            layers += [
-                _convolution(channels if number else taken, channels, dilation, exact=taken),
-                AdaptiveNorm(channels),
-                nn.LeakyReLU(SLOPE, inplace=True),
-            ]
-        last = nn.Conv2d(channels, made, 1)
+            convolution = _convolution(
+                channels if number else taken, channels, dilation, exact=taken
+            )
+            norm = AdaptiveNorm(channels)
+            if number == 0:
+                _bend(convolution, norm, taken, steepness)
+            layers += [convolution, norm, nn.LeakyReLU(SLOPE, inplace=True)]
+        last = nn.Conv2d(channels, made, 1, bias=False)
         nn.init.dirac_(last.weight)
-        nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
-        self._bend_first_features(taken)
 
     def forward(self, images: Tensor) -> Tensor:
-        return scaled(self.layers(images), self.task)
-
-    @torch.no_grad()
-    def _bend_first_features(self, taken: int) -> None:
-        """Let each first feature that is not a channel of the image be a colour that bends."""
-        weight, shift = self.layers[0].weight, self.layers[1].shift
-        middle = weight[taken:, :, KERNEL // 2, KERNEL // 2]
-        middle += MIXED * torch.randn_like(middle)
-        nn.init.uniform_(shift[taken:], -OFFSETS, OFFSETS)
+        normalised = DEVIATION * functional.instance_norm(images, eps=LEAST_VARIANCE)
+        return scaled(self.layers(torch.cat([images, normalised], dim=1)), self.task)
 
     @classmethod
     def misfit(cls, task: Task) -> str:
@@ -121,6 +124,17 @@ def dilations(depth: int) -> list[int]:
     return [*(2**number for number in range(depth - 1)), 1]
 
 
+def _means(features: Tensor) -> Tensor:
+    """Return the means over the pixels: (N, C, H, W) → (N, C).
+
+    By a product, whose gradient lies in memory as channels_last features do. That of `mean` does
+    not, and adding the two takes longer than the convolution.
+    """
+    pixels = features.flatten(2).mT
+    weights = torch.ones_like(pixels[:, :1, :1]).expand(-1, 1, pixels.shape[1]) / pixels.shape[1]
+    return torch.bmm(weights, pixels).squeeze(1)
+
+
 def _convolution(taken: int, made: int, dilation: int, exact: int) -> nn.Conv2d:
     """Return a 3 × 3 convolution that keeps the size and copies its channels, with noise beside it.
 
@@ -136,3 +150,22 @@ def _convolution(taken: int, made: int, dilation: int, exact: int) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight[exact:] += noise[exact:]
     return layer
+
+
+@torch.no_grad()
+def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int, steepness: float) -> None:
+    """Let each first feature that copies no channel bend one of the colours, at a random value.
+
+    Args:
+        layer: The first convolution; of its inputs the first half are the colours.
+        norm: That after it.
+        copied: Features that copy a channel.
+        steepness: Of what bends. From steep features steps are learnt sooner; they may diverge.
+    """
+    bent = layer.weight[copied:, :, KERNEL // 2, KERNEL // 2]
+    colours = copied // 2
+    numbers = torch.arange(len(bent))
+    # One feature of each colour bends upwards, the next downwards
+    slopes = steepness * (1 - 2 * (numbers // colours % 2))
+    bent[numbers, numbers % colours] += slopes
+    norm.shift[copied:] = -slopes * torch.rand(len(bent))
