@@ -26,9 +26,8 @@ class AdaptiveNorm(nn.Module):
     """`scale · x + shift`, which follow for each channel from the channels' means over the image.
 
     Features that bend at different values have means that tell the image's histogram, so that
-    equalisation can be learnt. The hyperbolic tangent of the means is taken: scales that grow with
-    the features, from layer to layer, made training diverge. At first the norm returns what it is
-    given.
+    equalisation can be learnt. The hyperbolic tangent of the means is taken, so that scales do not
+    grow with the features. At first the norm returns what it is given.
 
     Args:
         channels: Of the features.
@@ -128,7 +127,7 @@ def _means(features: Tensor) -> Tensor:
     """Return the means over the pixels: (N, C, H, W) → (N, C).
 
     By a product, whose gradient lies in memory as channels_last features do. That of `mean` does
-    not, and adding the two takes longer than the convolution.
+    not: a step at 64 × 64 took 1.5 times as much of a CPU's time.
     """
     pixels = features.flatten(2).mT
     weights = torch.ones_like(pixels[:, :1, :1]).expand(-1, 1, pixels.shape[1]) / pixels.shape[1]
