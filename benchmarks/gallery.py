@@ -24,10 +24,10 @@ COMMON = ("--timing", "none", "--wandb", "disabled", "--finalists", "1", "--imag
 BUDGETS = {
     "separable": ("--samples", "4", "--max-epochs", "20", "--schedule", "cosine"),
     "kron": ("--samples", "4", "--max-epochs", "6"),
-    "can": ("--samples", "4", "--max-epochs", "6"),
+    "can": ("--samples", "3", "--max-epochs", "6"),
 }
 POINTWISE = ("--set", "terms=2", "--set", "width=32")
-AFFINE = ("--set", "terms=2", "--set", "width=0")
+AFFINE = ("--set", "terms=2", "--set", "width=0", "--max-epochs", "2")
 WARP = ("--set", "terms=32", "--set", "width=0", "--max-epochs", "4")
 
 
