@@ -49,7 +49,7 @@ class Asked:
 
 
 SEARCHES = {
-    "study": Asked(("separable", "kron"), (), 1.0, 60),
+    "study": Asked(("separable", "kron"), AFFINE, 1.0, 60),
     "gamma": Asked(("kron",), POINTWISE, 0.999, 40),
     "sepia": Asked(("kron",), POINTWISE, 0.999, 40),
     "solarize": Asked(("kron",), POINTWISE, 0.99),
