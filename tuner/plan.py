@@ -45,7 +45,7 @@ DEFAULT_GPUS = 0.25  # these networks are small: four trials keep one GPU busier
 GROUP_GPUS = 1.0  # NCCL refuses two workers of a trial on one GPU
 DASHBOARD_SEC = 20
 # What each network of --model auto gets: on 2 CPU cores a search that a person will wait for
-EACH_ON_CPU: Mapping[str, Any] = {"samples": 4, "max_epochs": 8, "images": 10_000}
+EACH_ON_CPU: Mapping[str, Any] = {"samples": 3, "max_epochs": 6, "images": 6_000}
 EACH_ON_GPU: Mapping[str, Any] = {"samples": 16, "max_epochs": 30}
 WANDB_LOGIN = """
 import sys

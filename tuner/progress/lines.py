@@ -270,9 +270,8 @@ def point_onward(console: Console, config: SearchConfig, best: str) -> None:
     name, storage = config.name, config.storage
     place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     directory = () if storage == DEFAULT_STORAGE else (storage,)
-    other = "fc" if config.model == "separable" else "separable"  # a network to compare with
-    if config.model == AUTO:
-        other = best  # which has not had a search of its own
+    # A comparison of networks; after that a search for the best of them alone
+    other = best if config.model == AUTO else AUTO
     images = ("--pairs", config.pairs) if config.pairs else ("--data", config.data)
     search = ["--model", other, *images]
     if config.pipeline != STUDY_NAME:
