@@ -34,6 +34,17 @@ class Turned(nn.Module):
         self.columns.copy_(term.columns)
         self.colour.copy_(term.channels)
 
+class Keeping(Turned):
+    space = {"start": Parameter("map"), "learning_rate": Parameter(0.1)}
+
+    def start_at(self, affine):
+        (term,) = affine.terms
+        with open(__file__ + ".seen", "a") as seen:
+            print(term.rows.tolist(), file=seen)
+        self.rows = nn.Parameter(term.rows)
+        self.columns = nn.Parameter(term.columns)
+        self.colour = nn.Parameter(term.channels)
+
 class Forgetful(Turned):
     def start_at(self, affine):
         self.rows.copy_(affine.rows)
@@ -100,3 +111,13 @@ def test_a_network_that_can_not_start_there_is_refused_in_one_sentence(
     assert status == 2
     assert "Forgetful can't be trained" in output
     assert "'AffineMap' object has no attribute 'rows'" in output
+
+
+def test_a_network_that_keeps_the_map_as_its_parameters_trains_numbers_of_its_own(
+    command: Command, few_images: tuple[str, ...], own: Path
+) -> None:
+    with simulated():
+        status, output = command.call("--model", f"{own}:Keeping", *BUDGET, *few_images)
+    assert status == 0, output
+    first, second = own.with_name("own.py.seen").read_text().splitlines()
+    assert first == second
