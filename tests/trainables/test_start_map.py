@@ -1,8 +1,10 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
@@ -83,3 +85,34 @@ def test_a_map_of_some_products_is_taken_apart_into_as_many() -> None:
     images = torch.rand(100, 3, 8, 9)
     found = largest_terms(matrix, images, (2, 7, 6), most=2)
     torch.testing.assert_close(sum(one.matrix() for one in found), matrix, atol=1e-4, rtol=1e-4)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest matrix whose SVD is taken, and the largest tensor in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.svd = self.float64 = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        """Run one operation."""
+        made = function(*arguments, **(named or {}))
+        if function.overloadpacket.__name__ == "_linalg_svd":
+            self.svd = max(self.svd, arguments[0].numel())
+        if isinstance(made, Tensor) and made.dtype == torch.float64:
+            self.float64 = max(self.float64, made.numel())
+        return made
+
+
+def test_a_matrix_is_taken_apart_without_an_svd_of_it_or_a_copy_in_float64() -> None:
+    matrix, images = torch.randn(3 * 24 * 24, 3 * 12 * 12), torch.rand(100, 3, 12, 12)
+    with Largest() as largest:
+        found = largest_terms(matrix, images, (3, 24, 24), most=2)
+    parts = 24 * 12 * 24 * 12  # of one pair of channels
+    assert 0 < largest.svd < parts / 5
+    assert largest.float64 < matrix.numel() / 5
+    torch.manual_seed(1)
+    again = largest_terms(matrix, images, (3, 24, 24), most=2)
+    assert all(torch.equal(*both) for both in zip(found[1], again[1], strict=True))
