@@ -23,12 +23,12 @@ from trainables.pipelines.catalogue import PIPELINES
 COMMON = ("--timing", "none", "--wandb", "disabled", "--finalists", "1", "--images", "45000")
 BUDGETS = {
     "separable": ("--samples", "4", "--max-epochs", "20", "--schedule", "cosine"),
-    "kron": ("--samples", "4", "--max-epochs", "6"),
+    "kron": ("--samples", "2", "--max-epochs", "4"),
     "can": ("--samples", "2", "--max-epochs", "4"),
 }
 POINTWISE = ("--set", "terms=2", "--set", "width=32")
 AFFINE = ("--set", "terms=2", "--set", "width=0", "--max-epochs", "2")
-WARP = ("--set", "terms=32", "--set", "width=0", "--max-epochs", "4")
+WARP = ("--set", "terms=32", "--set", "width=0", "--max-epochs", "3")
 
 
 @dataclass(frozen=True)
