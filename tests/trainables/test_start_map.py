@@ -46,9 +46,9 @@ def test_of_a_sum_of_a_few_products_it_is_the_pipeline(
 ) -> None:
     unseen = small(validation)
     found = start_map(splits(pipeline, small(train)))
-    assert (found.is_own, len(found.terms.terms)) == (True, terms)
-    torch.testing.assert_close(found.terms(unseen), pipeline(unseen), atol=1e-4, rtol=0)
-    sizes = [float(term.matrix().norm()) for term in found.terms.terms]
+    assert (found.is_own, len(found.products.terms)) == (True, terms)
+    torch.testing.assert_close(found.products(unseen), pipeline(unseen), atol=1e-4, rtol=0)
+    sizes = [float(term.matrix().norm()) for term in found.products.terms]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -56,13 +56,13 @@ def test_of_a_rotation_it_is_the_nearer_the_more_terms_there_are(
     train: Examples, validation: Examples
 ) -> None:
     found = start_map(splits(rotated, small(train)))
-    assert (found.is_own, found.of.rank, found.terms.rank) == (True, None, 32)
+    assert (found.is_own, found.full.rank, found.products.rank) == (True, None, 32)
     unseen = small(validation)
     for most, least_db in ((4, 25), (8, 30), (16, 40)):
-        nearest = found.of.as_terms(small(train), most)
+        nearest = found.full.as_terms(small(train), most)
         assert psnr(nearest(unseen), rotated(unseen)) > least_db
         noise = torch.randint_like(unseen, 256)  # as if all details counted alike
-        nearest = found.of.as_terms(noise, most)
+        nearest = found.full.as_terms(noise, most)
         assert psnr(nearest(unseen), rotated(unseen)) < least_db
 
 
@@ -73,7 +73,7 @@ def test_of_a_pipeline_that_is_not_affine_it_is_near_to_the_best_affine_map(
     found = start_map(splits(with_gamma, small(train, 8)))
     assert not found.is_own
     truth = with_gamma(unseen)
-    errors = [float((one(unseen) - truth).square().mean()) for one in (found.terms, found.of)]
+    errors = [float((one(unseen) - truth).square().mean()) for one in (found.products, found.full)]
     assert errors[0] < 1.2 * errors[1] < 0.1 * float(truth.var())
 
 

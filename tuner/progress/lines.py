@@ -105,10 +105,17 @@ def pipeline_line(task: Task) -> str:
 
 def start_line(start: StartMap) -> str:
     """Return what trials with `start=map` start at."""
-    near = "the pipeline's own map" if start.is_own else "the best affine map"
-    count = len(start.terms.terms)
-    products = "one Kronecker product" if count == 1 else f"a sum of {count} Kronecker products"
-    return f"start=map is {near}, as {products}"
+    full = "the pipeline's own map" if start.is_own else "the best affine map"
+    count = len(start.products.terms)
+    if count == 1:
+        return f"start=map is {full}, one Kronecker product"
+    products = f"the sum of {count} Kronecker products"
+    if start.full.rank is None:
+        products = f"nearly {products} (randomised SVD)"
+    return (
+        f"start=map is {full}, {products}: a trial begins with the largest, as many as its "
+        f"network has terms"
+    )
 
 
 class TrialLines:

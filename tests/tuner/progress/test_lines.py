@@ -1,9 +1,13 @@
 """What a search prints before its first trial."""
 
 import pytest
+import torch
 
+from trainables.kronecker import Factors
+from trainables.linear import AffineMap
+from trainables.start_map import StartMap
 from trainables.tasks import Task
-from tuner.progress.lines import pipeline_line
+from tuner.progress.lines import pipeline_line, start_line
 
 
 @pytest.mark.parametrize(
@@ -18,3 +22,32 @@ def test_a_pipeline_is_called_affine_only_where_it_is(residual: float | None, to
     line = pipeline_line(Task(pipeline="median", takes="array", affine_residual=residual))
     assert line.startswith("median takes an array (H, W, 3) of bytes, many at a time and makes 1")
     assert line.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("terms", "is_own", "is_sum", "told"),
+    [
+        (1, False, True, "the best affine map, one Kronecker product"),
+        (
+            2,
+            True,
+            True,
+            "the pipeline's own map, the sum of 2 Kronecker products: a trial begins with the "
+            "largest, as many as its network has terms",
+        ),
+        (
+            32,
+            True,
+            False,
+            "the pipeline's own map, nearly the sum of 32 Kronecker products (randomised SVD): a "
+            "trial begins with the largest, as many as its network has terms",
+        ),
+    ],
+)
+def test_what_trials_start_at_is_told_with_what_is_left_out(
+    terms: int, is_own: bool, is_sum: bool, told: str
+) -> None:
+    term = Factors(*(torch.ones(1, 1) for _ in range(3)))
+    products = AffineMap(offset=torch.zeros(1, 1, 1), terms=(term,) * terms)
+    full = products if is_sum else AffineMap(offset=products.offset, dense=torch.ones(1, 1))
+    assert start_line(StartMap(products, full, is_own)) == f"start=map is {told}"
