@@ -70,6 +70,7 @@ class Can(nn.Module):
 
     space: ClassVar = {
         "learning_rate": Parameter(1e-3, 6e-3, log=True),
+        "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
         "channels": Parameter(32),
         "depth": Parameter(4, 5),

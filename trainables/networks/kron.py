@@ -80,6 +80,7 @@ class Kron(nn.Module):
 
     space: ClassVar = {
         "learning_rate": Parameter(5e-4, 1e-2, log=True),
+        "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
         "terms": Parameter(choices=(2, 8, 32)),
         "width": Parameter(choices=(0, 32)),

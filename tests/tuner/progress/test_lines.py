@@ -3,11 +3,14 @@
 import pytest
 import torch
 
+from trainables.hyperparameters import Parameter
 from trainables.kronecker import Factors
 from trainables.linear import AffineMap
 from trainables.start_map import StartMap
 from trainables.tasks import Task
-from tuner.progress.lines import pipeline_line, start_line
+from tuner.progress.lines import early_stopping_line, pipeline_line, start_line
+from tuner.settings import SearchConfig
+from tuner.trials.space import Space
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,30 @@ def test_what_trials_start_at_is_told_with_what_is_left_out(
     products = AffineMap(offset=torch.zeros(1, 1, 1), terms=(term,) * terms)
     full = products if is_sum else AffineMap(offset=products.offset, dense=torch.ones(1, 1))
     assert start_line(StartMap(products, full, is_own)) == f"start=map is {told}"
+
+
+FALLS = "without effect, since a learning rate that falls, as with"
+
+
+@pytest.mark.parametrize(
+    ("asked", "schedules", "told"),
+    [
+        ({}, ["one-cycle"], ""),
+        ({"ranges": {"patience": (2, 5)}}, ["constant"], ""),
+        ({"ranges": {"patience": (2, 5)}}, ["one-cycle", "constant"], ""),
+        ({"ranges": {"patience": (2, 5)}}, ["one-cycle"], f"--patience: {FALLS} one-cycle, has"),
+        ({"set": ("patience=3",)}, ["cosine"], f"--patience: {FALLS} cosine, has"),
+        (
+            {"ranges": {"patience": (2, 5)}, "early_stopping": "window"},
+            ["one-cycle", "cosine"],
+            f"--patience and --early-stopping: {FALLS} cosine and one-cycle, has",
+        ),
+    ],
+)
+def test_early_stopping_that_was_asked_for_and_can_not_happen_is_told(
+    asked: dict[str, object], schedules: list[str], told: str
+) -> None:
+    config = SearchConfig(model="kron", **asked)
+    spaces = {name: Space({"schedule": Parameter(name)}) for name in schedules}
+    line = early_stopping_line(config, spaces)
+    assert line == (told and f"{told} no early stopping; --schedule constant has it")
