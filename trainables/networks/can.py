@@ -70,10 +70,10 @@ class Can(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(1e-3, 6e-3, log=True),
+        "learning_rate": Parameter(1e-3, 4e-3, log=True),  # from 5e-3 on some trials blow up
         "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
-        "channels": Parameter(32),
+        "channels": Parameter(choices=(16, 32)),
         "depth": Parameter(4, 5),
         "steepness": Parameter(3.0, 10.0, log=True),
     }
@@ -166,7 +166,7 @@ def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int, steepness: float) -
         layer: The first convolution; of its inputs the first half are the colours.
         norm: That after it.
         copied: Features that copy a channel.
-        steepness: Of what bends. From steep features steps are learnt sooner; they may diverge.
+        steepness: Of what bends. From steep features steps are learnt sooner.
     """
     bent = layer.weight[copied:, :, KERNEL // 2, KERNEL // 2]
     colours = copied // 2

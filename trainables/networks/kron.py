@@ -82,7 +82,7 @@ class Kron(nn.Module):
         "learning_rate": Parameter(5e-4, 1e-2, log=True),
         "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
-        "terms": Parameter(choices=(2, 8, 32)),
+        "terms": Parameter(choices=(1, 2, 8, 32)),
         "width": Parameter(choices=(0, 32)),
         "extra": Parameter(0),
         "activation": Parameter(choices=tuple(ACTIVATIONS)),
