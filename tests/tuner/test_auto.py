@@ -64,6 +64,8 @@ def test_each_network_that_fits_gets_as_many_trials_and_the_best_of_each_is_eval
     assert spaces["fc"] == Asked({}, ("hidden=8,16",)).of(space_of(find("fc")), "fc")
     every = wide(trials, runs)
     assert every.hidden.notna().tolist() == (every.model == "fc").tolist()
+    terms = every.terms[every.model == "kron"]
+    assert [str(value) for value in terms] == [str(int(value)) for value in terms]  # not 8.0
     shown = labelled(trials, runs)
     space = shown_space(runs, shown)
     shares = importances(shown, space)

@@ -28,6 +28,7 @@ from tests.analysis.made_runs import (
     SPACE,
     change,
     epoch_frame,
+    make_auto_run,
     make_run,
     make_run_of_two_losses,
     put,
@@ -557,6 +558,20 @@ def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) ->
         torch.equal(value, weights[name]) for name, value in found["network"].state_dict().items()
     )
     assert "Only finalists have a weights file" in told(app)
+
+
+def test_the_lines_that_load_a_network_of_several_build_it_from_its_own_whole_numbers(
+    tmp_path: Path,
+) -> None:
+    make_auto_run(tmp_path)
+    (row,) = [row for row in rows_of(tmp_path / "tables", "trials", "auto-1") if row["trial"] == 2]
+    network = build("kron", extra=0, **json.loads(row["parameters"]))
+    torch.save({"weights": network.state_dict(), "best_weights": None}, tmp_path / "state.pt")
+    revise(tmp_path, "auto-1", [2], checkpoint=str(tmp_path))
+    app = opened(tmp_path, "trials", trial="auto-1 / 2")
+    found: dict[str, Any] = {}
+    exec(app.code[0].value, found)
+    assert found["network"].state_dict().keys() == network.state_dict().keys()
 
 
 def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path) -> None:
