@@ -353,10 +353,12 @@ def _fitting(
     }
     if not fitting:
         raise UsageError(f"--model {AUTO}: no network fits: {'; '.join(left_out.values())}")
-    if config.samples is not None and config.samples < len(fitting):
+    # As `network_of` takes turns: the last network begins when each before it has had every loss
+    least = (len(fitting) - 1) * len(config.losses) + 1
+    if config.samples is not None and config.samples < least:
         raise UsageError(
             f"--samples {config.samples}: {len(fitting)} networks fit the task "
-            f"({', '.join(fitting)}), and each gets a trial; give at least {len(fitting)}"
+            f"({', '.join(fitting)}), and each gets a trial; give at least {least}"
         )
     return fitting, left_out
 

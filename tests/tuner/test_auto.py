@@ -26,6 +26,8 @@ from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.networks.weights import load_network, read_header
 from trainables.tasks import STUDY
 from trainables.training.try_out import TryOut
+from tuner.trials.proposals import network_of
+from tuner.trials.space import Space
 
 AUTO = ("--name", "run", "--model", "auto")
 FIT = [name for name in NETWORKS if not misfit(find(name), STUDY)]
@@ -136,6 +138,20 @@ def test_what_no_network_can_do_is_told_in_one_sentence(
     assert status == 2, output
     assert output.splitlines()[-1].startswith(f"error: {told}")
     assert not list(Path(command.storage).glob("tables/*"))
+
+
+def test_with_two_losses_as_many_trials_are_asked_for_as_give_each_network_one(
+    command: Command, few_images: tuple[str, ...], both_losses: tuple[str, ...]
+) -> None:
+    least = 2 * (len(FIT) - 1) + 1
+    few = ("--samples", str(least - 1), "--max-epochs", "1", "--images", "32")
+    with simulated():
+        status, output = command.call(*AUTO, *few, *few_images, *both_losses)
+    assert status == 2, output
+    assert output.splitlines()[-1].endswith(f"each gets a trial; give at least {least}")
+    spaces = {name: Space(space_of(find(name)), ("mse", "perceptual")) for name in FIT}
+    assert {network_of(number, spaces) for number in range(least)} == set(FIT)
+    assert {network_of(number, spaces) for number in range(least - 1)} != set(FIT)
 
 
 def test_where_nothing_fits_it_says_why_of_each(command: Command) -> None:
