@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
-from analysis.tables.parameters import read_spaces
+from analysis.tables.parameters import read_space, read_spaces
 from trainables import own_code
 from trainables.data import pairs, sources
 from trainables.data.images import Images
@@ -420,8 +420,8 @@ def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> 
 def _check_same_spaces(config: SearchConfig, spaces: Mapping[str, Space], earlier: Row) -> None:
     """Raise UsageError where a run would go on with other hyperparameters than it began with."""
     began = read_spaces(earlier["space"])
-    if list(began) == [""]:
-        began = {next(iter(spaces)): began[""]}
+    if config.model != AUTO:
+        began = dict.fromkeys(spaces, read_space(earlier["space"]))
     if list(began) != list(spaces):
         raise UsageError(
             f"--resume {config.name}: --model {config.model} was {', '.join(began)} when the run "

@@ -36,15 +36,13 @@ def space_text(space: Mapping[str, Parameter]) -> str:
 
 
 def spaces_text(spaces: Mapping[str, Mapping[str, Parameter]]) -> str:
-    """Return the same of several networks; one alone is written as `space_text` does."""
+    """Return the same of a search of several networks, of which one alone may fit."""
     texts = {network: space_text(space) for network, space in spaces.items()}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
     return json.dumps({network: json.loads(text) for network, text in texts.items()})
 
 
 def read_spaces(text: str) -> dict[str, dict[str, Parameter]]:
-    """Read the column `space` of `runs`, by network; that of a single one is under "".
+    """Read the column `space` of `runs`, by network; one that was asked for by name is under "".
 
     Raises ValueError where it describes none.
     """

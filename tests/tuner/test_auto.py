@@ -14,8 +14,8 @@ from analysis.charts.style import specification
 from analysis.charts.views import importances
 from analysis.report.facts import asked
 from analysis.tables import wide
-from analysis.tables.files import rows_of
-from analysis.tables.parameters import read_space, read_spaces, shown_space
+from analysis.tables.files import publish, rows_of
+from analysis.tables.parameters import read_space, read_spaces, shown_space, spaces_text
 from analysis.tables.schema import TABLES
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import Trial, simulated
@@ -102,6 +102,26 @@ def test_it_goes_on_where_it_was_broken_off(
         for one in (command, resumed)
     )
     pd.testing.assert_frame_equal(whole, again)
+
+
+def test_where_other_networks_fit_now_it_does_not_go_on_and_says_which_they_were(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    few = ("--samples", str(len(FIT)), "--max-epochs", "1", "--images", "32")
+    with simulated():
+        status, output = command.call(*AUTO, *few, *few_images)
+        assert status == 0, output
+        tables = Path(command.storage) / "tables"
+        (run,) = rows_of(tables, "runs", "run")
+        began = {name: read_spaces(run["space"])[name] for name in FIT[1:2]}
+        publish(tables, "runs", "run", [run | {"space": spaces_text(began)}])
+        status, output = command.call("--resume", "run")
+    assert status == 2, output
+    assert output.splitlines()[-1] == (
+        f"error: --resume run: --model auto was {FIT[1]} when the run began, and is "
+        f"{', '.join(FIT)} now: go on with the version that began it, or start a new run without "
+        f"--resume"
+    )
 
 
 def test_a_network_that_does_not_fit_is_left_out_with_its_reason(
