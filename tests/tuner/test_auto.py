@@ -119,8 +119,8 @@ def test_where_other_networks_fit_now_it_does_not_go_on_and_says_which_they_were
     assert status == 2, output
     assert output.splitlines()[-1] == (
         f"error: --resume run: --model auto was {FIT[1]} when the run began, and is "
-        f"{', '.join(FIT)} now: go on with the version that began it, or start a new run without "
-        f"--resume"
+        f"{', '.join(FIT)} now: go on with the version and the machines that began it, or start a "
+        f"new run without --resume"
     )
 
 

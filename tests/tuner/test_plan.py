@@ -23,11 +23,13 @@ from trainables.networks.cnn import CNN
 from trainables.networks.fc import FC
 from trainables.networks.separable import Separable
 from trainables.tasks import Task
+from trainables.training.loop import TrainingConfig
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut
 from tuner import gpu_memory
 from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
+    EACH_ON_GPU,
     Plan,
     check_early,
     completed,
@@ -377,6 +379,36 @@ def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gp
         make_plan(asked, storage, tried, [CPU_NODE], Growth())
     make_plan(asked, storage, tried, [GPU_NODE], Growth())
     assert told == [problem]
+
+
+def test_auto_leaves_out_what_has_no_room_on_the_gpu_and_gives_the_others_their_share(
+    few: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: set[str] = {"cnn"}
+
+    def measured(training: TrainingConfig, *_: Any, **__: Any) -> list[str]:
+        if training.model in full:
+            raise UsageError(f"a step of {training.model} runs out of memory; give less")
+        return ["A trial needs little"]
+
+    monkeypatch.setattr(gpu_memory, "check", measured)
+    asked = config(data=few, storage=str(tmp_path), model="auto")
+    tried = loaded(asked)
+    storage = RunStorage(str(tmp_path), "r")
+    plan = make_plan(asked, storage, tried, [GPU_NODE], Growth())
+    fitting = [name for name, facts in tried[2].items() if not facts.problem]
+    others = [name for name in fitting if name != "cnn"]
+    assert list(plan.networks) == list(plan.spaces) == others
+    assert plan.left_out["cnn"] == "a step of cnn runs out of memory; give less"
+    assert plan.gpu_memory == [f"{name}: A trial needs little" for name in others]
+    assert plan.config.samples == len(others) * EACH_ON_GPU["samples"]
+
+    full.update(others)
+    with pytest.raises(UsageError, match=rf"^a step of {fitting[0]} runs out of memory; give less"):
+        make_plan(asked, storage, tried, [GPU_NODE], Growth())
+    alone = config(data=few, storage=str(tmp_path), model="cnn")
+    with pytest.raises(UsageError, match=r"^a step of cnn runs out of memory; give less"):
+        make_plan(alone, storage, loaded(alone), [GPU_NODE], Growth())
 
 
 @pytest.mark.parametrize("other", ["train", "validation", "test"])
