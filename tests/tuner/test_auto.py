@@ -147,6 +147,10 @@ def test_a_network_that_does_not_fit_is_left_out_with_its_reason(
             ("--set", "colour=1:2"),
             "--set colour: no network that is tried has it; leave it out",
         ),
+        (
+            ("--set", "depth=0:3"),
+            "--model auto: cnn with depth 0: depth ≥ 1 must hold, but got 0",
+        ),
         (("--set", "hidden=a,b"), "--set hidden=a,b: hidden is a whole number"),
     ],
 )
