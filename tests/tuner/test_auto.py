@@ -104,6 +104,26 @@ def test_it_goes_on_where_it_was_broken_off(
     pd.testing.assert_frame_equal(whole, again)
 
 
+def test_tpe_draws_each_networks_trials_from_its_own_space(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    samples = ("--samples", str(2 * len(FIT)), "--search", "tpe", "--set", "hidden=8,16")
+    with simulated():
+        status, output = command.call(*AUTO, *samples, *BUDGET, *few_images)
+    assert status == 0, output
+    trials, runs = command.table("trials", "run"), command.table("runs", "run")
+    assert trials.model.value_counts().to_dict() == dict.fromkeys(FIT, 2)
+    assert trials.best_validation_loss.notna().all()
+    spaces = read_spaces(runs.space[0])
+    for row in rows_of(Path(command.storage) / "tables", "trials", "run"):
+        space, said = spaces[row["model"]], json.loads(row["parameters"] or "{}")
+        rate = space["learning_rate"]
+        assert rate.low <= row["learning_rate"] <= rate.high
+        assert said.keys() <= space.keys()
+        assert said.get("terms", 2) in (2, 8, 32)
+        assert ("hidden" in said) == (row["model"] == "fc")
+
+
 def test_where_other_networks_fit_now_it_does_not_go_on_and_says_which_they_were(
     command: Command, few_images: tuple[str, ...]
 ) -> None:

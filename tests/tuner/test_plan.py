@@ -29,6 +29,7 @@ from trainables.training.try_out import TryOut
 from tuner import gpu_memory
 from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
+    EACH_ON_CPU,
     EACH_ON_GPU,
     Plan,
     check_early,
@@ -298,6 +299,25 @@ def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_
     assert (plan.resources, plan.slots, plan.nodes) == (WorkerResources(2, 0, 0), 4, [CPU_NODE])
     assert (len(plan.data.train), plan.available_images, plan.config.samples) == (100, 216, 16)
     assert (plan.earlier, plan.vgg, plan.gpu_memory) == (None, None, [])
+
+
+def test_without_a_budget_each_network_of_auto_gets_a_few_short_trials(
+    few: str, tmp_path: Path
+) -> None:
+    plan = planned(few, tmp_path, model="auto")
+    complete = plan.config
+    assert complete.samples == len(plan.networks) * EACH_ON_CPU["samples"]
+    assert (complete.max_epochs, complete.images) == (EACH_ON_CPU["max_epochs"], 216)
+    assert {name: one["batch_size"] for name, one in plan.training.items()} == {
+        name: facts.habits.batch_size for name, facts in plan.networks.items()
+    }
+    more = {"gpus": 0.0, "data": "photos", "train_images": 39_000}
+    assert (
+        completed(SearchConfig(model="auto"), plan.networks, **more).images == EACH_ON_CPU["images"]
+    )
+    on_gpu = completed(SearchConfig(model="auto"), plan.networks, **more | {"gpus": 1.0})
+    assert on_gpu.samples == len(plan.networks) * EACH_ON_GPU["samples"]
+    assert (on_gpu.max_epochs, on_gpu.images) == (EACH_ON_GPU["max_epochs"], 39_000)
 
 
 def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Path) -> None:

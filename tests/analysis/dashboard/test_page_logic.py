@@ -542,6 +542,30 @@ def test_whatever_a_run_searched_is_drawn_and_shown_and_builds_its_network(tmp_p
     assert "Slope" in shown
 
 
+def test_pages_of_a_run_of_several_networks_show_each_with_its_own_hyperparameters(
+    tmp_path: Path,
+) -> None:
+    make_auto_run(tmp_path, trials=60)
+    app = opened(tmp_path, "search")
+    best = app.dataframe[0].value
+    assert list(zip(best.series, best.trial, strict=True)) == [("kron", 2), ("cnn", 1), ("fc", 0)]
+    assert {"Search history", "Parallel coordinates", "Terms", "Dropout"} < {*charts(app)}
+    assert set(drawn(app, "Terms").series) == {"kron"}
+    assert "kron" not in set(drawn(app, "Dropout").series)
+    shares = drawn(app, "Hyperparameter importance")
+    assert "Terms" in set(shares.name[shares.series == "kron"])
+    assert "Terms" not in set(shares.name[shares.series == "fc"])
+
+    app = opened(tmp_path, "trials", trial="auto-1 / 2")
+    (row,) = [row for row in rows_of(tmp_path / "tables", "trials", "auto-1") if row["trial"] == 2]
+    shown = figures(app)
+    assert shown["Terms"][0] == str(json.loads(row["parameters"])["terms"])
+    assert "Dropout" not in shown
+    assert "kron, asha after 1 epochs, on cpu" in told(app)
+    every = next(table.value for table in app.dataframe if len(table.value) == 60)
+    assert set(every.series) == {"fc", "cnn", "kron"}
+
+
 @pytest.mark.parametrize("best", [True, False])
 def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) -> None:
     make_run(tmp_path, trials=4, tested=False)
