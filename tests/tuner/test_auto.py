@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +18,11 @@ from analysis.tables.parameters import read_space, read_spaces, shown_space, spa
 from analysis.tables.schema import TABLES
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import Trial, simulated
-from trainables.errors import UsageError
 from trainables.hyperparameters import Asked
 from trainables.networks.base import space_of
 from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.networks.weights import load_network, read_header
 from trainables.tasks import STUDY
-from trainables.training.try_out import TryOut
 from tuner.trials.proposals import network_of
 from tuner.trials.space import Space
 
@@ -196,21 +193,6 @@ def test_with_two_losses_as_many_trials_are_asked_for_as_give_each_network_one(
     spaces = {name: Space(space_of(find(name)), ("mse", "perceptual")) for name in FIT}
     assert {network_of(number, spaces) for number in range(least)} == set(FIT)
     assert {network_of(number, spaces) for number in range(least - 1)} != set(FIT)
-
-
-def test_where_nothing_fits_it_says_why_of_each(command: Command) -> None:
-    from tuner.plan import _fitting
-    from tuner.settings import SearchConfig
-
-    with TryOut("auto") as networks:
-        facts = networks.facts(replace(STUDY, output_shape=(4, 7, 9), affine_residual=0.5))
-    unfit = {
-        name: replace(one, problem=f"{name} is no use; give fc") for name, one in facts.items()
-    }
-    with pytest.raises(UsageError) as error:
-        _fitting(SearchConfig(model="auto"), unfit)
-    reasons = "; ".join(f"{name} is no use" for name in NETWORKS)
-    assert str(error.value) == f"--model auto: no network fits: {reasons}"
 
 
 def test_a_space_of_several_networks_covers_all_of_them_in_charts() -> None:

@@ -21,6 +21,7 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.cnn import CNN
 from trainables.networks.fc import FC
+from trainables.networks.registry import NETWORKS
 from trainables.networks.separable import Separable
 from trainables.tasks import Task
 from trainables.training.loop import TrainingConfig
@@ -399,6 +400,17 @@ def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gp
         make_plan(asked, storage, tried, [CPU_NODE], Growth())
     make_plan(asked, storage, tried, [GPU_NODE], Growth())
     assert told == [problem]
+
+
+def test_where_no_network_of_auto_fits_it_says_why_of_each(few: str, tmp_path: Path) -> None:
+    asked = config(data=few, storage=str(tmp_path), model="auto")
+    vgg, data, facts = loaded(asked)
+    unfit = {
+        name: replace(one, problem=f"{name} is no use; give fc") for name, one in facts.items()
+    }
+    reasons = "; ".join(f"{name} is no use" for name in NETWORKS)
+    with pytest.raises(UsageError, match=f"^--model auto: no network fits: {reasons}$"):
+        make_plan(asked, RunStorage(str(tmp_path), "r"), (vgg, data, unfit), [CPU_NODE], Growth())
 
 
 def test_auto_leaves_out_what_has_no_room_on_the_gpu_and_gives_the_others_their_share(
