@@ -140,6 +140,7 @@ class Training:
         self.perceptual = loss if isinstance(loss, PerceptualLoss) else None
         self._metric = metric_registry.find(config.metric) if config.goal.has_score else None
         slice_size = habits.slice_size(device)
+        shard = len(self.workers.shard(torch.empty(config.batch_size)))
         memory_format = torch.channels_last if slice_size else self.precision.memory_format
         self.precision.set_products()
         torch.manual_seed(config.seed)
@@ -156,7 +157,7 @@ class Training:
             config.task.output_shape,
             slice=slice_size,
             compiled=config.compiled,
-            full_size=slice_size or len(self.workers.shard(torch.empty(config.batch_size))),
+            full_size=min(slice_size or shard, shard),
         )
         # A tensor, where it changes: a recorded step reads it anew each time
         self._rate: Tensor | None = None

@@ -1,5 +1,6 @@
 import gc
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from trainables.data.examples import Examples, as_float
+from trainables.data.examples import Examples, as_float, random_examples
 from trainables.errors import UsageError
 from trainables.losses.squared_error import squared_error
-from trainables.networks.registry import build
+from trainables.networks.registry import build, find
 from trainables.tasks import STUDY
 from trainables.training.gradients import Gradients, compile_problem, compiled
 from trainables.training.loop import Training, TrainingConfig
@@ -165,6 +166,23 @@ def test_a_training_multiplies_and_lies_and_compiles_as_it_was_asked_to(
     )
     Training(CNN, few, few, device=CPU)
     assert len(compiled) == 1
+
+
+@pytest.mark.parametrize("batch_size", [2, 64], ids=["below a slice", "of whole slices"])
+def test_whole_batches_and_slices_go_through_what_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    through: list[int] = []
+
+    def watched(network: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda images: through.append(len(images)) or network(images)
+
+    monkeypatch.setattr("trainables.training.gradients.compiled", watched)
+    config = replace(CNN, compiled=True, batch_size=batch_size)
+    some = random_examples(batch_size, STUDY)
+    Training(config, some, some, device=CPU).train_epoch(1)
+    slice_size = find(CNN.model).habits.cpu_slice
+    assert through == [2] if batch_size == 2 else through == [slice_size] * (64 // slice_size)
 
 
 def test_a_training_that_is_over_leaves_its_memory_at_once(few: Examples) -> None:
