@@ -30,7 +30,7 @@ from trainables.losses.loss_registry import LOSSES
 from trainables.losses.loss_settings import SMALLEST, Perceptual
 from trainables.losses.vgg16_weights import random_vgg16
 from trainables.networks.base import habits_of, space_of
-from trainables.networks.registry import find
+from trainables.networks.registry import NETWORKS, find
 from trainables.settings_fields import flag
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.matrix_rate import finish, matrix_gflops
@@ -237,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--model",
         default="fc",
-        help="fc, cnn, separable, package.module:Class or path/file.py:Class (default: fc)",
+        help=f"{', '.join(NETWORKS)}, package.module:Class or path/file.py:Class (default: fc)",
     )
     add("--images", type=int, help="training images (default: as many as take a few seconds)")
     add("--batch-size", type=int, help="images per update (default: the network's own)")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.tables.files import Row
-from analysis.tables.parameters import read_spaces
+from analysis.tables.parameters import read_space, read_spaces
 from trainables import own_code
 from trainables.data import pairs, sources
 from trainables.data.images import Images
@@ -272,8 +272,6 @@ def make_plan(
         up: The machines that are up.
         growth: What may still join them.
     """
-    from tuner import gpu_memory  # here, since it imports PyTorch, and Ray starts meanwhile
-
     vgg, data, tried = loaded
     networks, left_out = _fitting(config, tried)
     resources = worker_resources(config, [*up, *growth.nodes])
@@ -285,42 +283,35 @@ def make_plan(
     _check_channels(config, data.task)
     goal = goal_of(config, networks)
     _check_score(config, goal, data.task)
-    complete = completed(
+    complete_for = partial(
+        completed,
         config,
-        networks,
         gpus=sum(node.gpus for node in nodes),
         data=config.data if config.pairs or config.data != "auto" else data.train.source,
         train_images=data.available_images,
     )
+    complete = complete_for(networks)
     spaces = spaces_of(config, networks)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
         _check_same_images(config, used, earlier)
         _check_same_pipeline(config, data, earlier)
-        _check_same_spaces(config, spaces, earlier)
         _check_same_direction(config, goal, earlier)
     able = resources.able(up)
     if len(up) > 1:
         check_shared(config.storage, able)
     if config.workers_per_trial > 1 and config.address is not None:
         _check_groups(config.workers_per_trial, up)
-    memory = []
-    for name, facts in networks.items():
-        settings = training_settings(complete, name, facts.habits, data.task, goal)
-        needs = gpu_memory.check(
-            gpu_memory.largest(
-                spaces[name], settings, complete.losses, workers=config.workers_per_trial
-            ),
-            resources,
-            able,
-            workers=config.workers_per_trial,
-            train_images=len(used.train),
-            validation_images=len(used.validation),
-            vgg=vgg,
-            problem=facts.problem,
-        )
-        memory += [f"{name}: {line}" for line in needs] if len(networks) > 1 else needs
+    memory, too_large = _gpu_memory(complete, networks, spaces, resources, able, used, vgg)
+    if too_large:
+        networks = {name: facts for name, facts in networks.items() if name not in too_large}
+        left_out = {**left_out, **too_large}
+        complete = complete_for(networks)  # fewer trials
+        spaces = spaces_of(config, networks)
+        used = data.cut(complete.images or data.available_images)
+    if earlier is not None:
+        _check_same_spaces(config, spaces, earlier)
     return Plan(
         config=complete,
         storage=storage,
@@ -353,12 +344,65 @@ def _fitting(
     }
     if not fitting:
         raise UsageError(f"--model {AUTO}: no network fits: {'; '.join(left_out.values())}")
-    if config.samples is not None and config.samples < len(fitting):
+    # As `network_of` takes turns: the last network begins when each before it has had every loss
+    least = (len(fitting) - 1) * len(config.losses) + 1
+    if config.samples is not None and config.samples < least:
         raise UsageError(
             f"--samples {config.samples}: {len(fitting)} networks fit the task "
-            f"({', '.join(fitting)}), and each gets a trial; give at least {len(fitting)}"
+            f"({', '.join(fitting)}), and each gets a trial; give at least {least}"
         )
     return fitting, left_out
+
+
+def _gpu_memory(
+    config: SearchConfig,
+    networks: "Mapping[str, NetworkFacts]",
+    spaces: Mapping[str, Space],
+    resources: WorkerResources,
+    nodes: Sequence[Node],
+    data: "Splits",
+    vgg: "Vgg16 | None",
+) -> tuple[list[str], dict[str, str]]:
+    """Return lines of what trials need of a GPU, and what `--model auto` leaves out for it, why.
+
+    Args:
+        config: The settings, complete.
+        networks: Those that fit the task.
+        spaces: What their trials are drawn from.
+        resources: What each worker of a trial gets.
+        nodes: Those that are up and can train.
+        data: The images that are used.
+        vgg: What the perceptual loss needs.
+
+    Raises:
+        UsageError: A network does not fit a GPU; with `--model auto`, where none does.
+    """
+    from tuner import gpu_memory  # here, since it imports PyTorch, and Ray starts meanwhile
+
+    lines, too_large = [], {}
+    for name, facts in networks.items():
+        settings = training_settings(
+            config, name, facts.habits, data.task, goal_of(config, networks)
+        )
+        workers = config.workers_per_trial
+        try:
+            needs = gpu_memory.check(
+                gpu_memory.largest(spaces[name], settings, config.losses, workers=workers),
+                resources,
+                nodes,
+                workers=workers,
+                train_images=len(data.train),
+                validation_images=len(data.validation),
+                vgg=vgg,
+                problem=facts.problem,
+            )
+        except UsageError as error:
+            too_large[name] = str(error)
+            if len(too_large) == len(networks):
+                raise UsageError(next(iter(too_large.values()))) from error
+        else:
+            lines += [f"{name}: {line}" for line in needs] if len(networks) > 1 else needs
+    return lines, too_large
 
 
 def _check_channels(config: SearchConfig, task: Task) -> None:
@@ -418,13 +462,13 @@ def _check_same_pipeline(config: SearchConfig, data: "Splits", earlier: Row) -> 
 def _check_same_spaces(config: SearchConfig, spaces: Mapping[str, Space], earlier: Row) -> None:
     """Raise UsageError where a run would go on with other hyperparameters than it began with."""
     began = read_spaces(earlier["space"])
-    if list(began) == [""]:
-        began = {next(iter(spaces)): began[""]}
+    if config.model != AUTO:
+        began = dict.fromkeys(spaces, read_space(earlier["space"]))
     if list(began) != list(spaces):
         raise UsageError(
             f"--resume {config.name}: --model {config.model} was {', '.join(began)} when the run "
-            f"began, and is {', '.join(spaces)} now: go on with the version that began it, or "
-            f"start a new run without --resume"
+            f"began, and is {', '.join(spaces)} now: go on with the version and the "
+            f"machines that began it, or start a new run without --resume"
         )
     for model, space in spaces.items():
         for name in {**began[model], **space.parameters}:

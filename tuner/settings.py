@@ -144,7 +144,7 @@ class SearchConfig:
     )
     finalists: int = setting(
         3,
-        "best trials to evaluate on the test split, the best of each loss among them",
+        "best trials to evaluate on the test split, the best of each network and loss among them",
         least=1,
         group=SEARCHED,
     )

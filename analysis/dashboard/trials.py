@@ -288,12 +288,17 @@ def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
     """Return the arguments of a trial's network."""
     runs = selection.runs
     space = read_space(runs.space[runs.run == trial.run].iloc[0], trial.model)
-    said = {name: trial[name] for name in space if name in trial and pd.notna(trial[name])}
+    # In the column of several runs, one's whole numbers may have become another's fractions
+    said = {
+        name: parameter.kind(trial[name])
+        for name, parameter in space.items()
+        if parameter.kind is not None and name in trial and pd.notna(trial[name])
+    }
     return chosen_of(values_of(space, said))
 
 
 def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], state: str) -> str:
-    arguments = "".join(f", {name}={_literal(value)}" for name, value in chosen.items())
+    arguments = "".join(f", {name}={value!r}" for name, value in chosen.items())
     imported = ""
     if task != STUDY:
         arguments, imported = f", {task}{arguments}", "from trainables.tasks import Task\n"
@@ -303,10 +308,6 @@ def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], st
         f"network = build({trial.model!r}{arguments})\n"
         f'network.load_state_dict(state["best_weights"] or state["weights"])'
     )
-
-
-def _literal(value: Any) -> str:
-    return repr(value.item() if hasattr(value, "item") else value)  # else as numpy writes it
 
 
 def _code(lines: str) -> None:

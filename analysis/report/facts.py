@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from analysis.console import (
 )
 from analysis.report.figures import Tables
 from analysis.tables.files import Row, table_path
-from analysis.tables.parameters import read_space
+from analysis.tables.parameters import read_spaces
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranking_rule
 from analysis.tables.scored import Scores, by_subject
 from analysis.timing import comparison
@@ -73,10 +74,11 @@ def answer(run: Row, scores: list[Row], tables: Tables, best: list[Row]) -> str:
             "images yet."
         )
     floor = max(shares["floor"], default=0.0)
+    which = f"With {best[0]['model']}, " if run["model"] == AUTO else ""
     text = (
-        f"{with_interval(mine[0])} of {mine[0]['images']:,} test images reach a cosine similarity "
-        f"of {run['threshold']:g} to the pipeline's output; the best floor: {percent(floor)}, the "
-        f"ceiling: {percent(max(shares['ceiling'], default=1.0))}."
+        f"{which}{with_interval(mine[0])} of {mine[0]['images']:,} test images reach a cosine "
+        f"similarity of {run['threshold']:g} to the pipeline's output; the best floor: "
+        f"{percent(floor)}, the ceiling: {percent(max(shares['ceiling'], default=1.0))}."
     )
     if mine[0]["value"] <= floor:
         text += " The network is no better than an output that costs nothing."
@@ -105,16 +107,10 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     endings = Counter(row["stop_reason"] or "unfinished" for row in searched)
     ended = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
     hours = _hours(sum(row["train_sec"] for row in trials))
-    named = {name for row in searched for name in json.loads(row["parameters"] or "{}")}
-    over = ", ".join(
-        f"{short(name)} {parameter.in_words}"
-        for name, parameter in read_space(run["space"]).items()
-        if name in COLUMNS or name in named
-    )
     return [
         ("Network", f"{_networks(run, searched)}, to replace the pipeline “{run['pipeline']}”"),
         ("Loss", _losses(run, config, sorted({row["loss"] for row in searched}))),
-        ("Search", f"{config.get('search', 'random')} over {over}, seed {run['seed']}"),
+        *_searches(run, config, searched),
         ("Trials", f"{len(searched)}: {ended}"),
         ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {hours}"),
         ("Data", str(run["data"])),
@@ -172,7 +168,7 @@ def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
             f"{best['trial']} of {count} ({ranking_rule(mixed_losses, goal)}; ties to the earlier "
             f"trial)",
         ),
-        ("Hyperparameters", hyperparameters(best, loss=mixed_losses)),
+        ("Hyperparameters", hyperparameters(best, model=run["model"] == AUTO, loss=mixed_losses)),
         (
             "Validation loss",
             f"{best['best_validation_loss']:.4g} at epoch {best['best_epoch']} of {best['epochs']}",
@@ -192,7 +188,12 @@ def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
 def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
     """Compare networks with floors and ceiling on the test images, with 95 % intervals."""
     mixed_losses = has_mixed_losses(run)
-    losses = {row["trial"]: f" ({row['loss']})" for row in trials} if mixed_losses else {}
+    differ = {"model": "network"} if run["model"] == AUTO else {}
+    if mixed_losses:
+        differ["loss"] = "loss"
+    labels = {}
+    if differ:
+        labels = {row["trial"]: f" ({', '.join(row[name] for name in differ)})" for row in trials}
     kinds = {kind: f" ({kind})" for kind in ("floor", "ceiling")}
     shown = _metrics(scores)
     beside = [] if run["threshold"] == STRICT_THRESHOLD else [STRICT_THRESHOLD]
@@ -203,7 +204,7 @@ def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
         means = {metric: of[metric, None]["value"] for metric in shown if (metric, None) in of}
         grid.append(
             [
-                head["subject"] + (losses.get(head["trial"]) or kinds.get(head["kind"], "")),
+                head["subject"] + (labels.get(head["trial"]) or kinds.get(head["kind"], "")),
                 with_interval(head),
                 _trainings(head),
                 *(_percent_at(of, at) for at in beside),
@@ -212,7 +213,9 @@ def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
             ]
         )
     count = f"{heads[0]['images']:,}" if heads else "0"
-    of_each = "; the best of each loss is among them" if mixed_losses else ""
+    of_each = ""
+    if differ:
+        of_each = f"; the best of each {' with each '.join(differ.values())} is among them"
     trainings = "Mean ± standard deviation (n − 1) over trainings with different seeds."
     if max((row["trainings"] for row in heads), default=1) == 1:
         trainings = (
@@ -317,6 +320,26 @@ def with_interval(row: Row) -> str:
 def _networks(run: Row, searched: list[Row]) -> str:
     trained = ", ".join(dict.fromkeys(row["model"] for row in searched))
     return trained if run["model"] == AUTO and trained else str(run["model"])
+
+
+def _searches(run: Row, config: dict[str, Any], searched: list[Row]) -> Iterator[tuple[str, str]]:
+    """Yield how the search drew, and from what: each of several networks has its own space."""
+    how, seed = config.get("search", "random"), f"seed {run['seed']}"
+    named = {name for row in searched for name in json.loads(row["parameters"] or "{}")}
+    over = {
+        network: ", ".join(
+            f"{short(name)} {parameter.in_words}"
+            for name, parameter in space.items()
+            if name in COLUMNS or name in named
+        )
+        for network, space in read_spaces(run["space"]).items()
+    }
+    if list(over) == [""]:
+        yield "Search", f"{how} over {over['']}, {seed}"
+        return
+    yield "Search", f"{how}, {seed}; each network has its own space"
+    for network, ranges in over.items():
+        yield f"Space of {network}", ranges
 
 
 def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:

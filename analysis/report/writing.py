@@ -24,6 +24,7 @@ from analysis.tables.ranking import goal_of, has_mixed_losses, ranked
 from analysis.timing import comparison
 from trainables.atomic_write import atomic_write
 from trainables.errors import first_line
+from trainables.networks.registry import AUTO
 
 PAGE = "report.html"
 
@@ -131,6 +132,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
     devices = list(dict.fromkeys(content.series.device)) if len(content.series) else []
     return {
         "run": run,
+        "network": "" if run["model"] == AUTO else run["model"],
         "answer": facts.answer(run, scores, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),

@@ -36,15 +36,13 @@ def space_text(space: Mapping[str, Parameter]) -> str:
 
 
 def spaces_text(spaces: Mapping[str, Mapping[str, Parameter]]) -> str:
-    """Return the same of several networks; one alone is written as `space_text` does."""
+    """Return the same of a search of several networks, of which one alone may fit."""
     texts = {network: space_text(space) for network, space in spaces.items()}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
     return json.dumps({network: json.loads(text) for network, text in texts.items()})
 
 
 def read_spaces(text: str) -> dict[str, dict[str, Parameter]]:
-    """Read the column `space` of `runs`, by network; that of a single one is under "".
+    """Read the column `space` of `runs`, by network; one that was asked for by name is under "".
 
     Raises ValueError where it describes none.
     """
@@ -93,6 +91,7 @@ def wide(trials: "pd.DataFrame", runs: "pd.DataFrame | None" = None) -> "pd.Data
 
     Returns:
         The same rows. In the place of `parameters` are those columns, in the order of the alphabet.
+        Whole numbers stay whole where a trial of another network has none: such a column is Int64.
     """
     import pandas as pd
 
@@ -111,11 +110,19 @@ def wide(trials: "pd.DataFrame", runs: "pd.DataFrame | None" = None) -> "pd.Data
 
     trained = zip(trials.run.astype(str), trials.model.astype(str), said, strict=True)
     rows = [{**fixed(run, model), **one} for run, model, one in trained]
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
     own = list(trials.columns)
     place = own.index("parameters")
     found = pd.DataFrame(columns, trials.index)
     return pd.concat([trials[own[:place]], found, trials[own[place + 1 :]]], axis=1)
+
+
+def _column(values: list[Any]) -> Any:
+    """Return values as a column of a data frame, which by itself makes floats beside nulls."""
+    import pandas as pd
+
+    kinds = {type(value) for value in values}
+    return pd.array(values, "Int64") if kinds == {int, type(None)} else values
 
 
 def shown_space(runs: "pd.DataFrame", trials: "pd.DataFrame") -> dict[str, Parameter]:

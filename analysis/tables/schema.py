@@ -100,7 +100,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         json(
             "space",
             meaning="each hyperparameter's type, its range with the scale, or its choices, as "
-            "JSON; of several networks by network",
+            "JSON; of `--model auto` by network",
         ),
         Column("seed", INT64, "the search's seed"),
         Column("started_at", MOMENT, "start of the first session"),

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
 from trainables.errors import UsageError
+from trainables.hyperparameters import KNOWN
 from trainables.networks.registry import NETWORKS
 from trainables.tasks import RECORDED, STUDY, Task
 
@@ -149,7 +150,8 @@ def _peers(device: str, task: Task) -> list[Subject]:
 
 
 def _networks(device: str, finalists: Sequence[Finalist], task: Task) -> list[Subject]:
-    from trainables.networks.registry import find, misfit  # here for the same reason as below
+    from trainables.networks.base import space_of  # here for the same reason as below
+    from trainables.networks.registry import find, misfit
 
     trained = {finalist.model for finalist in finalists}
     found = []
@@ -163,8 +165,13 @@ def _networks(device: str, finalists: Sequence[Finalist], task: Task) -> list[Su
             weights=finalist.weights,
         )
     for model in NETWORKS:
-        # A trained network takes the same time as an untrained one
-        if model not in trained and not misfit(find(model), task):
+        # Untrained it takes as long as trained, but not where a search chooses how large it is
+        has_one_size = all(
+            parameter.is_fixed
+            for name, parameter in space_of(find(model)).items()
+            if name not in KNOWN
+        )
+        if has_one_size and model not in trained and not misfit(find(model), task):
             found += _variants(model, device, kind="untrained", model=model)
     return found
 

@@ -16,13 +16,16 @@ from PIL import Image
 from analysis.charts.labels import labelled
 from analysis.quality.spread import wilson
 from analysis.tables.files import publish, read
-from analysis.tables.parameters import space_text
+from analysis.tables.parameters import space_text, spaces_text
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.task_columns import task_columns
 from analysis.timing.conductor import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
-from trainables.hyperparameters import Parameter
+from trainables.hyperparameters import COLUMNS, Parameter
+from trainables.networks.base import space_of
+from trainables.networks.registry import AUTO, find
 from trainables.tasks import STUDY
+from tuner.trials.space import Space
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
@@ -32,6 +35,7 @@ SPACE = {
     "dropout": Parameter(0.0, 0.5),
     "patience": Parameter(2, 10),
 }
+AUTO_NETWORKS = ("fc", "cnn", "kron")
 ENDINGS = ("max_epochs", "asha", "asha", "early_stopping")
 
 PROBES = bytes(64 * 784 * 4)
@@ -74,6 +78,35 @@ def make_run_of_two_losses(storage: Path, name: str = "r") -> None:
     put(storage / "tables", "trials", name, trials)
     publish(storage / "tables", "scores", name, score_rows(run, trials, finalists=4))
     publish(storage / "tables", "samples", name, sample_rows(name, trials, finalists=4))
+
+
+def make_auto_run(storage: Path, name: str = "auto-1", trials: int = 6) -> None:
+    """A search of several networks that take turns; the first trial of each is its best.
+
+    The best of all is trial 2, of kron. Hyperparameters are as those networks draw them.
+    """
+    spaces = {model: Space(space_of(find(model))) for model in AUTO_NETWORKS}
+    facts = {
+        "model": AUTO,
+        "config": json.dumps({"model": AUTO, "loss": "mse"}),
+        "space": spaces_text({model: space.parameters for model, space in spaces.items()}),
+    }
+    make_run(storage, name, trials=trials, epochs=2, **facts)
+    run = run_row(name) | facts
+    made = trial_frame(run, trials, 2)
+    models = [AUTO_NETWORKS[number % len(AUTO_NETWORKS)] for number in range(trials)]
+    drawn = [spaces[model].draw(0, number) for number, model in enumerate(models)]
+    made = made.assign(
+        model=models,
+        parameters=[json.dumps(one["parameters"]) for one in drawn],
+        best_validation_loss=np.where(
+            made.trial < len(AUTO_NETWORKS), 3e-3 - 1e-3 * made.trial, made.best_validation_loss
+        ),
+        **{column: [one[column] for one in drawn] for column in COLUMNS},
+    )
+    put(storage / "tables", "trials", name, made)
+    publish(storage / "tables", "scores", name, score_rows(run, made))
+    publish(storage / "tables", "samples", name, sample_rows(name, made))
 
 
 def run_row(name: str, day: int = 0) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from trainables import profile
 from trainables.data.examples import random_examples
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Perceptual
 from trainables.losses.vgg16_weights import random_vgg16
+from trainables.networks.registry import NETWORKS
 from trainables.profile import (
     PARTS,
     REST,
@@ -18,6 +19,7 @@ from trainables.profile import (
     lines,
     main,
     measure,
+    parser,
 )
 from trainables.tasks import STUDY
 from trainables.training import matrix_rate
@@ -194,6 +196,12 @@ def test_the_command_profiles_what_is_asked_for(capsys: pytest.CaptureFixture[st
     share = float(said[-1].partition("GFLOP/s: ")[2].partition("%")[0])
     assert math.isfinite(share)
     assert share > 0
+
+
+def test_its_help_names_every_network() -> None:
+    assert f"{', '.join(NETWORKS)}, package.module:Class" in " ".join(
+        parser().format_help().split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,18 +13,18 @@ from analysis.charts.style import specification
 from analysis.charts.views import importances
 from analysis.report.facts import asked
 from analysis.tables import wide
-from analysis.tables.files import rows_of
-from analysis.tables.parameters import read_space, read_spaces, shown_space
+from analysis.tables.files import publish, rows_of
+from analysis.tables.parameters import read_space, read_spaces, shown_space, spaces_text
 from analysis.tables.schema import TABLES
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import Trial, simulated
-from trainables.errors import UsageError
 from trainables.hyperparameters import Asked
 from trainables.networks.base import space_of
 from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.networks.weights import load_network, read_header
 from trainables.tasks import STUDY
-from trainables.training.try_out import TryOut
+from tuner.trials.proposals import network_of
+from tuner.trials.space import Space
 
 AUTO = ("--name", "run", "--model", "auto")
 FIT = [name for name in NETWORKS if not misfit(find(name), STUDY)]
@@ -64,6 +63,8 @@ def test_each_network_that_fits_gets_as_many_trials_and_the_best_of_each_is_eval
     assert spaces["fc"] == Asked({}, ("hidden=8,16",)).of(space_of(find("fc")), "fc")
     every = wide(trials, runs)
     assert every.hidden.notna().tolist() == (every.model == "fc").tolist()
+    terms = every.terms[every.model == "kron"]
+    assert [str(value) for value in terms] == [str(int(value)) for value in terms]  # not 8.0
     shown = labelled(trials, runs)
     space = shown_space(runs, shown)
     shares = importances(shown, space)
@@ -100,6 +101,46 @@ def test_it_goes_on_where_it_was_broken_off(
     pd.testing.assert_frame_equal(whole, again)
 
 
+def test_tpe_draws_each_networks_trials_from_its_own_space(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    samples = ("--samples", str(2 * len(FIT)), "--search", "tpe", "--set", "hidden=8,16")
+    with simulated():
+        status, output = command.call(*AUTO, *samples, *BUDGET, *few_images)
+    assert status == 0, output
+    trials, runs = command.table("trials", "run"), command.table("runs", "run")
+    assert trials.model.value_counts().to_dict() == dict.fromkeys(FIT, 2)
+    assert trials.best_validation_loss.notna().all()
+    spaces = read_spaces(runs.space[0])
+    for row in rows_of(Path(command.storage) / "tables", "trials", "run"):
+        space, said = spaces[row["model"]], json.loads(row["parameters"] or "{}")
+        rate = space["learning_rate"]
+        assert rate.low <= row["learning_rate"] <= rate.high
+        assert said.keys() <= space.keys()
+        assert said.get("terms", 2) in (2, 8, 32)
+        assert ("hidden" in said) == (row["model"] == "fc")
+
+
+def test_where_other_networks_fit_now_it_does_not_go_on_and_says_which_they_were(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    few = ("--samples", str(len(FIT)), "--max-epochs", "1", "--images", "32")
+    with simulated():
+        status, output = command.call(*AUTO, *few, *few_images)
+        assert status == 0, output
+        tables = Path(command.storage) / "tables"
+        (run,) = rows_of(tables, "runs", "run")
+        began = {name: read_spaces(run["space"])[name] for name in FIT[1:2]}
+        publish(tables, "runs", "run", [run | {"space": spaces_text(began)}])
+        status, output = command.call("--resume", "run")
+    assert status == 2, output
+    assert output.splitlines()[-1] == (
+        f"error: --resume run: --model auto was {FIT[1]} when the run began, and is "
+        f"{', '.join(FIT)} now: go on with the version and the machines that began it, or start a "
+        f"new run without --resume"
+    )
+
+
 def test_a_network_that_does_not_fit_is_left_out_with_its_reason(
     command: Command, few_images: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -123,6 +164,10 @@ def test_a_network_that_does_not_fit_is_left_out_with_its_reason(
             ("--set", "colour=1:2"),
             "--set colour: no network that is tried has it; leave it out",
         ),
+        (
+            ("--set", "depth=0:3"),
+            "--model auto: cnn with depth 0: depth ≥ 1 must hold, but got 0",
+        ),
         (("--set", "hidden=a,b"), "--set hidden=a,b: hidden is a whole number"),
     ],
 )
@@ -136,19 +181,18 @@ def test_what_no_network_can_do_is_told_in_one_sentence(
     assert not list(Path(command.storage).glob("tables/*"))
 
 
-def test_where_nothing_fits_it_says_why_of_each(command: Command) -> None:
-    from tuner.plan import _fitting
-    from tuner.settings import SearchConfig
-
-    with TryOut("auto") as networks:
-        facts = networks.facts(replace(STUDY, output_shape=(4, 7, 9), affine_residual=0.5))
-    unfit = {
-        name: replace(one, problem=f"{name} is no use; give fc") for name, one in facts.items()
-    }
-    with pytest.raises(UsageError) as error:
-        _fitting(SearchConfig(model="auto"), unfit)
-    reasons = "; ".join(f"{name} is no use" for name in NETWORKS)
-    assert str(error.value) == f"--model auto: no network fits: {reasons}"
+def test_with_two_losses_as_many_trials_are_asked_for_as_give_each_network_one(
+    command: Command, few_images: tuple[str, ...], both_losses: tuple[str, ...]
+) -> None:
+    least = 2 * (len(FIT) - 1) + 1
+    few = ("--samples", str(least - 1), "--max-epochs", "1", "--images", "32")
+    with simulated():
+        status, output = command.call(*AUTO, *few, *few_images, *both_losses)
+    assert status == 2, output
+    assert output.splitlines()[-1].endswith(f"each gets a trial; give at least {least}")
+    spaces = {name: Space(space_of(find(name)), ("mse", "perceptual")) for name in FIT}
+    assert {network_of(number, spaces) for number in range(least)} == set(FIT)
+    assert {network_of(number, spaces) for number in range(least - 1)} != set(FIT)
 
 
 def test_a_space_of_several_networks_covers_all_of_them_in_charts() -> None:

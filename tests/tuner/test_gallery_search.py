@@ -12,6 +12,7 @@ from analysis.timing.__main__ import main as time_it
 from analysis.timing.engines import runner_of
 from analysis.timing.runs import data_of
 from analysis.timing.subjects import FACTORS, PIPELINE, catalogue
+from tests.trainables.pipelines.every import EVERY
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
 from trainables.export import main as export_it
@@ -66,7 +67,7 @@ def test_what_can_not_be_searched_is_one_sentence_and_status_2(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", EVERY)
 def test_each_is_searched_goes_on_and_is_exported_timed_and_reported(
     name: str, command: Command, few_images: tuple[str, ...]
 ) -> None:

@@ -21,13 +21,17 @@ from trainables.losses.loss_settings import Perceptual
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.networks.cnn import CNN
 from trainables.networks.fc import FC
+from trainables.networks.registry import NETWORKS
 from trainables.networks.separable import Separable
 from trainables.tasks import Task
+from trainables.training.loop import TrainingConfig
 from trainables.training.network_facts import NetworkFacts
 from trainables.training.try_out import TryOut
 from tuner import gpu_memory
 from tuner.cluster.nodes import Growth, Node, WorkerResources
 from tuner.plan import (
+    EACH_ON_CPU,
+    EACH_ON_GPU,
     Plan,
     check_early,
     completed,
@@ -298,6 +302,25 @@ def test_a_plan_has_complete_settings_the_images_that_are_used_and_what_a_trial_
     assert (plan.earlier, plan.vgg, plan.gpu_memory) == (None, None, [])
 
 
+def test_without_a_budget_each_network_of_auto_gets_a_few_short_trials(
+    few: str, tmp_path: Path
+) -> None:
+    plan = planned(few, tmp_path, model="auto")
+    complete = plan.config
+    assert complete.samples == len(plan.networks) * EACH_ON_CPU["samples"]
+    assert (complete.max_epochs, complete.images) == (EACH_ON_CPU["max_epochs"], 216)
+    assert {name: one["batch_size"] for name, one in plan.training.items()} == {
+        name: facts.habits.batch_size for name, facts in plan.networks.items()
+    }
+    more = {"gpus": 0.0, "data": "photos", "train_images": 39_000}
+    assert (
+        completed(SearchConfig(model="auto"), plan.networks, **more).images == EACH_ON_CPU["images"]
+    )
+    on_gpu = completed(SearchConfig(model="auto"), plan.networks, **more | {"gpus": 1.0})
+    assert on_gpu.samples == len(plan.networks) * EACH_ON_GPU["samples"]
+    assert (on_gpu.max_epochs, on_gpu.images) == (EACH_ON_GPU["max_epochs"], 39_000)
+
+
 def test_a_cluster_that_may_grow_counts_as_far_as_it_may(few: str, tmp_path: Path) -> None:
     asked = config(data=few, storage=str(tmp_path), address="auto", gpus_per_trial=0)
     head = Node(0, 0, 8, head=True)
@@ -377,6 +400,47 @@ def test_a_network_that_can_not_be_trained_here_is_refused_unless_trials_have_gp
         make_plan(asked, storage, tried, [CPU_NODE], Growth())
     make_plan(asked, storage, tried, [GPU_NODE], Growth())
     assert told == [problem]
+
+
+def test_where_no_network_of_auto_fits_it_says_why_of_each(few: str, tmp_path: Path) -> None:
+    asked = config(data=few, storage=str(tmp_path), model="auto")
+    vgg, data, facts = loaded(asked)
+    unfit = {
+        name: replace(one, problem=f"{name} is no use; give fc") for name, one in facts.items()
+    }
+    reasons = "; ".join(f"{name} is no use" for name in NETWORKS)
+    with pytest.raises(UsageError, match=f"^--model auto: no network fits: {reasons}$"):
+        make_plan(asked, RunStorage(str(tmp_path), "r"), (vgg, data, unfit), [CPU_NODE], Growth())
+
+
+def test_auto_leaves_out_what_has_no_room_on_the_gpu_and_gives_the_others_their_share(
+    few: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: set[str] = {"cnn"}
+
+    def measured(training: TrainingConfig, *_: Any, **__: Any) -> list[str]:
+        if training.model in full:
+            raise UsageError(f"a step of {training.model} runs out of memory; give less")
+        return ["A trial needs little"]
+
+    monkeypatch.setattr(gpu_memory, "check", measured)
+    asked = config(data=few, storage=str(tmp_path), model="auto")
+    tried = loaded(asked)
+    storage = RunStorage(str(tmp_path), "r")
+    plan = make_plan(asked, storage, tried, [GPU_NODE], Growth())
+    fitting = [name for name, facts in tried[2].items() if not facts.problem]
+    others = [name for name in fitting if name != "cnn"]
+    assert list(plan.networks) == list(plan.spaces) == others
+    assert plan.left_out["cnn"] == "a step of cnn runs out of memory; give less"
+    assert plan.gpu_memory == [f"{name}: A trial needs little" for name in others]
+    assert plan.config.samples == len(others) * EACH_ON_GPU["samples"]
+
+    full.update(others)
+    with pytest.raises(UsageError, match=rf"^a step of {fitting[0]} runs out of memory; give less"):
+        make_plan(asked, storage, tried, [GPU_NODE], Growth())
+    alone = config(data=few, storage=str(tmp_path), model="cnn")
+    with pytest.raises(UsageError, match=r"^a step of cnn runs out of memory; give less"):
+        make_plan(alone, storage, loaded(alone), [GPU_NODE], Growth())
 
 
 @pytest.mark.parametrize("other", ["train", "validation", "test"])

@@ -70,12 +70,12 @@ class Can(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(1e-3, 4e-3, log=True),  # from 5e-3 on some trials blow up
+        "learning_rate": Parameter(5e-4, 3e-3, log=True),
         "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
         "channels": Parameter(choices=(16, 32)),
         "depth": Parameter(4, 5),
-        "steepness": Parameter(3.0, 10.0, log=True),
+        "steepness": Parameter(2.0, 5.0, log=True),
     }
     habits: ClassVar = Habits(
         batch_size=16,

@@ -128,11 +128,20 @@ def facts_of(
         return {model: try_out(model, task, precision, device, asked)}
     names = names_of(model)
     parts = asked.among(space_of(find(name)) for name in names) if model == AUTO else [asked]
-    return {name: build_all(name, task, part) for name, part in zip(names, parts, strict=True)}
+    flag = f"--model {AUTO}: " if model == AUTO else "--model "
+    return {
+        name: build_all(name, task, part, flag) for name, part in zip(names, parts, strict=True)
+    }
 
 
-def build_all(model: str, task: Task, asked: Asked) -> NetworkFacts:
+def build_all(model: str, task: Task, asked: Asked, flag: str) -> NetworkFacts:
     """Build a network of this project without memory for its weights, as `try_out` trains one.
+
+    Args:
+        model: Its name.
+        task: What it is to do.
+        asked: What of its hyperparameters the search is asked for.
+        flag: What stands before its name in sentences.
 
     Raises UsageError where its constructor refuses what is asked for, or it has no such
     hyperparameters.
@@ -147,7 +156,7 @@ def build_all(model: str, task: Task, asked: Asked) -> NetworkFacts:
                 build(model, task, **chosen_of(values))
         except (UsageError, RuntimeError) as error:
             where = _with(values, asked.names)
-            raise UsageError(f"--model {model}{where}: {first_line(error)}") from error
+            raise UsageError(f"{flag}{model}{where}: {first_line(error)}") from error
     return NetworkFacts.of(network)
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
-from analysis.tables.parameters import spaces_text
+from analysis.tables.parameters import space_text, spaces_text
 from analysis.tables.provenance import code_version, cpu_model, versions
 from analysis.tables.schema import TABLES
 from analysis.tables.task_columns import task_columns
 from trainables.data.examples import Splits
 from trainables.goal import Goal
 from trainables.hyperparameters import COLUMNS, Parameter
+from trainables.networks.registry import AUTO
 from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
@@ -219,7 +220,7 @@ def runs_row(
         **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
-        "space": spaces_text(spaces),
+        "space": spaces_text(spaces) if config.model == AUTO else space_text(*spaces.values()),
         "rank_by": goal.rank_by,
         "higher_is_better": goal.higher_is_better if goal.has_score else None,
         "threshold": goal.threshold,

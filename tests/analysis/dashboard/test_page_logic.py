@@ -28,6 +28,7 @@ from tests.analysis.made_runs import (
     SPACE,
     change,
     epoch_frame,
+    make_auto_run,
     make_run,
     make_run_of_two_losses,
     put,
@@ -541,6 +542,30 @@ def test_whatever_a_run_searched_is_drawn_and_shown_and_builds_its_network(tmp_p
     assert "Slope" in shown
 
 
+def test_pages_of_a_run_of_several_networks_show_each_with_its_own_hyperparameters(
+    tmp_path: Path,
+) -> None:
+    make_auto_run(tmp_path, trials=60)
+    app = opened(tmp_path, "search")
+    best = app.dataframe[0].value
+    assert list(zip(best.series, best.trial, strict=True)) == [("kron", 2), ("cnn", 1), ("fc", 0)]
+    assert {"Search history", "Parallel coordinates", "Terms", "Dropout"} < {*charts(app)}
+    assert set(drawn(app, "Terms").series) == {"kron"}
+    assert "kron" not in set(drawn(app, "Dropout").series)
+    shares = drawn(app, "Hyperparameter importance")
+    assert "Terms" in set(shares.name[shares.series == "kron"])
+    assert "Terms" not in set(shares.name[shares.series == "fc"])
+
+    app = opened(tmp_path, "trials", trial="auto-1 / 2")
+    (row,) = [row for row in rows_of(tmp_path / "tables", "trials", "auto-1") if row["trial"] == 2]
+    shown = figures(app)
+    assert shown["Terms"][0] == str(json.loads(row["parameters"])["terms"])
+    assert "Dropout" not in shown
+    assert "kron, asha after 1 epochs, on cpu" in told(app)
+    every = next(table.value for table in app.dataframe if len(table.value) == 60)
+    assert set(every.series) == {"fc", "cnn", "kron"}
+
+
 @pytest.mark.parametrize("best", [True, False])
 def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) -> None:
     make_run(tmp_path, trials=4, tested=False)
@@ -557,6 +582,20 @@ def test_the_lines_that_load_a_checkpoint_load_it(best: bool, tmp_path: Path) ->
         torch.equal(value, weights[name]) for name, value in found["network"].state_dict().items()
     )
     assert "Only finalists have a weights file" in told(app)
+
+
+def test_the_lines_that_load_a_network_of_several_build_it_from_its_own_whole_numbers(
+    tmp_path: Path,
+) -> None:
+    make_auto_run(tmp_path)
+    (row,) = [row for row in rows_of(tmp_path / "tables", "trials", "auto-1") if row["trial"] == 2]
+    network = build("kron", extra=0, **json.loads(row["parameters"]))
+    torch.save({"weights": network.state_dict(), "best_weights": None}, tmp_path / "state.pt")
+    revise(tmp_path, "auto-1", [2], checkpoint=str(tmp_path))
+    app = opened(tmp_path, "trials", trial="auto-1 / 2")
+    found: dict[str, Any] = {}
+    exec(app.code[0].value, found)
+    assert found["network"].state_dict().keys() == network.state_dict().keys()
 
 
 def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from tests.analysis.timing import own_subjects
 from tests.trainables.affine_pipelines import map_of, sharpened, transposed
 from tests.trainables.made_up import photographs
 from tests.trainables.pipelines import peoples
+from tests.trainables.pipelines.every import EVERY_BUT_STUDY
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
 from trainables.linear import examine
@@ -167,6 +167,7 @@ def test_pillow_and_opencv_get_images_as_their_users_hold_them(images: Tensor) -
 
 
 def test_opencv_gets_as_many_threads_as_pytorch() -> None:
+    cv2 = pytest.importorskip("cv2")
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
@@ -309,7 +310,7 @@ def test_a_persons_pipeline_is_called_as_they_call_it(images: Tensor) -> None:
     assert torch.equal(computed(runner, images, 10), expected)
 
 
-@pytest.mark.parametrize("name", [name for name in PIPELINES if name != "study"])
+@pytest.mark.parametrize("name", EVERY_BUT_STUDY)
 def test_a_pipeline_of_the_gallery_is_called_with_what_the_catalogue_says(
     name: str, images: Tensor
 ) -> None:

@@ -74,7 +74,7 @@ def test_an_image_has_the_same_output_alone_and_beside_a_brighter_one(images: Te
     torch.testing.assert_close(together, network(images[:1]), atol=1e-5, rtol=0)
 
 
-def test_it_works_at_another_resolution_than_the_one_it_was_built_for(images: Tensor) -> None:
+def test_it_works_at_another_resolution_than_the_one_it_was_built_for() -> None:
     network = disturbed(COLOUR)
     assert network(torch.rand(2, 3, 48, 21)).shape == (2, 3, 48, 21)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from torch import Tensor
 
+from tests.trainables.pipelines.every import EVERY, EVERY_BUT_STUDY
 from trainables.data.examples import Examples, range_of
 from trainables.linear import affine_residual
 from trainables.networks.registry import NETWORKS, find, misfit
@@ -21,13 +21,6 @@ from trainables.tasks import Task
 from trainables.training.loop import Training, TrainingConfig
 
 Array = NDArray[np.float64]
-EVERY = [
-    pytest.param(
-        name,
-        marks=pytest.mark.skipif(one.needs_opencv and not find_spec("cv2"), reason="needs OpenCV"),
-    )
-    for name, one in PIPELINES.items()
-]
 
 
 def gradients(height: int, width: int, count: int = 2) -> Tensor:
@@ -299,7 +292,7 @@ def test_what_each_makes_is_computed_here_too_but_the_study_which_has_a_test_of_
     assert {*EXPECTED, "study"} == set(PIPELINES)
 
 
-@pytest.mark.parametrize("name", [one for one in EVERY if one.values[0] != "study"])
+@pytest.mark.parametrize("name", EVERY_BUT_STUDY)
 def test_it_makes_what_a_plain_computation_or_another_library_makes(name: str) -> None:
     if name == "jpeg":  # which OpenCV is to confirm
         pytest.importorskip("cv2")
