@@ -33,7 +33,7 @@ COMMON = ("--timing", "none", "--wandb", "disabled", "--finalists", "1", "--imag
 BUDGETS = {
     "separable": ("--samples", "4", "--max-epochs", "20", "--schedule", "cosine"),
     "kron": ("--samples", "2", "--max-epochs", "4"),
-    "can": ("--samples", "2", "--max-epochs", "4"),
+    "can": ("--samples", "2", "--max-epochs", "2", "--set", "channels=32"),
 }
 POINTWISE = ("--set", "terms=2", "--set", "width=32")
 AFFINE = ("--set", "terms=2", "--set", "width=0", "--max-epochs", "2")

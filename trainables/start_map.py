@@ -14,8 +14,8 @@ MOST_IMAGES = 2048  # that say what its errors cost
 class StartMap(NamedTuple):
     """What a network may start at."""
 
-    terms: AffineMap  # at most 32 Kronecker products, the largest first
-    of: AffineMap  # what their sum is, or is near to
+    products: AffineMap  # a sum of at most 32 Kronecker products, the largest first
+    full: AffineMap  # what that is, or is near to
     is_own: bool  # whether that is the pipeline itself, else the best affine map
 
 
@@ -26,6 +26,6 @@ def start_map(data: Splits) -> StartMap:
     of its training targets.
     """
     own = own_map(data.task, data.affine)
-    found = own or best_affine(data.train.images, data.train.targets, data.task)
-    terms = found.as_terms(data.train.images[:MOST_IMAGES], MOST_TERMS)
-    return StartMap(terms, found, own is not None)
+    full = own or best_affine(data.train.images, data.train.targets, data.task)
+    products = full.as_terms(data.train.images[:MOST_IMAGES], MOST_TERMS)
+    return StartMap(products, full, own is not None)

@@ -87,13 +87,13 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         mixed_losses=config.mixed_losses,
     )
     end = SearchEnd(config.timeout, started)
-    start = None
-    if any(may_start_at_map(space.parameters) for space in plan.spaces.values()):
-        console.progress("finding the map that trials may start at")
-        start = start_map(data)
-        console.line(start_line(start))
-    search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.terms)
     with console:
+        start = None
+        if any(may_start_at_map(space.parameters) for space in plan.spaces.values()):
+            console.progress("finding the map that trials may start at")
+            start = start_map(data)
+            console.line(start_line(start))
+        search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.products)
         search.search(epochs)
         ranks = plan.goal.between(config.mixed_losses)
         best = finalists(rows.trials, config.finalists, ranks)
@@ -112,7 +112,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             data,
             affine,
             config.metrics,
-            start and start.of,
+            start and start.full,
         )
     print_answer(console, plan, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:

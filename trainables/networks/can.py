@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import Budget, Habits, check_at_least_one, scaled
 from trainables.tasks import Task
@@ -69,11 +70,12 @@ class Can(nn.Module):
     """
 
     space: ClassVar = {
-        "learning_rate": Parameter(1e-3, 6e-3, log=True),
+        "learning_rate": Parameter(5e-4, 3e-3, log=True),
+        "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
-        "channels": Parameter(32),
+        "channels": Parameter(choices=(16, 32)),
         "depth": Parameter(4, 5),
-        "steepness": Parameter(3.0, 10.0, log=True),
+        "steepness": Parameter(2.0, 5.0, log=True),
     }
     habits: ClassVar = Habits(
         batch_size=16,
@@ -87,6 +89,8 @@ class Can(nn.Module):
     def __init__(self, task: Task, channels: int, depth: int, steepness: float) -> None:
         super().__init__()
         check_at_least_one(channels=channels, depth=depth)
+        if steepness <= 0:
+            raise UsageError(f"steepness > 0 must hold, but got {steepness:g}")
         self.task = task
         taken, made = 2 * task.input_shape[0], task.output_shape[0]
         layers: list[nn.Module] = []
@@ -109,13 +113,16 @@ class Can(nn.Module):
     @classmethod
     def misfit(cls, task: Task) -> str:
         """Say why it can't do a task: empty where it can."""
-        if task.output_shape[1:] == task.input_shape[1:]:
-            return ""
-        return (
-            f"can makes outputs of the input's size, and these are "
-            f"{task.output_shape[1]} × {task.output_shape[2]} for "
-            f"{task.input_shape[1]} × {task.input_shape[2]}; give --model fc"
-        )
+        height, width = task.input_shape[1:]
+        if task.output_shape[1:] != task.input_shape[1:]:
+            return (
+                f"can makes outputs of the input's size, and these are "
+                f"{task.output_shape[1]} × {task.output_shape[2]} for {height} × {width}; "
+                f"give --model fc"
+            )
+        if height * width == 1:
+            return "can compares the pixels of an image, and 1 × 1 has one; give --model fc"
+        return ""
 
 
 def dilations(depth: int) -> list[int]:
@@ -159,7 +166,7 @@ def _bend(layer: nn.Conv2d, norm: AdaptiveNorm, copied: int, steepness: float) -
         layer: The first convolution; of its inputs the first half are the colours.
         norm: That after it.
         copied: Features that copy a channel.
-        steepness: Of what bends. From steep features steps are learnt sooner; they may diverge.
+        steepness: Of what bends. From steep features steps are learnt sooner.
     """
     bent = layer.weight[copied:, :, KERNEL // 2, KERNEL // 2]
     colours = copied // 2

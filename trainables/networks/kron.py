@@ -22,7 +22,7 @@ from trainables.tasks import Task
 STARTS = ("resize", MAP)
 # With how steep the hidden channels are at first: steps of posterize need more than bends do
 ACTIVATIONS = {"GELU": 16.0, "Tanh": 40.0}
-NOISE = 0.05  # beside a resize: enough to tell terms and pixels apart
+NOISE = 0.05  # beside a resize, or a map: enough to tell terms, pixels and channels apart
 
 
 class PixelNetwork(nn.Module):
@@ -80,8 +80,9 @@ class Kron(nn.Module):
 
     space: ClassVar = {
         "learning_rate": Parameter(5e-4, 1e-2, log=True),
+        "patience": Parameter(10),  # which a rate that falls has no use for
         "schedule": Parameter("one-cycle"),
-        "terms": Parameter(choices=(2, 8, 32)),
+        "terms": Parameter(choices=(1, 2, 8, 32)),
         "width": Parameter(choices=(0, 32)),
         "extra": Parameter(0),
         "activation": Parameter(choices=tuple(ACTIVATIONS)),
@@ -149,9 +150,14 @@ class Kron(nn.Module):
         """
         self._begin_with(affine.terms[: len(self.rows)])
         offset = affine.offset.mean(dim=(1, 2))
+        taken, made = self.task.input_shape[0], self.task.output_shape[0]
         with torch.no_grad():
             self.weights.div_(self.task.span)
             self.after.bias[:, 0] = (offset - self.task.low) / self.task.span
+            # Extra channels have weights of zero between them: with zeros on both sides of a
+            # product neither would ever get a gradient
+            self.before.linear[taken:].normal_(std=NOISE)
+            self.after.linear[:, made:].normal_(std=NOISE)
 
     @torch.no_grad()
     def _begin_with(self, terms: Sequence[Factors]) -> None:

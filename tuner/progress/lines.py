@@ -1,6 +1,7 @@
 """The lines that a search prints: what was chosen, how the trials go, and the answer."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from analysis.console import (
@@ -28,6 +29,7 @@ from tuner.plan import Plan, budget
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import BEST_FILE
+from tuner.trials.space import Space
 
 SMALL_SIZE = 64  # pixels, at which VGG16 is bearable without a GPU
 WARNING, ERROR = "yellow", "red"
@@ -65,6 +67,8 @@ def introduce(console: Console, plan: Plan) -> None:
         f"{config.search} search, ASHA after {config.grace_epochs} epochs, "
         f"factor {config.reduction_factor:g}"
     )
+    if idle := early_stopping_line(config, plan.spaces):
+        console.line(idle, style=WARNING)
     for line in plan.gpu_memory:
         console.line(line)
     if plan.vgg is not None:
@@ -103,12 +107,37 @@ def pipeline_line(task: Task) -> str:
     )
 
 
+def early_stopping_line(config: SearchConfig, spaces: Mapping[str, Space]) -> str:
+    """Return why early stopping that was asked for will not happen; empty where it may.
+
+    Args:
+        config: The settings.
+        spaces: What the trials of each network are drawn from.
+    """
+    asked = ["--patience"] if "patience" in config.asked.names else []
+    asked += ["--early-stopping"] if config.early_stopping != SearchConfig.early_stopping else []
+    schedules = {name for space in spaces.values() for name in space.parameters["schedule"].values}
+    if not asked or "constant" in schedules:
+        return ""
+    return (
+        f"{' and '.join(asked)}: without effect, since a learning rate that falls, as with "
+        f"{' and '.join(sorted(schedules))}, has no early stopping; --schedule constant has it"
+    )
+
+
 def start_line(start: StartMap) -> str:
     """Return what trials with `start=map` start at."""
-    near = "the pipeline's own map" if start.is_own else "the best affine map"
-    count = len(start.terms.terms)
-    products = "one Kronecker product" if count == 1 else f"a sum of {count} Kronecker products"
-    return f"start=map is {near}, as {products}"
+    full = "the pipeline's own map" if start.is_own else "the best affine map"
+    count = len(start.products.terms)
+    if count == 1:
+        return f"start=map is {full}, one Kronecker product"
+    products = f"the sum of {count} Kronecker products"
+    if start.full.rank is None:
+        products = f"nearly {products} (randomised SVD)"
+    return (
+        f"start=map is {full}, {products}: a trial begins with the largest, as many as its "
+        f"network has terms"
+    )
 
 
 class TrialLines:

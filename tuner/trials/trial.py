@@ -142,7 +142,7 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         device=device,
         workers=reporter.workers,
         vgg=setup.vgg.load() if setup.vgg and config.loss == "perceptual" else None,
-        start=AffineMap.from_tensors(from_store(setup.start)) if setup.start else None,
+        start=_start_map(setup),
     )
     state, damaged = checkpoints.newest(setup.experiment, reporter.checkpoints(proposal))
     unheard: list[EpochRecord] = []
@@ -167,3 +167,14 @@ def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> No
         reporter.facts["damaged_checkpoint"] = damaged
     for record in chain(unheard, training.epochs()):
         reporter.report(record, training)
+
+
+def _start_map(setup: TrialSetup) -> AffineMap | None:
+    """Return the map that a network may start at, in memory of its own.
+
+    A network may keep its tensors as parameters, and nobody may write to the store.
+    """
+    if setup.start is None:
+        return None
+    stored = from_store(setup.start)
+    return AffineMap.from_tensors({name: tensor.clone() for name, tensor in stored.items()})

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from trainables.data.examples import Examples, as_float
+from trainables.errors import UsageError
 from trainables.export import export, load_exported
 from trainables.networks import can
 from trainables.networks.can import AdaptiveNorm, Can, dilations
@@ -103,6 +104,31 @@ def test_what_changes_the_size_does_not_fit(output_shape: tuple[int, int, int]) 
         f"give --model fc"
     )
     assert misfit(Can, COLOUR) == misfit(Can, GREY) == ""
+
+
+def test_an_image_of_one_pixel_does_not_fit_and_one_of_two_does() -> None:
+    def row(pixels: int) -> Task:
+        return replace(STUDY, input_shape=(3, 1, pixels), output_shape=(3, 1, pixels))
+
+    assert misfit(Can, row(1)) == (
+        "can compares the pixels of an image, and 1 × 1 has one; give --model fc"
+    )
+    assert misfit(Can, row(2)) == ""
+    assert build("can", row(2))(torch.rand(2, 3, 1, 2)).shape == (2, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"channels": 0}, "channels ≥ 1 must hold, but got 0"),
+        ({"depth": 0}, "depth ≥ 1 must hold, but got 0"),
+        ({"steepness": 0.0}, "steepness > 0 must hold, but got 0"),
+        ({"steepness": -3.0}, "steepness > 0 must hold, but got -3"),
+    ],
+)
+def test_what_makes_no_network_is_refused(chosen: dict[str, float], sentence: str) -> None:
+    with pytest.raises(UsageError, match=f"^{sentence}$"):
+        build("can", COLOUR, **chosen)
 
 
 def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(train: Examples) -> None:

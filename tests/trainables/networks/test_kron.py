@@ -16,6 +16,7 @@ from trainables.networks.registry import build
 from trainables.networks.separable import Separable
 from trainables.pipelines.study import reference
 from trainables.tasks import STUDY
+from trainables.training.adam import Adam
 from trainables.training.loop import Training, TrainingConfig
 
 
@@ -111,6 +112,27 @@ def test_started_at_a_map_of_more_terms_it_has_the_largest_of_them() -> None:
     torch.testing.assert_close(
         network(images), affine.terms[0](images) + affine.offset, atol=1e-4, rtol=0
     )
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_started_at_a_map_its_extra_channels_learn_too(width: int) -> None:
+    network = kron(terms=2, width=width, extra=2)
+    network.start_at(map_of(reference, STUDY))
+    parts = {
+        "to extra channels": network.before.linear[3:],
+        "from extra inputs": network.weights[:, :, 3:],
+        "to extra outputs": network.weights[1:],
+        "from extra channels": network.after.linear[:, 1:],
+    }
+    before = {name: part.detach().clone() for name, part in parts.items()}
+    images, targets = torch.rand(8, 3, 32, 32), torch.rand(8, 1, 28, 28)
+    parameters = list(network.parameters())
+    adam = Adam(parameters, learning_rate=1e-3)
+    for _ in range(3):
+        loss = (network(images) - targets).square().mean()
+        adam.step(list(torch.autograd.grad(loss, parameters)))
+    for name, part in parts.items():
+        assert bool((part != before[name]).all()), name
 
 
 def test_a_training_that_starts_at_a_map_has_it_as_its_first_weights_and_resumes_exactly(

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.trainables.made_up import task_for
 from tests.trainables.training.recorded_on_cpu import Graph, graphs
-from trainables.data.examples import Examples
+from trainables.data.examples import random_examples
+from trainables.networks.registry import NETWORKS
 from trainables.networks.separable import Separable
 from trainables.training.cuda_graphs import WARM_UP_CALLS, CudaGraphStep
 from trainables.training.loop import Training, TrainingConfig, graph_pays
@@ -86,6 +88,8 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         (CUDA, 1, {}, True),
         (CUDA, 1, {"model": "cnn"}, True),
         (CUDA, 1, {"model": "separable"}, True),
+        (CUDA, 1, {"model": "kron"}, True),
+        (CUDA, 1, {"model": "can"}, True),
         (CPU, 1, {}, False),
         (CUDA, 2, {}, False),
         (CUDA, 1, {"loss": "perceptual"}, False),
@@ -105,20 +109,36 @@ class OfOnesOwn(Separable):
     habits: ClassVar = replace(Separable.habits, cuda_graph=False)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
-@pytest.mark.parametrize("model", ["fc", "separable"])
+SMALL = {
+    "fc": {"dropout": 0.3},
+    "cnn": {"dropout": 0.3, "channels": 8},
+    "kron": {"terms": 2, "width": 8, "extra": 1},
+    "can": {"channels": 8, "depth": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "schedule"),
+    [
+        *((model, "one-cycle") for model in NETWORKS),
+        *((model, name) for model in ("fc", "separable") for name in ("constant", "cosine")),
+    ],
+)
 def test_a_training_through_graphs_gives_the_numbers_of_one_without(
-    train: Examples, validation: Examples, model: str, schedule: str, graphs: list[Graph]
+    model: str, schedule: str, graphs: list[Graph]
 ) -> None:
-    chosen = {"dropout": 0.3} if model == "fc" else {}
+    task = task_for(model)
+    train, validation = random_examples(56, task), random_examples(16, task)
     config = TrainingConfig(
         model=model,
-        learning_rate=1e-2,
+        task=task,
+        learning_rate=1e-3,
         schedule=schedule,
-        chosen=chosen,
+        chosen=SMALL.get(model, {}),
         max_epochs=4,
         seed=3,
-        batch_size=100,
+        batch_size=16,
+        precision="float32",
     )
     plain, through = (
         Training(config, train, validation, device=torch.device("cpu")) for _ in range(2)
@@ -128,6 +148,6 @@ def test_a_training_through_graphs_gives_the_numbers_of_one_without(
     for before, after in zip(plain.epochs(), through.epochs(), strict=True):
         for name in ("train_loss", "validation_loss", "validation_cosine"):
             assert getattr(after, name) == pytest.approx(getattr(before, name), rel=1e-5)
-    batches = len(train) // 100 * 4  # the last one of an epoch is smaller
-    assert len(train) % 100 > 0
+    batches = len(train) // 16 * 4  # the last one of an epoch is smaller
+    assert len(train) % 16 > 0
     assert [graph.replays for graph in graphs] == [batches - WARM_UP_CALLS]

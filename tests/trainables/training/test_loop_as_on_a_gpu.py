@@ -15,15 +15,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tests.trainables.made_up import vgg16
+from tests.trainables.made_up import task_for, vgg16
 from trainables.data.examples import random_examples
 from trainables.losses.loss_settings import Perceptual
-from trainables.tasks import STUDY
+from trainables.networks.registry import NETWORKS
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.precision import Precision
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 TRAIN, BATCH = 300, 128  # the last batch is smaller
+PRODUCTS = ("linear", "conv2d", "bmm", "baddbmm", "matmul", "__matmul__")
 SMALL = Perceptual(layers=(2, 7), layer_weights=(1.0, 0.5), size=32)
 
 
@@ -69,7 +70,7 @@ class Autocast(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function or method of PyTorch."""
-        if getattr(func, "__name__", "") in ("linear", "conv2d", "bmm", "matmul", "__matmul__"):
+        if getattr(func, "__name__", "") in PRODUCTS:
             args = tree_map(_in_bfloat16, args)
         return func(*args, **(kwargs or {}))
 
@@ -95,13 +96,15 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def training(model: str, loss: str, precision: str, schedule: str = "constant") -> Training:
+    task = task_for(model)
     config = TrainingConfig(
         model=model,
+        task=task,
         learning_rate=1e-3,
         schedule=schedule,
         max_epochs=2,
         seed=0,
-        chosen={} if model == "separable" else {"dropout": 0.3},
+        chosen={"dropout": 0.3} if model in ("fc", "cnn") else {},
         batch_size=BATCH,
         precision=precision,
         loss=loss,
@@ -109,7 +112,7 @@ def training(model: str, loss: str, precision: str, schedule: str = "constant") 
     )
     vgg = vgg16(through=7) if loss == "perceptual" else None
     return Training(
-        config, random_examples(TRAIN, STUDY), random_examples(130, STUDY), device=META, vgg=vgg
+        config, random_examples(TRAIN, task), random_examples(130, task), device=META, vgg=vgg
     )
 
 
@@ -117,7 +120,7 @@ def training(model: str, loss: str, precision: str, schedule: str = "constant") 
 @pytest.mark.parametrize(
     "loss", ["mse", "perceptual", "tests.trainables.own_losses:absolute_error"]
 )
-@pytest.mark.parametrize("model", ["cnn", "fc", "separable"])
+@pytest.mark.parametrize("model", NETWORKS)
 def test_an_epoch_on_a_gpu_waits_for_it_twice_and_brings_it_nothing_but_an_order(
     model: str, loss: str, precision: str
 ) -> None:

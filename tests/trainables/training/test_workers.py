@@ -14,8 +14,10 @@ from torch import Tensor, distributed
 
 from tests.paths import ROOT
 from tests.trainables import made_up
+from trainables.data.examples import Examples, as_float
 from trainables.goal import Goal
 from trainables.losses.loss_settings import Perceptual
+from trainables.tasks import STUDY
 from trainables.training.loop import Training, TrainingConfig
 from trainables.training.workers import Workers
 
@@ -37,6 +39,15 @@ CASES = {
         "validation": 2,
         "batch_size": 4,
         "precision": "bfloat16",
+    },
+    "kron": {"model": "kron", "train": 33, "validation": 7, "batch_size": 16},
+    "can": {
+        "model": "can",
+        "train": 10,
+        "validation": 3,
+        "batch_size": 4,
+        "precision": "float32",
+        "chosen": {"channels": 8, "depth": 2},
     },
     "perceptual": {
         "model": "separable",
@@ -62,9 +73,11 @@ CASES = {
 def records_of(
     workers: Workers, model: str, train: int, validation: int, **settings: Any
 ) -> list[dict[str, Any]]:
+    task = made_up.task_for(model)
     perceptual = Perceptual(layers=(0, 2), layer_weights=(1.0, 0.5), size=32)
     config = TrainingConfig(
         model=model,
+        task=task,
         learning_rate=1e-3,
         max_epochs=EPOCHS,
         seed=0,
@@ -72,6 +85,10 @@ def records_of(
         **settings,
     )
     examples = [made_up.photographs(train, "train"), made_up.photographs(validation, "validation")]
+    if task != STUDY:
+        examples = [
+            Examples(one.images, as_float(one.images).mean(dim=1, keepdim=True)) for one in examples
+        ]
     training = Training(
         config, *examples, device=torch.device("cpu"), workers=workers, vgg=made_up.vgg16(2)
     )
@@ -115,6 +132,8 @@ def run_all_cases(rank: int, directory: Path) -> None:
         "schedule",
         "odd batches",
         "bfloat16",
+        "kron",
+        "can",
         "perceptual",
         "own loss and score",
         "batch of one",
