@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from analysis.tables.parameters import space_text
+from analysis.tables.parameters import space_text, spaces_text
 from tests.trainables.made_up import vgg16
 from tests.tuner.few_images import write_few_images
 from tests.tuner.test_arguments import store
@@ -434,6 +434,18 @@ def test_auto_leaves_out_what_has_no_room_on_the_gpu_and_gives_the_others_their_
     assert plan.left_out["cnn"] == "a step of cnn runs out of memory; give less"
     assert plan.gpu_memory == [f"{name}: A trial needs little" for name in others]
     assert plan.config.samples == len(others) * EACH_ON_GPU["samples"]
+
+    parts = (plan.data.train, plan.data.validation, plan.data.test)
+    store(
+        tmp_path,
+        asked,
+        space=spaces_text({name: space.parameters for name, space in plan.spaces.items()}),
+        probe_outputs=plan.data.probes,
+        **{f"{part.split}_fingerprint": part.fingerprint for part in parts},
+    )
+    again = make_plan(replace(asked, resume="r"), storage, tried, [GPU_NODE], Growth())
+    assert again.earlier is not None
+    assert list(again.networks) == others
 
     full.update(others)
     with pytest.raises(UsageError, match=rf"^a step of {fitting[0]} runs out of memory; give less"):
