@@ -26,7 +26,8 @@ from trainables.networks.weights import load_network, read_header
 from tuner.cluster.object_store import put_in_store
 from tuner.trials import finalists
 
-FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# Whole files: what is a part of a class begins indented
+FENCE = re.compile(r"^```python\n(?! )(.*?)^```$", re.DOTALL | re.MULTILINE)
 NETWORK, LOSS, METRIC = FENCE.findall((ROOT / "docs" / "extending.md").read_text())
 BUDGET = ("--max-epochs", "3", "--images", "64", "--finalists", "1")
 TABLES = ("runs", "trials", "epochs")
