@@ -62,7 +62,7 @@ SEARCHES = {
     "gamma": Asked(("kron",), POINTWISE, 0.999, 40),
     "sepia": Asked(("kron",), POINTWISE, 0.999, 40),
     "solarize": Asked(("kron",), POINTWISE, 0.99),
-    "posterize": Asked(("kron",), POINTWISE, 0.99),
+    "posterize": Asked(("kron",), (*POINTWISE, "--set", "activation=Tanh"), 0.99),
     "rotate": Asked(("kron",), (*WARP, "terms=32"), 0.99),
     "perspective": Asked(("kron",), (*WARP, "terms=8"), 0.99),
     "down-up": Asked(("kron",), AFFINE, 0.99),
