@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from trainables.errors import UsageError
-from trainables.training.schedules import SCHEDULES
+from trainables.training.schedules import CONSTANT, SCHEDULES
 
 Value = bool | int | float | str
 Range = tuple[float, float]
@@ -210,7 +210,7 @@ KNOWN: Mapping[str, Known] = {
     "schedule": Known(
         meaning="how the learning rate changes from update to update",
         kind=str,
-        choices=tuple(SCHEDULES),
+        choices=SCHEDULES,
     ),
 }
 COLUMNS = ("learning_rate", "dropout", "patience")
@@ -219,7 +219,7 @@ TRAINING: Parameters = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
     "patience": Parameter(2, 10),
     "weight_decay": Parameter(0.0),
-    "schedule": Parameter("constant"),
+    "schedule": Parameter(CONSTANT),
 }
 """What training itself uses, whatever the network: in its place, unless the network says it."""
 

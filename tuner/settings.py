@@ -374,7 +374,7 @@ class SearchConfig:
         for name, value in self.flat().items():
             SETTINGS[name].check(name, value)
         for name in self.models:
-            check_name(name)
+            check_name(name, AUTO)
         size_of(self.image_size)
         if self.pairs is not None and self.data != "auto":
             raise UsageError(

@@ -4,7 +4,7 @@ trials = wide(read(Path("results/tables"), "trials"))
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +64,13 @@ def read_space(text: str, model: str = "") -> dict[str, Parameter]:
     Raises ValueError where it describes none.
     """
     spaces = read_spaces(text)
-    if model in spaces:
-        return spaces[model]
+    return spaces[model] if model in spaces else _covering(spaces.values())
+
+
+def _covering(spaces: Iterable[Mapping[str, Parameter]]) -> dict[str, Parameter]:
+    """Return each hyperparameter of any of these spaces, as one axis of a chart has it."""
     found: dict[str, Parameter] = {}
-    for space in spaces.values():
+    for space in spaces:
         for name, parameter in space.items():
             found[name] = parameter.beside(found[name]) if name in found else parameter
     return found
@@ -97,11 +100,7 @@ def wide(trials: "pd.DataFrame", runs: "pd.DataFrame | None" = None) -> "pd.Data
 
     said = [read_parameters(text) if isinstance(text, str) else {} for text in trials.parameters]
     names = sorted({name for one in said for name in one})
-    texts = (
-        {}
-        if runs is None or not names
-        else dict(zip(runs.run.astype(str), runs.space, strict=True))
-    )
+    texts = {} if runs is None else dict(zip(runs.run.astype(str), runs.space, strict=True))
 
     @cache
     def fixed(run: str, model: str) -> dict[str, Any]:
@@ -135,10 +134,7 @@ def shown_space(runs: "pd.DataFrame", trials: "pd.DataFrame") -> dict[str, Param
     Returns:
         By name: COLUMNS first, the others in the order of the alphabet.
     """
-    found: dict[str, Parameter] = {}
-    for text in runs.space:
-        for name, parameter in read_space(text).items():
-            found[name] = parameter.beside(found[name]) if name in found else parameter
+    found = _covering(map(read_space, runs.space))
     others = sorted(set(found) - set(COLUMNS))
     return {name: found[name] for name in (*COLUMNS, *others) if name in found and name in trials}
 

@@ -445,7 +445,7 @@ def test_trials_are_compiled_where_that_is_asked_for_and_the_tables_say_so(
 MISTAKES = [
     (
         ("--model", "resnet"),
-        "there is no network 'resnet': choose one of fc, cnn, separable, kron, can",
+        "there is no network 'resnet': choose one of fc, cnn, separable, kron, can, auto, or name",
     ),
     (("--data", "/no/such/place"), "--data /no/such/place: there is no such directory"),
     (("--resume", "nothing"), "--resume nothing: there is no such run"),

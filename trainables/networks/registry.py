@@ -40,11 +40,16 @@ def names_of(model: str) -> tuple[str, ...]:
     return tuple(NETWORKS) if model == AUTO else (model,)
 
 
-def check_name(name: str) -> None:
-    """Raise UsageError where a name is neither registered nor of the form of one's own code."""
+def check_name(name: str, *more: str) -> None:
+    """Raise UsageError where a name is neither registered nor of the form of one's own code.
+
+    Args:
+        name: What was given.
+        more: What else may be given there, for the sentence.
+    """
     if name not in NETWORKS and not own_code.is_own(name):
         raise UsageError(
-            f"there is no network {name!r}: choose one of {', '.join(NETWORKS)}, "
+            f"there is no network {name!r}: choose one of {', '.join((*NETWORKS, *more))}, "
             f"or name a class of your own as package.module:Class or path/file.py:Class"
         )
 

@@ -32,7 +32,7 @@ from trainables.training.adam import Adam
 from trainables.training.cuda_graphs import CudaGraphStep
 from trainables.training.gradients import Gradients
 from trainables.training.precision import Precision, choose
-from trainables.training.schedules import SCHEDULES
+from trainables.training.schedules import CONSTANT, FALLING
 from trainables.training.seeds import derive_seed
 from trainables.training.workers import Workers
 
@@ -48,7 +48,7 @@ class TrainingConfig:
         task: What the network is built for.
         chosen: Arguments of the network's constructor, by name.
         weight_decay: As `Adam` takes it.
-        schedule: A key of `schedules.SCHEDULES`.
+        schedule: One of `schedules.SCHEDULES`.
         patience: Epochs without improvement before early stopping, which only a constant schedule
             has.
         early_stopping: A key of `early_stopping.CRITERIA`.
@@ -68,7 +68,7 @@ class TrainingConfig:
     task: Task = STUDY
     chosen: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
-    schedule: str = "constant"
+    schedule: str = CONSTANT
     patience: int = 10
     early_stopping: str = "best"
     batch_size: int = 256
@@ -161,7 +161,7 @@ class Training:
         )
         # A tensor, where it changes: a recorded step reads it anew each time
         self._rate: Tensor | None = None
-        if config.schedule != "constant":
+        if config.schedule in FALLING:
             self._rate = torch.tensor(config.learning_rate, device=device)
         self.optimizer = Adam(
             self.gradients.parameters,
@@ -225,7 +225,7 @@ class Training:
     def _set_rate(self, update: int, updates: int) -> None:
         """Set the learning rate of an update, from 0, of the `updates` of the whole training."""
         if self._rate is not None:
-            share = SCHEDULES[self.config.schedule](update, updates)
+            share = FALLING[self.config.schedule](update, updates)
             self._rate.fill_(self.config.learning_rate * share)
 
     def _update(self, batch: Tensor) -> Tensor:
@@ -282,7 +282,7 @@ class Training:
         losses = [record.validation_loss for record in self.history] + [validation_loss]
         waited = early_stopping.CRITERIA[self.config.early_stopping](losses, self.config.patience)
         # A rate that falls gains most in the last epochs, which patience would not wait for
-        if waited and self.config.schedule == "constant":
+        if waited and self.config.schedule not in FALLING:
             return "early_stopping"
         return "max_epochs" if epoch >= self.config.max_epochs else ""
 

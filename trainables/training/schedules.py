@@ -7,14 +7,11 @@ training has the rates of one that was never interrupted.
 import math
 from collections.abc import Callable, Mapping
 
+CONSTANT = "constant"
+"""The schedule of a rate that stays as it is, which needs no function."""
 RISES_FOR = 0.3  # of all updates
 STARTS_AT = 1 / 25  # of the learning rate
 ENDS_AT = STARTS_AT / 1e4
-
-
-def constant(update: int, updates: int) -> float:
-    """Return 1: each update has the whole learning rate."""
-    return 1.0
 
 
 def cosine(update: int, updates: int) -> float:
@@ -51,8 +48,6 @@ def _between(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
 
 
-SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "one-cycle": one_cycle,
-}
+FALLING: Mapping[str, Callable[[int, int], float]] = {"cosine": cosine, "one-cycle": one_cycle}
+"""Those at whose end the rate is nearly 0."""
+SCHEDULES = (CONSTANT, *FALLING)

@@ -25,6 +25,7 @@ from trainables.pipelines.catalogue import WORDS
 from trainables.start_map import StartMap
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD
+from trainables.training.schedules import CONSTANT
 from tuner.plan import Plan, budget
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import SearchConfig
@@ -117,11 +118,11 @@ def early_stopping_line(config: SearchConfig, spaces: Mapping[str, Space]) -> st
     asked = ["--patience"] if "patience" in config.asked.names else []
     asked += ["--early-stopping"] if config.early_stopping != SearchConfig.early_stopping else []
     schedules = {name for space in spaces.values() for name in space.parameters["schedule"].values}
-    if not asked or "constant" in schedules:
+    if not asked or CONSTANT in schedules:
         return ""
     return (
         f"{' and '.join(asked)}: without effect, since a learning rate that falls, as with "
-        f"{' and '.join(sorted(schedules))}, has no early stopping; --schedule constant has it"
+        f"{' and '.join(sorted(schedules))}, has no early stopping; --schedule {CONSTANT} has it"
     )
 
 
