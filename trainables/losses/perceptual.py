@@ -1,6 +1,9 @@
 """Distances between VGG16's activations, beside the mean squared error, as a loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -8,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, interpolate, max_pool2d
 
+from trainables.errors import first_line
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
 from trainables.losses.squared_error import squared_error
 from trainables.losses.vgg16_weights import Vgg16
@@ -47,6 +51,7 @@ class PerceptualLoss:
         positive = {layer: weight for layer, weight in weights if weight > 0}
         channels = task.output_shape[0]
         self._convolutions = _convolutions(vgg, channels, positive, precision, device)
+        self._fused = fused_kernel(device)
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -105,18 +110,25 @@ class PerceptualLoss:
         total = torch.zeros((), device=outputs.device)
         target = self._prepared(targets)
         difference = self._prepared(outputs) - target
-        for layer in self._convolutions:
-            difference = conv2d(difference.to(layer.kernel.dtype), layer.kernel, padding=1)
+        for layer, following in pairwise(self._convolutions):
+            difference = conv2d(difference, layer.kernel, padding=1)
             with torch.no_grad():
-                target = conv2d(target, layer.target_kernel, layer.bias, padding=1)
-            if layer.weight:
-                factor = layer.weight / difference[0].numel()
-                total = total + _SquaredDistance.apply(difference, factor)
-            output = target + difference
-            if layer.pooled:  # before its ReLU: the same for a quarter of the work
-                output, target = max_pool2d(output, 2), max_pool2d(target, 2)
-            target = target.relu_()
-            difference = _RectifiedLess.apply(output, target)
+                # A GPU's convolution would add the bias in a pass of its own
+                bias = None if self._fused else layer.bias
+                target = conv2d(target, layer.target_kernel, bias, padding=1)
+            between = self._fused or between_convolutions
+            difference, target, distance = between(
+                difference,
+                target,
+                layer.bias if self._fused else None,
+                layer.weight / difference[0].numel(),
+                layer.pooled,
+                following.kernel.dtype,
+            )
+            total = total + distance
+        last = self._convolutions[-1]
+        difference = conv2d(difference, last.kernel, padding=1)
+        total += _SquaredDistance.apply(difference, last.weight / difference[0].numel())
         return total
 
     def _prepared(self, images: Tensor) -> Tensor:
@@ -168,6 +180,39 @@ class _InPasses(torch.autograd.Function):
         return gradient * factor, None, None
 
 
+Between = Callable[
+    [Tensor, Tensor, Tensor | None, float, bool, torch.dtype], tuple[Tensor, Tensor, Tensor]
+]
+
+
+def between_convolutions(
+    difference: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    factor: float,
+    pooled: bool,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the next convolution takes, difference and target, and the distance here.
+
+    Args:
+        difference: What the convolution made of the difference, (N, C, H, W).
+        target: What it made of the target, in float32; it may be written over.
+        bias: Of the convolution, (C,), where the target does not have it yet.
+        factor: How much the squared difference counts.
+        pooled: Whether a pooling follows.
+        dtype: Of the difference that is returned.
+    """
+    distance = _SquaredDistance.apply(difference, factor) if factor else target.new_zeros(())
+    if bias is not None:
+        target = target + bias.view(-1, 1, 1)
+    output = target + difference
+    if pooled:  # before its ReLU: the same for a quarter of the work
+        output, target = max_pool2d(output, 2), max_pool2d(target, 2)
+    target = target.relu_()
+    return _RectifiedLess.apply(output, target).to(dtype), target, distance
+
+
 class _SquaredDistance(torch.autograd.Function):
     """Sum of squares times a factor, both in float32 whatever the difference's format."""
 
@@ -200,6 +245,27 @@ class _RectifiedLess(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (positive,) = ctx.saved_tensors
         return gradient * positive, None
+
+
+@cache
+def fused_kernel(device: torch.device) -> Between | None:
+    """Return `between_convolutions` as one kernel where a GPU can run it, else None.
+
+    Triton needs a C compiler, for the code that starts its kernels; a line says where it has none.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        from trainables.losses.fused import BetweenConvolutions  # here: it takes a second
+
+        between: Between = BetweenConvolutions.apply
+        image = torch.zeros(1, 8, 2, 2, device=device)
+        for pooled in (False, True):
+            between(image, image.clone(), image[0, :, 0, 0], 1.0, pooled, torch.bfloat16)
+    except Exception as error:  # whatever Triton raises
+        print(f"perceptual loss without Triton's kernels, so slower: {first_line(error)}")
+        return None
+    return between
 
 
 @dataclass(frozen=True, eq=False)
