@@ -127,7 +127,7 @@ def pictures(count, near=0.0):
     return torch.rand(count, 1, 28, 28, device=GPU).requires_grad_(), targets
 
 
-def made(precision="auto", fused=True, passes=32, target=None, size=224):
+def made(precision="auto", fused=True, passes=32, target=None, size=224, first=False):
     loss = PerceptualLoss(
         Perceptual(size=size),
         STUDY,
@@ -138,6 +138,10 @@ def made(precision="auto", fused=True, passes=32, target=None, size=224):
     if not fused:
         loss._fused = None
     loss.batch = passes
+    if first:
+        from trainables.losses.fused import FirstConvolution
+
+        loss._first = FirstConvolution.apply
     if target:
         for layer in loss._convolutions[1:]:
             object.__setattr__(layer, "target_kernel", layer.target_kernel.to(target))
@@ -217,14 +221,16 @@ def kernel_is_the_definition():
     from trainables.losses.fused import BetweenConvolutions
 
     worst = {}
+    half, single = torch.bfloat16, torch.float32
+    cases = [
+        *(((4, 64, 112, 112), 0.3, *types) for types in ((single, single), (single, half))),
+        ((4, 64, 112, 112), 0.3, half, half),
+        ((2, 128, 57, 33), 0.0, half, half),
+    ]
     for pooled in (False, True):
-        for shape in ((4, 64, 112, 112), (3, 512, 28, 28), (2, 128, 57, 33), (1, 8, 7, 5)):
-            for factor in (0.0, 0.3):
-                for dtype, out in (
-                    (torch.float32, torch.float32),
-                    (torch.float32, torch.bfloat16),
-                    (torch.bfloat16, torch.bfloat16),
-                ):
+        for shape, factor, dtype, out in cases:
+            if True:
+                if True:
                     difference = torch.randn(shape, device=GPU).to(
                         dtype, memory_format=torch.channels_last
                     )
@@ -259,6 +265,7 @@ def gradients_are_right():
         for label, options in {
             "not fused": {"fused": False},
             "fused": {},
+            "fused, first layer in Triton": {"first": True},
             "fused, float16 targets": {"target": torch.float16},
             "fused, bfloat16 targets": {"target": torch.bfloat16},
             "fused, tf32": {"precision": "tf32"},
@@ -318,6 +325,11 @@ def perceptual_steps():
     _timed("perceptual, not fused, pass 32", made(fused=False))
     for passes in (32, 64, 128, 256):
         _timed(f"perceptual, fused, pass {passes}", made(passes=passes))
+    for passes in (32, 64, 128):
+        _timed(
+            f"perceptual, fused, first layer in Triton, pass {passes}",
+            made(passes=passes, first=True),
+        )
     _timed("perceptual, fused, float16 targets, pass 64", made(passes=64, target=torch.float16))
     _timed("perceptual, fused, float16 targets, pass 256", made(passes=256, target=torch.float16))
 
@@ -347,6 +359,10 @@ def perceptual_plain():
 def perceptual_kernels():
     outputs, targets = pictures(STEP)
     keep("kernels, fused, pass 64", kernels(step_of(made(passes=64), outputs, targets)))
+    keep(
+        "kernels, fused, first layer in Triton, pass 64",
+        kernels(step_of(made(passes=64, first=True), outputs, targets)),
+    )
     keep("kernels, not fused, pass 32", kernels(step_of(made(fused=False), outputs, targets)))
 
 
@@ -403,10 +419,15 @@ def perceptual_epoch():
     config = TrainingConfig(
         model="cnn", learning_rate=1e-4, max_epochs=1, seed=0, batch_size=STEP, loss="perceptual"
     )
-    for label, fused in (("fused", True), ("not fused", False)):
+    for label in ("fused, first layer in Triton, pass 64", "fused", "not fused"):
         training = Training(config, train, train.first(STEP), device=GPU, vgg=random_vgg16())
-        if not fused:
+        if label == "not fused":
             training.perceptual._fused = None
+        if "first" in label:
+            from trainables.losses.fused import FirstConvolution
+
+            training.perceptual._first = FirstConvolution.apply
+            training.perceptual.batch = 64
         times = seconds(lambda training=training: training.train_epoch(1), rounds=1, warm=1)
         keep(
             f"perceptual epoch of {images} images, {label}",
@@ -524,9 +545,11 @@ def fc_products():
 def _in_graph(run, calls=100):
     """Microseconds of a call among many of one graph."""
     stream = torch.cuda.Stream()
+    torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         for _ in range(3):
             run()
+    torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
         for _ in range(calls):
@@ -604,9 +627,13 @@ def epochs_of(training, label, profiled=False, rounds=6):
         keep(f"kernels, {label}", kernels(lambda: training.train_epoch(1)))
 
 
+EXAMPLES: dict = {}
+
+
 def training_of(model, images, **more):
-    torch.manual_seed(0)
-    train = random_examples(images, STUDY).to(GPU)
+    if images not in EXAMPLES:
+        EXAMPLES[images] = random_examples(images, STUDY).to(GPU)
+    train = EXAMPLES[images]
     config = TrainingConfig(
         model=model, learning_rate=1e-3, max_epochs=50, seed=0, batch_size=256, **more
     )
@@ -673,7 +700,7 @@ def cnn_epochs():
         label = f"{model.rpartition(':')[2]} epoch" + "".join(f", {name}" for name in names)
         try:
             training = with_changes(training_of(model, 45_000), names)
-            epochs_of(training, label, profiled=len(names) != 2, rounds=3)
+            epochs_of(training, label, profiled=not names, rounds=3)
             keep(f"weights, {label}", gpu_changes.weights(training))
         except Exception as error:
             traceback.print_exc()
@@ -729,9 +756,9 @@ PARTS = {
         kernel_is_the_definition,
         perceptual_steps,
         perceptual_kernels,
-        gradients_are_right,
         perceptual_plain,
         perceptual_epoch,
+        gradients_are_right,
     ),
     "epochs": (fc_epochs, cnn_epochs),
     "layers": (fc_products, cnn_layers, vgg_convolutions),

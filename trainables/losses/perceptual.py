@@ -52,6 +52,7 @@ class PerceptualLoss:
         channels = task.output_shape[0]
         self._convolutions = _convolutions(vgg, channels, positive, precision, device)
         self._fused = fused_kernel(device)
+        self._first: Any = None
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -111,6 +112,11 @@ class PerceptualLoss:
         target = self._prepared(targets)
         difference = self._prepared(outputs) - target
         for layer, following in pairwise(self._convolutions):
+            if self._first and layer is self._convolutions[0] and not layer.weight:
+                difference, target = self._first(
+                    difference, target, layer.target_kernel, layer.bias, following.kernel.dtype
+                )
+                continue
             difference = conv2d(difference, layer.kernel, padding=1)
             with torch.no_grad():
                 # A GPU's convolution would add the bias in a pass of its own
