@@ -728,7 +728,9 @@ def schedules():
                 )  # fmt: skip
                 results = {}
                 for graph in (True, False):
-                    training = Training(config, train, train.first(min(500, len(train))), device=GPU)
+                    training = Training(
+                        config, train, train.first(min(500, len(train))), device=GPU
+                    )
                     if not graph:
                         training.graph = None
                     torch.cuda.reset_peak_memory_stats()

@@ -9,6 +9,7 @@ costs. Exit status: 0, 2 for a mistake on the command line, 130 after Ctrl-C.
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -181,12 +182,17 @@ def flops_per_image(training: Training) -> tuple[int, int]:
     """Count the FLOPs of training, forward and backward, and of validation. Nothing is updated."""
     count = len(training.train)
     training.network.train()
-    with FlopCounterMode(display=False) as trained:
+    counted_too: Any = {torch.ops.aten.cudnn_convolution_relu: _convolution_flops}
+    with FlopCounterMode(display=False, custom_mapping=counted_too) as trained:
         training.gradients.of(training.train, torch.arange(count, device=training.device), count)
     with FlopCounterMode(display=False) as validated:
         training._validate()
     validation_flops = validated.get_total_flops() // len(training.validation)
     return trained.get_total_flops() // count, validation_flops
+
+
+def _convolution_flops(images: Any, weight: Any, *_: Any, out_shape: Any) -> int:
+    return 2 * int(math.prod(weight) * out_shape[0] * math.prod(out_shape[2:]))
 
 
 def fitting_images(image_sec: float, device: torch.device) -> int:

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 1024  # elements that one program of a kernel computes
-PIXELS = 32  # of a line, with all their channels
 NOT_POSITIVE = tl.constexpr(4)  # in place of which of the four pixels was the largest
 
 
@@ -77,53 +76,6 @@ class BetweenConvolutions(torch.autograd.Function):
         else:
             _rectify_backward[ctx.grid](*arguments, result.numel(), **more)
         return result, None, None, None, None, None
-
-
-class FirstConvolution(torch.autograd.Function):
-    """The first convolution of both branches, its bias and ReLU, in exact float32.
-
-    It has so few inputs that writing what it makes takes all of its time, so it is written once.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        difference: Tensor,
-        target: Tensor,
-        kernel: Tensor,
-        bias: Tensor,
-        dtype: torch.dtype,
-    ) -> tuple[Tensor, Tensor]:
-        difference, target = (
-            tensor.contiguous(memory_format=torch.channels_last) for tensor in (difference, target)
-        )
-        count, taken, height, width = difference.shape
-        channels = len(kernel)
-        size = torch.Size((count, channels, height, width))
-        less = _empty(size, dtype, difference)
-        rectified_target = _empty(size, torch.float32, difference)
-        choice = _empty(size, torch.int8, difference)
-        kernel = kernel.permute(2, 3, 1, 0).contiguous()
-        grid = (count * height, triton.cdiv(width, PIXELS))
-        more = {"taken": taken, "channels": channels, "block": PIXELS}
-        arguments = (difference, target, kernel, bias, less, rectified_target, choice)
-        _first[grid](*arguments, height, width, **more)
-        ctx.save_for_backward(choice, kernel)
-        ctx.grid, ctx.more, ctx.shape = grid, more, difference.shape
-        ctx.mark_non_differentiable(rectified_target)
-        return less, rectified_target
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        choice, kernel = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        _, taken, height, width = ctx.shape
-        # The last channel shows where padding begins: nobody asks for its gradient
-        result = _empty(ctx.shape, torch.float32, gradient).zero_()
-        grid = (*ctx.grid, taken - 1)
-        _first_backward[grid](gradient, choice, kernel, result, height, width, **ctx.more)
-        return result, None, None, None, None
 
 
 def _empty(size: torch.Size, dtype: torch.dtype, like: Tensor) -> Tensor:
@@ -270,70 +222,3 @@ def _windows(height, width, channels: tl.constexpr, block: tl.constexpr):
 @triton.jit
 def _relu(values):
     return tl.where(values <= 0, 0.0, values)  # keeps what is no number, as PyTorch does
-
-
-@triton.jit
-def _first(
-    difference_at,
-    target_at,
-    kernel_at,
-    bias_at,
-    less_at,
-    rectified_target_at,
-    choice_at,
-    height,
-    width,
-    taken: tl.constexpr,
-    channels: tl.constexpr,
-    block: tl.constexpr,
-):
-    row = tl.program_id(0)
-    x = tl.program_id(1) * block + tl.arange(0, block)
-    y = row % height + tl.zeros_like(x)
-    channel = tl.arange(0, channels)
-    target = tl.zeros((block, channels), tl.float32) + tl.load(bias_at + channel)[None, :]
-    difference = tl.zeros((block, channels), tl.float32)
-    for tap in tl.static_range(9):
-        down, right = tap // 3 - 1, tap % 3 - 1
-        inside = (y + down >= 0) & (y + down < height) & (x + right >= 0) & (x + right < width)
-        at = ((row + down).to(tl.int64) * width + x + right) * taken
-        for number in tl.static_range(taken):
-            weight = tl.load(kernel_at + (tap * taken + number) * channels + channel)[None, :]
-            target += tl.load(target_at + at + number, inside, 0.0)[:, None] * weight
-            if number < taken - 1:  # in the last one both are ones
-                difference += tl.load(difference_at + at + number, inside, 0.0)[:, None] * weight
-    output = target + difference
-    rectified_target = _relu(target)
-    at = (row.to(tl.int64) * width + x)[:, None] * channels + channel[None, :]
-    inside = (x < width)[:, None]
-    tl.store(rectified_target_at + at, rectified_target, inside)
-    tl.store(less_at + at, _relu(output) - rectified_target, inside)
-    tl.store(choice_at + at, tl.where(output > 0, 0, NOT_POSITIVE).to(tl.int8), inside)
-
-
-@triton.jit
-def _first_backward(
-    gradient_at,
-    choice_at,
-    kernel_at,
-    result_at,
-    height,
-    width,
-    taken: tl.constexpr,
-    channels: tl.constexpr,
-    block: tl.constexpr,
-):
-    row, number = tl.program_id(0), tl.program_id(2)
-    x = tl.program_id(1) * block + tl.arange(0, block)
-    y = row % height + tl.zeros_like(x)
-    channel = tl.arange(0, channels)
-    result = tl.zeros((block,), tl.float32)
-    for tap in tl.static_range(9):
-        down, right = tap // 3 - 1, tap % 3 - 1
-        inside = (y - down >= 0) & (y - down < height) & (x - right >= 0) & (x - right < width)
-        at = ((row - down).to(tl.int64) * width + x - right)[:, None] * channels + channel[None, :]
-        positive = tl.load(choice_at + at, inside[:, None], NOT_POSITIVE) == 0
-        gradient = tl.load(gradient_at + at, inside[:, None], 0.0).to(tl.float32)
-        weight = tl.load(kernel_at + (tap * taken + number) * channels + channel)[None, :]
-        result += tl.sum(tl.where(positive, gradient, 0.0) * weight, 1)
-    tl.store(result_at + (row.to(tl.int64) * width + x) * taken + number, result, x < width)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, interpolate, max_pool2d
 
-from trainables.errors import first_line
+from trainables.gpu_kernels import kernels_run
 from trainables.losses.loss_settings import CONVOLUTIONS, POOLED, Normalisation, Perceptual
 from trainables.losses.squared_error import squared_error
 from trainables.losses.vgg16_weights import Vgg16
@@ -19,7 +18,7 @@ from trainables.memory import is_short_of_memory
 from trainables.tasks import Task
 from trainables.training.precision import Precision, choose
 
-PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 32 * 224**2}  # of one pass: a bound for its activations
+PASS_PIXELS = {"cpu": 4 * 224**2, "cuda": 64 * 224**2}  # of one pass: a bound for its activations
 
 
 class PerceptualLoss:
@@ -51,8 +50,11 @@ class PerceptualLoss:
         positive = {layer: weight for layer, weight in weights if weight > 0}
         channels = task.output_shape[0]
         self._convolutions = _convolutions(vgg, channels, positive, precision, device)
-        self._fused = fused_kernel(device)
-        self._first: Any = None
+        self._fused: Between | None = None
+        if kernels_run(device):
+            from trainables.losses.fused import BetweenConvolutions  # here: it takes a second
+
+            self._fused = BetweenConvolutions.apply
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -112,11 +114,6 @@ class PerceptualLoss:
         target = self._prepared(targets)
         difference = self._prepared(outputs) - target
         for layer, following in pairwise(self._convolutions):
-            if self._first and layer is self._convolutions[0] and not layer.weight:
-                difference, target = self._first(
-                    difference, target, layer.target_kernel, layer.bias, following.kernel.dtype
-                )
-                continue
             difference = conv2d(difference, layer.kernel, padding=1)
             with torch.no_grad():
                 # A GPU's convolution would add the bias in a pass of its own
@@ -251,27 +248,6 @@ class _RectifiedLess(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (positive,) = ctx.saved_tensors
         return gradient * positive, None
-
-
-@cache
-def fused_kernel(device: torch.device) -> Between | None:
-    """Return `between_convolutions` as one kernel where a GPU can run it, else None.
-
-    Triton needs a C compiler, for the code that starts its kernels; a line says where it has none.
-    """
-    if device.type != "cuda":
-        return None
-    try:
-        from trainables.losses.fused import BetweenConvolutions  # here: it takes a second
-
-        between: Between = BetweenConvolutions.apply
-        image = torch.zeros(1, 8, 2, 2, device=device)
-        for pooled in (False, True):
-            between(image, image.clone(), image[0, :, 0, 0], 1.0, pooled, torch.bfloat16)
-    except Exception as error:  # whatever Triton raises
-        print(f"perceptual loss without Triton's kernels, so slower: {first_line(error)}")
-        return None
-    return between
 
 
 @dataclass(frozen=True, eq=False)

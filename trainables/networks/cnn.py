@@ -6,8 +6,10 @@ share what the output is smaller as evenly as that goes: two are 5 × 5, of five
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from trainables.gpu_kernels import fused_step
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import Budget, Habits, check_at_least_one
 from trainables.networks.dropout import Dropout
@@ -47,6 +49,10 @@ class CNN(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
+        if fused_step(images) and torch.is_autocast_enabled("cuda"):
+            from trainables import fused  # here: Triton takes a second
+
+            return fused.convolutions(self.layers, images)
         outputs: Tensor = self.layers(images)
         return outputs
 

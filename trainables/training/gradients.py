@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainables.data.examples import Examples
 from trainables.errors import UsageError
+from trainables.gpu_kernels import kernels_run
 from trainables.losses.loss_registry import Loss
 from trainables.networks.base import as_input, check_outputs
 from trainables.tasks import Shape
@@ -40,12 +41,15 @@ class Gradients:
         self.parameters: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
         if not self.parameters:
             raise UsageError("the network has no parameter that requires a gradient")
+        # By the size of the batch: on a GPU each would take a kernel to fill
+        self._factors: dict[int, Tensor] = {}
+        self._fused_read = kernels_run(self.device)
         self._fast = compiled(self.network) if self.compiled else self.network
 
     def of(
         self, examples: Examples, indices: Tensor, batch_size: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the part of a batch's mean loss that these images have, and its gradients.
+        """Return the sum of these images' losses, and their part of the mean loss's gradients.
 
         Args:
             examples: The set that the batch is taken from.
@@ -53,19 +57,25 @@ class Gradients:
                 are zero: a batch may have fewer images than there are workers.
             batch_size: Images of the whole batch, over all workers.
         """
-        total = torch.zeros((), device=self.device)
-        sums: list[Tensor] = []
-        for part in indices.split(self.slice or len(indices)) if len(indices) else ():
+        if not len(indices):
+            nothing = torch.zeros((), device=self.device)
+            return nothing, [torch.zeros_like(p) for p in self.parameters]
+        total, sums = torch.empty(0), list[Tensor]()
+        for part in indices.split(self.slice or len(indices)):
             images, targets = self.read(examples, part)
-            loss = self.loss(self.forward(images), targets) / batch_size
-            gradients = self.backward(loss)
+            loss = self.loss(self.forward(images), targets)
+            gradients = self.backward(loss, batch_size)
+            total = total + loss.detach() if sums else loss.detach()
             # Not in place: two parameters may have been given one and the same tensor
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else gradients
-            total += loss.detach()
-        return total, sums or [torch.zeros_like(p) for p in self.parameters]
+        return total, sums
 
     def read(self, examples: Examples, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return images as the network wants them, and their targets."""
+        if self._fused_read:
+            from trainables import fused  # here: Triton takes a second
+
+            return fused.read(examples.images, examples.targets, indices, self.memory_format)
         # index_select copies whole images; images[indices] goes pixel by pixel, six times as long
         images = as_input(examples.images.index_select(0, indices), self.memory_format)
         return images, examples.targets.index_select(0, indices)
@@ -80,9 +90,11 @@ class Gradients:
         check_outputs(outputs, images, self.output_shape, reduced=self.precision.name == "bfloat16")
         return outputs.float()
 
-    def backward(self, loss: Tensor) -> list[Tensor]:
-        """Return the gradients of a loss, in the order of the parameters."""
-        return list(torch.autograd.grad(loss, self.parameters))
+    def backward(self, loss: Tensor, batch_size: int) -> list[Tensor]:
+        """Return the gradients of a loss / `batch_size`, in the order of the parameters."""
+        if batch_size not in self._factors:
+            self._factors[batch_size] = torch.full_like(loss, 1 / batch_size)
+        return list(torch.autograd.grad(loss, self.parameters, self._factors[batch_size]))
 
 
 def compile_problem() -> str:

@@ -232,7 +232,7 @@ class Training:
         """Update from a batch's indices; returns the sum of the losses of this worker's images."""
         loss, gradients = self.gradients.of(self.train, self.workers.shard(batch), len(batch))
         self.optimizer.step(self.workers.add_up(gradients))
-        return loss * len(batch)
+        return loss
 
     def _order(self, epoch: int) -> Tensor:
         ready, self._next_order = self._next_order, None
@@ -320,10 +320,10 @@ class Training:
 def graph_pays(config: TrainingConfig, device: torch.device, workers: Workers) -> bool:
     """Tell whether a training's whole batches are to be replayed as a CUDA graph.
 
-    VGG16 keeps any GPU busy, and a process group's messages are not to be recorded.
+    A process group's messages are not to be recorded.
     """
-    small = config.loss != "perceptual" and workers.count == 1
-    return device.type == "cuda" and small and habits_of(find(config.model)).cuda_graph
+    alone = device.type == "cuda" and workers.count == 1
+    return alone and habits_of(find(config.model)).cuda_graph
 
 
 def _loss(config: TrainingConfig, vgg: Vgg16 | None, device: torch.device) -> Loss:

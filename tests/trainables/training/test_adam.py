@@ -81,6 +81,31 @@ def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
+def test_in_pieces_as_on_a_gpu_numbers_and_state_are_those_of_whole_tensors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, cut, resumed = parameters(), parameters(), parameters()
+    plain = Adam(whole, learning_rate=0.1, weight_decay=0.1)
+    monkeypatch.setattr("trainables.training.adam._piece_elements", lambda parameters: 6)
+    pieces, restored = (
+        Adam(tensors, learning_rate=0.1, weight_decay=0.1) for tensors in (cut, resumed)
+    )
+    for step in range(3):
+        plain.step(gradients(step))
+        pieces.step(gradients(step))
+    states = plain.state_dict(), pieces.state_dict()
+    for name, tensors in states[0].items():  # odd ends are not vectorised, and are rounded else
+        torch.testing.assert_close(tensors, states[1][name], rtol=1e-6, atol=0)
+    for mine, theirs in zip(resumed, cut, strict=True):
+        mine.data.copy_(theirs.data)
+    restored.load_state_dict(states[1])
+    for optimizer in (plain, pieces, restored):
+        optimizer.step(gradients(3))
+    for one, two, three in zip(whole, cut, resumed, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)
+        assert torch.equal(two, three)
+
+
 def test_a_state_of_other_parameters_is_refused() -> None:
     state = Adam(parameters()[:2], learning_rate=0.1).state_dict()
     with pytest.raises(ValueError, match="shorter"):

@@ -92,7 +92,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         (CUDA, 1, {"model": "can"}, True),
         (CPU, 1, {}, False),
         (CUDA, 2, {}, False),
-        (CUDA, 1, {"loss": "perceptual"}, False),
+        (CUDA, 1, {"loss": "perceptual"}, True),
         (CUDA, 1, {"model": f"{__name__}:OfOnesOwn"}, False),
     ],
 )

@@ -42,12 +42,9 @@ def gradients(network: nn.Module, **settings) -> Gradients:
 def by_hand(
     network: nn.Module, few: Examples, indices: list[int], batch_size: int
 ) -> tuple[Tensor, list[Tensor]]:
-    loss = (
-        mse_loss(network(as_float(few.images[indices])), few.targets[indices])
-        * len(indices)
-        / batch_size
-    )
-    return loss.detach(), list(torch.autograd.grad(loss, list(network.parameters())))
+    loss = mse_loss(network(as_float(few.images[indices])), few.targets[indices]) * len(indices)
+    parameters = list(network.parameters())
+    return loss.detach(), list(torch.autograd.grad(loss / batch_size, parameters))
 
 
 @pytest.mark.parametrize("slice_size", [None, 1, 3, 6, 100])

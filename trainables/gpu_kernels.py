@@ -1,0 +1,40 @@
+"""Whether this project's own kernels for a GPU, which are written in Triton, can run."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from trainables.errors import first_line
+
+
+def kernels_run(device: torch.device) -> bool:
+    """Tell whether the kernels of `fused` modules run on a device: never on a CPU."""
+    return device.type == "cuda" and _triton_works()
+
+
+def fused_step(inputs: Tensor) -> bool:
+    """Tell whether a network's layers are to take `fused`'s kernels: in training, not compiled."""
+    return (
+        inputs.is_cuda
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and kernels_run(inputs.device)
+    )
+
+
+@cache
+def _triton_works() -> bool:
+    """Try a kernel. Triton needs a C compiler, for the code that starts its kernels.
+
+    Where it has none, or lacks something else, a line says so, and PyTorch's operations are used.
+    """
+    try:
+        from trainables import fused  # here: Triton takes a second
+
+        outputs = torch.ones(1, 1, 1, 1, device="cuda")
+        fused.SquaredError.apply(outputs, outputs)
+    except Exception as error:  # whatever Triton raises
+        print(f"training without this project's own GPU kernels, so slower: {first_line(error)}")
+        return False
+    return True
