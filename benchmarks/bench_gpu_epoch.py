@@ -46,9 +46,9 @@ def ours(model: str, chosen: dict[str, float], loss: str, examples: Examples) ->
         loss=loss,
     )
     vgg = random_vgg16() if loss == "perceptual" else None
-    training = Training(config, examples, examples.first(1), device=CUDA, vgg=vgg)
+    training = Training(config, examples, examples.first(BATCH), device=CUDA, vgg=vgg)
     print(f"{model}, {loss}, in {training.precision.name} …", flush=True)
-    training.train_epoch(1)  # kernels are chosen, graphs recorded
+    next(training.epochs())  # kernels are chosen, graphs recorded
     print(training.graph_problem, end="", flush=True)
     return lambda: training.train_epoch(2)
 
@@ -67,7 +67,7 @@ def plain(model: str, examples: Examples) -> Callable:
             images = (examples.images[batch].float() / 255).contiguous(memory_format=layout)
             with torch.autocast("cuda", torch.bfloat16, enabled=reduced):
                 outputs = network(images)
-            loss = mse_loss(outputs.float().view(-1, *STUDY.output_shape), examples.targets[batch])
+            loss = mse_loss(outputs.float().reshape(-1, *STUDY.output_shape), examples.targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -95,7 +95,11 @@ def main(rounds: str = str(ROUNDS)) -> None:
     ratios = {}
     for label, (model, chosen, loss, goal_sec) in EPOCHS.items():
         count = PERCEPTUAL_IMAGES if loss == "perceptual" else IMAGES
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         sides = {label: ours(model, chosen, loss, examples.first(count))}
+        mib = torch.cuda.max_memory_reserved() / 2**20
+        ratios[f"{label}, MiB reserved"] = (mib, "for information")
         plainly = f"{label}, plainly"
         if loss == "mse" and not chosen:
             sides[plainly] = plain(model, examples)

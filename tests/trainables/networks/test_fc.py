@@ -4,6 +4,7 @@ from torch import nn
 
 from trainables.networks.base import parameter_count
 from trainables.networks.dropout import Dropout
+from trainables.networks.fc import Linear
 from trainables.networks.registry import build
 
 
@@ -22,8 +23,8 @@ def test_dropout_lies_between_the_linear_layers_when_above_zero() -> None:
     plain, dropping = (
         [type(layer) for layer in build("fc", dropout=dropout).layers] for dropout in (0.0, 0.4)
     )
-    assert plain == [nn.Flatten, nn.Linear, nn.Linear, nn.Sigmoid]
-    assert dropping == [nn.Flatten, nn.Linear, Dropout, nn.Linear, nn.Sigmoid]
+    assert plain == [nn.Flatten, Linear, Linear, nn.Sigmoid]
+    assert dropping == [nn.Flatten, Linear, Dropout, Linear, nn.Sigmoid]
     assert build("fc", dropout=0.4).layers[2].p == 0.4
 
 
