@@ -78,7 +78,8 @@ class BlockCurves(nn.Module):
         """Return images (N, C, H, W), changed; H and W are multiples of `multiple`."""
         halved = self.halved(functional.avg_pool2d(images, 2))
         larger = functional.interpolate(halved, scale_factor=2, mode="bilinear")
-        return images + self.whole(images) + larger
+        changed: Tensor = images + self.whole(images) + larger
+        return changed
 
 
 def _cosine_transform(side: int) -> Tensor:
