@@ -75,8 +75,8 @@ SEARCHES = {
     "autocontrast": Asked(("can",), (), 0.95),
     "median": Asked(("can",), (), 0.97, 32),
     "bilateral": Asked(("can",), (), 0.97, 32),
-    "jpeg": Asked(("can",), (*IN_BLOCKS, "depth=2", "--max-epochs", "1"), 0.97, 32),
-    "clahe": Asked(("can",), (*IN_BLOCKS, "depth=3", "--max-epochs", "1"), 0.97, 32),
+    "jpeg": Asked(("can",), (*IN_BLOCKS, "depth=2"), 0.97, 32),
+    "clahe": Asked(("can",), (*IN_BLOCKS, "depth=3", "--max-epochs", "3"), 0.97, 32),
     "greyscale": Asked(("kron",), AFFINE, 1.0),
     "dither": Asked(("can",), (), 0.0),
 }
