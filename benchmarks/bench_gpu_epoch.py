@@ -67,7 +67,9 @@ def plain(model: str, examples: Examples) -> Callable:
             images = (examples.images[batch].float() / 255).contiguous(memory_format=layout)
             with torch.autocast("cuda", torch.bfloat16, enabled=reduced):
                 outputs = network(images)
-            loss = mse_loss(outputs.float().reshape(-1, *STUDY.output_shape), examples.targets[batch])
+            loss = mse_loss(
+                outputs.float().reshape(-1, *STUDY.output_shape), examples.targets[batch]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

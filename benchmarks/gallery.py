@@ -38,6 +38,7 @@ BUDGETS = {
 POINTWISE = ("--set", "terms=2", "--set", "width=32")
 AFFINE = ("--set", "terms=2", "--set", "width=0", "--max-epochs", "2")
 WARP = ("--set", "width=0", "--max-epochs", "3", "--set")
+IN_BLOCKS = ("--set", "block=8", "--samples", "1", "--learning-rate", "2e-3", "3e-3", "--set")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ SEARCHES = {
     "autocontrast": Asked(("can",), (), 0.95),
     "median": Asked(("can",), (), 0.97, 32),
     "bilateral": Asked(("can",), (), 0.97, 32),
-    "jpeg": Asked(("can",), (), 0.97, 32),
-    "clahe": Asked(("can",), (), 0.97, 32),
+    "jpeg": Asked(("can",), (*IN_BLOCKS, "depth=2"), 0.97, 32),
+    "clahe": Asked(("can",), (*IN_BLOCKS, "depth=3", "--max-epochs", "3"), 0.97, 32),
     "greyscale": Asked(("kron",), AFFINE, 1.0),
     "dither": Asked(("can",), (), 0.0),
 }

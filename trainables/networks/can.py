@@ -1,7 +1,8 @@
 """The multi-scale context aggregation network: convolutions that look ever further apart.
 
 Chen, Xu and Koltun 2017, "Fast image processing with fully-convolutional networks". Nothing in it
-depends on the size of an image.
+depends on the size of an image. With blocks it also knows where in a block a pixel is, and what is
+in each block.
 """
 
 import math
@@ -14,12 +15,14 @@ from torch.nn import functional
 from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter
 from trainables.networks.base import Budget, Habits, check_at_least_one, scaled
+from trainables.networks.block_curves import BlockCurves
 from trainables.tasks import Task
 
 KERNEL = 3  # pixels
 SLOPE = 0.2  # of the leaky ReLU below zero
 NOISE = 0.3  # beside the identity, as a share of what He et al. 2015 draw kernels with
 DEVIATION = 0.3  # of the normalised image, near that of a photograph
+HIDDEN = 2  # features of what looks at blocks, for each channel
 LEAST_VARIANCE = 1e-3  # below it an image is not stretched any further
 
 
@@ -30,21 +33,38 @@ class AdaptiveNorm(nn.Module):
     equalisation can be learnt. The hyperbolic tangent of the means is taken, so that scales do not
     grow with the features. At first the norm returns what it is given.
 
+    With blocks a small network adds to each scale and shift what follows from the means over a
+    block. Between the centres of blocks that is interpolated, as the "bilateral grid" of Gharbi et
+    al. 2017 is, "Deep bilateral learning for real-time image enhancement".
+
     Args:
         channels: Of the features.
+        block: Side of a block in pixels, of which height and width are multiples; 0 for none.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, block: int = 0) -> None:
         super().__init__()
         self.scale_and_shift = nn.Linear(channels, 2 * channels)
         nn.init.zeros_(self.scale_and_shift.weight)
         with torch.no_grad():
             self.scale.fill_(1)
             self.shift.zero_()
+        self.block = block
+        if block:
+            hidden = HIDDEN * channels
+            last = nn.Conv2d(hidden, 2 * channels, 1, bias=False)
+            nn.init.zeros_(last.weight)
+            self.of_blocks = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.Tanh(), last)
 
     def forward(self, features: Tensor) -> Tensor:
         scale_and_shift = self.scale_and_shift(torch.tanh(_means(features)))
-        scale, shift = scale_and_shift[..., None, None].type_as(features).chunk(2, dim=1)
+        scale_and_shift = scale_and_shift[..., None, None].type_as(features)
+        if self.block:
+            local = self.of_blocks(functional.avg_pool2d(features, self.block))
+            scale_and_shift = functional.interpolate(
+                scale_and_shift + local, scale_factor=self.block, mode="bilinear"
+            )
+        scale, shift = scale_and_shift.chunk(2, dim=1)
         return torch.addcmul(shift, features, scale)
 
     @property
@@ -67,6 +87,10 @@ class Can(nn.Module):
     Chen et al. normalise each layer: `λ · x + μ · N(x)`, with the instance norm N. Its deviations
     take longer than the convolution. Here the network is given N(image) beside the image, and the
     norms of the layers need means only.
+
+    With blocks `BlockCurves` go before the layers, and the norms look at each block. Blocks are
+    counted from the upper left. An image that is no whole number of them is continued at the right
+    and at the bottom by its last pixels, and what was added is cut off again.
     """
 
     space: ClassVar = {
@@ -76,6 +100,7 @@ class Can(nn.Module):
         "channels": Parameter(choices=(16, 32)),
         "depth": Parameter(4, 5),
         "steepness": Parameter(2.0, 5.0, log=True),
+        "block": Parameter(choices=(0, 8)),  # pixels; 8 are those of JPEG
     }
     habits: ClassVar = Habits(
         batch_size=16,
@@ -86,11 +111,15 @@ class Can(nn.Module):
         gpu=Budget(samples=32, max_epochs=30),
     )
 
-    def __init__(self, task: Task, channels: int, depth: int, steepness: float) -> None:
+    def __init__(
+        self, task: Task, channels: int, depth: int, steepness: float, block: int = 0
+    ) -> None:
         super().__init__()
         check_at_least_one(channels=channels, depth=depth)
         if steepness <= 0:
             raise UsageError(f"steepness > 0 must hold, but got {steepness:g}")
+        if block < 0:
+            raise UsageError(f"block ≥ 0 must hold, but got {block}")
         self.task = task
         taken, made = 2 * task.input_shape[0], task.output_shape[0]
         layers: list[nn.Module] = []
@@ -98,17 +127,24 @@ class Can(nn.Module):
             convolution = _convolution(
                 channels if number else taken, channels, dilation, exact=taken
             )
-            norm = AdaptiveNorm(channels)
+            norm = AdaptiveNorm(channels, block)
             if number == 0:
                 _bend(convolution, norm, taken, steepness)
             layers += [convolution, norm, nn.LeakyReLU(SLOPE, inplace=True)]
         last = nn.Conv2d(channels, made, 1, bias=False)
         nn.init.dirac_(last.weight)
         self.layers = nn.Sequential(*layers, last)
+        self.curves = BlockCurves(task.input_shape[0], block) if block else None
 
     def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        if self.curves is not None:
+            below, right = -height % self.curves.multiple, -width % self.curves.multiple
+            images = functional.pad(images, (0, right, 0, below), mode="replicate")
+            images = self.curves(images)
         normalised = DEVIATION * functional.instance_norm(images, eps=LEAST_VARIANCE)
-        return scaled(self.layers(torch.cat([images, normalised], dim=1)), self.task)
+        outputs = self.layers(torch.cat([images, normalised], dim=1))
+        return scaled(outputs[..., :height, :width], self.task)
 
     @classmethod
     def misfit(cls, task: Task) -> str:

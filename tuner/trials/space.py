@@ -64,8 +64,8 @@ class Space:
     def draw(self, seed: int, number: int) -> Drawn:
         """Draw trial `number` of a random search: the same whatever ran before it.
 
-        Losses take turns, so that a few trials have all of them. COLUMNS are drawn as if there were
-        nothing else, and each other hyperparameter as if there were only that.
+        Losses and choices take turns, so that a few trials have all of them. COLUMNS are drawn as
+        if there were nothing else, and each other hyperparameter as if there were only that.
         """
         random = np.random.default_rng([seed, number])
         drawn: dict[str, Any] = {}
@@ -73,8 +73,14 @@ class Space:
             if name in self.parameters:
                 drawn[name] = _draw(random, self.parameters[name])
         for name in self.searched:
-            own = np.random.default_rng([seed, number, *name.encode()])
-            drawn[name] = _draw(own, self.parameters[name])
+            parameter = self.parameters[name]
+            turns = len(parameter.choices) or 1
+            round_number, turn = divmod(number, turns)
+            own = np.random.default_rng([seed, round_number, *name.encode()])
+            if parameter.choices:
+                drawn[name] = parameter.choices[own.permutation(turns)[turn]]
+            else:
+                drawn[name] = _draw(own, parameter)
         return self.drawn({**drawn, "loss": self.losses[number % len(self.losses)]})
 
     def drawn(self, flat: Mapping[str, Any]) -> Drawn:

@@ -102,6 +102,13 @@ def test_what_else_is_searched_is_drawn_beside_what_would_be_drawn_anyway() -> N
     assert 100 < kinds.count("relu") < 200
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_choices_take_turns_so_that_as_many_trials_have_each(seed: int) -> None:
+    space = Space({**WIDE.parameters, "block": Parameter(choices=(0, 8, 16))})
+    blocks = [space.draw(seed, number)["parameters"]["block"] for number in range(9)]
+    assert [set(blocks[start : start + 3]) for start in (0, 3, 6)] == 3 * [{0, 8, 16}]
+
+
 def test_whole_numbers_on_a_logarithmic_scale_reach_both_ends() -> None:
     space = Space({**WIDE.parameters, "depth": Parameter(1, 3, log=True)})
     drawn = [space.draw(0, number)["parameters"]["depth"] for number in range(100)]
