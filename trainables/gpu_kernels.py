@@ -9,12 +9,12 @@ from trainables.errors import first_line
 
 
 def kernels_run(device: torch.device) -> bool:
-    """Tell whether the kernels of `fused` modules run on a device: never on a CPU."""
+    """Tell whether `step_kernels` and `perceptual_kernels` run on a device: never on a CPU."""
     return device.type == "cuda" and _triton_works()
 
 
 def fused_step(inputs: Tensor) -> bool:
-    """Tell whether a network's layers are to take `fused`'s kernels: in training, not compiled."""
+    """Tell whether a network is to take `step_kernels`: in training, where it is not compiled."""
     return (
         inputs.is_cuda
         and torch.is_grad_enabled()
@@ -30,10 +30,10 @@ def _triton_works() -> bool:
     Where it has none, or lacks something else, a line says so, and PyTorch's operations are used.
     """
     try:
-        from trainables import fused  # here: Triton takes a second
+        from trainables import step_kernels  # here: Triton takes a second
 
         outputs = torch.ones(1, 1, 1, 1, device="cuda")
-        fused.SquaredError.apply(outputs, outputs)
+        step_kernels.SquaredError.apply(outputs, outputs)
     except Exception as error:  # whatever Triton raises
         print(f"training without this project's own GPU kernels, so slower: {first_line(error)}")
         return False

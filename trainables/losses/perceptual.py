@@ -52,7 +52,9 @@ class PerceptualLoss:
         self._convolutions = _convolutions(vgg, channels, positive, precision, device)
         self._fused: Between | None = None
         if kernels_run(device):
-            from trainables.losses.fused import BetweenConvolutions  # here: it takes a second
+            from trainables.losses.perceptual_kernels import (
+                BetweenConvolutions,  # here: it takes a second
+            )
 
             self._fused = BetweenConvolutions.apply
         self._centre = sum(vgg.normalisation.mean) / 3

@@ -50,9 +50,9 @@ class CNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if fused_step(images) and torch.is_autocast_enabled("cuda"):
-            from trainables import fused  # here: Triton takes a second
+            from trainables import step_kernels  # here: Triton takes a second
 
-            return fused.convolutions(self.layers, images)
+            return step_kernels.convolutions(self.layers, images)
         outputs: Tensor = self.layers(images)
         return outputs
 

@@ -47,8 +47,8 @@ class Linear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (N, out) of inputs (N, in)."""
         if fused_step(inputs) and not torch.is_autocast_enabled("cuda"):
-            from trainables import fused  # here: Triton takes a second
+            from trainables import step_kernels  # here: Triton takes a second
 
-            outputs: Tensor = fused.Linear.apply(inputs, self.weight, self.bias)
+            outputs: Tensor = step_kernels.Linear.apply(inputs, self.weight, self.bias)
             return outputs
         return super().forward(inputs)

@@ -73,9 +73,9 @@ class Gradients:
     def read(self, examples: Examples, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return images as the network wants them, and their targets."""
         if self._fused_read:
-            from trainables import fused  # here: Triton takes a second
+            from trainables import step_kernels  # here: Triton takes a second
 
-            return fused.read(examples.images, examples.targets, indices, self.memory_format)
+            return step_kernels.read(examples.images, examples.targets, indices, self.memory_format)
         # index_select copies whole images; images[indices] goes pixel by pixel, six times as long
         images = as_input(examples.images.index_select(0, indices), self.memory_format)
         return images, examples.targets.index_select(0, indices)

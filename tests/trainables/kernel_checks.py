@@ -1,6 +1,6 @@
 """Each Triton kernel against the plain operations that it stands for.
 
-    python -m tests.trainables.fused_checks
+    python -m tests.trainables.kernel_checks
 
 It runs on a GPU where there is one. Else Triton's interpreter takes the kernels, with
 TRITON_INTERPRET=1 in the environment, which has to be there before Triton is imported. So a test
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from trainables import fused
+from trainables import step_kernels
 from trainables.data.examples import random_examples
-from trainables.losses.fused import BetweenConvolutions
 from trainables.losses.perceptual import between_convolutions
+from trainables.losses.perceptual_kernels import BetweenConvolutions
 from trainables.losses.squared_error import squared_error
 from trainables.networks.base import as_input
 from trainables.tasks import STUDY
@@ -58,7 +58,7 @@ def reading_is_index_select_and_conversion() -> None:
         for shape, target_shape in (((3, 32, 32), (1, 28, 28)), ((3, 5, 7), (3, 40, 41))):
             images = torch.randint(0, 256, (9, *shape), dtype=torch.uint8, device=DEVICE)
             targets, indices = random(9, *target_shape), torch.tensor([8, 0, 3], device=DEVICE)
-            read, wanted = fused.read(images, targets, indices, memory_format)
+            read, wanted = step_kernels.read(images, targets, indices, memory_format)
             plain = as_input(images[indices], memory_format)
             assert read.stride() == plain.stride()
             assert torch.equal(wanted, targets[indices])
@@ -70,7 +70,7 @@ def the_squared_error_is_that_of_pytorch() -> None:
         targets = random(*shape)
         outputs = random(*shape).contiguous(memory_format=LAST)
         both(
-            lambda x, targets=targets: fused.SquaredError.apply(x, targets),
+            lambda x, targets=targets: step_kernels.SquaredError.apply(x, targets),
             lambda x, targets=targets: squared_error(x, targets),
             outputs,
         )
@@ -78,7 +78,13 @@ def the_squared_error_is_that_of_pytorch() -> None:
 
 def a_linear_layer_is_that_of_pytorch() -> None:
     for rows, taken, given in ((6, 20, 128), (150, 8, 17)):
-        both(fused.Linear.apply, linear, random(rows, taken), random(given, taken), random(given))
+        both(
+            step_kernels.Linear.apply,
+            linear,
+            random(rows, taken),
+            random(given, taken),
+            random(given),
+        )
 
 
 def the_gradient_before_a_relu_is_masked_and_added_up() -> None:
@@ -86,7 +92,7 @@ def the_gradient_before_a_relu_is_masked_and_added_up() -> None:
         gradient = random(2, channels, 5, 3)
         rectified = random(2, channels, 5, 3).contiguous(memory_format=LAST).relu()
         plain = gradient * (rectified > 0)
-        close(fused.masked(gradient, rectified), (plain, plain.sum((0, 2, 3))))
+        close(step_kernels.masked(gradient, rectified), (plain, plain.sum((0, 2, 3))))
 
 
 def a_narrow_convolution_is_a_convolution() -> None:
@@ -94,7 +100,7 @@ def a_narrow_convolution_is_a_convolution() -> None:
         images = random(2, taken, 6, 5).contiguous(memory_format=LAST)
         weight = random(channels, taken, side, side).contiguous(memory_format=LAST)
         both(
-            lambda x, w, b, p=padding: fused.NarrowConvolution.apply(x, w, b, (p, p)),
+            lambda x, w, b, p=padding: step_kernels.NarrowConvolution.apply(x, w, b, (p, p)),
             lambda x, w, b, p=padding: conv2d(x, w, b, padding=p),
             images,
             weight,
@@ -138,7 +144,7 @@ def on_a_gpu_the_layers_of_cnn_are_those_of_pytorch_in_bfloat16() -> None:
     images = torch.rand(32, 3, 32, 32, device=DEVICE).contiguous(memory_format=LAST)
     parameters, found = list(layers.parameters()), []
     upwards = torch.rand(32, 1, 29, 29, device=DEVICE)
-    for function in (lambda x: fused.convolutions(layers, x), layers):
+    for function in (lambda x: step_kernels.convolutions(layers, x), layers):
         with torch.autocast("cuda", torch.bfloat16):
             outputs = function(images).float()
         value = (outputs * upwards).sum()
@@ -160,12 +166,12 @@ def a_training_through_them_is_the_plain_one() -> None:
     for device in (DEVICE, torch.device("cpu")):
         training = Training(config, few, few, device=device)
         if device.type == "cpu" and not losses:
-            training.gradients.loss = fused.SquaredError.apply
+            training.gradients.loss = step_kernels.SquaredError.apply
             training.gradients._fused_read = True
         losses.append([r.train_loss for r in training.epochs()])
         if device.type == "cuda":
             assert training.gradients._fused_read
-            assert training.gradients.loss == fused.SquaredError.apply
+            assert training.gradients.loss == step_kernels.SquaredError.apply
     close(*[[torch.tensor(loss) for loss in one] for one in losses], relative=1e-4)
 
 

@@ -31,7 +31,7 @@ def test_each_kernel_is_the_plain_operations_that_it_stands_for() -> None:
     if not torch.cuda.is_available():
         environment["TRITON_INTERPRET"] = "1"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.trainables.fused_checks"],
+        [sys.executable, "-m", "tests.trainables.kernel_checks"],
         env=environment,
         capture_output=True,
         text=True,
@@ -59,10 +59,10 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         Linear=applied("linear"),
         convolutions=applied("convolutions").apply,
     )
-    monkeypatch.setitem(sys.modules, "trainables.fused", module)
-    monkeypatch.setattr("trainables.fused", module, raising=False)
+    monkeypatch.setitem(sys.modules, "trainables.step_kernels", module)
+    monkeypatch.setattr("trainables.step_kernels", module, raising=False)
     losses = SimpleNamespace(BetweenConvolutions=applied("between"))
-    monkeypatch.setitem(sys.modules, "trainables.losses.fused", losses)
+    monkeypatch.setitem(sys.modules, "trainables.losses.perceptual_kernels", losses)
     ones = torch.ones
     monkeypatch.setattr(torch, "ones", lambda *shape, device: ones(*shape))
     gpu_kernels._triton_works.cache_clear()
@@ -91,8 +91,8 @@ def test_without_a_c_compiler_one_line_is_said_and_pytorch_does_it(
 def test_without_triton_one_line_is_said_and_pytorch_does_it(
     fused: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr("trainables.fused")
-    monkeypatch.setitem(sys.modules, "trainables.fused", None)
+    monkeypatch.delattr("trainables.step_kernels")
+    monkeypatch.setitem(sys.modules, "trainables.step_kernels", None)
     assert squared_error.on(STUDY, CUDA, "auto") is squared_error.squared_error
     assert capsys.readouterr().out.count("so slower") == 1
 
@@ -130,6 +130,6 @@ def test_a_network_takes_them_in_training_only(
             fused["applied"].append("linear")
             return torch.nn.functional.linear(*arguments)
 
-        monkeypatch.setattr("trainables.fused.Linear.apply", apply)
+        monkeypatch.setattr("trainables.step_kernels.Linear.apply", apply)
     network(images)
     assert fused["applied"] == {"fc": ["linear"] * 2, "cnn": ["convolutions"]}[model]

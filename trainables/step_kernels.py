@@ -1,7 +1,7 @@
 """A training step's small operations as Triton kernels: a GPU's time went into starting many.
 
-Each function says which plain operations it stands for; `tests/trainables/test_fused.py` holds it
-to them. Imported only where there is a GPU, since Triton takes a second.
+Each says which plain operations it stands for, and `tests/trainables/kernel_checks.py` holds it to
+them. Imported only where there is a GPU, since Triton takes a second.
 """
 
 from itertools import zip_longest
