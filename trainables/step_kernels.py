@@ -197,10 +197,11 @@ class NarrowConvolution(torch.autograd.Function):
         size = [length + 2 * padding[0] - side + 1 for length in (height, width)]
         outputs = torch.empty(count, channels, *size, device=images.device)
         _fold[(triton.cdiv(outputs.numel(), BLOCK),)](
-            pixels @ matrix,
+            matrix.T @ pixels.T,
             bias,
             outputs,
             outputs.numel(),
+            len(pixels),
             height,
             width,
             *size,
@@ -333,6 +334,7 @@ def _fold(
     bias_at,
     outputs_at,
     count,
+    pixels,
     height,
     width,
     out_height,
@@ -342,7 +344,7 @@ def _fold(
     side: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Add up a convolution's outputs (N, C, H, W) of what each pixel makes (N, h, w, tap, C)."""
+    """Add up a convolution's outputs (N, C, H, W) of what each pixel makes (tap, C, N, h, w)."""
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < count
     column, row = at % out_width, at // out_width % out_height
@@ -352,8 +354,8 @@ def _fold(
     for tap in tl.static_range(side * side):
         y, x = row + tap // side - padding, column + tap % side - padding
         there = inside & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        part = ((image * height + y) * width + x) * (side * side * channels)
-        total += tl.load(parts_at + part + tap * channels + channel, there, 0.0).to(tl.float32)
+        part = (tap * channels + channel).to(tl.int64) * pixels + (image * height + y) * width + x
+        total += tl.load(parts_at + part, there, 0.0).to(tl.float32)
     tl.store(outputs_at + at, total, inside)
 
 
