@@ -36,7 +36,7 @@ def main(data: str = "photos") -> None:
     with tempfile.TemporaryDirectory() as storage, Console() as console:
         tables = Path(storage) / "tables"
         rows = conduct(settings, [*subjects, *again], examples, {}, tables, "bench", console)
-    tell(comparison.passes(pd.DataFrame(rows)))
+    tell(comparison.turns(pd.DataFrame(rows)))
 
 
 def tell(rows: pd.DataFrame) -> None:

@@ -35,7 +35,7 @@ BEST = ["subject", "kind", "batch_size", "verdict", "us", "share_95", "share_99"
 
 
 def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
-    """Draw the median time an image by batch size; bars span the quartiles of the passes.
+    """Draw the median time an image by batch size; bars span the quartiles of the turns.
 
     Args:
         series: `subject`, `batch_size`, `us`, `lower`, `upper` (µs an image), `verdict`, and what

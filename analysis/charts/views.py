@@ -211,11 +211,11 @@ def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:
     ).drop_duplicates()
 
 
-def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
+def speedups(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
     """Return how many times as fast as the pipeline each other subject is.
 
     Args:
-        passes: As `comparison.passes` returns them.
+        turns: As `comparison.turns` returns them.
         series: As `comparison.summary` returns them.
         device: `cpu` or `cuda`.
 
@@ -227,7 +227,7 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
     for _, one in others.iterrows():
         baseline = comparison.baseline(series, device, one.batch_size)
         if baseline is not None:
-            ratio = comparison.times_faster(passes, one, baseline)
+            ratio = comparison.times_faster(turns, one, baseline)
             rows.append(
                 (one.subject, int(one.batch_size), ratio.median, ratio.low, ratio.high, ratio.pairs)
             )

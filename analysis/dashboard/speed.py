@@ -62,20 +62,20 @@ def show(selection: Selection) -> None:
     )
     one = found[found.label == label].iloc[0]
     rows = timings[timings.run == one.run]
-    passes = comparison.passes(rows, one.session)
-    series = comparison.summary(passes)
+    turns = comparison.turns(rows, one.session)
+    series = comparison.summary(turns)
     for device in dict.fromkeys(series.device):
         _device(
-            rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"]
+            rows, turns, series[series.device == device], device, MEASURES[measure or "end to end"]
         )
     _side_by_side(timings, found)
 
 
 def _device(
-    rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
+    rows: pd.DataFrame, turns: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
 ) -> None:
     name = views.DEVICES[device]
-    count = f"{series.passes.max():,} passes"
+    count = f"{series.processes.max():,} passes"
     st.header(name, anchor=False)
     remark(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
@@ -91,7 +91,7 @@ def _device(
         measured,
         quoted,
     )
-    ratios = views.speedups(passes, series, device)
+    ratios = views.speedups(turns, series, device)
     left, right = st.columns(2)
     with left:
         if ratios.empty:
@@ -104,7 +104,7 @@ def _device(
                 charts.speedup,
                 ratios,
             )
-            _crossovers(passes, series, device)
+            _crossovers(turns, series, device)
     with right:
         bests = views.fronted(series)
         if not bests.empty:
@@ -125,11 +125,11 @@ def _device(
     )
 
 
-def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+def _crossovers(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     with st.expander("Crossover: at which batch sizes it is faster than the pipeline"):
         st.text(
             "\n".join(
-                f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"
+                f"{subject}: {comparison.crossover_text(turns, series, subject, device)}"
                 for subject in comparison.networks(series, device)
             )
         )
@@ -141,7 +141,7 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     shown = found.head(MEASUREMENTS)
     drawn = []
     for _, one in shown.iterrows():
-        series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
+        series = comparison.summary(comparison.turns(timings[timings.run == one.run], one.session))
         bests = views.measured(comparison.best(series), "end_to_end")
         # Trial 0 of one run is another network than trial 0 of the next
         drawn.append(

@@ -251,7 +251,7 @@ def _metrics(scores: list[Row]) -> dict[str, tuple[str, str]]:
     return {**METRICS, **{name: shown for name, shown in own.items() if name not in METRICS}}
 
 
-def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
+def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     """Compare every subject of a device at its best batch size."""
     rows = [
         [
@@ -263,13 +263,13 @@ def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
             _ratio(one.times_batched),
             str(one.series.verdict or "none"),
         ]
-        for one in comparison.best_series(passes, series, device)
+        for one in comparison.best_series(turns, series, device)
     ]
     first = series[series.device == device].iloc[0]
     remarks = [
-        f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end "
+        f"Medians of {first.processes} turns over up to {series.images.max():,} images, end to end "
         "(uint8 to float32, both in host memory); in brackets the quartiles.",
-        "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order "
+        "Ratios: medians over pairs of turns of the same round, with a 95 % interval from order "
         "statistics; × singly: against the pipeline image by image on a CPU, × batched: against "
         "its best batch here.",
         f"{first.threads:.0f} threads; every subject alone in a process of its own, in turn.",
@@ -393,7 +393,7 @@ def _speed_in_words(tables: Tables, trial: int) -> str:
 
 def _on(tables: Tables, trial: int, device: str) -> str:
     """Say how fast the network is in eager float32, as its accuracy was measured."""
-    for one in comparison.best_series(tables.passes, tables.series, device):
+    for one in comparison.best_series(tables.turns, tables.series, device):
         if one.series.subject == f"trial {trial}":
             break
     else:

@@ -41,7 +41,7 @@ class Tables:
     scores: pd.DataFrame
     samples: pd.DataFrame
     timings: pd.DataFrame
-    passes: pd.DataFrame
+    turns: pd.DataFrame
     series: pd.DataFrame
 
 
@@ -180,7 +180,7 @@ def _speed(tables: Tables, device: str) -> Iterator[Figure]:
             views.study_marks(tables.timings, device),
         ),
         f"Time an image, {name}",
-        f"End to end: median of {here.passes.max()} passes, bars the quartiles; dashed the study's "
+        f"End to end: median of {here.processes.max()} passes, bars the quartiles; dashed the study's "
         "numbers, on its own machine.",
     )
     bests = views.fronted(here)
