@@ -298,6 +298,13 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             "s",
         ),
         Column("end_to_end_sec", SECONDS, "a pass from uint8 to float32, both in host memory", "s"),
+        nullable(
+            "overlapped_sec",
+            SECONDS,
+            "on a GPU: the same with pinned memory and copies beside the computation",
+            "s",
+        ),
+        nullable("bus_sec", SECONDS, "on a GPU: copying a pass there and its results back", "s"),
         nullable("calls", INT64, "of single images in the series, from end to end"),
         nullable("p50_sec", SECONDS, "the 50 % quantile of those calls", "s"),
         nullable("p90_sec", SECONDS, "their 90 % quantile", "s"),

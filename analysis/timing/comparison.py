@@ -21,6 +21,8 @@ UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to
 SERIES = ["subject", "device", "batch_size"]
 QUALITY = ["share_95", "share_99"]
 TIMES = ["device_us", "end_to_end_us"]
+COPIES = ["overlapped_us", "bus_us"]
+"""On a GPU only: null elsewhere."""
 FACTS = [
     *("kind", "model", "trial", "images", "first_call_sec", "max_difference"),
     *QUALITY,
@@ -77,7 +79,7 @@ class BestSeries:
 def turns(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     """Return the measured turns of one session, by default the last.
 
-    They have three more columns: `device_us` and `end_to_end_us`, microseconds an image, and
+    They have more columns: TIMES and COPIES, microseconds an image, and
     `limit_share`, the fraction of the least possible time.
     """
     chosen = timings.session.max() if session is None else session
@@ -85,6 +87,8 @@ def turns(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     rows = rows.astype({"batch_size": int, "turn": int, "process": int})
     rows["device_us"] = 1e6 * rows.device_sec / rows.images
     rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
+    rows["overlapped_us"] = 1e6 * rows.overlapped_sec.astype(float) / rows.images
+    rows["bus_us"] = 1e6 * rows.bus_sec.astype(float) / rows.images
     # A GPU's limit knows nothing of the way to it: there it is the device's own time that compares
     rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(
         rows.device == "cpu", rows.device_sec
@@ -101,7 +105,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     only adds.
     """
     counted = _counted(rows)
-    values = [*TIMES, "limit_share", "peak_mib"]
+    values = [*TIMES, *COPIES, "limit_share", "peak_mib"]
     by_process = counted.groupby([*SERIES, "process"], sort=False)[values].median()
     groups = by_process.groupby(SERIES, sort=False)
     fast = counted.groupby(SERIES, sort=False).end_to_end_us.quantile(FAST)

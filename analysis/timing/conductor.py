@@ -598,6 +598,7 @@ def timing_row(series: Series) -> Row:
         "process": taken.process,
         "images": series.images,
         "first_call_sec": plan.first_call_sec,
+        "bus_sec": plan.bus_sec,
         "limit_sec": limit_sec(checked.card, series.rates, series.images, _image_bytes(subject)),
         **asdict(series.rates),
         "max_difference": checked.max_difference,

@@ -57,6 +57,11 @@ class Runner:
     network: nn.Module | None = None
     memory_format: str = "contiguous"
 
+    @property
+    def takes_tensors(self) -> bool:
+        """Say whether its users hold images as one tensor, which may lie on the device already."""
+        return self.layout is _as_it_is
+
     def end_to_end(self, images: Any) -> Tensor:
         """Host memory to result."""
         return self.finish(self.run(self.prepare(images)))

@@ -36,6 +36,7 @@ def print_timings(
         _speed(console, turns, series, device)
         if cards is not None:
             _latency(console, series, device)
+            _copies(console, series, device)
             _quality(console, series, device)
             _crossovers(console, turns, series, device)
     if cards is not None:
@@ -149,6 +150,30 @@ def _latency(console: Console, series: pd.DataFrame, device: str) -> None:
             f"One image a call on {PLACES[device]}: µs from end to end; the first call of all; and "
             "images a second at the best batch size",
             ["", "50 %", "90 %", "99 %", "first, s", "images a second"],
+            table,
+        )
+
+
+def _copies(console: Console, series: pd.DataFrame, device: str) -> None:
+    """Print how much of the time of the largest batches the way to a GPU and back is."""
+    here = series[(series.device == device) & series.bus_us.notna()]
+    table = [
+        [
+            row.subject,
+            f"{row.batch_size:,}",
+            microseconds(row.end_to_end_us),
+            microseconds(row.overlapped_us),
+            microseconds(row.bus_us),
+            f"{row.bus_us / row.overlapped_us:.0%}",
+        ]
+        for _, row in here[here.batch_size == here.batch_size.max()].iterrows()
+    ]
+    if table:
+        console.line()
+        console.table(
+            "The way to the GPU: µs an image, as it comes; with pinned memory and copies beside the "
+            "computation; of the copies alone; and how much of it they are",
+            ["", "size", "end to end", "overlapped", "bus", "of it the bus"],
             table,
         )
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from analysis.timing import limits, machine
 from analysis.timing.engines import runner_of
+from analysis.timing.overlapped import Bus, Overlapped
 from analysis.timing.protocol import STIR_SEC, WARM_SEC, calls_per_pass
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
@@ -32,6 +34,7 @@ COMPARED, CHECK_BATCH = 1000, 500  # images
 DISPLACED_BYTES = 2**20
 """Taken first by each process, a random part of it: where later memory lies is drawn anew, though
 the processes begin as copies of one."""
+BUS_TRIES = 10
 ENERGY_SEC = 0.5  # counters of energy move every few ms, NVML's every few tens
 SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}
 """How far a network's variant may be from its eager float32 output, as a share of the range."""
@@ -70,12 +73,14 @@ class SeriesPlan:
         calls: Batches a pass.
         first_call_sec: The first batch of this size, compilation included.
         batch_sec: Of those after it.
+        bus_sec: Copying a pass's images to the GPU and its results back, at once; None on a CPU.
         energy_j: Drawn by the device for a pass over inputs that lie there.
     """
 
     calls: int
     first_call_sec: float
     batch_sec: float
+    bus_sec: float | None = None
     energy_j: float | None = None
     power_w: float | None = None
 
@@ -97,12 +102,15 @@ class Turn:
     Attributes:
         device_sec: Over inputs that lie on the device; None where this turn left it out.
         end_to_end_sec: From host memory to host memory.
+        overlapped_sec: The same with pinned memory and copies beside the computation; None on a
+            CPU, and in turns without `device_sec`.
         cpu_sec: Of all cores, which the process took for the whole turn.
         single_sec: Of each call, where a batch is a single image.
     """
 
     device_sec: float | None
     end_to_end_sec: float
+    overlapped_sec: float | None
     device_gaps: bool
     throttled: bool
     cpu_sec: float
@@ -156,10 +164,14 @@ class Timed:
         self.host = HostStopwatch()
         self.device_stopwatch: HostStopwatch | CudaStopwatch = self.host
         self.gpu: machine.Gpu | None = None
+        self.overlapped: Overlapped | None = None
         if self.device.type == "cuda":
             self.host = HostStopwatch(synchronize=torch.cuda.synchronize)
             self.device_stopwatch = CudaStopwatch(torch.cuda)
             self.gpu = machine.Gpu()
+            if self.runner.takes_tensors and not subject.single:
+                self.images, self.results = images.pin_memory(), self.results.pin_memory()
+                self.overlapped = Overlapped(self.runner.end_to_end, self.device)
         self._checked = self.results[:0]
         self._prepared: Tensor | None = None
         self._batches: dict[int, _Batches] = {}
@@ -210,7 +222,9 @@ class Timed:
         self._compare_with_check(batch_size)
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
         calls = calls_per_pass(batch_sec)
-        return SeriesPlan(calls, first_call_sec, batch_sec, *self._energy(batch_size, calls))
+        bus_sec = self._bus_sec(batch_size, calls)
+        energy = self._energy(batch_size, calls)
+        return SeriesPlan(calls, first_call_sec, batch_sec, bus_sec, *energy)
 
     @torch.inference_mode()
     def warm_up(self, batch_size: int) -> Circumstances:
@@ -244,13 +258,17 @@ class Timed:
         whole = batches.whole(calls)
         single = self.host.each(self._end_to_end, whole) if batch_size == 1 else None
         end_to_end_sec = sum(single) if single else self.host.seconds(self._end_to_end, whole)
-        device_sec, gaps = None, False
+        device_sec, overlapped_sec, gaps = None, None, False
         if with_device:
             device_sec = self.device_stopwatch.seconds(self.runner.run, batches.prepared(calls))
             gaps = self.device_stopwatch.gaps
+            if self.overlapped:
+                overlapped = partial(self._overlapped, self.overlapped)
+                overlapped_sec = self.host.seconds(overlapped, batches.whole(calls))
         return Turn(
             device_sec=device_sec,
             end_to_end_sec=end_to_end_sec,
+            overlapped_sec=overlapped_sec,
             device_gaps=gaps,
             throttled=bool(self.gpu and self.gpu.throttled()),
             cpu_sec=time.process_time() - began_sec,
@@ -298,6 +316,18 @@ class Timed:
         start, batch = placed
         outputs = self.runner.end_to_end(batch)
         self.results[start : start + len(outputs)] = outputs
+
+    def _overlapped(self, overlapped: Overlapped, placed: tuple[int, Any]) -> None:
+        """Run one batch as `_end_to_end` does, with copies that overlap."""
+        start, batch = placed
+        overlapped(batch, self.results[start : start + len(batch)])
+
+    def _bus_sec(self, batch_size: int, calls: int) -> float | None:
+        """Seconds of copying the images of a pass to the GPU and its results back: the shortest."""
+        if self.overlapped is None:
+            return None
+        bus = Bus(self.images[:batch_size], self.results[:batch_size], self.device)
+        return calls * min(self.host.seconds(lambda _: bus.copy(), [0]) for _ in range(BUS_TRIES))
 
     def _laid_out(self, batch_size: int) -> _Batches:
         """Prepare the batches of a size, before any clock runs."""
