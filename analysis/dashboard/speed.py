@@ -17,9 +17,10 @@ COLUMNS = {
     "subject": "Subject",
     "batch_size": "Batch",
     "us": NUMBER("µs", format="%.3g"),
-    "lower": NUMBER("Lower quartile", format="%.3g"),
-    "upper": NUMBER("Upper quartile", format="%.3g"),
-    "passes": "Passes",
+    "lower": NUMBER("95 % interval from", format="%.3g"),
+    "upper": NUMBER("to", format="%.3g"),
+    "fast_us": NUMBER("Fast, µs", format="%.3g"),
+    "processes": "Processes",
     "images": "Images",
     "verdict": "Verdict",
     "reason": "Why",
@@ -29,6 +30,10 @@ COLUMNS = {
     "share_95": NUMBER(f"≥ {THRESHOLD}", format="percent"),
     "share_99": NUMBER(f"≥ {STRICT_THRESHOLD}", format="percent"),
     "first_call_sec": NUMBER("First call, s", format="%.3g"),
+    "calls": "Single calls",
+    "p50_us": NUMBER("p50, µs", format="%.3g"),
+    "p90_us": NUMBER("p90, µs", format="%.3g"),
+    "p99_us": NUMBER("p99, µs", format="%.3g"),
 }
 
 
@@ -75,17 +80,19 @@ def _device(
     rows: pd.DataFrame, turns: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
 ) -> None:
     name = views.DEVICES[device]
-    count = f"{series.processes.max():,} passes"
+    count = comparison.processes(series)
     st.header(name, anchor=False)
     remark(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
         "drawn, but no result; the table says why."
     )
+    if not series.verdict.isin(comparison.RESULTS).any():
+        hint("No valid timing yet: type python -m analysis.timing --run NAME")
     measured, quoted = views.measured(series, measure), views.study_marks(rows, device)
     dashed = "" if quoted.empty else "; dashed: the study's numbers, on its own machine"
     card(
         f"Time an image, {name}",
-        f"Median of {count}; bars: the quartiles{dashed}.",
+        f"Median of {count}; bars: its 95 % interval{dashed}.",
         f"times {device}",
         charts.times,
         measured,
@@ -99,7 +106,7 @@ def _device(
         else:
             card(
                 "Times as fast as the pipeline",
-                f"At the same batch size, by pairs of {count}, 95 % interval.",
+                f"At the same batch size, by pairs of turns in {count}, 95 % interval.",
                 f"speedup {device}",
                 charts.speedup,
                 ratios,
@@ -118,11 +125,18 @@ def _device(
             )
     table(
         f"Every series, {name}",
-        "µs an image: median and quartiles.",
-        measured.sort_values("us"),
+        "µs an image: median and its 95 % interval; fast: where nothing disturbs, the 10 % "
+        "quantile of turns; p50, p90, p99: of single calls.",
+        _with_calls(measured).sort_values("us"),
         f"series {device}",
         COLUMNS,
     )
+
+
+def _with_calls(series: pd.DataFrame) -> pd.DataFrame:
+    """Add the quantiles of single calls in µs."""
+    quantiles = {f"{name}_us": 1e6 * series[f"{name}_sec"] for name in ("p50", "p90", "p99")}
+    return series.assign(**quantiles)
 
 
 def _crossovers(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> None:

@@ -133,7 +133,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
     return {
         "run": run,
         "network": "" if run["model"] == AUTO else run["model"],
-        "answer": facts.answer(run, scores, content, best),
+        "answer": facts.answer(run, storage, scores, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
         "best": facts.best_trial(best[0], trials, run) if best else [],

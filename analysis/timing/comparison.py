@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -127,10 +128,16 @@ def _counted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(series: pd.DataFrame) -> str:
-    """Count the verdicts: `6 valid, 3 warning`."""
+    """Count the verdicts: `6 valid, 3 rough`."""
     return ", ".join(
         f"{count} {verdict}" for verdict, count in series.verdict.value_counts().items()
     )
+
+
+def processes(series: pd.DataFrame) -> str:
+    """Say how many processes each series had: `6 processes`, or `6 to 9 processes`."""
+    least, most = series.processes.min(), series.processes.max()
+    return f"{most} processes" if least == most else f"{least} to {most} processes"
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:
@@ -165,20 +172,30 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
     """Divide the time an image of `slow` by that of `fast`, end to end, process by process.
 
     Each turn of `fast` is paired with that turn of `slow` in the same round which is nearest to it
-    in time, since the machine itself drifts. NaN where there is no such pair.
+    in time, since the machine itself drifts. NaN where there is no such pair. It is a result by its
+    own interval, unless one of the two is biased, or not judged.
     """
     sides = [rows[(rows[SERIES] == one[SERIES]).all(axis=1)] for one in (slow, fast)]
     ratios = _paired(*map(_counted, sides))
     if not len(ratios):
         return Ratio(math.nan, math.nan, math.nan, 0)
-    # Wide medians may have a narrow ratio: what drifts hits both. What is biased may not
-    biased = any(one.verdict == INVALID and WIDE not in one.reason for one in (slow, fast))
+    biased = any(_may_be_biased(one) for one in (slow, fast))
     return Ratio(
         float(ratios.median()),
         *median_interval(ratios.to_numpy()),
         len(ratios),
         INVALID if biased else estimate_verdict(list(ratios)),
     )
+
+
+def _may_be_biased(series: pd.Series) -> bool:
+    """Say whether it is invalid for more than a wide interval, which a ratio need not have.
+
+    What drifts hits both sides of a ratio alike.
+    """
+    if series.verdict == INVALID:
+        return WIDE not in series.reason
+    return bool(series.verdict == UNJUDGED)
 
 
 def _paired(slow: pd.DataFrame, fast: pd.DataFrame) -> pd.Series:
@@ -218,24 +235,26 @@ def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
 
 def faster_sizes(
     rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str
-) -> dict[int, bool]:
+) -> dict[int, bool | None]:
     """Say whether `subject` is faster than the pipeline, by batch size at which both were measured.
 
-    Faster means that the whole interval of the ratio lies above 1. The sizes ascend.
+    Faster means that the whole interval of the ratio lies above 1. None where the ratio is no
+    result. The sizes ascend.
     """
     own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size")
-    found = {}
+    found: dict[int, bool | None] = {}
     for _, one in own.iterrows():
         other = baseline(series, device, one.batch_size)
         if other is not None:
-            found[int(one.batch_size)] = times_faster(rows, one, other).low > 1
+            ratio = times_faster(rows, one, other)
+            found[int(one.batch_size)] = ratio.low > 1 if ratio.is_result else None
     return found
 
 
-def crossover(faster: dict[int, bool]) -> int | None:
+def crossover(faster: Mapping[int, bool | None]) -> int | None:
     """Return the batch size from which on a subject is faster at all larger ones.
 
-    None where there is none.
+    None where there is none, or where that of the largest is unknown.
     """
     found = None
     for size in sorted(faster, reverse=True):
@@ -252,24 +271,35 @@ def networks(series: pd.DataFrame, device: str) -> list[str]:
 
 
 def crossover_text(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:
-    """Say at which batch sizes a subject is faster than the pipeline, and if that is in doubt."""
-    is_either = (series.subject == subject) | (series.kind == PIPELINE)
-    both = series[is_either & (series.device == device)]
-    doubt = " (invalid series among them)" if (both.verdict == INVALID).any() else ""
-    return _when(faster_sizes(rows, series, subject, device)) + doubt
+    """Say at which batch sizes a subject is faster than the pipeline, and where that is unknown."""
+    return _when(faster_sizes(rows, series, subject, device))
 
 
-def _when(faster: dict[int, bool]) -> str:
+def _when(faster: Mapping[int, bool | None]) -> str:
     if not faster:
         return "unknown: no batch size at which both were measured"
+    known = {size: is_faster for size, is_faster in faster.items() if is_faster is not None}
+    unknown = [size for size in faster if size not in known]
+    if not known:
+        return "unknown: no valid timing"
+    if unknown:
+        return f"{_when_known(known)}; unknown {_at(unknown)}"
+    return "at every batch size" if len(known) > 1 and all(known.values()) else _when_known(known)
+
+
+def _when_known(faster: Mapping[int, bool]) -> str:
     sizes = [size for size, is_faster in faster.items() if is_faster]
     if not sizes:
         return "never"
-    if len(sizes) == len(faster):
-        return "at every batch size" if len(sizes) > 1 else f"at batch {sizes[0]:,}"
+    if len(faster) == 1:
+        return _at(sizes)
     if crossover(faster) == sizes[0]:
         return f"from batch {sizes[0]:,} on"
-    return f"at batch {', '.join(f'{size:,}' for size in sizes)} only"
+    return f"{_at(sizes)} only"
+
+
+def _at(sizes: Sequence[int]) -> str:
+    return f"at batch {', '.join(f'{size:,}' for size in sizes)}"
 
 
 def last_session(timings: pd.DataFrame) -> int | None:

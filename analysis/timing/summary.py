@@ -78,8 +78,8 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
             _within(one.series),
             f"{one.series.batch_size:,.0f}",
             microseconds(one.series.device_us),
-            "" if one.times_single is None else str(one.times_single),
-            "" if one.times_batched is None else str(one.times_batched),
+            _ratio(one.times_single),
+            _ratio(one.times_batched),
             f"{one.series.limit_share:.1%}",
             MARKS[one.series.verdict],
         ]
@@ -88,7 +88,7 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
     console.line()
     console.table(
         f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
-        f"{here.processes.max():.0f} processes, end to end unless it says device",
+        f"{comparison.processes(here)}, end to end unless it says device",
         [
             "",
             "single",
@@ -107,10 +107,17 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
         "the pipeline image by image on a CPU "
         f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as the pipeline's best "
-        f"batch here {_denominator(comparison.baseline(series, device))}. "
-        "±: half the 95 % interval of batched. of limit: of what bandwidth and matrix rate allow at "
-        "best."
+        f"batch here {_denominator(comparison.baseline(series, device))}. –: no valid timing of "
+        "both. ±: half the 95 % interval of batched. of limit: of what bandwidth and matrix rate "
+        "allow at best."
     )
+
+
+def _ratio(ratio: comparison.Ratio | None) -> str:
+    """Return a ratio with its interval, or what stands for none."""
+    if ratio is None:
+        return ""
+    return str(ratio) if ratio.is_result else "–"
 
 
 def _within(one: pd.Series) -> str:
@@ -171,8 +178,8 @@ def _copies(console: Console, series: pd.DataFrame, device: str) -> None:
     if table:
         console.line()
         console.table(
-            "The way to the GPU: µs an image, as it comes; with pinned memory and copies beside the "
-            "computation; of the copies alone; and how much of it they are",
+            "The way to the GPU: µs an image, as it comes; with pinned memory and copies beside "
+            "the computation; of the copies alone; and how much of it they are",
             ["", "size", "end to end", "overlapped", "bus", "of it the bus"],
             table,
         )
@@ -269,9 +276,9 @@ def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> Non
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:
     console.line(
-        f"Verdicts: {comparison.verdicts(series)}; valid: the 95 % interval of the median is within "
-        f"± {VALID_WITHIN:.0%}; rough: within ± {ROUGH_WITHIN:.0%}; what is invalid is no result "
-        "(the column `reason` says why)",
+        f"Verdicts: {comparison.verdicts(series)}; valid: the 95 % interval of the median is "
+        f"within ± {VALID_WITHIN:.0%}; rough: within ± {ROUGH_WITHIN:.0%}; what is invalid is no "
+        "result (the column `reason` says why)",
         style="" if INVALID not in set(series.verdict) else "yellow",
     )
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):

@@ -364,7 +364,7 @@ def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_is_called_unfini
 def test_a_series_without_the_measure_is_left_out() -> None:
     rows = as_read("timings", [*series_rows("fc", 1, [1.0]), *torchvision(1, [8.0])])
     rows.loc[rows.subject == "fc", "device_sec"] = None
-    series = comparison.summary(comparison.passes(rows))
+    series = comparison.summary(comparison.turns(rows))
     assert views.measured(series, "device").subject.tolist() == ["torchvision uint8"]
     assert set(views.measured(series, "end_to_end").subject) == {"fc", "torchvision uint8"}
 
@@ -384,7 +384,7 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
     None
 ):
     luck = np.random.default_rng(0)
-    passes, series = compared(
+    turns, series = compared(
         [
             *torchvision(1, luck.uniform(90, 110, 9)),
             *torchvision(1, [400.0] * 9, subject="torchvision float32"),
@@ -394,11 +394,11 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
             *series_rows("fc", 1000, [1.0] * 9),
         ]
     )
-    found = views.speedups(passes, series, "cpu")
+    found = views.speedups(turns, series, "cpu")
     assert list(zip(found.subject, found.batch_size, strict=True)) == [("fc", 1), ("fc", 64)]
     fc = series[series.subject == "fc"].iloc[0]
     expected = comparison.times_faster(
-        passes, fc, series[series.subject == "torchvision uint8"].iloc[0]
+        turns, fc, series[series.subject == "torchvision uint8"].iloc[0]
     )
     first, second = found.to_dict("records")
     assert [first[name] for name in ("median", "low", "high", "pairs")] == [
@@ -415,15 +415,15 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
 
 
 def test_only_series_of_the_same_device_are_compared() -> None:
-    passes, series = compared(
+    turns, series = compared(
         [
             *torchvision(1, [8.0]),
             *series_rows("fc", 1, [2.0]),
             *series_rows("fc", 1, [1.0], device="cuda"),
         ]
     )
-    assert views.speedups(passes, series, "cpu")["median"].tolist() == [4.0]
-    assert views.speedups(passes, series, "cuda").empty
+    assert views.speedups(turns, series, "cpu")["median"].tolist() == [4.0]
+    assert views.speedups(turns, series, "cuda").empty
 
 
 @pytest.mark.parametrize(("size", "drawn"), [((200, 100), (128, 64)), ((5, 3), (5, 3))])

@@ -448,7 +448,7 @@ def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
     app = opened(tmp_path)
     assert app.multiselect(key="runs").options == ["timing-2026-01-02", "timing-2026-01-01"]
     assert "No trial running" in told(app)
-    assert "Verdicts of 9 series: 6 valid, 3 warning." in told(opened(tmp_path, "speed"))
+    assert "Verdicts of 9 series: 6 valid, 3 rough." in told(opened(tmp_path, "speed"))
     assert "These runs have no trials yet." in told(opened(tmp_path, "trials"))
     assert "No scores yet" in told(opened(tmp_path, "quality"))
 
@@ -619,12 +619,12 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
             ("timing-1", 3) if "Intel" in label else ("fc-1", 1 if "session 1" in label else 2)
         )
         times = pd.DataFrame(timing_rows(run, session=number))
-        times = times[times["pass"].notna()].assign(
+        times = times[times.turn.notna()].assign(
             us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images
         )
         medians = times.groupby(["subject", "batch_size"]).us.median()
         shown = drawn(app, "Time an image, CPU").set_index(["subject", "batch_size"])
-        assert shown.passes.eq(10).all()
+        assert shown.processes.eq(10).all()
         assert shown.us.to_dict() == pytest.approx(medians.to_dict())
     side_by_side = drawn(app, "Best time of each subject, CPU")
     assert not side_by_side.duplicated(["subject", "measurement"]).any()
@@ -641,7 +641,7 @@ def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path
     rows = [row for row in timing_rows("fc-1") if row["kind"] != "study"]
     publish(tmp_path / "tables", "timings", "fc-1", rows)
     app = opened(tmp_path, "speed", runs=["fc-1"])
-    assert "bars: the quartiles." in told(app)
+    assert "bars: its 95 % interval." in told(app)
     assert "study" not in told(app)
 
 

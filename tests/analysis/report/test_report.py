@@ -209,7 +209,7 @@ def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, p
 def test_the_tables_hold_n_spread_and_caveats(page: Page) -> None:
     for words in (
         *("n = 10,000 test images", "99.00 ± 1.00 %, n = 3", "flat image (floor)"),
-        *("pipeline's own matrix (ceiling)", "Medians of 10 passes", "torchvision uint8", "study"),
+        *("pipeline's own matrix (ceiling)", "Medians of 10 processes", "torchvision uint8", "study"),
         *("0.754 s", "not measured", "0.95 is lenient"),
     ):
         assert words in page.text, words
@@ -545,7 +545,7 @@ def test_the_best_of_each_network_with_each_loss_is_named_by_both(tmp_path: Path
 
 
 def test_the_answer_without_any_trial_is_a_sentence() -> None:
-    assert "nothing to report yet" in answer(run_row("r"), [], None, [])  # type: ignore[arg-type]
+    assert "nothing to report yet" in answer(run_row("r"), "", [], None, [])  # type: ignore[arg-type]
 
 
 def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path: Path) -> None:
@@ -553,7 +553,7 @@ def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path:
     broken = [
         row | {"verdict": None}
         for row in timing_rows("r", 2, cpu_model="the second machine")
-        if row["pass"] == 1
+        if row["turn"] == 1
     ]
     publish(
         tmp_path / "tables",
