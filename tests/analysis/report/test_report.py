@@ -209,7 +209,12 @@ def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, p
 def test_the_tables_hold_n_spread_and_caveats(page: Page) -> None:
     for words in (
         *("n = 10,000 test images", "99.00 ± 1.00 %, n = 3", "flat image (floor)"),
-        *("pipeline's own matrix (ceiling)", "Medians of 10 processes", "torchvision uint8", "study"),
+        *(
+            "pipeline's own matrix (ceiling)",
+            "Medians of 10 processes",
+            "torchvision uint8",
+            "study",
+        ),
         *("0.754 s", "not measured", "0.95 is lenient"),
     ):
         assert words in page.text, words
