@@ -349,10 +349,9 @@ def test_without_images_the_grid_is_empty() -> None:
     assert names == ["input", "pipeline"]
 
 
-def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_is_called_unfinished() -> None:
-    _, series = compared(
-        [*series_rows("fc", 1, [1.0, 2.0, 3.0, 4.0, 5.0], verdict=None), *torchvision(1, [8.0] * 5)]
-    )
+def test_a_measure_comes_with_its_interval_and_an_open_verdict_is_called_unfinished() -> None:
+    times = [1.0, 2.0, 2.5, 3.0, 3.0, 3.0, 3.5, 4.0, 5.0]
+    _, series = compared([*series_rows("fc", 1, times, verdict=None), *torchvision(1, [8.0] * 5)])
     whole, device = (
         views.measured(series, measure).set_index("subject") for measure in ("end_to_end", "device")
     )
@@ -411,6 +410,7 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
         "low": 4.0,
         "high": 4.0,
         "pairs": 9,
+        "verdict": "valid",
     }
 
 

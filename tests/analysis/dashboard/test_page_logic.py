@@ -636,6 +636,34 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
     )
 
 
+def test_where_nothing_is_a_result_it_says_what_to_type(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1")
+    assert "No valid timing yet" not in told(opened(tmp_path, "speed", runs=["fc-1"]))
+    invalid = [row | {"verdict": "invalid", "reason": "hot"} for row in timing_rows("fc-1")]
+    publish(tmp_path / "tables", "timings", "fc-1", invalid)
+    text = told(opened(tmp_path, "speed", runs=["fc-1"]))
+    assert "No valid timing yet: type python -m analysis.timing --run NAME" in text
+    assert "trial 0: unknown: no valid timing" in text
+
+
+def test_every_series_stands_with_its_interval_and_the_quantiles_of_single_calls(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "fc-1")
+    calls = {"calls": 700, "p50_sec": 2e-4, "p90_sec": 3e-4, "p99_sec": 4e-4}
+    rows = [row | calls if row["batch_size"] == 1 else row for row in timing_rows("fc-1")]
+    publish(tmp_path / "tables", "timings", "fc-1", rows)
+    (table,) = (one.value for one in opened(tmp_path, "speed", runs=["fc-1"]).dataframe)
+    single = table[table.batch_size == 1].iloc[0]
+    assert (single.calls, single.p50_us, single.p90_us, single.p99_us) == pytest.approx(
+        (700, 200, 300, 400)
+    )
+    assert table[table.batch_size > 1].p50_us.isna().all()
+    assert (table.lower <= table.us).all()
+    assert (table.fast_us <= table.us).all()
+    assert table.processes.eq(10).all()
+
+
 def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path) -> None:
     make_run(tmp_path, "fc-1")
     rows = [row for row in timing_rows("fc-1") if row["kind"] != "study"]

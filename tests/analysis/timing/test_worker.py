@@ -402,3 +402,15 @@ def test_a_wrong_shape_at_one_batch_size_alone_is_refused(images: Tensor, target
     with pytest.raises(ValueError, match=r"makes \(1, 28, 28\) torch.float32 of 1 images"):
         timed.plan(1)
     assert timed.plan(20).calls >= 1
+
+
+def test_where_memory_lies_is_drawn_anew_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(worker, "_threads", 1)
+    monkeypatch.setattr(worker, "_displaced", bytearray())
+    displaced = set()
+    for _ in range(3):
+        worker.enter(1, NOWHERE)
+        displaced.add(len(worker._displaced))
+    assert len(displaced) == 3
