@@ -130,8 +130,8 @@ def test_it_is_searched_exported_timed_and_reported(
             [
                 "--run",
                 "run",
-                "--passes",
-                "2",
+                "--series-sec",
+                "1.5",
                 "--images",
                 "40",
                 "--only",

@@ -106,8 +106,8 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `run`, `session`, `measured_at`, `hardware`, `label` and what they are made of.
     """
-    passes = timings[timings["pass"].notna()].astype({"run": str})
-    found = passes.groupby(["run", "session"], sort=False).agg(
+    turns = timings[timings.turn.notna()].astype({"run": str})
+    found = turns.groupby(["run", "session"], sort=False).agg(
         measured_at=("measured_at", "max"),
         cpu=("cpu_model", "first"),
         threads=("threads", "first"),

@@ -21,7 +21,7 @@ VERDICT = alt.Shape(
     "verdict:N",
     title="Verdict",
     scale=alt.Scale(
-        domain=["valid", "warning", "invalid", "unfinished"],
+        domain=["valid", "rough", "invalid", "unfinished"],
         range=["circle", "diamond", "cross", "square"],
     ),
     legend=alt.Legend(orient="top", symbolFillColor="#4b5563"),
@@ -30,12 +30,12 @@ STUDY = "#7c3aed"
 # The margin above 100 % has no label
 UP_TO_ONE = "datum.value > 1 ? '' : format(datum.value, '.4~%')"
 DRAWN = ["subject", "batch_size", "verdict", "us", "lower", "upper"]
-MORE = ["device", "reason", "passes", "images"]
+MORE = ["device", "reason", "processes", "images"]
 BEST = ["subject", "kind", "batch_size", "verdict", "us", "share_95", "share_99", "unbeaten"]
 
 
 def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
-    """Draw the median time an image by batch size; bars span the quartiles of the passes.
+    """Draw the median time an image by batch size; bars span its 95 % interval.
 
     Args:
         series: `subject`, `batch_size`, `us`, `lower`, `upper` (µs an image), `verdict`, and what
@@ -53,7 +53,7 @@ def times(series: pd.DataFrame, study: pd.DataFrame) -> alt.LayerChart:
         colour(series.subject, None, "subject"),
         tooltip=[
             *words("subject", "device", "verdict", "reason"),
-            *counts("batch_size", "passes", "images"),
+            *counts("batch_size", "processes", "images"),
             *numbers("us", "lower", "upper"),
         ],
     )
@@ -75,7 +75,8 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
     """Draw times as fast as the pipeline at the same batch size; above the rule it is faster.
 
     Args:
-        ratios: `subject`, `batch_size`, `median`, `low` and `high` (its 95 % interval), `pairs`.
+        ratios: `subject`, `batch_size`, `median`, `low` and `high` (its 95 % interval), `pairs` and
+            `verdict`.
     """
     every = pd.concat([ratios.low, ratios.high, pd.Series([1.0])])
     low, high = logarithmic_ends(every)
@@ -85,7 +86,7 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
         _batch_size(),
         colour(ratios.subject, None, "subject"),
         tooltip=[
-            *words("subject"),
+            *words("subject", "verdict"),
             *counts("batch_size"),
             *numbers("median", "low", "high"),
             *counts("pairs"),
@@ -99,7 +100,7 @@ def speedup(ratios: pd.DataFrame) -> alt.LayerChart:
             alt.Y("low:Q", scale=scale, title=""), alt.Y2("high:Q")
         )
         + base.mark_line(strokeWidth=1.5).encode(y)
-        + base.mark_point(filled=True, size=45, opacity=1).encode(y)
+        + base.mark_point(filled=True, size=45, opacity=1).encode(y, VERDICT)
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ FEWEST_TRIALS = 20
 MOST_TRIALS = 250
 # Optuna has 64; the time grows with the square of the trials: 0.3 s for 100, 2 s for 400
 TREES = 16
-SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs"]
+SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs", "verdict"]
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
@@ -211,11 +212,11 @@ def study_marks(timings: pd.DataFrame, device: str) -> pd.DataFrame:
     ).drop_duplicates()
 
 
-def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
+def speedups(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataFrame:
     """Return how many times as fast as the pipeline each other subject is.
 
     Args:
-        passes: As `comparison.passes` returns them.
+        turns: As `comparison.turns` returns them.
         series: As `comparison.summary` returns them.
         device: `cpu` or `cuda`.
 
@@ -227,10 +228,8 @@ def speedups(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.Data
     for _, one in others.iterrows():
         baseline = comparison.baseline(series, device, one.batch_size)
         if baseline is not None:
-            ratio = comparison.times_faster(passes, one, baseline)
-            rows.append(
-                (one.subject, int(one.batch_size), ratio.median, ratio.low, ratio.high, ratio.pairs)
-            )
+            ratio = comparison.times_faster(turns, one, baseline)
+            rows.append((one.subject, int(one.batch_size), *astuple(ratio)))
     return pd.DataFrame(rows, columns=SPEEDUP).dropna()
 
 

@@ -17,9 +17,10 @@ COLUMNS = {
     "subject": "Subject",
     "batch_size": "Batch",
     "us": NUMBER("µs", format="%.3g"),
-    "lower": NUMBER("Lower quartile", format="%.3g"),
-    "upper": NUMBER("Upper quartile", format="%.3g"),
-    "passes": "Passes",
+    "lower": NUMBER("95 % interval from", format="%.3g"),
+    "upper": NUMBER("to", format="%.3g"),
+    "fast_us": NUMBER("Fast, µs", format="%.3g"),
+    "processes": "Processes",
     "images": "Images",
     "verdict": "Verdict",
     "reason": "Why",
@@ -29,6 +30,10 @@ COLUMNS = {
     "share_95": NUMBER(f"≥ {THRESHOLD}", format="percent"),
     "share_99": NUMBER(f"≥ {STRICT_THRESHOLD}", format="percent"),
     "first_call_sec": NUMBER("First call, s", format="%.3g"),
+    "calls": "Single calls",
+    "p50_us": NUMBER("p50, µs", format="%.3g"),
+    "p90_us": NUMBER("p90, µs", format="%.3g"),
+    "p99_us": NUMBER("p99, µs", format="%.3g"),
 }
 
 
@@ -62,36 +67,38 @@ def show(selection: Selection) -> None:
     )
     one = found[found.label == label].iloc[0]
     rows = timings[timings.run == one.run]
-    passes = comparison.passes(rows, one.session)
-    series = comparison.summary(passes)
+    turns = comparison.turns(rows, one.session)
+    series = comparison.summary(turns)
     for device in dict.fromkeys(series.device):
         _device(
-            rows, passes, series[series.device == device], device, MEASURES[measure or "end to end"]
+            rows, turns, series[series.device == device], device, MEASURES[measure or "end to end"]
         )
     _side_by_side(timings, found)
 
 
 def _device(
-    rows: pd.DataFrame, passes: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
+    rows: pd.DataFrame, turns: pd.DataFrame, series: pd.DataFrame, device: str, measure: str
 ) -> None:
     name = views.DEVICES[device]
-    count = f"{series.passes.max():,} passes"
+    count = comparison.processes(series)
     st.header(name, anchor=False)
     remark(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
         "drawn, but no result; the table says why."
     )
+    if not series.verdict.isin(comparison.RESULTS).any():
+        hint("No valid timing yet: type python -m analysis.timing --run NAME")
     measured, quoted = views.measured(series, measure), views.study_marks(rows, device)
     dashed = "" if quoted.empty else "; dashed: the study's numbers, on its own machine"
     card(
         f"Time an image, {name}",
-        f"Median of {count}; bars: the quartiles{dashed}.",
+        f"Median of {count}; bars: its 95 % interval{dashed}.",
         f"times {device}",
         charts.times,
         measured,
         quoted,
     )
-    ratios = views.speedups(passes, series, device)
+    ratios = views.speedups(turns, series, device)
     left, right = st.columns(2)
     with left:
         if ratios.empty:
@@ -99,12 +106,12 @@ def _device(
         else:
             card(
                 "Times as fast as the pipeline",
-                f"At the same batch size, by pairs of {count}, 95 % interval.",
+                f"At the same batch size, by pairs of turns in {count}, 95 % interval.",
                 f"speedup {device}",
                 charts.speedup,
                 ratios,
             )
-            _crossovers(passes, series, device)
+            _crossovers(turns, series, device)
     with right:
         bests = views.fronted(series)
         if not bests.empty:
@@ -118,18 +125,25 @@ def _device(
             )
     table(
         f"Every series, {name}",
-        "µs an image: median and quartiles.",
-        measured.sort_values("us"),
+        "µs an image: median and its 95 % interval; fast: where nothing disturbs, the 10 % "
+        "quantile of turns; p50, p90, p99: of single calls.",
+        _with_calls(measured).sort_values("us"),
         f"series {device}",
         COLUMNS,
     )
 
 
-def _crossovers(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+def _with_calls(series: pd.DataFrame) -> pd.DataFrame:
+    """Add the quantiles of single calls in µs."""
+    quantiles = {f"{name}_us": 1e6 * series[f"{name}_sec"] for name in ("p50", "p90", "p99")}
+    return series.assign(**quantiles)
+
+
+def _crossovers(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     with st.expander("Crossover: at which batch sizes it is faster than the pipeline"):
         st.text(
             "\n".join(
-                f"{subject}: {comparison.crossover_text(passes, series, subject, device)}"
+                f"{subject}: {comparison.crossover_text(turns, series, subject, device)}"
                 for subject in comparison.networks(series, device)
             )
         )
@@ -141,7 +155,7 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> None:
     shown = found.head(MEASUREMENTS)
     drawn = []
     for _, one in shown.iterrows():
-        series = comparison.summary(comparison.passes(timings[timings.run == one.run], one.session))
+        series = comparison.summary(comparison.turns(timings[timings.run == one.run], one.session))
         bests = views.measured(comparison.best(series), "end_to_end")
         # Trial 0 of one run is another network than trial 0 of the next
         drawn.append(

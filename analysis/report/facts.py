@@ -24,7 +24,7 @@ from analysis.tables.parameters import read_spaces
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranking_rule
 from analysis.tables.scored import Scores, by_subject
 from analysis.timing import comparison
-from analysis.timing.protocol import VALID
+from analysis.timing.protocol import ROUGH, VALID
 from trainables.errors import UsageError
 from trainables.goal import COSINE
 from trainables.hyperparameters import COLUMNS, short
@@ -48,11 +48,12 @@ class Grid:
     remarks: list[str]
 
 
-def answer(run: Row, scores: list[Row], tables: Tables, best: list[Row]) -> str:
+def answer(run: Row, storage: str, scores: list[Row], tables: Tables, best: list[Row]) -> str:
     """Say in two sentences what the run found, with n, interval, floor and ceiling.
 
     Args:
         run: Its row of `runs`.
+        storage: Where it is kept.
         scores: Its rows of `scores`.
         tables: Its tables as data frames.
         best: Its rows of `trials` from best to worst.
@@ -82,7 +83,8 @@ def answer(run: Row, scores: list[Row], tables: Tables, best: list[Row]) -> str:
     )
     if mine[0]["value"] <= floor:
         text += " The network is no better than an output that costs nothing."
-    return f"{text} {_speed_in_words(tables, trial)}"
+    command = command_text("analysis.timing", "--run", run["run"], storage=storage)
+    return f"{text} {_speed_in_words(tables, trial, command)}"
 
 
 def commands(run: Row, storage: str, out: Path) -> str:
@@ -251,28 +253,29 @@ def _metrics(scores: list[Row]) -> dict[str, tuple[str, str]]:
     return {**METRICS, **{name: shown for name, shown in own.items() if name not in METRICS}}
 
 
-def speed(passes: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
+def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     """Compare every subject of a device at its best batch size."""
     rows = [
         [
             one.series.subject,
-            _quartiles(one.series),
+            _with_limits(one.series),
             f"{one.series.batch_size:,}",
             "–" if one.single_us is None else microseconds(one.single_us),
             _ratio(one.times_single),
             _ratio(one.times_batched),
             str(one.series.verdict or "none"),
         ]
-        for one in comparison.best_series(passes, series, device)
+        for one in comparison.best_series(turns, series, device)
     ]
-    first = series[series.device == device].iloc[0]
+    here = series[series.device == device]
     remarks = [
-        f"Medians of {first.passes} passes over up to {series.images.max():,} images, end to end "
-        "(uint8 to float32, both in host memory); in brackets the quartiles.",
-        "Ratios: medians over pairs of passes of the same round, with a 95 % interval from order "
-        "statistics; × singly: against the pipeline image by image on a CPU, × batched: against "
-        "its best batch here.",
-        f"{first.threads:.0f} threads; every subject alone in a process of its own, in turn.",
+        f"Medians of {comparison.processes(here)}, end to end (uint8 to float32, both in host "
+        "memory); in brackets the 95 % interval.",
+        "Ratios: medians over the processes, of pairs of turns that are nearest in time, with a "
+        "95 % interval from order statistics; × singly: against the pipeline image by image on a "
+        "CPU, × batched: against its best batch here; –: no valid timing.",
+        f"{here.threads.iloc[0]:.0f} threads, for single images one; every subject in processes "
+        "of its own, in turn.",
     ]
     doubtful = [row[0] for row in rows if row[-1] != VALID]
     if doubtful:
@@ -369,13 +372,13 @@ def _trainings(row: Row) -> str:
     return f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %, n = {row['trainings']}"
 
 
-def _quartiles(series: pd.Series) -> str:
+def _with_limits(series: pd.Series) -> str:
     low, high = (microseconds(series[f"end_to_end_{side}_us"]) for side in ("lower", "upper"))
     return f"{microseconds(series.end_to_end_us)} [{low}, {high}]"
 
 
 def _ratio(ratio: comparison.Ratio | None) -> str:
-    if ratio is None:
+    if ratio is None or not ratio.is_result:
         return "–"
     return "1" if ratio.low == ratio.high == 1 else str(ratio)  # the pipeline beside itself
 
@@ -384,35 +387,48 @@ def _hours(sec: float) -> str:
     return f"{sec / 3600:.1f} h" if sec >= 3600 else f"{sec / 60:.1f} min"
 
 
-def _speed_in_words(tables: Tables, trial: int) -> str:
+def _speed_in_words(tables: Tables, trial: int, command: str) -> str:
+    """Say how fast the network is where that is known.
+
+    Args:
+        tables: The run's tables.
+        trial: The network's.
+        command: What to type where there is no valid timing.
+    """
     if tables.series.empty:
         return "Its speed has not been measured."
-    found = [_on(tables, trial, device) for device in dict.fromkeys(tables.series.device)]
-    return " ".join(filter(None, found)) or "Its speed was not compared with the pipeline's."
+    found = {
+        device: _ratios(tables, trial, device) for device in dict.fromkeys(tables.series.device)
+    }
+    said = [_on(device, *one) for device, one in found.items() if one and one[1]]
+    without = [DEVICES[device] for device, one in found.items() if one and not one[1]]
+    if without:
+        said.append(f"On the {' and the '.join(without)}, no valid timing yet: type {command}")
+    return " ".join(said) or "Its speed was not compared with the pipeline's."
 
 
-def _on(tables: Tables, trial: int, device: str) -> str:
-    """Say how fast the network is in eager float32, as its accuracy was measured."""
-    for one in comparison.best_series(tables.passes, tables.series, device):
+def _ratios(tables: Tables, trial: int, device: str) -> tuple[int, list[str]] | None:
+    """Return the network's best batch size on a device, and its ratios there that are results.
+
+    It runs in eager float32, as its accuracy was measured. None where it is not compared.
+    """
+    for one in comparison.best_series(tables.turns, tables.series, device):
         if one.series.subject == f"trial {trial}":
             break
     else:
-        return ""
-    parts = []
-    for ratio, where, size, what in (
-        (one.times_batched, device, None, "the pipeline's best batch"),
-        (one.times_single, "cpu", 1, "the pipeline image by image on a CPU"),
-    ):
-        other = comparison.baseline(tables.series, where, size)
-        if other is not None:
-            parts.append(f"{ratio} times as fast as {what}{_doubt(other)}")
-    if not parts:
-        return ""
-    return (
-        f"On the {DEVICES[device]}, at batch {one.series.batch_size:,}{_doubt(one.series)}, "
-        f"it is {' and '.join(parts)}."
+        return None
+    ratios = (
+        (one.times_batched, "the pipeline's best batch"),
+        (one.times_single, "the pipeline image by image on a CPU"),
     )
+    told = [
+        f"{ratio} times as fast as {what}{' (rough)' if ratio.verdict == ROUGH else ''}"
+        for ratio, what in ratios
+        if ratio is not None and ratio.is_result
+    ]
+    is_compared = any(ratio is not None for ratio, _ in ratios)
+    return (one.series.batch_size, told) if is_compared else None
 
 
-def _doubt(series: pd.Series) -> str:
-    return "" if series.verdict == VALID else f" (verdict: {series.verdict})"
+def _on(device: str, batch_size: int, ratios: list[str]) -> str:
+    return f"On the {DEVICES[device]}, at batch {batch_size:,}, it is {' and '.join(ratios)}."

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts import quality, search, speed, trials, views
+from analysis.timing import comparison
 from trainables.hyperparameters import Parameter
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
@@ -41,7 +42,7 @@ class Tables:
     scores: pd.DataFrame
     samples: pd.DataFrame
     timings: pd.DataFrame
-    passes: pd.DataFrame
+    turns: pd.DataFrame
     series: pd.DataFrame
 
 
@@ -180,8 +181,8 @@ def _speed(tables: Tables, device: str) -> Iterator[Figure]:
             views.study_marks(tables.timings, device),
         ),
         f"Time an image, {name}",
-        f"End to end: median of {here.passes.max()} passes, bars the quartiles; dashed the study's "
-        "numbers, on its own machine.",
+        f"End to end: median of {comparison.processes(here)}, bars its 95 % interval; dashed the "
+        "study's numbers, on its own machine.",
     )
     bests = views.fronted(here)
     if not bests.empty:

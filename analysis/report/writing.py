@@ -115,13 +115,13 @@ def _read(tables: Path, run: Row) -> Tables:
         for table in ("trials", "epochs", "scores", "samples", "timings")
     )
     session = comparison.last_session(timings)
-    passes = timings.head(0) if session is None else comparison.passes(timings, session)
-    series = comparison.summary(passes) if len(passes) else pd.DataFrame()
+    turns = timings.head(0) if session is None else comparison.turns(timings, session)
+    series = comparison.summary(turns) if len(turns) else pd.DataFrame()
     epochs = epochs.assign(run=epochs.run.astype(str))
     runs = pd.DataFrame([run])
     trials = labelled(trials, runs)
     space = shown_space(runs, trials)
-    return Tables(trials, space, epochs, scores, samples, timings, passes, series)
+    return Tables(trials, space, epochs, scores, samples, timings, turns, series)
 
 
 def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) -> dict[str, Any]:
@@ -133,13 +133,13 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
     return {
         "run": run,
         "network": "" if run["model"] == AUTO else run["model"],
-        "answer": facts.answer(run, scores, content, best),
+        "answer": facts.answer(run, storage, scores, content, best),
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
         "best": facts.best_trial(best[0], trials, run) if best else [],
         "accuracy": facts.accuracy(run, scores, trials),
         "speeds": {
-            device: facts.speed(content.passes, content.series, device) for device in devices
+            device: facts.speed(content.turns, content.series, device) for device in devices
         },
         "study": facts.study(content.timings, content.series) if devices else None,
         "hardware": _measurement(content) if devices else "",
@@ -150,7 +150,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
 
 def _measurement(content: Tables) -> str:
     """Say on what and when the times were measured, and that there are others."""
-    (one,) = machines(content.passes).itertuples()
+    (one,) = machines(content.turns).itertuples()
     return (
         f"{one.hardware}, {one.measured_at:%Y-%m-%d %H:%M} UTC, "
         f"session {one.session} of {content.timings.session.nunique()}"

@@ -287,20 +287,28 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             INT32,
             "images a call; torchvision gets a single one without a batch dimension",
         ),
-        nullable(
-            "pass", INT32, "from 1; passes of the same number were measured in the same round"
-        ),
+        nullable("environment", TEXT, "steady or default: of threads and memory, docs/timing.md"),
+        nullable("turn", INT32, "of the series, from 1"),
+        nullable("process", INT32, "the round whose new process had the turn, from 1"),
         Column("images", INT64, "images in a pass: whole batches"),
         nullable(
             "device_sec",
             SECONDS,
-            "a pass over inputs that lie on the device as the subject wants them",
+            "a pass over inputs that lie on the device as the subject wants them; not in each turn",
             "s",
         ),
         Column("end_to_end_sec", SECONDS, "a pass from uint8 to float32, both in host memory", "s"),
-        nullable("repeats", INT32, "passes timed as one, so that the clock costs below 0.1 %"),
-        nullable("warm_up_passes", INT32, "untimed passes before the first"),
-        nullable("settled", BOOL, "whether the last three of them agreed within 5 %"),
+        nullable(
+            "overlapped_sec",
+            SECONDS,
+            "on a GPU: the same with pinned memory and copies beside the computation",
+            "s",
+        ),
+        nullable("bus_sec", SECONDS, "on a GPU: copying a pass there and its results back", "s"),
+        nullable("calls", INT64, "of single images in the series, from end to end"),
+        nullable("p50_sec", SECONDS, "the 50 % quantile of those calls", "s"),
+        nullable("p90_sec", SECONDS, "their 90 % quantile", "s"),
+        nullable("p99_sec", SECONDS, "their 99 % quantile, where there are 662 calls", "s"),
         nullable("first_call_sec", SECONDS, "first batch of this size, compilation included", "s"),
         nullable("limit_sec", SECONDS, "least time for a pass by the rates in this row", "s"),
         nullable("matrix_gflops", FLOAT, "measured rate of a large matrix product", "GFLOP/s"),
@@ -320,18 +328,23 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         ),
         fraction("share_99", meaning=f"images at cosine ≥ {STRICT_THRESHOLD} to it", nullable=True),
         nullable(
-            "verdict", TEXT, "of the series: valid, warning or invalid; null until its last pass"
+            "verdict", TEXT, "of the series: valid, rough or invalid; null until its last turn"
         ),
         nullable("reason", TEXT, "of the verdict, and what to change"),
         nullable(
-            "other_load", FLOAT, "cores that other work kept busy; counted in 10 ms: take the mean"
+            "other_load",
+            FLOAT,
+            "cores that other work kept busy meanwhile, and in the turns next to it",
         ),
-        nullable("throttled", BOOL, "whether heat or power lowered a clock during the pass"),
+        nullable("disturbed", BOOL, "whether that took the subject's cores: it does not count"),
+        nullable("throttled", BOOL, "whether heat or power lowered a clock during the turn"),
         nullable("device_gaps", BOOL, "whether `device_sec` contains waiting for the host"),
         nullable("gpu_processes", INT32, "other processes on the GPU"),
-        nullable("cpu_clock_mhz", FLOAT, "the processor's clock after the pass", "MHz"),
-        nullable("gpu_clock_mhz", FLOAT, "the GPU's clock after the pass", "MHz"),
-        nullable("energy_j", FLOAT, "drawn by the GPU for a pass, measured once over 0.5 s", "J"),
+        nullable("cpu_clock_mhz", FLOAT, "the processor's clock after the turn", "MHz"),
+        nullable("gpu_clock_mhz", FLOAT, "the GPU's clock after the turn", "MHz"),
+        nullable(
+            "energy_j", FLOAT, "drawn by the device for a pass, measured once over 0.5 s", "J"
+        ),
         nullable("power_w", FLOAT, "that energy by the wall-clock time of its pass", "W"),
         nullable(
             "peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"
@@ -346,7 +359,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable("dirty", BOOL, "whether the code differed from that commit"),
         nullable("host", TEXT, "machine"),
         nullable("seed", INT64, "from which the order of the series was drawn"),
-        nullable("measured_at", MOMENT, "end of the pass"),
+        nullable("measured_at", MOMENT, "end of the turn"),
     ),
     "cards": (
         RUN,
@@ -376,7 +389,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "epochs": ("trial", "epoch"),
     "scores": ("subject", "split", "metric", "threshold"),
     "samples": ("subject", "image"),
-    "timings": ("session", "subject", "device", "batch_size", "pass"),
+    "timings": ("session", "subject", "device", "batch_size", "turn"),
     "cards": ("subject",),
 }
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.quality.spread import over_trainings, wilson
 from analysis.tables import schema
 from analysis.tables.parameters import space_text
-from analysis.tables.schema import FLOAT, INT32, RUN, Column, fraction, nullable
+from analysis.tables.schema import BOOL, FLOAT, INT32, RUN, Column, fraction, nullable
 from analysis.tables.task_columns import task_columns
 from trainables.hyperparameters import COLUMNS, KNOWN, Parameter
 from trainables.pipelines import identity
@@ -49,12 +50,21 @@ NAMES = {
     "cards": "run subject parameters flops_per_image bytes_per_image weight_bytes receptive_height "
     "receptive_width",
 }
-"""Columns that are called today as they were, and `confirms`, today's `repeat_of`."""
-CONFIRMS = nullable("confirms", INT32, "the finalist that this trial trains again, another seed")
+"""Columns that are called today as they were, and FORMER_COLUMNS."""
+FORMER_COLUMNS = {
+    one.name: one
+    for one in (
+        nullable("confirms", INT32, "the finalist that this trial trains again, another seed"),
+        nullable("pass", INT32, "from 1; those of the same number were measured in one round"),
+        nullable("repeats", INT32, "passes timed as one, so that the clock costs below 0.1 %"),
+        nullable("warm_up_passes", INT32, "untimed passes before the first"),
+        nullable("settled", BOOL, "whether the last three of them agreed within 5 %"),
+    )
+}
 ACCURACY = (
     RUN,
     *(schema.column("scores", name) for name in ("subject", "kind", "trial")),
-    CONFIRMS,
+    FORMER_COLUMNS["confirms"],
     *(schema.column("scores", name) for name in ("parameters", "split", "images")),
     Column("threshold", FLOAT, "cosine similarity to reach"),
     fraction("share", meaning="fraction of the images that reach it"),
@@ -71,13 +81,17 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "scores": ACCURACY,
     **{
         table: tuple(
-            CONFIRMS if name == "confirms" else schema.column(table, name) for name in names.split()
+            FORMER_COLUMNS.get(name) or schema.column(table, name) for name in names.split()
         )
         for table, names in NAMES.items()
     },
 }
 """Columns by what their tables are called today."""
-KEYS = {**schema.KEYS, "scores": ("subject", "split", "threshold")}
+KEYS = {
+    **schema.KEYS,
+    "scores": ("subject", "split", "threshold"),
+    "timings": ("session", "subject", "device", "batch_size", "pass"),
+}
 
 # What networks searched unless the command line said otherwise
 NETWORKS: Mapping[str, Mapping[str, tuple[float, float]]] = {
@@ -86,6 +100,9 @@ NETWORKS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "separable": {"learning_rate": (1e-3, 1e-1)},
 }
 PATIENCE = (2, 10)
+TODAY = {"confirms": ("repeat_of",), "pass": ("turn", "process")}
+"""What holds today what a former column held. Of a pass nothing else is known: it counts as a
+process of its own."""
 
 
 def names_of(table: str) -> tuple[str, ...]:
@@ -128,8 +145,10 @@ def upgraded(content: pa.Table, table: str) -> pa.Table:
         rows = [dict.fromkeys(wanted.names) | row | _of_run(row) for row in content.to_pylist()]
         return pa.Table.from_pylist(rows, wanted)
     known = dict(zip(content.column_names, content.columns, strict=True))
-    if "confirms" in known:
-        known["repeat_of"] = known["confirms"]
+    for former, names in TODAY.items():
+        known |= {name: known[former] for name in names if former in known}
+    if "verdict" in known:
+        known["verdict"] = pc.replace_substring(known["verdict"], "warning", "rough")
     columns = [
         known[field.name] if field.name in known else pa.nulls(len(content), field.type)
         for field in wanted

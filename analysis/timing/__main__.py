@@ -1,12 +1,12 @@
 """The command: time a run's networks against the pipeline that they replace.
 
     python -m analysis.timing --run NAME
-    python -m analysis.timing --data photos --only 'torchvision*' 'separable*' --passes 5
+    python -m analysis.timing --data photos --only 'torchvision*' 'separable*'
 
 The second needs no run and takes a minute.
 
 Exit status: 0, 1 when nothing was measured or the storage did not take the rows, 2 for a mistake on
-the command line, 130 after Ctrl-C (the passes up to then are kept).
+the command line, 130 after Ctrl-C (the turns up to then are kept).
 """
 
 import argparse

@@ -1,36 +1,59 @@
 """Answers from the timings table: medians, ratios with intervals, crossover, Pareto front."""
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from analysis.timing.protocol import INVALID
+from analysis.timing.protocol import (
+    FAST,
+    INVALID,
+    ROUGH,
+    VALID,
+    WIDE,
+    estimate_verdict,
+    median_interval,
+)
 from analysis.timing.subjects import PIPELINE
 
-CONFIDENCE = 0.95
 UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to its end
 SERIES = ["subject", "device", "batch_size"]
 QUALITY = ["share_95", "share_99"]
 TIMES = ["device_us", "end_to_end_us"]
+COPIES = ["overlapped_us", "bus_us"]
+"""On a GPU only: null elsewhere."""
 FACTS = [
-    *("kind", "model", "trial", "images", "warm_up_passes", "first_call_sec", "max_difference"),
+    *("kind", "model", "trial", "images", "first_call_sec", "max_difference"),
     *QUALITY,
-    *("verdict", "reason", "threads", "precision", "engine"),
+    *("verdict", "reason", "threads", "precision", "engine", "environment"),
+    *("calls", "p50_sec", "p90_sec", "p99_sec"),
 ]
-"""Columns that are the same in every pass of a series."""
+"""Columns that are the same in every turn of a series."""
+RESULTS = (VALID, ROUGH)
+"""Verdicts of what may be told as a result."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast: the median over pairs of passes of the same round, its interval."""
+    """How many times as fast: the median over pairs of processes, and its 95 % interval.
+
+    Attributes:
+        pairs: How many there were.
+        verdict: By the interval alone: valid, rough or invalid.
+    """
 
     median: float
     low: float
     high: float
     pairs: int
+    verdict: str = INVALID
+
+    @property
+    def is_result(self) -> bool:
+        """Say whether it may be told as a result."""
+        return self.verdict in RESULTS
 
     def __str__(self) -> str:
         return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
@@ -54,17 +77,19 @@ class BestSeries:
     times_batched: Ratio | None
 
 
-def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
-    """Return the measured passes of one session, by default the last.
+def turns(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
+    """Return the measured turns of one session, by default the last.
 
-    They have three more columns: `device_us` and `end_to_end_us`, microseconds an image, and
+    They have more columns: TIMES and COPIES, microseconds an image, and
     `limit_share`, the fraction of the least possible time.
     """
     chosen = timings.session.max() if session is None else session
-    rows = timings[(timings.session == chosen) & timings["pass"].notna()]
-    rows = rows.astype({"batch_size": int, "pass": int})
+    rows = timings[(timings.session == chosen) & timings.turn.notna()]
+    rows = rows.astype({"batch_size": int, "turn": int, "process": int})
     rows["device_us"] = 1e6 * rows.device_sec / rows.images
     rows["end_to_end_us"] = 1e6 * rows.end_to_end_sec / rows.images
+    rows["overlapped_us"] = 1e6 * rows.overlapped_sec.astype(float) / rows.images
+    rows["bus_us"] = 1e6 * rows.bus_sec.astype(float) / rows.images
     # A GPU's limit knows nothing of the way to it: there it is the device's own time that compares
     rows["limit_share"] = rows.limit_sec / rows.end_to_end_sec.where(
         rows.device == "cpu", rows.device_sec
@@ -73,25 +98,46 @@ def passes(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per series of these `passes`: medians, quartiles of the times, and FACTS.
+    """Return one row per series of these `turns`: medians, their 95 % intervals, and FACTS.
 
-    Quartiles are columns like `device_lower_us` and `end_to_end_upper_us`.
+    Medians and intervals are over the processes, each with the median of its turns that count; a
+    series without one that counts has all of them. Intervals are columns like `device_lower_us` and
+    `end_to_end_upper_us`. `fast_us` is the 10 % quantile of turns from end to end: what disturbs
+    only adds.
     """
-    groups = rows.groupby(SERIES, sort=False, dropna=False)
-    medians = groups[[*TIMES, "limit_share", "peak_mib"]].median()
-    more = {"passes": groups.size()}
+    counted = _counted(rows)
+    values = [*TIMES, *COPIES, "limit_share", "peak_mib"]
+    by_process = counted.groupby([*SERIES, "process"], sort=False)[values].median()
+    groups = by_process.groupby(SERIES, sort=False)
+    fast = counted.groupby(SERIES, sort=False).end_to_end_us.quantile(FAST)
+    more = {"processes": groups.size(), "fast_us": fast}
     for time in TIMES:
-        for side, fraction in (("lower", 0.25), ("upper", 0.75)):
-            more[time.replace("_us", f"_{side}_us")] = groups[time].quantile(fraction)
-    facts = groups[FACTS].last().fillna({"verdict": UNJUDGED})
-    return medians.join(pd.DataFrame(more)).join(facts).reset_index()
+        intervals = groups[time].agg(median_interval)
+        for place, side in enumerate(("lower", "upper")):
+            more[time.replace("_us", f"_{side}_us")] = intervals.map(operator.itemgetter(place))
+    facts = rows.groupby(SERIES, sort=False)[FACTS].last().fillna({"verdict": UNJUDGED})
+    series = facts.join(groups.median()).join(pd.DataFrame(more))
+    return series.reset_index()
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the turns that other work did not disturb; of a series without any, all."""
+    undisturbed = ~rows.disturbed.astype("boolean").fillna(False).astype(bool)
+    any_undisturbed = undisturbed.groupby([rows[name] for name in SERIES]).transform("any")
+    return rows[undisturbed | ~any_undisturbed]
 
 
 def verdicts(series: pd.DataFrame) -> str:
-    """Count the verdicts: `6 valid, 3 warning`."""
+    """Count the verdicts: `6 valid, 3 rough`."""
     return ", ".join(
         f"{count} {verdict}" for verdict, count in series.verdict.value_counts().items()
     )
+
+
+def processes(series: pd.DataFrame) -> str:
+    """Say how many processes each series had: `6 processes`, or `6 to 9 processes`."""
+    least, most = series.processes.min(), series.processes.max()
+    return f"{most} processes" if least == most else f"{least} to {most} processes"
 
 
 def best(series: pd.DataFrame) -> pd.DataFrame:
@@ -123,35 +169,49 @@ def quickest(series: pd.DataFrame) -> pd.Series | None:
 
 
 def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
-    """Divide the time an image of `slow` by that of `fast`, end to end, pass by pass.
+    """Divide the time an image of `slow` by that of `fast`, end to end, process by process.
 
-    Passes of the same round are paired. NaN where there is no such pair.
+    Each turn of `fast` is paired with that turn of `slow` in the same round which is nearest to it
+    in time, since the machine itself drifts. NaN where there is no such pair. It is a result by its
+    own interval, unless one of the two is biased, or not judged.
     """
-    ratios = (_by_pass(rows, slow) / _by_pass(rows, fast)).dropna().to_numpy()
+    sides = [rows[(rows[SERIES] == one[SERIES]).all(axis=1)] for one in (slow, fast)]
+    ratios = _paired(*map(_counted, sides))
     if not len(ratios):
         return Ratio(math.nan, math.nan, math.nan, 0)
-    return Ratio(float(np.median(ratios)), *median_interval(ratios), len(ratios))
+    biased = any(_may_be_biased(one) for one in (slow, fast))
+    return Ratio(
+        float(ratios.median()),
+        *median_interval(ratios.to_numpy()),
+        len(ratios),
+        INVALID if biased else estimate_verdict(list(ratios)),
+    )
 
 
-def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Return an interval that holds the median with at least 95 % confidence.
+def _may_be_biased(series: pd.Series) -> bool:
+    """Say whether it is invalid for more than a wide interval, which a ratio need not have.
 
-    It holds whatever the distribution. From order statistics: the number of values below the median
-    is binomial with p = 1/2 (Conover 1999, "Practical Nonparametric Statistics", section 3.2).
-    Below six values even the extremes are not enough, and are returned.
+    What drifts hits both sides of a ratio alike.
     """
-    ordered = np.sort(values)
-    count = len(ordered)
-    tails = np.cumsum([math.comb(count, rank) / 2**count for rank in range(count // 2)])
-    below = max(int((tails <= (1 - CONFIDENCE) / 2).sum()) - 1, 0)
-    return float(ordered[below]), float(ordered[count - 1 - below])
+    if series.verdict == INVALID:
+        return WIDE not in series.reason
+    return bool(series.verdict == UNJUDGED)
+
+
+def _paired(slow: pd.DataFrame, fast: pd.DataFrame) -> pd.Series:
+    """Return the ratios of turns that are nearest to each other, by process the median."""
+    pairs = fast.merge(slow, on="process", suffixes=("", "_slow"))
+    apart = (pairs.measured_at - pairs.measured_at_slow).abs()
+    nearest = pairs.loc[apart.groupby(pairs.turn).idxmin()]
+    ratios = nearest.end_to_end_us_slow / nearest.end_to_end_us
+    return ratios.groupby(nearest.process).median()
 
 
 def best_series(rows: pd.DataFrame, series: pd.DataFrame, device: str) -> list[BestSeries]:
     """Return every subject of a device at its best batch size, the fastest first.
 
     Args:
-        rows: The `passes` of a session.
+        rows: The `turns` of a session.
         series: Their `summary`.
         device: `cpu` or `cuda`.
     """
@@ -175,24 +235,26 @@ def like_the_study(row: pd.Series, series: pd.DataFrame) -> pd.Series | None:
 
 def faster_sizes(
     rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str
-) -> dict[int, bool]:
+) -> dict[int, bool | None]:
     """Say whether `subject` is faster than the pipeline, by batch size at which both were measured.
 
-    Faster means that the whole interval of the ratio lies above 1. The sizes ascend.
+    Faster means that the whole interval of the ratio lies above 1. None where the ratio is no
+    result. The sizes ascend.
     """
     own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size")
-    found = {}
+    found: dict[int, bool | None] = {}
     for _, one in own.iterrows():
         other = baseline(series, device, one.batch_size)
         if other is not None:
-            found[int(one.batch_size)] = times_faster(rows, one, other).low > 1
+            ratio = times_faster(rows, one, other)
+            found[int(one.batch_size)] = ratio.low > 1 if ratio.is_result else None
     return found
 
 
-def crossover(faster: dict[int, bool]) -> int | None:
+def crossover(faster: Mapping[int, bool | None]) -> int | None:
     """Return the batch size from which on a subject is faster at all larger ones.
 
-    None where there is none.
+    None where there is none, or where that of the largest is unknown.
     """
     found = None
     for size in sorted(faster, reverse=True):
@@ -209,32 +271,43 @@ def networks(series: pd.DataFrame, device: str) -> list[str]:
 
 
 def crossover_text(rows: pd.DataFrame, series: pd.DataFrame, subject: str, device: str) -> str:
-    """Say at which batch sizes a subject is faster than the pipeline, and if that is in doubt."""
-    is_either = (series.subject == subject) | (series.kind == PIPELINE)
-    both = series[is_either & (series.device == device)]
-    doubt = " (invalid series among them)" if (both.verdict == INVALID).any() else ""
-    return _when(faster_sizes(rows, series, subject, device)) + doubt
+    """Say at which batch sizes a subject is faster than the pipeline, and where that is unknown."""
+    return _when(faster_sizes(rows, series, subject, device))
 
 
-def _when(faster: dict[int, bool]) -> str:
+def _when(faster: Mapping[int, bool | None]) -> str:
     if not faster:
         return "unknown: no batch size at which both were measured"
+    known = {size: is_faster for size, is_faster in faster.items() if is_faster is not None}
+    unknown = [size for size in faster if size not in known]
+    if not known:
+        return "unknown: no valid timing"
+    if unknown:
+        return f"{_when_known(known)}; unknown {_at(unknown)}"
+    return "at every batch size" if len(known) > 1 and all(known.values()) else _when_known(known)
+
+
+def _when_known(faster: Mapping[int, bool]) -> str:
     sizes = [size for size, is_faster in faster.items() if is_faster]
     if not sizes:
         return "never"
-    if len(sizes) == len(faster):
-        return "at every batch size" if len(sizes) > 1 else f"at batch {sizes[0]:,}"
+    if len(faster) == 1:
+        return _at(sizes)
     if crossover(faster) == sizes[0]:
         return f"from batch {sizes[0]:,} on"
-    return f"at batch {', '.join(f'{size:,}' for size in sizes)} only"
+    return f"{_at(sizes)} only"
+
+
+def _at(sizes: Sequence[int]) -> str:
+    return f"at batch {', '.join(f'{size:,}' for size in sizes)}"
 
 
 def last_session(timings: pd.DataFrame) -> int | None:
-    """Return the newest session that was measured to its end, else the newest with a pass.
+    """Return the newest session that was measured to its end, else the newest with a turn.
 
     None without any.
     """
-    measured = timings[timings["pass"].notna()]
+    measured = timings[timings.turn.notna()]
     judged = measured[measured.verdict.notna()]
     sessions = (judged if len(judged) else measured).session
     return None if sessions.empty else int(sessions.max())
@@ -246,7 +319,7 @@ def pareto(bests: pd.DataFrame) -> pd.Series:
     One is beaten by another that is at least as good in both accuracies and in time, and better in
     one of them. Without a known quality or with an invalid time there is nothing to say: False.
     """
-    comparable = bests[~bests.verdict.isin([INVALID, UNJUDGED])].dropna(subset=QUALITY)
+    comparable = bests[bests.verdict.isin(RESULTS)].dropna(subset=QUALITY)
     unbeaten = []
     for place, row in comparable.iterrows():
         others = comparable[comparable.device == row.device]
@@ -256,9 +329,3 @@ def pareto(bests: pd.DataFrame) -> pd.Series:
         if not ((theirs <= own).all(axis=1) & (theirs < own).any(axis=1)).any():
             unbeaten.append(place)
     return pd.Series(bests.index.isin(unbeaten), bests.index, dtype=bool)
-
-
-def _by_pass(rows: pd.DataFrame, one: pd.Series) -> pd.Series:
-    """µs an image, end to end, of one series by the number of the pass."""
-    mask = (rows[SERIES] == one[SERIES]).all(axis=1)
-    return pd.Series(rows.end_to_end_us[mask].to_numpy(), rows["pass"][mask])

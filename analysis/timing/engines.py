@@ -3,7 +3,6 @@
 A runner is built in the process that times it, since one subject's libraries may disturb another's.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +56,11 @@ class Runner:
     expected: Callable[[Tensor], Tensor] | None = None
     network: nn.Module | None = None
     memory_format: str = "contiguous"
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Say whether its users hold images as one tensor, which may lie on the device already."""
+        return self.layout is _as_it_is
 
     def end_to_end(self, images: Any) -> Tensor:
         """Host memory to result."""
@@ -204,14 +208,12 @@ def _compiled(subject: Subject) -> Runner:
     )
 
 
-def _onnx_runtime(subject: Subject) -> Runner:
+def _onnx_runtime(subject: Subject, directory: Path) -> Runner:
     network = _network(subject)
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / f"network{ENDINGS['onnx']}"
+    path = directory / f"{subject.name}{ENDINGS['onnx']}"
+    if not path.exists():  # the subject's first process makes it
         export(network, subject.task, "onnx", path)
-        return Runner(
-            run=load_exported(path), expected=EndToEnd(_network(subject)), network=network
-        )
+    return Runner(run=load_exported(path), expected=EndToEnd(_network(subject)), network=network)
 
 
 def _own(subject: Subject) -> Runner:
@@ -309,12 +311,12 @@ MATRICES: dict[str, Callable[[Subject, AffineMap], Runner]] = {
     "dense matrix": _dense_matrix,
     "factors": _factors,
 }
+EXPORTED: dict[str, Callable[[Subject, Path], Runner]] = {"ONNX Runtime": _onnx_runtime}
 ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "own pipeline": _own_pipeline,
     "eager": _eager,
     "torch.compile": _compiled,
-    "ONNX Runtime": _onnx_runtime,
     "OpenCV": _opencv,
     "Pillow": _pillow,
     "Kornia": _kornia,
@@ -323,16 +325,19 @@ ENGINES: dict[str, Callable[[Subject], Runner]] = {
 }
 
 
-def runner_of(subject: Subject, affine: Mapping[str, Tensor]) -> Runner:
+def runner_of(subject: Subject, affine: Mapping[str, Tensor], directory: Path) -> Runner:
     """Return what calls a subject.
 
     Args:
-        subject: Whose engine is a key of `MATRICES` or `ENGINES`.
+        subject: Whose engine is a key of `MATRICES`, `EXPORTED` or `ENGINES`.
         affine: The map of a person's own pipeline, as `Splits.affine` has it.
+        directory: Where files of the subject are kept for its next process.
 
     Raises:
         UsageError: It can't be built.
     """
+    if subject.engine in EXPORTED:
+        return EXPORTED[subject.engine](subject, directory)
     if subject.engine not in MATRICES:
         return ENGINES[subject.engine](subject)
     found = own_map(subject.task, affine)

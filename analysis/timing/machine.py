@@ -44,13 +44,19 @@ def read() -> Reading:
     )
 
 
-def other_busy_sec(before: Reading, after: Reading) -> float:
-    """Return the core-seconds that other processes took between two readings.
+def other_load(before: Reading, after: Reading, subjects_sec: float) -> float:
+    """Return the cores that others kept busy between two readings of this process.
 
-    The system counts in ticks of 10 ms, so that a short span may come out below zero: add spans up
-    first.
+    The system counts in ticks of 10 ms, so that it is rough over a short span, and cut off at zero.
+
+    Args:
+        before: A reading.
+        after: A later one.
+        subjects_sec: Core-seconds that the timed processes took meanwhile, who are no others.
     """
-    return (after.busy_sec - before.busy_sec) - (after.own_sec - before.own_sec)
+    own_sec = after.own_sec - before.own_sec
+    others_sec = after.busy_sec - before.busy_sec - own_sec - subjects_sec
+    return max(0.0, others_sec / (after.at - before.at))
 
 
 def clock_mhz() -> float | None:
@@ -60,6 +66,24 @@ def clock_mhz() -> float | None:
     except (OSError, NotImplementedError):  # macOS and containers
         return None
     return float(frequency.current) if frequency else None
+
+
+class CpuEnergy:
+    """What the processors' own counters say, where the system lets a person read them.
+
+    Linux keeps them in /sys/class/powercap, for the administrator alone on most machines.
+    """
+
+    def energy_j(self) -> float | None:
+        """Energy that all processor packages drew since some moment; None where it is not told.
+
+        The counters begin anew every few hours. Then a difference is negative.
+        """
+        packages = sorted(Path("/sys/class/powercap").glob("*-rapl:?"))
+        try:
+            return sum(int((one / "energy_uj").read_text()) for one in packages) / 1e6 or None
+        except OSError:
+            return None
 
 
 class Gpu:

@@ -1,117 +1,135 @@
-"""The rules of a series: how long to warm up, images per pass, when a result is valid."""
+"""The rules of a series: what a turn is, when it counts, when there is a result."""
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-PASSES = 30
-SERIES_SEC = 20.0
-AGREEING, AGREEMENT = 3, 0.05  # passes in a row that differ by less than this fraction: warm
-MOST_WARM_UPS = 10
-WARNING_IQR, INVALID_IQR = 0.10, 0.25  # of the median, as torch.utils.benchmark has them
+import numpy as np
+
+PROCESSES = 6  # of each subject, one after the other: the fewest whose extremes hold a median
+TURNS = 8  # of a process at each batch size, with those of others between them
+PASS_SEC = 0.015  # batches that are timed as one: reading the clock costs nothing beside them
+STIR_SEC = 0.003  # of untimed work at the start of a turn, since another had the caches
+WARM_SEC = 0.03  # of untimed work before a process's first turn at a batch size
+FAST = 0.1  # the quantile of turns that tells how fast it is where nothing disturbs
+VALID_WITHIN, ROUGH_WITHIN = 0.03, 0.10  # half the interval's width, by the median
 MOST_BUSY = 1.1  # of the cores, wanted by the subject and by other work together
-VALID, WARNING, INVALID = "valid", "warning", "invalid"
+TAIL_CALLS = 662  # 99 % sure, two are above the 99 % quantile: MLPerf Inference's early stopping
+VALID, ROUGH, INVALID = "valid", "rough", "invalid"
+WIDE = "the 95 % interval of its median is"
+CONFIDENCE = 0.95
 
 
-def warm_up(time_pass: Callable[[], float]) -> tuple[int, bool]:
-    """Run passes until the last AGREEING ones agree, at most MOST_WARM_UPS.
+def calls_per_pass(batch_sec: float) -> int:
+    """Return how many batches of so many seconds make a pass of about PASS_SEC."""
+    return max(1, round(PASS_SEC / batch_sec))
+
+
+def least_series_sec(batch_sec: float) -> float:
+    """Return what the turns of a series need at least, where a pass is one batch."""
+    turn_sec = max(batch_sec, PASS_SEC) + max(batch_sec, STIR_SEC)
+    return PROCESSES * (batch_sec + max(batch_sec, WARM_SEC) + TURNS * turn_sec)
+
+
+def is_disturbed(other_load: float, *, threads: int, cores: int) -> bool:
+    """Say whether other work took cores that the subject wanted.
 
     Args:
-        time_pass: Runs one pass and returns its seconds.
-
-    Returns:
-        How many passes there were, and whether their times had settled.
+        other_load: Cores that other work kept busy meanwhile.
+        threads: CPU threads that the subject uses.
+        cores: Cores that its process may use.
     """
-    times: list[float] = []
-    while len(times) < MOST_WARM_UPS:
-        times.append(time_pass())
-        last = times[-AGREEING:]
-        if len(last) == AGREEING and max(last) - min(last) <= AGREEMENT * statistics.median(last):
-            return len(times), True
-    return len(times), False
+    return threads + other_load > MOST_BUSY * cores
 
 
-def images_per_pass(images: int, batch_size: int, batch_sec: float, limit_sec: float) -> int:
-    """Return the images of as many whole batches as fit into `limit_sec`, at most all `images`.
+def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Return an interval that holds the median with at least 95 % confidence.
 
-    That is 0 where one batch takes longer.
+    It holds whatever the distribution. From order statistics: the number of values below the median
+    is binomial with p = 1/2 (Conover 1999, "Practical Nonparametric Statistics", section 3.2).
+    Below six values even the extremes are not enough, and are returned.
     """
-    return batch_size * min(images // batch_size, int(limit_sec / batch_sec))
+    ordered = np.sort(values)
+    count = len(ordered)
+    tails = np.cumsum([math.comb(count, rank) / 2**count for rank in range(count // 2)])
+    below = max(int((tails <= (1 - CONFIDENCE) / 2).sum()) - 1, 0)
+    return float(ordered[below]), float(ordered[count - 1 - below])
+
+
+def spread_within(values: Sequence[float]) -> float:
+    """Return half the width of the median's interval, by the median; infinite below PROCESSES.
+
+    Args:
+        values: One of each process.
+    """
+    if len(values) < PROCESSES:
+        return math.inf
+    low, high = median_interval(values)
+    return (high - low) / 2 / statistics.median(values)
+
+
+def estimate_verdict(values: Sequence[float]) -> str:
+    """Return whether a median is valid, rough or invalid, by its interval alone.
+
+    Args:
+        values: One of each process.
+    """
+    within = spread_within(values)
+    return VALID if within <= VALID_WITHIN else ROUGH if within <= ROUGH_WITHIN else INVALID
 
 
 def judge(
-    series: Sequence[Sequence[float]],
+    values: Sequence[float],
     *,
-    cores: int,
-    threads: int,
     other_load: float,
+    disturbed: int = 0,
     throttled: bool = False,
     gpu_processes: int = 0,
-    settled: bool = True,
     gaps: bool = False,
     fault: str = "",
 ) -> tuple[str, str]:
-    """Return a verdict, and its reason with what to change: the first rule that applies.
+    """Return the verdict of a series, and its reason with what to change: the first that applies.
 
     Args:
-        series: The seconds of every pass, once for each kind of time.
-        cores: Cores that the process may use.
-        threads: CPU threads that the subject uses.
-        other_load: Cores that other work kept busy meanwhile, in the mean.
+        values: Seconds of a pass, one of each process whose turn counts.
+        other_load: Cores that other work kept busy in the mean, in all turns.
+        disturbed: Turns that do not count, since other work took the subject's cores.
         throttled: Whether heat or power lowered a clock.
         gpu_processes: Other processes on the GPU.
-        settled: Whether the last warm-up passes agreed.
         gaps: Whether device times contain waiting for the host.
         fault: Why there is no result at all: another computation, or a process that died.
     """
-    spread = max(relative_iqr(times) for times in series)
-    rules = (
-        (INVALID, fault, fault),
-        (
+    if fault:
+        return INVALID, fault
+    if throttled:
+        return (
             INVALID,
-            throttled,
             "the processor lowered its clock because of heat or power: let it cool, "
             "and measure again",
-        ),
-        (
+        )
+    if gpu_processes:
+        return (
             INVALID,
-            gpu_processes,
             f"{gpu_processes} other processes were on the GPU: stop them, or take another GPU",
-        ),
-        (
+        )
+    if len(values) < PROCESSES and disturbed:
+        return (
             INVALID,
-            threads + other_load > MOST_BUSY * cores,
-            f"other work kept {other_load:.1f} of {cores} cores busy: end it, or give --threads",
-        ),
-        (
-            INVALID,
-            spread > INVALID_IQR,
-            f"the middle half of the passes spreads over more than {INVALID_IQR:.0%} of the "
-            "median: measure again when the machine does nothing else",
-        ),
-        (
-            WARNING,
-            spread > WARNING_IQR,
-            f"the middle half of the passes spreads over {spread:.0%} of the median",
-        ),
-        (
-            WARNING,
-            gaps,
+            f"other work took its cores in {disturbed} turns ({other_load:.1f} cores in the "
+            f"mean), and only {len(values)} of {PROCESSES} count: end that work, or give --threads",
+        )
+    if len(values) < PROCESSES:
+        return INVALID, f"only {len(values)} of {PROCESSES} turns were measured: measure again"
+    within, verdict = spread_within(values), estimate_verdict(values)
+    said = f"{WIDE} ± {within:.1%} over {len(values)} processes"
+    if verdict == INVALID:
+        return INVALID, f"{said}, and ± {ROUGH_WITHIN:.0%} is asked: give more --series-sec"
+    if verdict == ROUGH:
+        return ROUGH, said
+    if gaps:
+        return (
+            ROUGH,
             "its device times contain gaps: it waits for the GPU itself, or launches too many "
             "kernels a call",
-        ),
-        (
-            WARNING,
-            not settled,
-            f"the last {AGREEING} of {MOST_WARM_UPS} warm-up passes still differed by over "
-            f"{AGREEMENT:.0%}",
-        ),
-    )
-    return next(((verdict, reason) for verdict, applies, reason in rules if applies), (VALID, ""))
-
-
-def relative_iqr(times: Sequence[float]) -> float:
-    """Return the interquartile range as a fraction of the median; 0 for a single time."""
-    if len(times) < 2:
-        return 0.0
-    first, middle, third = statistics.quantiles(times, n=4, method="inclusive")
-    return (third - first) / middle
+        )
+    return VALID, ""

@@ -1,14 +1,11 @@
 """Two stopwatches: one reads the host's clock, the other lets a GPU time itself."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 Batch = TypeVar("Batch")
 
-TIMER_FRACTION = 0.001  # of what is timed, at most, goes into reading the clock
-READINGS = 1000
 CALLS_A_BLOCK = 50  # a GPU takes about 1,000 waiting launches; these networks need up to 20 a call
 FIRST_LEAD, LONGEST_LEAD = 1_000_000, 256_000_000  # clock cycles: 0.6 ms to 0.2 s on an H200
 
@@ -24,7 +21,7 @@ class HostStopwatch:
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], object] = lambda: None,
     ) -> None:
-        """Measure what reading the clock costs.
+        """Take a clock.
 
         Args:
             clock: Returns the seconds now.
@@ -32,27 +29,28 @@ class HostStopwatch:
         """
         self._clock = clock
         self._synchronize = synchronize
-        start = clock()
-        for _ in range(READINGS):
-            clock()
-        self.reading_sec = (clock() - start) / (READINGS + 1)
 
-    def seconds(
-        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
-    ) -> float:
-        """Mean seconds of `repeats` passes that are timed as one."""
+    def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch]) -> float:
+        """Seconds of a pass."""
         self._synchronize()
         start = self._clock()
-        for _ in range(repeats):
-            for batch in batches:
-                run(batch)
+        for batch in batches:
+            run(batch)
         self._synchronize()
-        return (self._clock() - start) / repeats
+        return self._clock() - start
 
-    def repeats(self, pass_sec: float) -> int:
-        """Return how many passes to time as one: the clock then costs below TIMER_FRACTION."""
-        work_sec = max(pass_sec - self.reading_sec, self.reading_sec)
-        return max(1, math.ceil(self.reading_sec / (TIMER_FRACTION * work_sec)))
+    def each(self, run: Callable[[Batch], object], batches: Sequence[Batch]) -> list[float]:
+        """Seconds of every call, each from its start to the device's end."""
+        found = []
+        self._synchronize()
+        start = self._clock()
+        for batch in batches:
+            run(batch)
+            self._synchronize()
+            end = self._clock()
+            found.append(end - start)
+            start = end
+        return found
 
 
 class CudaStopwatch:
@@ -71,17 +69,15 @@ class CudaStopwatch:
         self.gaps = False
         """Whether the last pass contains times in which the device waited for the host."""
 
-    def seconds(
-        self, run: Callable[[Batch], object], batches: Sequence[Batch], repeats: int = 1
-    ) -> float:
-        """Mean seconds of `repeats` passes."""
+    def seconds(self, run: Callable[[Batch], object], batches: Sequence[Batch]) -> float:
+        """Seconds of a pass."""
         self._lead = self._lead or FIRST_LEAD
         self.gaps = False
-        calls = [batch for _ in range(repeats) for batch in batches]
         blocks = [
-            calls[start : start + CALLS_A_BLOCK] for start in range(0, len(calls), CALLS_A_BLOCK)
+            batches[start : start + CALLS_A_BLOCK]
+            for start in range(0, len(batches), CALLS_A_BLOCK)
         ]
-        return sum(self._block(run, block) for block in blocks) / repeats
+        return sum(self._block(run, block) for block in blocks)
 
     def _block(self, run: Callable[[Batch], object], block: Sequence[Batch]) -> float:
         while True:

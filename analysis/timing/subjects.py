@@ -16,6 +16,9 @@ TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
 FACTORS = "matrix, factors"
 PIPELINE = "pipeline"
 """The kind of subjects that are the pipeline itself, which all others are compared with."""
+STEADY, DEFAULT = "steady", "default"
+ENVIRONMENTS = (STEADY, DEFAULT)
+"""In which subjects run: with threads that sleep and memory that is kept, or as it is."""
 LARGEST_MATRIX = 2**26  # numbers, 256 MiB
 
 
@@ -26,6 +29,7 @@ class Subject:
     Attributes:
         kind: pipeline, matrix, peer, trial, untrained or own.
         engine: Who runs it: a key of `engines.ENGINES` or `engines.MATRICES`.
+        environment: One of ENVIRONMENTS.
         single: Takes one image at a time, so that only batch size 1 makes sense.
     """
 
@@ -37,6 +41,7 @@ class Subject:
     model: str | None = None
     trial: int | None = None
     weights: str | None = None
+    environment: str = STEADY
     single: bool = False
     task: Task = STUDY
 
@@ -72,6 +77,15 @@ def catalogue(
         found += [*_peers(device, task), *_networks(device, finalists, task)]
         found += [Subject(name=name, kind="own", engine="own", device=device) for name in own]
     return [replace(subject, task=task) for subject in found]
+
+
+def in_environments(subjects: Sequence[Subject], environments: Sequence[str]) -> list[Subject]:
+    """List each subject once for each of ENVIRONMENTS; in the default one its name says so."""
+    found = []
+    for environment in environments:
+        ending = "" if environment == STEADY else f", {environment} environment"
+        found += [replace(one, name=one.name + ending, environment=environment) for one in subjects]
+    return found
 
 
 def chosen(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:

@@ -8,10 +8,10 @@ import pandas as pd
 from analysis.console import Console, microseconds, percent
 from analysis.tables.files import Row
 from analysis.timing import comparison
-from analysis.timing.protocol import INVALID, VALID
+from analysis.timing.protocol import INVALID, ROUGH_WITHIN, VALID_WITHIN
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
-MARKS = {"valid": "", "unfinished": "unfinished", "warning": "warning", "invalid": "INVALID"}
+MARKS = {"valid": "", "unfinished": "unfinished", "rough": "rough", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}
 
 
@@ -27,36 +27,40 @@ def print_timings(
             line last. None prints the tables of speeds and their caveats alone.
     """
     timings = pd.DataFrame(rows)
-    passes = comparison.passes(timings) if rows else timings
-    if passes.empty:
+    turns = comparison.turns(timings) if rows else timings
+    if turns.empty:
         console.line("Nothing was measured.", style="red")
         return False
-    series = comparison.summary(passes)
+    series = comparison.summary(turns)
     for device in dict.fromkeys(series.device):
-        _speed(console, passes, series, device)
+        _speed(console, turns, series, device)
         if cards is not None:
+            _latency(console, series, device)
+            _copies(console, series, device)
             _quality(console, series, device)
-            _crossovers(console, passes, series, device)
+            _crossovers(console, turns, series, device)
     if cards is not None:
-        _cards(console, passes, cards)
+        _cards(console, turns, cards)
         _study(console, timings, series)
     _caveats(console, series)
     if cards is not None:
-        console.line(json.dumps(as_json(passes, series)))
+        console.line(json.dumps(as_json(turns, series)))
     return True
 
 
-def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
+def as_json(turns: pd.DataFrame, series: pd.DataFrame) -> Row:
     """Return every series' medians and every network's crossover, for programs."""
-    columns = [*comparison.SERIES, "passes", "images", "device_us", "end_to_end_us", "limit_share"]
+    columns = [*comparison.SERIES, "processes", "images", "device_us", "end_to_end_us"]
+    columns += ["end_to_end_lower_us", "end_to_end_upper_us", "fast_us", "limit_share"]
+    columns += ["calls", "p50_sec", "p90_sec", "p99_sec", "first_call_sec"]
     columns += ["max_difference", *comparison.QUALITY, "verdict"]
     faster = {
-        f"{subject} on {device}": comparison.faster_sizes(passes, series, subject, device)
+        f"{subject} on {device}": comparison.faster_sizes(turns, series, subject, device)
         for device in sorted(set(series.device))
         for subject in comparison.networks(series, device)
     }
     return {
-        "session": int(passes.session.iloc[0]),
+        "session": int(turns.session.iloc[0]),
         "series": json.loads(series[columns].to_json(orient="records")),
         "crossover_batch_size": {
             name: comparison.crossover(sizes) for name, sizes in sorted(faster.items())
@@ -64,36 +68,62 @@ def as_json(passes: pd.DataFrame, series: pd.DataFrame) -> Row:
     }
 
 
-def _speed(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     here = series[series.device == device]
     table = [
         [
             one.series.subject,
             "" if one.single_us is None else microseconds(one.single_us),
             microseconds(one.series.end_to_end_us),
+            _within(one.series),
             f"{one.series.batch_size:,.0f}",
             microseconds(one.series.device_us),
-            "" if one.times_single is None else str(one.times_single),
-            "" if one.times_batched is None else f"{one.times_batched.median:.3g}",
+            _ratio(one.times_single),
+            _ratio(one.times_batched),
             f"{one.series.limit_share:.1%}",
             MARKS[one.series.verdict],
         ]
-        for one in comparison.best_series(passes, series, device)
+        for one in comparison.best_series(turns, series, device)
     ]
     console.line()
     console.table(
         f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
-        f"{here.passes.max():.0f} passes, end to end unless it says device",
-        ["", "single", "batched", "size", "device", "× singly [95 %]", "× batched", "of limit", ""],
+        f"{comparison.processes(here)}, end to end unless it says device",
+        [
+            "",
+            "single",
+            "batched",
+            "±",
+            "size",
+            "device",
+            "× singly [95 %]",
+            "× batched [95 %]",
+            "of limit",
+            "",
+        ],
         table,
     )
     console.line(
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
         "the pipeline image by image on a CPU "
         f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as the pipeline's best "
-        f"batch here {_denominator(comparison.baseline(series, device))}. "
-        "of limit: of what bandwidth and matrix rate allow at best."
+        f"batch here {_denominator(comparison.baseline(series, device))}. –: no valid timing of "
+        "both. ±: half the 95 % interval of batched. of limit: of what bandwidth and matrix rate "
+        "allow at best."
     )
+
+
+def _ratio(ratio: comparison.Ratio | None) -> str:
+    """Return a ratio with its interval, or what stands for none."""
+    if ratio is None:
+        return ""
+    return str(ratio) if ratio.is_result else "–"
+
+
+def _within(one: pd.Series) -> str:
+    """Return half the interval of a median, by the median: ± 2.1 %."""
+    half = (one.end_to_end_upper_us - one.end_to_end_lower_us) / 2
+    return f"{half / one.end_to_end_us:.1%}"
 
 
 def _denominator(baseline: pd.Series | None) -> str:
@@ -102,6 +132,57 @@ def _denominator(baseline: pd.Series | None) -> str:
         return "(not measured)"
     mark = MARKS[baseline.verdict]
     return f"({baseline.subject}, batch {baseline.batch_size:,}{', ' if mark else ''}{mark})"
+
+
+def _latency(console: Console, series: pd.DataFrame, device: str) -> None:
+    """Print what a service asks: quantiles of single calls, the first one, and images a second."""
+    here = series[series.device == device]
+    bests = comparison.best(here).set_index("subject").end_to_end_us
+    singles = here[(here.batch_size == 1) & here.calls.notna()].sort_values("p50_sec")
+    table = [
+        [
+            row.subject,
+            *(
+                "" if pd.isna(sec) else microseconds(1e6 * sec)
+                for sec in (row.p50_sec, row.p90_sec, row.p99_sec)
+            ),
+            f"{row.first_call_sec:.2g}",
+            f"{1e6 / bests[row.subject]:,.0f}",
+        ]
+        for _, row in singles.iterrows()
+    ]
+    if table:
+        console.line()
+        console.table(
+            f"One image a call on {PLACES[device]}: µs from end to end; the first call of all; and "
+            "images a second at the best batch size",
+            ["", "50 %", "90 %", "99 %", "first, s", "images a second"],
+            table,
+        )
+
+
+def _copies(console: Console, series: pd.DataFrame, device: str) -> None:
+    """Print how much of the time of the largest batches the way to a GPU and back is."""
+    here = series[(series.device == device) & series.bus_us.notna()]
+    table = [
+        [
+            row.subject,
+            f"{row.batch_size:,}",
+            microseconds(row.end_to_end_us),
+            microseconds(row.overlapped_us),
+            microseconds(row.bus_us),
+            f"{row.bus_us / row.overlapped_us:.0%}",
+        ]
+        for _, row in here[here.batch_size == here.batch_size.max()].iterrows()
+    ]
+    if table:
+        console.line()
+        console.table(
+            "The way to the GPU: µs an image, as it comes; with pinned memory and copies beside "
+            "the computation; of the copies alone; and how much of it they are",
+            ["", "size", "end to end", "overlapped", "bus", "of it the bus"],
+            table,
+        )
 
 
 def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
@@ -127,21 +208,21 @@ def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
         )
 
 
-def _crossovers(console: Console, passes: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
+def _crossovers(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: str) -> None:
     if comparison.baseline(series, device) is None:
         return
     console.line()
     for subject in comparison.networks(series, device):
         console.line(
             f"{subject}: faster than the pipeline on {PLACES[device]} "
-            + comparison.crossover_text(passes, series, subject, device)
+            + comparison.crossover_text(turns, series, subject, device)
         )
 
 
-def _cards(console: Console, passes: pd.DataFrame, cards: Sequence[Row]) -> None:
+def _cards(console: Console, turns: pd.DataFrame, cards: Sequence[Row]) -> None:
     """Print what each network is, and the least time that this machine would need for an image."""
-    plain = passes[
-        passes.engine.isin(["eager", "factors", "dense matrix"]) & (passes.precision == "float32")
+    plain = turns[
+        turns.engine.isin(["eager", "factors", "dense matrix"]) & (turns.precision == "float32")
     ]
     limit_us = 1e6 * plain.limit_sec / plain.images
     limits = limit_us.groupby([plain.subject, plain.device]).min()
@@ -194,16 +275,11 @@ def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> Non
 
 
 def _caveats(console: Console, series: pd.DataFrame) -> None:
-    cut = series[series.images + series.batch_size <= series.images.max()]
-    if len(cut):
-        console.line(
-            f"{len(cut)} of {len(series)} series went over fewer images a pass, so as not to "
-            "exceed --series-sec: the column `images` says how many"
-        )
     console.line(
-        f"Verdicts: {comparison.verdicts(series)}; a warning is spread over more than 10 % of its "
-        "median; what is invalid is no result (the column `reason` says why)",
-        style="" if set(series.verdict) == {VALID} else "yellow",
+        f"Verdicts: {comparison.verdicts(series)}; valid: the 95 % interval of the median is "
+        f"within ± {VALID_WITHIN:.0%}; rough: within ± {ROUGH_WITHIN:.0%}; what is invalid is no "
+        "result (the column `reason` says why)",
+        style="" if INVALID not in set(series.verdict) else "yellow",
     )
     for reason, rows in series[series.verdict == INVALID].groupby("reason", sort=False):
         names = [

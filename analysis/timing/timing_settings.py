@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.console import DEFAULT_STORAGE
-from analysis.timing.protocol import PASSES, SERIES_SEC
 from analysis.timing.subjects import (
+    ENVIRONMENTS,
     FACTORS,
     PIPELINE,
+    STEADY,
     Finalist,
     Subject,
     catalogue,
     chosen,
+    in_environments,
 )
 from trainables import own_code
 from trainables.data.images import size_of
@@ -20,11 +22,12 @@ from trainables.pipelines.catalogue import TAKES, check
 from trainables.settings_fields import declared, setting
 from trainables.tasks import STUDY_NAME, Task
 
-BATCH_SIZES = (1, 8, 64, 250, 1000, 10_000)
+BATCH_SIZES, LARGEST_ON_GPU = (1, 64, 250, 1000), 10_000
 IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
 OWN_FUNCTION = "package.module:function or path/file.py:function"
-SHORT_PASSES, SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = 10, (1, 1000), 2000, 1.5
+SERIES_SEC, LEAST_SERIES_SEC = 2.5, 1.5
+SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = (1, 250), 2000, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +89,29 @@ class TimingSettings:
     batch_sizes: tuple[int, ...] = setting(
         (),
         "images a call",
-        default_text=" ".join(str(size) for size in BATCH_SIZES),
+        default_text=f"{' '.join(map(str, BATCH_SIZES))}, on a GPU {LARGEST_ON_GPU} too",
         least=1,
         metavar="N",
     )
-    passes: int = setting(PASSES, "timed passes per series", least=2)
     images: int | None = setting(
-        None, "images per pass", default_text=f"the test split, at most {IMAGES}", least=1
+        None,
+        "test images that passes go over, round and round",
+        default_text=f"the test split, at most {IMAGES}",
+        least=1,
     )
     series_sec: float = setting(
         SERIES_SEC,
-        "how long a series may take; beyond that its passes go over fewer images",
-        least=0.1,
+        "how long a series' turns may take until its interval is small enough",
+        least=LEAST_SERIES_SEC,
         metavar="SEC",
+    )
+    environments: tuple[str, ...] = setting(
+        (STEADY,),
+        "steady: threads sleep when they wait, and freed memory is kept, so that times repeat; "
+        "default: as PyTorch and the system do it",
+        default_text=STEADY,
+        choices=ENVIRONMENTS,
+        metavar="ENVIRONMENT",
     )
     threads: int = setting(0, "CPU threads", default_text="one a core", least=0)
     seed: int = setting(0, "draws the order of the series")
@@ -145,9 +158,10 @@ class TimingSettings:
             self.devices or (DEVICES if torch.cuda.is_available() else DEVICES[:1])
         )
         own = tuple(dict.fromkeys(self.subject))
-        return chosen(catalogue(devices, finalists, own, task), self.only)
+        found = chosen(catalogue(devices, finalists, own, task), self.only)
+        return in_environments(found, tuple(dict.fromkeys(self.environments)))
 
-    def sizes(self, images: int) -> list[int]:
+    def sizes(self, images: int, device: str) -> list[int]:
         """Return the batch sizes that are timed where there are so many images, ascending.
 
         Raises UsageError for one that is larger than that.
@@ -158,7 +172,8 @@ class TimingSettings:
                     f"--batch-sizes {size}: {images:,} images are timed; "
                     f"give sizes between 1 and {images}"
                 )
-        return sorted({min(size, images) for size in self.batch_sizes or BATCH_SIZES})
+        usual = BATCH_SIZES if device == "cpu" else (*BATCH_SIZES, LARGEST_ON_GPU)
+        return sorted({min(size, images) for size in self.batch_sizes or usual})
 
 
 SETTINGS = declared(TimingSettings)
@@ -172,7 +187,6 @@ def short_form(images: int, seed: int) -> TimingSettings:
     """
     return TimingSettings(
         batch_sizes=tuple(min(size, images) for size in SHORT_SIZES),
-        passes=SHORT_PASSES,
         series_sec=SHORT_SERIES_SEC,
         seed=seed,
     )

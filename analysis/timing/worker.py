@@ -1,23 +1,28 @@
-"""The process of one subject: it builds and checks the subject, warms it up, and times passes."""
+"""The process of one subject: it builds and checks the subject, and takes its turns."""
 
 import logging
 import multiprocessing
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from analysis.timing import limits, machine
 from analysis.timing.engines import runner_of
-from analysis.timing.protocol import images_per_pass, warm_up
+from analysis.timing.overlapped import Bus, Overlapped
+from analysis.timing.protocol import STIR_SEC, WARM_SEC, calls_per_pass
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line, in_one_line
@@ -26,14 +31,13 @@ from trainables.metrics.cosine import cosine_accuracy, cosine_similarity
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COMPARED, CHECK_BATCH = 1000, 500  # images
-STIR_SEC = 0.005  # of untimed calls before each pass, since another subject just had the caches
-ENERGY_SEC = 0.5  # NVML's counter of energy moves every few tens of ms
+DISPLACED_BYTES = 2**20
+"""Taken first by each process, a random part of it: where later memory lies is drawn anew, though
+the processes begin as copies of one."""
+BUS_TRIES = 10
+ENERGY_SEC = 0.5  # counters of energy move every few ms, NVML's every few tens
 SAME_WITHIN = {"float32": 1e-3, "bfloat16": 0.05}
 """How far a network's variant may be from its eager float32 output, as a share of the range."""
-
-Inputs = tuple[list[Any], list[tuple[int, Any]]]
-"""The batches of a pass as the subject wants them on its device; and as they lie in host memory,
-each with the place of its first image."""
 
 
 class SubjectError(Exception):
@@ -63,49 +67,85 @@ class SubjectCheck:
 
 @dataclass(frozen=True)
 class SeriesPlan:
-    """How a series is measured.
+    """What a pass is, found out once by the subject's first process.
 
     Attributes:
-        images: A pass; 0 when one batch takes longer than a pass may.
-        repeats: Passes that are timed as one.
-        energy_j: Drawn by the GPU for a pass over inputs that lie there.
+        calls: Batches a pass.
+        first_call_sec: The first batch of this size, compilation included.
+        batch_sec: Of those after it.
+        bus_sec: Copying a pass's images to the GPU and its results back, at once; None on a CPU.
+        energy_j: Drawn by the device for a pass over inputs that lie there.
     """
 
-    images: int
-    repeats: int
-    warm_up_passes: int
-    settled: bool
+    calls: int
     first_call_sec: float
     batch_sec: float
+    bus_sec: float | None = None
     energy_j: float | None = None
     power_w: float | None = None
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One timed pass and its circumstances.
+class Circumstances:
+    """How things stood before the first turn of a process at a batch size."""
 
-    Attributes:
-        turn_sec: Both passes and what lies between: the time in which other work was watched.
-    """
-
-    device_sec: float
-    end_to_end_sec: float
-    device_gaps: bool
-    turn_sec: float
-    other_busy_sec: float
-    throttled: bool
     gpu_processes: int
     cpu_clock_mhz: float | None
     gpu_clock_mhz: float | None
     peak_mib: float
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A timed pass by one process at one batch size.
+
+    Attributes:
+        device_sec: Over inputs that lie on the device; None where this turn left it out.
+        end_to_end_sec: From host memory to host memory.
+        overlapped_sec: The same with pinned memory and copies beside the computation; None on a
+            CPU, and in turns without `device_sec`.
+        cpu_sec: Of all cores, which the process took for the whole turn.
+        single_sec: Of each call, where a batch is a single image.
+    """
+
+    device_sec: float | None
+    end_to_end_sec: float
+    overlapped_sec: float | None
+    device_gaps: bool
+    throttled: bool
+    cpu_sec: float
+    single_sec: np.ndarray | None = None
+
+
+class _Batches:
+    """A set's batches of one size, one after the other and round again: what a pass goes over."""
+
+    def __init__(self, prepared: list[Any], whole: list[tuple[int, Any]]) -> None:
+        """Take the batches.
+
+        Args:
+            prepared: As the subject wants them on its device.
+            whole: As they lie in host memory, each with the place of its first image.
+        """
+        self._prepared, self._whole = cycle(prepared), cycle(whole)
+
+    def prepared(self, calls: int) -> list[Any]:
+        return [next(self._prepared) for _ in range(calls)]
+
+    def whole(self, calls: int) -> list[tuple[int, Any]]:
+        return [next(self._whole) for _ in range(calls)]
+
+
 class Timed:
     """A subject that is measured."""
 
     def __init__(
-        self, subject: Subject, images: Tensor, targets: Tensor, affine: Mapping[str, Tensor]
+        self,
+        subject: Subject,
+        images: Tensor,
+        targets: Tensor,
+        affine: Mapping[str, Tensor],
+        directory: Path,
     ) -> None:
         """Build the subject.
 
@@ -114,24 +154,27 @@ class Timed:
             images: (N, 3, H, W) uint8, what a pass goes over.
             targets: (N, c, h, w) float32, what the pipeline makes of them.
             affine: The map of a person's own pipeline, as `Splits.affine` has it.
+            directory: Where the subject's processes keep what takes long to make.
         """
         self.subject = subject
         self.device = torch.device(subject.device)
-        self.runner = runner_of(subject, affine)
-        network = self.runner.network
-        self.card = None if network is None else limits.card(network, subject.task)
+        self.runner = runner_of(subject, affine, directory)
         self.images, self.targets = images, targets
         self.results = torch.empty_like(targets)
         self.host = HostStopwatch()
         self.device_stopwatch: HostStopwatch | CudaStopwatch = self.host
-        self.gpu = None
+        self.gpu: machine.Gpu | None = None
+        self.overlapped: Overlapped | None = None
         if self.device.type == "cuda":
             self.host = HostStopwatch(synchronize=torch.cuda.synchronize)
             self.device_stopwatch = CudaStopwatch(torch.cuda)
             self.gpu = machine.Gpu()
+            if self.runner.takes_tensors and not subject.single:
+                self.images, self.results = images.pin_memory(), self.results.pin_memory()
+                self.overlapped = Overlapped(self.runner.end_to_end, self.device)
         self._checked = self.results[:0]
         self._prepared: Tensor | None = None
-        self._series: dict[int, tuple[SeriesPlan, Inputs]] = {}
+        self._batches: dict[int, _Batches] = {}
 
     @torch.inference_mode()
     def check(self) -> SubjectCheck:
@@ -150,6 +193,7 @@ class Timed:
         if self.runner.expected:
             expected = self.runner.expected(images[:COMPARED])
         difference = float((self._checked - expected).abs().max())
+        network = self.runner.network
         cosines = cosine_similarity(self.results, self.targets)
         return SubjectCheck(
             max_difference=difference,
@@ -157,7 +201,7 @@ class Timed:
             share_99=None if speed_alone else cosine_accuracy(cosines, STRICT_THRESHOLD),
             differs=self._differs(difference),
             memory_format=self.runner.memory_format,
-            card=self.card,
+            card=None if network is None else limits.card(network, self.subject.task),
             gpu_model=torch.cuda.get_device_name() if self.gpu else None,
             driver=self.gpu.driver() if self.gpu else None,
         )
@@ -167,8 +211,9 @@ class Timed:
         return limits.measure(self.device, self.subject.precision)
 
     @torch.inference_mode()
-    def warm_up(self, batch_size: int, pass_limit_sec: float) -> SeriesPlan:
-        """Decide how many images a pass takes, and repeat it until it is warm."""
+    def plan(self, batch_size: int) -> SeriesPlan:
+        """Call it for the first time at a batch size, and decide how many batches make a pass."""
+        torch.set_num_threads(1 if batch_size == 1 else _threads)
         batch = self.runner.layout(self.images[:batch_size])
         start = time.perf_counter()
         outputs = self.runner.end_to_end(batch)
@@ -176,71 +221,80 @@ class Timed:
         self._place(0, batch_size, outputs)
         self._compare_with_check(batch_size)
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
-        count = images_per_pass(len(self.images), batch_size, batch_sec, pass_limit_sec)
-        if not count:
-            return SeriesPlan(0, 0, 0, False, first_call_sec, batch_sec)
-        prepared, whole = self._lay_out(batch_size, count)
-        warm_up_passes, settled = warm_up(lambda: self.host.seconds(self._end_to_end, whole))
-        repeats = self.host.repeats(
-            min(
-                self.host.seconds(self.runner.run, prepared),
-                self.host.seconds(self._end_to_end, whole),
-            )
-        )
-        plan = SeriesPlan(
-            count,
-            repeats,
-            warm_up_passes,
-            settled,
-            first_call_sec,
-            batch_sec,
-            *self._energy(prepared),
-        )
-        self._series[batch_size] = plan, (prepared, whole)
-        return plan
+        calls = calls_per_pass(batch_sec)
+        bus_sec = self._bus_sec(batch_size, calls)
+        energy = self._energy(batch_size, calls)
+        return SeriesPlan(calls, first_call_sec, batch_sec, bus_sec, *energy)
 
     @torch.inference_mode()
-    def measure(self, batch_size: int) -> Pass:
-        """Time one pass of a series that is warm."""
-        plan, (prepared, whole) = self._series[batch_size]
-        self._stir(whole[0])
+    def warm_up(self, batch_size: int) -> Circumstances:
+        """Work untimed: the first calls of a process are slow."""
+        torch.set_num_threads(1 if batch_size == 1 else _threads)
         memory = PeakMemory(self.device)
         memory.reset()
-        before = machine.read()
-        device_sec = self.device_stopwatch.seconds(self.runner.run, prepared, plan.repeats)
-        end_to_end_sec = self.host.seconds(self._end_to_end, whole, plan.repeats)
-        after = machine.read()
-        return Pass(
-            device_sec=device_sec,
-            end_to_end_sec=end_to_end_sec,
-            device_gaps=self.device_stopwatch.gaps,
-            turn_sec=after.at - before.at,
-            other_busy_sec=machine.other_busy_sec(before, after),
-            throttled=after.throttles > before.throttles or bool(self.gpu and self.gpu.throttled()),
+        batches = self._laid_out(batch_size)
+        self._end_to_end(batches.whole(1)[0])
+        self._work(batches, WARM_SEC)
+        return Circumstances(
             gpu_processes=self.gpu.processes() if self.gpu else 0,
             cpu_clock_mhz=machine.clock_mhz(),
             gpu_clock_mhz=self.gpu.clock_mhz() if self.gpu else None,
             peak_mib=memory.mib(),
         )
 
-    def _energy(self, prepared: list[Any]) -> tuple[float | None, float | None]:
-        """Joules a pass, and watts, over so many passes that the GPU's counter has moved."""
-        before = self.gpu.energy_j() if self.gpu else None
-        if self.gpu is None or before is None:
+    @torch.inference_mode()
+    def turn(self, batch_size: int, calls: int, with_device: bool) -> Turn:
+        """Time a pass of so many calls.
+
+        Args:
+            batch_size: Images a call.
+            calls: Batches a pass.
+            with_device: Whether to time one over inputs that lie on the device too.
+        """
+        began_sec = time.process_time()
+        torch.set_num_threads(1 if batch_size == 1 else _threads)
+        batches = self._laid_out(batch_size)
+        self._work(batches, STIR_SEC)
+        whole = batches.whole(calls)
+        single = self.host.each(self._end_to_end, whole) if batch_size == 1 else None
+        end_to_end_sec = sum(single) if single else self.host.seconds(self._end_to_end, whole)
+        device_sec, overlapped_sec, gaps = None, None, False
+        if with_device:
+            device_sec = self.device_stopwatch.seconds(self.runner.run, batches.prepared(calls))
+            gaps = self.device_stopwatch.gaps
+            if self.overlapped:
+                overlapped = partial(self._overlapped, self.overlapped)
+                overlapped_sec = self.host.seconds(overlapped, batches.whole(calls))
+        return Turn(
+            device_sec=device_sec,
+            end_to_end_sec=end_to_end_sec,
+            overlapped_sec=overlapped_sec,
+            device_gaps=gaps,
+            throttled=bool(self.gpu and self.gpu.throttled()),
+            cpu_sec=time.process_time() - began_sec,
+            single_sec=np.array(single) if single else None,
+        )
+
+    def _work(self, batches: _Batches, sec: float) -> None:
+        """Call the subject untimed for so long, at least once."""
+        end = time.perf_counter() + sec
+        self._end_to_end(batches.whole(1)[0])
+        while time.perf_counter() < end:
+            self._end_to_end(batches.whole(1)[0])
+
+    def _energy(self, batch_size: int, calls: int) -> tuple[float | None, float | None]:
+        """Joules a pass, and watts, over so many passes that the device's counter has moved."""
+        meter = self.gpu or machine.CpuEnergy()
+        before = meter.energy_j()
+        if before is None:
             return None, None
+        batches = self._laid_out(batch_size)
         passes, elapsed_sec = 0, 0.0
         while elapsed_sec < ENERGY_SEC:
-            elapsed_sec += self.host.seconds(self.runner.run, prepared)
+            elapsed_sec += self.host.seconds(self.runner.run, batches.prepared(calls))
             passes += 1
-        drawn = (self.gpu.energy_j() or before) - before
-        return drawn / passes, drawn / elapsed_sec
-
-    def _stir(self, placed: tuple[int, Any]) -> None:
-        """Call the subject untimed, at least once."""
-        end = time.perf_counter() + STIR_SEC
-        self._end_to_end(placed)
-        while time.perf_counter() < end:
-            self._end_to_end(placed)
+        drawn = (meter.energy_j() or before) - before
+        return (drawn / passes, drawn / elapsed_sec) if drawn > 0 else (None, None)
 
     def _compare_with_check(self, batch_size: int) -> None:
         """Compare the first batch of a size, just computed, with what `check` found at its own.
@@ -263,15 +317,32 @@ class Timed:
         outputs = self.runner.end_to_end(batch)
         self.results[start : start + len(outputs)] = outputs
 
-    def _lay_out(self, batch_size: int, count: int) -> Inputs:
-        """Prepare the batches of a pass over `count` images, before any clock runs."""
-        batches = [self.runner.layout(batch) for batch in self.images[:count].split(batch_size)]
-        whole = list(zip(range(0, count, batch_size), batches, strict=True))
-        if self.subject.single:
-            return [self.runner.prepare(batch) for batch in batches], whole
-        if self._prepared is None:  # one copy for all batch sizes
-            self._prepared = self.runner.prepare(self.runner.layout(self.images))
-        return list(self._prepared[:count].split(batch_size)), whole
+    def _overlapped(self, overlapped: Overlapped, placed: tuple[int, Any]) -> None:
+        """Run one batch as `_end_to_end` does, with copies that overlap."""
+        start, batch = placed
+        overlapped(batch, self.results[start : start + len(batch)])
+
+    def _bus_sec(self, batch_size: int, calls: int) -> float | None:
+        """Seconds of copying the images of a pass to the GPU and its results back: the shortest."""
+        if self.overlapped is None:
+            return None
+        bus = Bus(self.images[:batch_size], self.results[:batch_size], self.device)
+        return calls * min(self.host.seconds(lambda _: bus.copy(), [0]) for _ in range(BUS_TRIES))
+
+    def _laid_out(self, batch_size: int) -> _Batches:
+        """Prepare the batches of a size, before any clock runs."""
+        if batch_size not in self._batches:
+            count = len(self.images) // batch_size * batch_size
+            batches = [self.runner.layout(one) for one in self.images[:count].split(batch_size)]
+            whole = list(zip(range(0, count, batch_size), batches, strict=True))
+            if self.subject.single:
+                prepared = [self.runner.prepare(batch) for batch in batches]
+            else:
+                if self._prepared is None:  # one copy for all batch sizes
+                    self._prepared = self.runner.prepare(self.runner.layout(self.images))
+                prepared = list(self._prepared[:count].split(batch_size))
+            self._batches[batch_size] = _Batches(prepared, whole)
+        return self._batches[batch_size]
 
     def _place(self, start: int, count: int, outputs: Any) -> None:
         """Put outputs of `count` images into the results.
@@ -303,20 +374,31 @@ class Timed:
 
 
 _timed: Timed | None = None
+_displaced = bytearray()
+_threads = 1
 
 
-def enter(threads: int) -> None:
-    """Set the process up: the first thing that happens there."""
+def enter(threads: int, directory: Path) -> None:
+    """Set the process up: the first thing that happens there.
+
+    Args:
+        threads: That PyTorch uses.
+        directory: Where the subject's processes keep what takes long to make.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:  # a killed parent leaves nobody else who would end this process
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):  # what a network prints would stand between the lines of the command
             os.dup2(nowhere, stream)
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / "compiled")
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     # It would say "No CUDA runtime is found"
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
+    global _displaced, _threads
+    _threads = threads
+    _displaced = bytearray(random.SystemRandom().randrange(DISPLACED_BYTES))
 
 
 def _end_after(parent: Any) -> None:
@@ -324,19 +406,25 @@ def _end_after(parent: Any) -> None:
     os._exit(1)
 
 
-def prepare(subject: Subject, images_file: Path) -> SubjectCheck:
-    """Build and check this process's subject. Raises SubjectError."""
+def build(subject: Subject, images_file: Path) -> None:
+    """Build this process's subject. Raises SubjectError."""
     global _timed
     with _in_one_line():
         _timed = built(subject, images_file)
-        return _timed.check()
+
+
+def build_and_check(subject: Subject, images_file: Path) -> SubjectCheck:
+    """Build this process's subject, and compare what it computes. Raises SubjectError."""
+    build(subject, images_file)
+    checked: SubjectCheck = call("check")
+    return checked
 
 
 def built(subject: Subject, images_file: Path) -> Timed:
     """Build a subject from the images, targets and the map that `conductor` wrote."""
     tensors = load_file(images_file)
     images, targets = tensors.pop("images"), tensors.pop("targets")
-    return Timed(subject, images, targets, tensors)
+    return Timed(subject, images, targets, tensors, images_file.parent)
 
 
 def call(method: str, *arguments: Any) -> Any:

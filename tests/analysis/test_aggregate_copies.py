@@ -92,7 +92,7 @@ def test_two_runs_of_one_name_are_told_with_both_places_and_not_mixed(
 def timing_only(storage: Path, moments: int, **facts: Any) -> None:
     """The study's quoted row comes first and tells nothing of the machine."""
     quoted = row("timings", measured_at=None, host=None, seed=None, batch_size=None)
-    measured = [row("timings", **facts) | {"pass": number} for number in range(moments)]
+    measured = [row("timings", **facts) | {"turn": number} for number in range(moments)]
     publish(storage / "tables", "timings", "fc", [quoted, *measured])
 
 

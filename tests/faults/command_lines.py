@@ -112,7 +112,7 @@ SETTINGS = {"tuner.run": settings.SETTINGS, "analysis.timing": timing_settings.S
 # What may stand beside a mistake
 HARMLESS = {
     "tuner.run": [["--seed", "3"], ["--samples", "2"], ["--wandb", "disabled"], ["-v"]],
-    "analysis.timing": [["--seed", "3"], ["--passes", "2"], ["--series-sec", "1"]],
+    "analysis.timing": [["--seed", "3"], ["--images", "2"], ["--series-sec", "2"]],
 }
 
 

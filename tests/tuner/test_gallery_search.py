@@ -42,7 +42,7 @@ def test_one_is_searched_and_timed_by_its_short_name(
     subject = timed["down-up"]
     assert (subject.kind, subject.precision, subject.single) == (PIPELINE, "float32", False)
     for subject in timed.values():
-        made = runner_of(subject, data.affine).end_to_end(data.test.images[:5])
+        made = runner_of(subject, data.affine, storage).end_to_end(data.test.images[:5])
         torch.testing.assert_close(made, data.test.targets[:5], atol=1e-5, rtol=0)
 
 
@@ -80,7 +80,7 @@ def test_each_is_searched_goes_on_and_is_exported_timed_and_reported(
     storage = Path(command.storage)
     weights = storage / "networks" / "run=run" / "best.safetensors"
     assert export_it([str(weights), "--to", "onnx"]) == 0
-    few = ("--passes", "2", "--images", "40", "--storage", str(storage))
+    few = ("--series-sec", "1.5", "--images", "40", "--storage", str(storage))
     pipeline = "torchvision*" if name == "study" else name
     assert time_it(["--run", "run", *few, "--only", pipeline, "trial 0"]) == 0
     timings = read(storage / "tables", "timings", "run")

@@ -77,11 +77,11 @@ def _of_search(trials: pd.DataFrame) -> Charts:
 
 def _of_speed(timings: pd.DataFrame) -> Charts:
     every = [
-        (one, comparison.passes(timings[timings.run == one.run], one.session))
+        (one, comparison.turns(timings[timings.run == one.run], one.session))
         for one in machines(timings).itertuples()
     ]
-    passes = every[0][1]
-    series = comparison.summary(passes)
+    turns = every[0][1]
+    series = comparison.summary(turns)
     study = views.study_marks(timings, "cpu")
     bests = comparison.best(series)
     bests = views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end")
@@ -96,7 +96,7 @@ def _of_speed(timings: pd.DataFrame) -> Charts:
             f"times {name}": speed.times(views.measured(series, name), study)
             for name in ("end_to_end", "device")
         },
-        "speedup": speed.speedup(views.speedups(passes, series, "cpu")),
+        "speedup": speed.speedup(views.speedups(turns, series, "cpu")),
         "pareto": speed.pareto(bests),
         "measurements": speed.measurements(pd.concat(side_by_side)),
     }

@@ -272,7 +272,7 @@ def test_the_hardware_is_told_as_far_as_it_is_known(facts: dict[str, Any], hardw
     assert machines(timings(session(**facts))).hardware.tolist() == [hardware]
 
 
-def test_the_gpu_is_told_even_when_only_some_passes_ran_on_it() -> None:
+def test_the_gpu_is_told_even_when_only_some_turns_ran_on_it() -> None:
     rows = timings(session(device="cpu"), session(device="cuda", gpu_model="NVIDIA H200"))
     assert machines(rows).hardware.tolist() == ["AMD EPYC, 2 threads, NVIDIA H200"]
 

@@ -349,10 +349,9 @@ def test_without_images_the_grid_is_empty() -> None:
     assert names == ["input", "pipeline"]
 
 
-def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_is_called_unfinished() -> None:
-    _, series = compared(
-        [*series_rows("fc", 1, [1.0, 2.0, 3.0, 4.0, 5.0], verdict=None), *torchvision(1, [8.0] * 5)]
-    )
+def test_a_measure_comes_with_its_interval_and_an_open_verdict_is_called_unfinished() -> None:
+    times = [1.0, 2.0, 2.5, 3.0, 3.0, 3.0, 3.5, 4.0, 5.0]
+    _, series = compared([*series_rows("fc", 1, times, verdict=None), *torchvision(1, [8.0] * 5)])
     whole, device = (
         views.measured(series, measure).set_index("subject") for measure in ("end_to_end", "device")
     )
@@ -364,7 +363,7 @@ def test_a_measure_comes_with_its_quartiles_and_an_open_verdict_is_called_unfini
 def test_a_series_without_the_measure_is_left_out() -> None:
     rows = as_read("timings", [*series_rows("fc", 1, [1.0]), *torchvision(1, [8.0])])
     rows.loc[rows.subject == "fc", "device_sec"] = None
-    series = comparison.summary(comparison.passes(rows))
+    series = comparison.summary(comparison.turns(rows))
     assert views.measured(series, "device").subject.tolist() == ["torchvision uint8"]
     assert set(views.measured(series, "end_to_end").subject) == {"fc", "torchvision uint8"}
 
@@ -384,7 +383,7 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
     None
 ):
     luck = np.random.default_rng(0)
-    passes, series = compared(
+    turns, series = compared(
         [
             *torchvision(1, luck.uniform(90, 110, 9)),
             *torchvision(1, [400.0] * 9, subject="torchvision float32"),
@@ -394,11 +393,11 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
             *series_rows("fc", 1000, [1.0] * 9),
         ]
     )
-    found = views.speedups(passes, series, "cpu")
+    found = views.speedups(turns, series, "cpu")
     assert list(zip(found.subject, found.batch_size, strict=True)) == [("fc", 1), ("fc", 64)]
     fc = series[series.subject == "fc"].iloc[0]
     expected = comparison.times_faster(
-        passes, fc, series[series.subject == "torchvision uint8"].iloc[0]
+        turns, fc, series[series.subject == "torchvision uint8"].iloc[0]
     )
     first, second = found.to_dict("records")
     assert [first[name] for name in ("median", "low", "high", "pairs")] == [
@@ -411,19 +410,20 @@ def test_speedups_are_ratios_of_the_same_round_to_the_faster_torchvision_at_each
         "low": 4.0,
         "high": 4.0,
         "pairs": 9,
+        "verdict": "valid",
     }
 
 
 def test_only_series_of_the_same_device_are_compared() -> None:
-    passes, series = compared(
+    turns, series = compared(
         [
             *torchvision(1, [8.0]),
             *series_rows("fc", 1, [2.0]),
             *series_rows("fc", 1, [1.0], device="cuda"),
         ]
     )
-    assert views.speedups(passes, series, "cpu")["median"].tolist() == [4.0]
-    assert views.speedups(passes, series, "cuda").empty
+    assert views.speedups(turns, series, "cpu")["median"].tolist() == [4.0]
+    assert views.speedups(turns, series, "cuda").empty
 
 
 @pytest.mark.parametrize(("size", "drawn"), [((200, 100), (128, 64)), ((5, 3), (5, 3))])

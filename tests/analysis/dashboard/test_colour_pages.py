@@ -32,7 +32,7 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
             *("--timing", "none", "--wandb", "disabled"),
         )
         assert status == 0, output
-        only = ("--only", SHOWN_AS, "trial ?", "--passes", "2", "--images", "40")
+        only = ("--only", SHOWN_AS, "trial ?", "--series-sec", "1.5", "--images", "40")
         assert time_it(["--run", "own", "--storage", str(storage), *only]) == 0
     with dashboard(storage) as running:
         yield running

@@ -448,7 +448,7 @@ def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
     app = opened(tmp_path)
     assert app.multiselect(key="runs").options == ["timing-2026-01-02", "timing-2026-01-01"]
     assert "No trial running" in told(app)
-    assert "Verdicts of 9 series: 6 valid, 3 warning." in told(opened(tmp_path, "speed"))
+    assert "Verdicts of 9 series: 6 valid, 3 rough." in told(opened(tmp_path, "speed"))
     assert "These runs have no trials yet." in told(opened(tmp_path, "trials"))
     assert "No scores yet" in told(opened(tmp_path, "quality"))
 
@@ -619,12 +619,12 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
             ("timing-1", 3) if "Intel" in label else ("fc-1", 1 if "session 1" in label else 2)
         )
         times = pd.DataFrame(timing_rows(run, session=number))
-        times = times[times["pass"].notna()].assign(
+        times = times[times.turn.notna()].assign(
             us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images
         )
         medians = times.groupby(["subject", "batch_size"]).us.median()
         shown = drawn(app, "Time an image, CPU").set_index(["subject", "batch_size"])
-        assert shown.passes.eq(10).all()
+        assert shown.processes.eq(10).all()
         assert shown.us.to_dict() == pytest.approx(medians.to_dict())
     side_by_side = drawn(app, "Best time of each subject, CPU")
     assert not side_by_side.duplicated(["subject", "measurement"]).any()
@@ -636,12 +636,40 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
     )
 
 
+def test_where_nothing_is_a_result_it_says_what_to_type(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1")
+    assert "No valid timing yet" not in told(opened(tmp_path, "speed", runs=["fc-1"]))
+    invalid = [row | {"verdict": "invalid", "reason": "hot"} for row in timing_rows("fc-1")]
+    publish(tmp_path / "tables", "timings", "fc-1", invalid)
+    text = told(opened(tmp_path, "speed", runs=["fc-1"]))
+    assert "No valid timing yet: type python -m analysis.timing --run NAME" in text
+    assert "trial 0: unknown: no valid timing" in text
+
+
+def test_every_series_stands_with_its_interval_and_the_quantiles_of_single_calls(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "fc-1")
+    calls = {"calls": 700, "p50_sec": 2e-4, "p90_sec": 3e-4, "p99_sec": 4e-4}
+    rows = [row | calls if row["batch_size"] == 1 else row for row in timing_rows("fc-1")]
+    publish(tmp_path / "tables", "timings", "fc-1", rows)
+    (table,) = (one.value for one in opened(tmp_path, "speed", runs=["fc-1"]).dataframe)
+    single = table[table.batch_size == 1].iloc[0]
+    assert (single.calls, single.p50_us, single.p90_us, single.p99_us) == pytest.approx(
+        (700, 200, 300, 400)
+    )
+    assert table[table.batch_size > 1].p50_us.isna().all()
+    assert (table.lower <= table.us).all()
+    assert (table.fast_us <= table.us).all()
+    assert table.processes.eq(10).all()
+
+
 def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path) -> None:
     make_run(tmp_path, "fc-1")
     rows = [row for row in timing_rows("fc-1") if row["kind"] != "study"]
     publish(tmp_path / "tables", "timings", "fc-1", rows)
     app = opened(tmp_path, "speed", runs=["fc-1"])
-    assert "bars: the quartiles." in told(app)
+    assert "bars: its 95 % interval." in told(app)
     assert "study" not in told(app)
 
 

@@ -22,6 +22,7 @@ from analysis.report.facts import accuracy, answer
 from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
 from analysis.tables.ranking import RANKED_BY
+from analysis.timing.protocol import WIDE
 from tests.analysis.collecting import state
 from tests.analysis.made_runs import (
     change,
@@ -209,7 +210,12 @@ def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, p
 def test_the_tables_hold_n_spread_and_caveats(page: Page) -> None:
     for words in (
         *("n = 10,000 test images", "99.00 ± 1.00 %, n = 3", "flat image (floor)"),
-        *("pipeline's own matrix (ceiling)", "Medians of 10 passes", "torchvision uint8", "study"),
+        *(
+            "pipeline's own matrix (ceiling)",
+            "Medians of 10 processes",
+            "torchvision uint8",
+            "study",
+        ),
         *("0.754 s", "not measured", "0.95 is lenient"),
     ):
         assert words in page.text, words
@@ -545,7 +551,60 @@ def test_the_best_of_each_network_with_each_loss_is_named_by_both(tmp_path: Path
 
 
 def test_the_answer_without_any_trial_is_a_sentence() -> None:
-    assert "nothing to report yet" in answer(run_row("r"), [], None, [])  # type: ignore[arg-type]
+    assert "nothing to report yet" in answer(run_row("r"), "", [], None, [])  # type: ignore[arg-type]
+
+
+def timed_page(directory: Path, *, luck: float = 0.0, **facts: object) -> Page:
+    """The page of a run whose network has this verdict, or times that differ by so much."""
+    make_run(directory, "r", trials=3, epochs=1)
+    best = min(
+        rows_of(directory / "tables", "trials", "r"), key=lambda row: row["best_validation_loss"]
+    )["trial"]
+    rows = []
+    for row in timing_rows("r"):
+        if row["kind"] == "trial":
+            row |= {"subject": f"trial {best}", "trial": best, **facts}
+            row["end_to_end_sec"] *= 1 + luck * (row["process"] % 3 - 1)
+        rows.append(row)
+    publish(directory / "tables", "timings", "r", rows)
+    return page_of(directory)
+
+
+def test_a_valid_ratio_is_the_answer_without_more_words(tmp_path: Path) -> None:
+    text = timed_page(tmp_path).text
+    assert re.search(r"it is [\d.]+ \[[\d.]+, [\d.]+\] times as fast as the pipeline's best", text)
+    assert "(rough)" not in text
+    assert "no valid timing yet" not in text
+
+
+def test_a_rough_ratio_is_told_as_that(tmp_path: Path) -> None:
+    text = timed_page(tmp_path, luck=0.06).text
+    assert "times as fast as the pipeline's best batch (rough) and " in text
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"verdict": "invalid", "reason": "the processor lowered its clock"},
+        {"luck": 0.4},
+    ],
+    ids=["a biased side", "a wide interval"],
+)
+def test_what_is_no_result_is_no_answer_but_what_to_type(
+    facts: dict[str, Any], tmp_path: Path
+) -> None:
+    text = timed_page(tmp_path, **facts).text
+    assert "On the CPU, no valid timing yet: type python -m analysis.timing --run r " in text
+    assert f"--storage {tmp_path}" in text
+    assert "times as fast as" not in text.partition("no valid timing yet")[0]
+    trial = re.search(r"trial \d+ [\d.]+ \[[\d., ]+\] 1,000 \S+ (\S+) (\S+) ", text)
+    assert trial is not None
+    assert trial.groups() == ("–", "–")
+
+
+def test_a_wide_median_whose_ratio_is_narrow_has_an_answer(tmp_path: Path) -> None:
+    wide = {"verdict": "invalid", "reason": f"{WIDE} ± 20.0% over 10 processes"}
+    assert "times as fast as the pipeline's best" in timed_page(tmp_path, **wide).text
 
 
 def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path: Path) -> None:
@@ -553,7 +612,7 @@ def test_a_session_that_was_broken_off_is_not_the_one_that_is_reported(tmp_path:
     broken = [
         row | {"verdict": None}
         for row in timing_rows("r", 2, cpu_model="the second machine")
-        if row["pass"] == 1
+        if row["turn"] == 1
     ]
     publish(
         tmp_path / "tables",

@@ -125,7 +125,7 @@ def test_a_second_row_with_a_key_is_told() -> None:
 
 
 def test_keys_with_nulls_are_keys_too() -> None:
-    quoted = row("timings", batch_size=None) | {"pass": None}
+    quoted = row("timings", batch_size=None) | {"turn": None}
     assert checked([quoted, quoted | {"subject": "other"}], "timings").problems == ()
     assert checked([quoted, row("timings"), quoted], "timings").problems == (
         "row 3: has the key of an earlier row "

@@ -15,6 +15,7 @@ from analysis.tables.files import publish, read, rows_of, table_file, table_path
 from analysis.tables.parameters import read_space
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.task_columns import task_of
+from analysis.timing import comparison
 from analysis.timing.runs import data_of
 from tests.analysis.collecting import collect, state
 from tests.analysis.made_runs import make_run
@@ -45,8 +46,27 @@ def test_every_table_is_read_with_todays_columns_none_null_that_may_not_be(table
 
 def test_rows_are_those_of_a_run_of_today(tables: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "today")
-    for table in ("trials", "epochs", "samples", "timings"):
+    for table in ("trials", "epochs", "samples"):
         assert rows_of(tables, table, "fc-1") == rows_of(tmp_path / "today/tables", table, "fc-1")
+
+
+def test_a_pass_is_a_turn_of_a_process_of_its_own_and_a_warning_is_rough(
+    tables: Path, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "today")
+    today = rows_of(tmp_path / "today/tables", "timings", "fc-1")
+    unknown = {"environment": None, "disturbed": None}
+    of_turns = [row | unknown if row["turn"] else row for row in today]
+    assert rows_of(tables, "timings", "fc-1") == of_turns
+    assert {row["verdict"] for row in today} == {"valid", "rough", None}
+    assert [row["turn"] for row in today] == [row["process"] for row in today]
+
+
+def test_the_times_of_before_are_compared_as_todays_are(tables: Path) -> None:
+    turns = comparison.turns(read(tables, "timings", "fc-1"))
+    series = comparison.summary(turns)
+    assert set(series.processes) == {10}
+    assert comparison.crossover_text(turns, series, "trial 0", "cpu") == "at every batch size"
 
 
 def test_its_run_is_one_of_the_study_whose_test_images_can_be_timed(tables: Path) -> None:

@@ -1,18 +1,18 @@
 """Functions of a person's own, for tests of `--subject package.module:function`."""
 
-import itertools
 import os
+import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
 from trainables.pipelines.study import reference
 
-_calls = itertools.count()
-_long_and_short: Iterator[float] = iter(())
+_sleep_sec = random.SystemRandom().uniform(0.002, 0.006)  # drawn anew in each process
 
 not_a_function = 3
 
@@ -64,24 +64,9 @@ def no_tensor(images: Tensor) -> list[float]:
 
 
 def noisy(images: Tensor) -> Tensor:
-    """Each call with many images takes a quarter longer: no two passes agree."""
+    """With many images, up to three times as long as in another process."""
     if len(images) >= 40:
-        time.sleep(0.0005 * 1.25 ** next(_calls))
-    return reference(images)
-
-
-def restart() -> None:
-    """From here on `alternating` takes two long calls, two short ones, two long ones, …"""
-    global _long_and_short
-    _long_and_short = itertools.cycle([0.03, 0.03, 0.01, 0.01])
-
-
-restart()
-
-
-def alternating(images: Tensor) -> Tensor:
-    """With one call for each time of a pass, every other pass takes three times as long."""
-    time.sleep(next(_long_and_short))
+        time.sleep(_sleep_sec)
     return reference(images)
 
 
@@ -130,8 +115,9 @@ def killed(images: Tensor) -> Tensor:
     return reference(images)
 
 
-def tires(images: Tensor) -> Tensor:
-    """Right for more calls than any warm-up makes, and then no more."""
-    if next(_calls) > 2000:
-        raise RuntimeError("tired")
-    return reference(images)
+def environment(images: Tensor) -> Tensor:
+    """Says how its process is set up: whether threads spin, and whether memory is kept."""
+    before = psutil.Process().memory_info().rss
+    np.ones(2**26, np.uint8)  # 64 MiB, given back at once
+    kept = psutil.Process().memory_info().rss - before > 2**25
+    raise RuntimeError(f"GOMP_SPINCOUNT {os.environ.get('GOMP_SPINCOUNT')}, memory kept: {kept}")

@@ -1,7 +1,7 @@
 """Rows of the timings table as a session leaves them, from the numbers that a test is about."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -20,10 +20,8 @@ SAME = {
     "precision": "float32",
     "memory_format": "contiguous",
     "device": "cpu",
+    "environment": "steady",
     "images": 1_000_000,
-    "repeats": 1,
-    "warm_up_passes": 3,
-    "settled": True,
     "first_call_sec": 0.5,
     "limit_sec": 0.5,
     "matrix_gflops": 100.0,
@@ -35,6 +33,7 @@ SAME = {
     "verdict": "valid",
     "reason": "",
     "other_load": 0.0,
+    "disturbed": False,
     "throttled": False,
     "device_gaps": False,
     "gpu_processes": 0,
@@ -42,18 +41,21 @@ SAME = {
     "threads": 2,
     "cores": 2,
     "seed": 0,
-    "measured_at": datetime(2026, 1, 2, tzinfo=UTC),
 }
+BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def series_rows(subject: str, batch_size: int, us: Sequence[float], **more: Any) -> list[Row]:
-    """One series: its passes' end-to-end times in µs an image; the device's times are half of them.
+    """One series: end-to-end times of turns in µs an image; the device's times are half of them.
 
-    A pass has a million images, so that µs an image are seconds a pass too.
+    Each turn is by a process of its own, and all turns of the same number are at the same moment. A
+    pass has a million images, so that µs an image are seconds a pass too.
     """
     rows = []
     for number, time in enumerate(us, start=1):
-        row = SAME | {"subject": subject, "batch_size": batch_size, "pass": number} | more
+        row = SAME | {"subject": subject, "batch_size": batch_size}
+        row |= {"turn": number, "process": number, "measured_at": BEGAN + timedelta(0, number)}
+        row |= more
         row |= {
             "end_to_end_sec": time * row["images"] / 1e6,
             "device_sec": time * row["images"] / 2e6,
@@ -82,6 +84,6 @@ def quoted(session: int = 1) -> list[Row]:
 
 
 def compared(rows: Sequence[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The passes and the series of these rows."""
-    passes = comparison.passes(pd.DataFrame(rows))
-    return passes, comparison.summary(passes)
+    """The turns and the series of these rows."""
+    turns = comparison.turns(pd.DataFrame(rows))
+    return turns, comparison.summary(turns)

@@ -1,4 +1,7 @@
+"""Processes of their own: what each begins with, what goes wrong there, and how they end."""
+
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +10,8 @@ import psutil
 import pytest
 from safetensors.torch import save_file
 
-from analysis.timing import conductor
 from analysis.timing.conductor import SubjectProcess, close_all
-from analysis.timing.subjects import Subject
+from analysis.timing.subjects import DEFAULT, STEADY, Subject
 from analysis.timing.worker import SubjectError
 from tests.trainables.made_up import photographs
 from tests.waiting import until
@@ -32,41 +34,70 @@ def started() -> Iterator[list[SubjectProcess]]:
     close_all(processes)
 
 
-def subject(function: str) -> Subject:
-    return Subject(name=f"{OWN}:{function}", kind="own", engine="own", device="cpu")
+def subject(function: str, environment: str = STEADY) -> Subject:
+    name = f"{OWN}:{function}"
+    return Subject(name=name, kind="own", engine="own", device="cpu", environment=environment)
 
 
-def start(function: str, started: list[SubjectProcess]) -> SubjectProcess:
-    started.append(SubjectProcess(subject(function), threads=1))
+def start(
+    function: str, started: list[SubjectProcess], directory: Path, environment: str = STEADY
+) -> SubjectProcess:
+    started.append(SubjectProcess(subject(function, environment), 1, directory))
     return started[-1]
 
 
+def child_of(process: SubjectProcess) -> int:
+    """The number of its process."""
+    (pid,) = process._pool._processes
+    return int(pid)
+
+
+@pytest.mark.parametrize("environment", [STEADY, DEFAULT])
 def test_a_subject_is_checked_and_timed_in_a_process_of_its_own(
-    images_file: Path, started: list[SubjectProcess]
+    environment: str, images_file: Path, started: list[SubjectProcess], tmp_path: Path
 ) -> None:
-    own = start("right", started)
-    before = children()
-    assert own.prepare(images_file).share_99 == 1.0
-    (child,) = (
-        pid
-        for pid in children() - before
-        if "spawn_main" in " ".join(psutil.Process(pid).cmdline())
-    )
-    assert own.call("warm_up", 10, 10.0).images == 20
-    assert own.call("measure", 10).end_to_end_sec > 0
-    assert psutil.pid_exists(child)
+    own = start("right", started, tmp_path, environment)
+    assert own.start("build_and_check", images_file).share_99 == 1.0
+    child = child_of(own)
+    assert child != os.getpid()
+    assert own.call("turn", 10, 2, True).end_to_end_sec > 0
+    assert child_of(own) == child
     close_all([own])
-    assert not psutil.pid_exists(child)
+    until(lambda: not psutil.pid_exists(child))
 
 
-def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment is set for Linux alone")
+def test_steady_processes_have_threads_that_sleep_and_keep_memory_and_default_ones_do_not(
+    images_file: Path, started: list[SubjectProcess], tmp_path: Path
+) -> None:
+    said = {}
+    for environment in (STEADY, DEFAULT):
+        own = start("environment", started, tmp_path, environment)
+        with pytest.raises(SubjectError) as error:
+            own.start("build_and_check", images_file)
+        said[environment] = str(error.value)
+    assert said == {
+        STEADY: "RuntimeError: GOMP_SPINCOUNT 0, memory kept: True",
+        DEFAULT: "RuntimeError: GOMP_SPINCOUNT None, memory kept: False",
+    }
+
+
+def test_two_processes_of_a_subject_are_two(
+    images_file: Path, started: list[SubjectProcess], tmp_path: Path
+) -> None:
+    first, second = (start("right", started, tmp_path) for _ in range(2))
+    for process in (first, second):
+        process.start("build", images_file)
+    assert child_of(first) != child_of(second)
 
 
 def test_whatever_goes_wrong_in_a_subject_is_one_line_and_what_it_prints_is_not_seen(
-    images_file: Path, started: list[SubjectProcess], capfd: pytest.CaptureFixture[str]
+    images_file: Path,
+    started: list[SubjectProcess],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    own = start("right", started)
+    own = start("right", started, tmp_path)
     messages = {
         "raises": "RuntimeError: 20 images are not to its liking",
         "raises_value_error": "ValueError: not with these images",
@@ -78,7 +109,7 @@ def test_whatever_goes_wrong_in_a_subject_is_one_line_and_what_it_prints_is_not_
     for function, message in messages.items():
         own.subject = subject(function)
         with pytest.raises(SubjectError) as error:
-            own.prepare(images_file)
+            own.start("build_and_check", images_file)
         assert str(error.value) == message
     assert capfd.readouterr() == ("", "")
 
@@ -91,37 +122,33 @@ def test_a_busy_process_is_ended_by_force_and_idle_ones_are_ended_with_it(
 ) -> None:
     marker = tmp_path / "began"
     monkeypatch.setenv("OWN_SUBJECTS_MARKER", str(marker))
-    monkeypatch.setattr(conductor, "GRACE_SEC", 0.2)
-    before = children()
-    idle, busy = start("right", started), start("endless", started)
+    idle = start("right", started, tmp_path)
+    busy = start("endless", started, tmp_path, DEFAULT)  # a copy would not know the variable
     failures: list[SubjectError] = []
 
-    def prepare() -> None:
+    def check() -> None:
         try:
-            busy.prepare(images_file)
+            busy.start("build_and_check", images_file)
         except SubjectError as error:
             failures.append(error)
 
-    thread = threading.Thread(target=prepare)
+    thread = threading.Thread(target=check)
     thread.start()
-    idle.prepare(images_file)
+    idle.start("build", images_file)
     until(lambda: marker.exists() and marker.read_text())
-    busy_child = int(marker.read_text())
-    assert busy_child in children()
-    assert busy_child != os.getpid()
+    both = [child_of(idle), int(marker.read_text())]
+    assert both[1] == child_of(busy) != os.getpid()
     close_all(started)
     thread.join(60)
     assert not thread.is_alive()
     assert [str(failure) for failure in failures] == [
         "its process died, most likely for want of memory"
     ]
-    psutil.wait_procs(
-        [psutil.Process(pid) for pid in children() - before if pid == busy_child], timeout=60
-    )
-    left = [" ".join(psutil.Process(pid).cmdline()) for pid in children() - before]
-    assert not [line for line in left if "spawn_main" in line]
+    until(lambda: not any(psutil.pid_exists(pid) for pid in both))
 
 
-def test_processes_that_were_never_used_are_closed_too(started: list[SubjectProcess]) -> None:
-    close_all([start("right", started)])
+def test_processes_that_were_never_used_are_closed_too(
+    started: list[SubjectProcess], tmp_path: Path
+) -> None:
+    close_all([start("right", started, tmp_path)])
     close_all([])

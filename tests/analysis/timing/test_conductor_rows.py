@@ -1,11 +1,12 @@
 """Rows as they are written: every column filled, and the study's five numbers as it gave them."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -13,10 +14,18 @@ from analysis.tables.files import publish, rows_of
 from analysis.tables.provenance import versions
 from analysis.tables.schema import TABLES
 from analysis.timing import machine
-from analysis.timing.conductor import Series, card_row, session_facts, study_rows, timing_row
+from analysis.timing.conductor import (
+    Series,
+    TakenTurn,
+    card_row,
+    session_facts,
+    single_calls,
+    study_rows,
+    timing_row,
+)
 from analysis.timing.limits import Card, Rates
 from analysis.timing.subjects import Subject
-from analysis.timing.worker import Pass, SeriesPlan, SubjectCheck
+from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, Turn
 
 TRIAL = Subject(
     name="trial 7, bfloat16",
@@ -45,33 +54,26 @@ CHECKED = SubjectCheck(
     driver="1.2",
 )
 PLAN = SeriesPlan(
-    images=1000,
-    repeats=4,
-    warm_up_passes=6,
-    settled=False,
-    first_call_sec=2.5,
-    batch_sec=0.1,
-    energy_j=9.0,
-    power_w=250.0,
+    calls=125, first_call_sec=2.5, batch_sec=0.1, bus_sec=0.01, energy_j=9.0, power_w=250.0
 )
-PASS = Pass(
+TURN = Turn(
     device_sec=0.5,
     end_to_end_sec=0.75,
+    overlapped_sec=0.6,
     device_gaps=False,
-    turn_sec=2.0,
-    other_busy_sec=0.5,
     throttled=True,
-    gpu_processes=2,
-    cpu_clock_mhz=2000.0,
-    gpu_clock_mhz=1980.0,
-    peak_mib=64.0,
+    cpu_sec=1.5,
 )
+FOUND = Circumstances(gpu_processes=2, cpu_clock_mhz=2000.0, gpu_clock_mhz=1980.0, peak_mib=64.0)
 
 
-def made(
-    subject: Subject = TRIAL, checked: SubjectCheck = CHECKED, measured: Pass = PASS
-) -> dict[str, Any]:
-    return timing_row(Series(subject, 8, checked, PLAN, Rates(1e-3, 1.0)), 3, measured)
+def made(subject: Subject = TRIAL, checked: SubjectCheck = CHECKED) -> dict[str, Any]:
+    """The row of the third turn of a series, by its second process."""
+    series = Series(subject, 8, 2, checked, PLAN, Rates(1e-3, 1.0))
+    series.circumstances += [replace(FOUND, peak_mib=1.0), FOUND]
+    series.turns += [TakenTurn(1, number, TURN, 0.0, False) for number in (1, 2)]
+    series.turns.append(TakenTurn(2, 3, TURN, 0.25, True))
+    return timing_row(series)
 
 
 def test_the_study_gave_five_numbers_for_10000_images(tmp_path: Path) -> None:
@@ -90,46 +92,45 @@ def test_the_study_gave_five_numbers_for_10000_images(tmp_path: Path) -> None:
     for row in read:
         assert (row["kind"], row["engine"], row["images"]) == ("study", "study", 10_000)
         assert row["reason"].startswith("quoted")
-        assert row["verdict"] is row["pass"] is row["batch_size"] is row["cpu_model"] is None
+        assert row["verdict"] is row["turn"] is row["batch_size"] is row["cpu_model"] is None
 
 
-def test_a_pass_with_its_sessions_facts_fills_every_column_but_the_verdict(tmp_path: Path) -> None:
+def test_a_turn_with_its_sessions_facts_fills_every_column_but_those_of_the_whole_series(
+    tmp_path: Path,
+) -> None:
     row = session_facts(threads=2, seed=5) | made() | {"run": "r", "session": 1}
+    row["measured_at"] = datetime.now(UTC)
     columns = {column.name for column in TABLES["timings"]}
-    assert set(row) == columns - {"verdict", "reason"}
+    of_series = {"verdict", "reason", "calls", "p50_sec", "p90_sec", "p99_sec"}
+    assert set(row) == columns - of_series
     publish(tmp_path, "timings", "r", [row])
     (read,) = rows_of(tmp_path, "timings", "r")
-    assert {name for name in columns if read[name] is None} <= {
-        "verdict",
-        "reason",
-        "commit",
-        "dirty",
-    }
+    assert {name for name in columns if read[name] is None} <= of_series | {"commit", "dirty"}
 
 
-def test_a_pass_is_written_as_it_was_measured() -> None:
-    before = datetime.now(UTC)
+def test_a_turn_is_written_as_it_was_measured() -> None:
     row = made()
     wanted = {
         **{
             name: getattr(TRIAL, name)
-            for name in ("kind", "model", "trial", "engine", "precision", "device")
+            for name in ("kind", "model", "trial", "engine", "precision", "device", "environment")
         },
         **{
             name: value
-            for name, value in asdict(PASS).items()
-            if name not in ("turn_sec", "other_busy_sec")
+            for name, value in asdict(TURN).items()
+            if name not in ("cpu_sec", "single_sec")
         },
+        **asdict(FOUND),
         "subject": "trial 7, bfloat16",
         "memory_format": "channels_last",
         "gpu_model": "a GPU",
         "driver": "1.2",
         "batch_size": 8,
-        "pass": 3,
+        "turn": 3,
+        "process": 2,
         "images": 1000,
-        "repeats": 4,
-        "warm_up_passes": 6,
-        "settled": False,
+        "disturbed": True,
+        "bus_sec": 0.01,
         "first_call_sec": 2.5,
         "matrix_gflops": 1e-3,
         "bandwidth_gb_per_sec": 1.0,
@@ -140,9 +141,37 @@ def test_a_pass_is_written_as_it_was_measured() -> None:
         "energy_j": 9.0,
         "power_w": 250.0,
     }
-    del wanted["gpu_processes"]
     assert {name: row[name] for name in wanted} == wanted
-    assert before <= row["measured_at"] <= datetime.now(UTC)
+
+
+def taken(*single_sec: float | None) -> list[TakenTurn]:
+    """Turns of single images, each with one call; None is a turn of batches."""
+    return [
+        TakenTurn(
+            1, number, replace(TURN, single_sec=sec if sec is None else np.array([sec])), 0, False
+        )
+        for number, sec in enumerate(single_sec)
+    ]
+
+
+def test_single_calls_are_told_by_their_quantiles_over_all_turns() -> None:
+    found = single_calls(taken(*(0.001 * number for number in range(1, 12))))
+    assert found == {
+        "calls": 11,
+        "p50_sec": pytest.approx(0.006),
+        "p90_sec": pytest.approx(0.010),
+        "p99_sec": None,
+    }
+    assert single_calls(taken(None, None)) == {}
+
+
+@pytest.mark.parametrize(("calls", "is_told"), [(661, False), (662, True)])
+def test_the_99_percent_quantile_is_told_from_662_calls_on(calls: int, is_told: bool) -> None:
+    found = single_calls(taken(*[0.001] * (calls - 10), *[0.1] * 10))
+    assert (found["p99_sec"] is not None) is is_told
+    assert found["p50_sec"] == pytest.approx(0.001)
+    if is_told:
+        assert found["p99_sec"] == pytest.approx(0.1)
 
 
 def test_the_limit_is_that_of_the_passs_images() -> None:

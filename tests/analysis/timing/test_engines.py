@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from analysis.timing.engines import ENGINES, MATRICES, Runner, runner_of
+from analysis.timing import engines
+from analysis.timing.engines import ENGINES, EXPORTED, MATRICES, Runner, runner_of
 from analysis.timing.subjects import PEERS, PIPELINE, Subject, catalogue
 from tests.analysis.timing import own_subjects
 from tests.trainables.affine_pipelines import map_of, sharpened, transposed
@@ -27,10 +28,11 @@ from trainables.pipelines.study import reference, without_flips
 from trainables.tasks import Task
 
 OWN = "tests.analysis.timing.own_subjects"
+NOWHERE = Path("no-directory")
 
 
 def build(subject: Subject) -> Runner:
-    return runner_of(subject, {})
+    return runner_of(subject, {}, NOWHERE)
 
 
 @pytest.fixture(scope="module")
@@ -207,14 +209,26 @@ def test_a_trained_network_is_run_with_its_own_weights(tmp_path: Path, images: T
 
 
 @pytest.mark.parametrize("model", ["cnn", "separable"])
-def test_onnx_runtime_computes_what_the_network_computes(model: str, images: Tensor) -> None:
-    runner = build(network("ONNX Runtime", model))
+def test_onnx_runtime_computes_what_the_network_computes(
+    model: str, images: Tensor, tmp_path: Path
+) -> None:
+    runner = runner_of(network("ONNX Runtime", model), {}, tmp_path)
     with torch.inference_mode():
         expected = build(network("eager", model)).expected(images)
         assert difference(runner.expected(images), expected) == 0
     assert difference(computed(runner, images, 32), expected) <= 1e-5
     assert not isinstance(runner.run, nn.Module)
     assert isinstance(runner.network, nn.Module)  # for its card
+
+
+def test_a_subjects_next_process_takes_the_exported_network_as_it_lies_there(
+    images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = network("ONNX Runtime")
+    first = runner_of(asked, {}, tmp_path)
+    monkeypatch.setattr(engines, "export", lambda *_: pytest.fail("it is there already"))
+    again = runner_of(asked, {}, tmp_path)
+    assert difference(computed(again, images, 32), computed(first, images, 32)) == 0
 
 
 def test_a_compiled_network_computes_what_the_network_computes(images: Tensor) -> None:
@@ -250,7 +264,7 @@ def test_every_subject_of_the_catalogue_has_an_engine() -> None:
     subjects = catalogue(
         ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], [], [f"{OWN}:right"]
     )
-    assert {one.engine for one in subjects} == {*ENGINES, *MATRICES} - {"own pipeline"}
+    assert {one.engine for one in subjects} == {*ENGINES, *EXPORTED, *MATRICES} - {"own pipeline"}
     assert set(PEERS) <= {one.engine for one in subjects}
 
 
@@ -371,7 +385,7 @@ def test_a_pipeline_of_higher_rank_is_its_sum_of_products_and_its_offset(
     shapes = {"input_shape": (3, 16, 16), "output_shape": (3, 16, 16)}
     known, affine = examine(of_rank_two, Task(pipeline="x", low=-4.0, high=6.0, **shapes))
     assert known.kronecker_rank == 2
-    runner = runner_of(replace(subject(engine), task=known), affine.to_tensors())
+    runner = runner_of(replace(subject(engine), task=known), affine.to_tensors(), NOWHERE)
     few = images[:, :, :16, :16]
     assert difference(computed(runner, few, 64), of_rank_two(few)) < 1e-4
 
@@ -384,8 +398,10 @@ def test_a_map_of_no_small_rank_has_no_factors() -> None:
         affine_residual=0.0,
     )
     affine = map_of(transposed, task).to_tensors()
-    assert runner_of(replace(subject("dense matrix"), task=task), affine).network is not None
+    assert (
+        runner_of(replace(subject("dense matrix"), task=task), affine, NOWHERE).network is not None
+    )
     with pytest.raises(UsageError, match=r"^x is no sum of few Kronecker products$"):
-        runner_of(replace(subject("factors"), task=task), affine)
+        runner_of(replace(subject("factors"), task=task), affine, NOWHERE)
     with pytest.raises(UsageError, match=r"^x is affine, but its map was too costly to find$"):
-        runner_of(replace(subject("dense matrix"), task=task), {})
+        runner_of(replace(subject("dense matrix"), task=task), {}, NOWHERE)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from analysis.timing import machine
-from analysis.timing.machine import Gpu, Reading, other_busy_sec, read
+from analysis.timing.machine import CpuEnergy, Gpu, Reading, other_load, read
 
 MIB = 2**20
 KINDS = "user nice system idle iowait irq softirq steal guest guest_nice"
@@ -23,12 +23,14 @@ def reading(at: float, busy: float, own: float) -> Reading:
     return Reading(at=at, busy_sec=busy, own_sec=own, throttles=0)
 
 
-def test_other_work_is_what_was_busy_and_not_with_us() -> None:
-    assert other_busy_sec(reading(100.0, 1000.0, 50.0), reading(104.0, 1010.0, 54.0)) == 6.0
+def test_other_work_is_what_was_busy_and_neither_with_us_nor_with_the_subjects() -> None:
+    before, after = reading(100.0, 1000.0, 50.0), reading(104.0, 1010.0, 54.0)
+    assert other_load(before, after, 0.0) == 1.5
+    assert other_load(before, after, 4.0) == 0.5
 
 
-def test_coarse_counters_may_come_out_below_zero_so_that_their_sum_is_not_biased() -> None:
-    assert other_busy_sec(reading(0.0, 0.0, 0.0), reading(1.0, 0.75, 1.0)) == -0.25
+def test_coarse_counters_never_make_less_than_no_work() -> None:
+    assert other_load(reading(0.0, 0.0, 0.0), reading(1.0, 0.75, 0.5), 0.5) == 0.0
 
 
 def test_busy_is_everything_but_waiting_and_guests_are_not_counted_twice(
@@ -122,6 +124,30 @@ def test_the_clock_is_the_current_one_not_the_highest(monkeypatch: pytest.Monkey
     frequency = types.SimpleNamespace(current=2100, min=800.0, max=3500.0)
     monkeypatch.setattr(psutil, "cpu_freq", lambda: frequency)
     assert machine.clock_mhz() == 2100.0
+
+
+def powercap(directory: Path, **counters: str) -> None:
+    for name, microjoules in counters.items():
+        (directory / name).mkdir(parents=True)
+        (directory / name / "energy_uj").write_text(f"{microjoules}\n")
+
+
+def test_a_processors_energy_is_the_sum_of_its_packages_and_not_of_their_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert CpuEnergy().energy_j() is None, "where there are no counters"
+    counters = {"intel-rapl:0": "1500000", "intel-rapl:1": "2000000", "intel-rapl:0:0": "7"}
+    powercap(tmp_path / "sys/class/powercap", **counters)
+    assert CpuEnergy().energy_j() == 3.5
+
+
+def test_energy_that_the_system_keeps_to_itself_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
+    (tmp_path / "sys/class/powercap/intel-rapl:0").mkdir(parents=True)  # without what is readable
+    assert CpuEnergy().energy_j() is None
 
 
 class Nvml(types.ModuleType):

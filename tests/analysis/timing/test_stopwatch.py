@@ -1,11 +1,10 @@
 """What the stopwatches say of a host and a GPU whose times are known: both are simulated."""
 
-import itertools
 from collections.abc import Callable
 
 import pytest
 
-from analysis.timing.stopwatch import LONGEST_LEAD, TIMER_FRACTION, CudaStopwatch, HostStopwatch
+from analysis.timing.stopwatch import LONGEST_LEAD, CudaStopwatch, HostStopwatch
 from tests.analysis.timing.simulated_gpu import KERNEL_SEC, LAUNCH_SEC, SimulatedGpu
 
 
@@ -29,24 +28,36 @@ def test_a_pass_is_the_sum_of_its_batches() -> None:
     assert HostStopwatch(clock).seconds(clock.spend, [1.0, 2.0, 4.0]) == 7.0
 
 
-def test_passes_that_are_timed_as_one_are_told_as_their_mean() -> None:
-    clock = Clock()
-    costs = itertools.count(1)  # 1, 2, 3 … s: the calls of the second pass take longer
-    mean = HostStopwatch(clock).seconds(lambda _: clock.spend(next(costs)), ["a", "b"], repeats=3)
-    assert mean == (1 + 2 + 3 + 4 + 5 + 6) / 3
-
-
-def test_every_repeat_runs_every_batch_in_order() -> None:
+def test_every_batch_runs_once_and_in_order() -> None:
     seen: list[str] = []
-    HostStopwatch(Clock()).seconds(seen.append, ["a", "b", "c"], repeats=2)
-    assert seen == ["a", "b", "c"] * 2
+    HostStopwatch(Clock()).seconds(seen.append, ["a", "b", "c"])
+    assert seen == ["a", "b", "c"]
+
+
+def test_each_call_is_timed_alone_and_they_make_the_pass() -> None:
+    clock = Clock()
+    assert HostStopwatch(clock).each(clock.spend, [1.0, 2.0, 4.0]) == [1.0, 2.0, 4.0]
+
+
+def test_a_call_ends_when_the_device_has_done_it() -> None:
+    gpu = SimulatedGpu()
+    gpu.launch(kernel_sec=1.0)
+    each = HostStopwatch(gpu.clock, gpu.synchronize).each(
+        lambda _: gpu.launch(kernel_sec=0.1), range(3)
+    )
+    assert each == pytest.approx([LAUNCH_SEC + 0.1] * 3)
+
+
+def test_between_two_calls_the_clock_is_read_once() -> None:
+    """A reading belongs to the call before it, so that none is counted twice."""
+    clock = Clock(reading_sec=0.5)
+    assert HostStopwatch(clock).each(clock.spend, [1.0, 2.0]) == [1.5, 2.5]
 
 
 def test_the_device_is_waited_for_before_the_clock_starts_and_before_it_stops() -> None:
     log: list[str] = []
     clock = Clock()
     stopwatch = HostStopwatch(lambda: log.append("clock") or clock(), lambda: log.append("wait"))
-    log.clear()
     stopwatch.seconds(lambda batch: log.append(f"run {batch}"), [1, 2])
     assert log == ["wait", "clock", "run 1", "run 2", "wait", "clock"]
 
@@ -57,35 +68,6 @@ def test_earlier_work_of_the_device_is_not_counted_and_unfinished_work_is() -> N
     gpu.launch(kernel_sec=1.0)
     seconds = stopwatch.seconds(lambda _: gpu.launch(kernel_sec=0.1), range(3))
     assert seconds == pytest.approx(LAUNCH_SEC + 3 * 0.1)
-
-
-def test_the_cost_of_a_reading_is_measured_with_the_clock_itself() -> None:
-    assert HostStopwatch(Clock(60e-9)).reading_sec == pytest.approx(60e-9)
-
-
-@pytest.mark.parametrize("work_sec", [60e-9, 1e-6, 7e-6, 59e-6, 61e-6, 1.0])
-def test_repeats_keep_the_clock_below_a_thousandth_and_are_no_more_than_that_takes(
-    work_sec: float,
-) -> None:
-    stopwatch = HostStopwatch(Clock(60e-9))
-    repeats = stopwatch.repeats(
-        work_sec + stopwatch.reading_sec
-    )  # a measured pass contains a reading
-    assert stopwatch.reading_sec <= 0.001 * repeats * work_sec * (1 + 1e-9)
-    assert repeats == 1 or stopwatch.reading_sec > 0.001 * (repeats - 1) * work_sec
-    assert TIMER_FRACTION == 0.001
-
-
-def test_the_repeats_of_a_pass_that_takes_no_time_are_finite() -> None:
-    assert HostStopwatch(Clock(60e-9)).repeats(0.0) == 1000
-
-
-def test_timing_with_its_repeats_is_right_to_a_thousandth_though_the_clock_costs_time() -> None:
-    clock = Clock(60e-9)
-    stopwatch = HostStopwatch(clock)
-    repeats = stopwatch.repeats(3e-6)
-    assert stopwatch.seconds(clock.spend, [1e-6, 2e-6]) > 3e-6 * 1.01
-    assert stopwatch.seconds(clock.spend, [1e-6, 2e-6], repeats) == pytest.approx(3e-6, rel=1.01e-3)
 
 
 def kernel(gpu: SimulatedGpu) -> Callable[[object], None]:
@@ -115,18 +97,6 @@ def test_a_long_kernel_is_timed_as_a_short_one_is() -> None:
     ) == pytest.approx(0.06)
 
 
-def test_the_mean_of_the_repeats_is_told() -> None:
-    gpu = SimulatedGpu()
-    lengths = itertools.cycle(
-        [1e-6, 2e-6, 3e-6, 4e-6]
-    )  # whichever repeat it is in, every fourth call is as long
-    stopwatch = CudaStopwatch(gpu)
-    stopwatch.seconds(kernel(gpu), range(4))
-    assert stopwatch.seconds(
-        lambda _: gpu.launch(next(lengths)), range(2), repeats=30
-    ) == pytest.approx(5e-6)
-
-
 def test_the_sleep_grows_until_a_block_fits_and_stays_as_long_for_the_next_pass() -> None:
     gpu = SimulatedGpu()
     stopwatch = CudaStopwatch(gpu)
@@ -143,15 +113,15 @@ def test_a_pass_is_cut_into_blocks_that_the_devices_queue_takes() -> None:
         for _ in range(20):
             gpu.launch()
 
-    seconds = CudaStopwatch(gpu).seconds(twenty_kernels, range(130), repeats=2)
+    seconds = CudaStopwatch(gpu).seconds(twenty_kernels, range(130))
     assert seconds == pytest.approx(130 * 20 * KERNEL_SEC)
 
 
-def test_every_batch_runs_once_a_repeat_and_in_order_where_the_first_sleep_is_long_enough() -> None:
+def test_on_a_gpu_every_batch_runs_once_where_the_first_sleep_is_long_enough() -> None:
     gpu = SimulatedGpu()
     seen: list[int] = []
-    CudaStopwatch(gpu).seconds(seen.append, range(120), repeats=2)
-    assert seen == [*range(120)] * 2
+    CudaStopwatch(gpu).seconds(seen.append, range(120))
+    assert seen == [*range(120)]
 
 
 def synchronising(gpu: SimulatedGpu) -> Callable[[object], None]:

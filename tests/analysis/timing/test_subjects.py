@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.timing import subjects
-from analysis.timing.engines import ENGINES, MATRICES
+from analysis.timing.engines import ENGINES, EXPORTED, MATRICES
 from analysis.timing.subjects import FACTORS, TORCHVISION, Finalist, Subject, catalogue, chosen
 from trainables.tasks import Task
 from trainables.training import precision
@@ -77,7 +77,7 @@ def test_a_name_means_one_subject_on_each_device() -> None:
 def test_every_engine_is_one_that_can_be_built() -> None:
     found = catalogue(["cpu", "cuda"], FINALISTS, OWN)
     found += catalogue(["cpu"], [], [], Task(pipeline="mine.py:blur"))
-    assert {subject.engine for subject in found} == {*ENGINES, *MATRICES}
+    assert {subject.engine for subject in found} == {*ENGINES, *EXPORTED, *MATRICES}
 
 
 COLOUR = Task(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.timing import machine
-from analysis.timing.subjects import Finalist
+from analysis.timing.subjects import FACTORS, Finalist
 from analysis.timing.timing_settings import SETTINGS, TimingSettings, short_form, short_subjects
 from docs.generate import flag_rows
 from trainables.errors import UsageError
@@ -35,11 +35,11 @@ def with_gpu(without_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
             "--devices cuda: PyTorch finds no GPU here; leave it out, or give --devices cpu",
         ),
         ({"batch_sizes": (1, 0)}, "--batch-sizes ≥ 1 must hold, but got 0"),
-        ({"passes": 1}, "--passes ≥ 2 must hold, but got 1"),
         ({"images": 0}, "--images ≥ 1 must hold, but got 0"),
-        ({"series_sec": 0.09}, "--series-sec ≥ 0.1 must hold, but got 0.09"),
-        ({"series_sec": float("nan")}, "--series-sec ≥ 0.1 must hold, but got nan"),
-        ({"series_sec": float("inf")}, "--series-sec ≥ 0.1 must hold, but got inf"),
+        ({"series_sec": 1.49}, "--series-sec ≥ 1.5 must hold, but got 1.49"),
+        ({"series_sec": float("nan")}, "--series-sec ≥ 1.5 must hold, but got nan"),
+        ({"series_sec": float("inf")}, "--series-sec ≥ 1.5 must hold, but got inf"),
+        ({"environments": ("calm",)}, "--environments calm: choose one of steady, default"),
         ({"threads": -1}, "--threads ≥ 0 must hold, but got -1"),
         (
             {"run": "r", "data": "photos"},
@@ -70,7 +70,7 @@ def test_a_mistake_is_told_with_its_flag_and_what_to_type(
 def test_a_batch_that_is_larger_than_the_images_is_refused() -> None:
     message = "--batch-sizes 2001: 2,000 images are timed; give sizes between 1 and 2000"
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
-        TimingSettings(batch_sizes=(1, 2001)).sizes(2000)
+        TimingSettings(batch_sizes=(1, 2001)).sizes(2000, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_batch_that_is_larger_than_the_images_is_refused() -> None:
         {"devices": ("cpu",)},
         {"batch_sizes": (1, 2000)},
         {"images": 1},
-        {"passes": 2},
-        {"series_sec": 0.1},
+        {"series_sec": 1.5},
+        {"environments": ("default",)},
         {"threads": 1},
         {"threads": 0},
         {"subject": ("json.decoder:JSONDecoder", f"{__file__}:f")},
@@ -111,27 +111,49 @@ def test_where_there_is_no_gpu_the_cpu_is_timed() -> None:
 @pytest.mark.parametrize(
     ("count", "sizes"),
     [
-        (10_000, [1, 8, 64, 250, 1000, 10_000]),
-        (2000, [1, 8, 64, 250, 1000, 2000]),
-        (250, [1, 8, 64, 250]),
+        (10_000, [1, 64, 250, 1000]),
+        (250, [1, 64, 250]),
+        (100, [1, 64, 100]),
         (3, [1, 3]),
         (1, [1]),
     ],
 )
 def test_the_usual_batch_sizes_reach_as_far_as_the_images(count: int, sizes: list[int]) -> None:
-    assert TimingSettings().sizes(count) == sizes
+    assert TimingSettings().sizes(count, "cpu") == sizes
+
+
+def test_a_gpu_is_timed_with_the_largest_batch_too() -> None:
+    assert TimingSettings().sizes(10_000, "cuda") == [1, 64, 250, 1000, 10_000]
+    assert TimingSettings(batch_sizes=(8,)).sizes(10_000, "cuda") == [8]
 
 
 def test_batch_sizes_are_taken_once_each_and_in_order() -> None:
-    assert TimingSettings(batch_sizes=(64, 1, 64, 8)).sizes(2000) == [1, 8, 64]
+    assert TimingSettings(batch_sizes=(64, 1, 64, 8)).sizes(2000, "cpu") == [1, 8, 64]
 
 
-def test_a_full_measurement_is_thirty_passes_of_a_minute_a_series() -> None:
+def test_a_full_measurement_takes_two_and_a_half_seconds_a_series_in_steady_processes() -> None:
     settings = TimingSettings()
-    assert (settings.passes, settings.series_sec, settings.only) == (30, 20.0, ())
+    assert (settings.series_sec, settings.environments, settings.only) == (2.5, ("steady",), ())
 
 
-@pytest.mark.parametrize(("images", "sizes"), [(2000, [1, 1000]), (300, [1, 300]), (1, [1])])
+def test_every_subject_is_timed_in_each_environment_and_in_the_default_one_says_so() -> None:
+    settings = TimingSettings(
+        only=("matrix, *",), environments=("steady", "default", "steady"), subject=("json:loads",)
+    )
+    found = [(one.name, one.environment) for one in settings.subjects(STUDY)]
+    assert found == [
+        ("matrix, dense", "steady"),
+        ("matrix, factors", "steady"),
+        ("json:loads", "steady"),
+        ("matrix, dense, default environment", "default"),
+        ("matrix, factors, default environment", "default"),
+        ("json:loads, default environment", "default"),
+    ]
+    alone = TimingSettings(only=(FACTORS,), environments=("default",)).subjects(STUDY)
+    assert [one.environment for one in alone] == ["default"]
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(2000, [1, 250]), (200, [1, 200]), (1, [1])])
 def test_the_short_form_times_the_best_network_and_its_ceiling_against_torchvision(
     images: int, sizes: list[int]
 ) -> None:
@@ -139,8 +161,8 @@ def test_the_short_form_times_the_best_network_and_its_ceiling_against_torchvisi
     subjects = short_subjects(short.subjects(STUDY, [BEST]), 7)
     names = ["torchvision uint8", "torchvision float32", "matrix, factors", "trial 7"]
     assert [one.name for one in subjects] == names
-    assert short.sizes(images) == sizes
-    assert (short.passes, short.series_sec, short.seed) == (10, 1.5, 5)
+    assert short.sizes(images, "cpu") == sizes
+    assert (short.series_sec, short.seed) == (2.0, 5)
 
 
 def test_what_is_given_twice_is_timed_once() -> None:
@@ -161,5 +183,5 @@ def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_every_flag_has_a_row_for_the_documentation() -> None:
     rows = {row.split("|")[1].strip(): row for row in flag_rows(SETTINGS)[2:]}
     assert len(rows) == 15
-    assert "| 1 8 64 250 1000 10000 |" in rows["`--batch-sizes`"]
-    assert "| 20 | how long a series may take" in rows["`--series-sec`"]
+    assert "| 1 64 250 1000, on a GPU 10000 too |" in rows["`--batch-sizes`"]
+    assert "| 2.5 | how long a series' turns may take" in rows["`--series-sec`"]
