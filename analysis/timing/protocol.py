@@ -116,10 +116,15 @@ def judge(
         return (
             INVALID,
             f"other work took its cores in {disturbed} turns ({other_load:.1f} cores in the "
-            f"mean), and only {len(values)} of {PROCESSES} count: end that work, or give --threads",
+            f"mean), and only {len(values)} of {PROCESSES} processes have one that counts: end "
+            "that work, or give --threads",
         )
     if len(values) < PROCESSES:
-        return INVALID, f"only {len(values)} of {PROCESSES} turns were measured: measure again"
+        return (
+            INVALID,
+            f"only {len(values)} of {PROCESSES} processes had a turn in its time: give more "
+            "--series-sec",
+        )
     within, verdict = spread_within(values), estimate_verdict(values)
     said = f"{WIDE} ± {within:.1%} over {len(values)} processes"
     if verdict == INVALID:

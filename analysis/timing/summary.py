@@ -265,7 +265,9 @@ def _study(console: Console, timings: pd.DataFrame, series: pd.DataFrame) -> Non
     table = []
     for _, row in timings[timings.kind == "study"].iterrows():
         ours = comparison.like_the_study(row, series)
-        here = "not measured" if ours is None else f"{ours.end_to_end_us * row.images / 1e6:.3f} s"
+        here = "not measured"
+        if ours is not None:
+            here = f"{ours.end_to_end_us * row.images / 1e6:.3f} s {MARKS[ours.verdict]}".strip()
         table.append([row.subject, row.device, f"{row.end_to_end_sec:.3f} s", here])
     if table:
         console.line()

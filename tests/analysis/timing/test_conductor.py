@@ -344,7 +344,7 @@ def test_a_disturbed_turn_does_not_count_and_with_too_few_others_the_series_is_i
     (reason,) = set(batches.reason)
     assert reason == (
         f"other work took its cores in {len(batches)} turns (1.5 cores in the mean), and only 0 of "
-        f"{PROCESSES} count: end that work, or give --threads"
+        f"{PROCESSES} processes have one that counts: end that work, or give --threads"
     )
     assert set(singles.disturbed) == {True}, "1 and 1.5 are more than two cores and a tenth"
 

@@ -163,13 +163,13 @@ REASONS: list[tuple[str, dict[str, Any], str, str]] = [
         {"values": STEADY[:4], "disturbed": 40, "other_load": 1.53},
         INVALID,
         r"^other work took its cores in 40 turns \(1\.5 cores in the mean\), and only 4 of 6 "
-        "count: end that work, or give --threads$",
+        "processes have one that counts: end that work, or give --threads$",
     ),
     (
         "too few processes",
         {"values": STEADY[:5]},
         INVALID,
-        "^only 5 of 6 turns were measured: measure again$",
+        "^only 5 of 6 processes had a turn in its time: give more --series-sec$",
     ),
     (
         "a wide interval",
