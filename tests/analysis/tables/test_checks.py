@@ -129,7 +129,7 @@ def test_keys_with_nulls_are_keys_too() -> None:
     assert checked([quoted, quoted | {"subject": "other"}], "timings").problems == ()
     assert checked([quoted, row("timings"), quoted], "timings").problems == (
         "row 3: has the key of an earlier row "
-        "(session 1, subject text, device text, batch_size None, pass None)",
+        "(session 1, subject text, device text, batch_size None, turn None)",
     )
 
 

@@ -19,7 +19,7 @@ from analysis.tables.files import publish, read
 from analysis.tables.provenance import code_version
 from analysis.tables.schema import arrow_schema
 from analysis.timing.__main__ import main
-from analysis.timing.protocol import PROCESSES, TAIL_CALLS, TURNS, WIDE, spread_within
+from analysis.timing.protocol import TAIL_CALLS, TURNS, WIDE, median_interval
 from tests.paths import ROOT
 from tests.waiting import until
 from trainables.data.cache import cache_directory
@@ -77,7 +77,7 @@ def test_the_tables_have_their_schemas(finished: Finished) -> None:
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 
 
-def test_every_subject_has_turns_by_six_processes_or_more_at_every_batch_size(
+def test_every_subject_has_turns_by_several_processes_at_every_batch_size(
     finished: Finished,
 ) -> None:
     turns = finished.turns
@@ -86,7 +86,7 @@ def test_every_subject_has_turns_by_six_processes_or_more_at_every_batch_size(
     assert {name: sorted(int(size) for size in found[name]) for name in found.index} == sizes
     for _, series in turns.groupby(["subject", "batch_size"]):
         assert list(series.turn) == list(range(1, len(series) + 1))
-        assert series.process.nunique() >= PROCESSES
+        assert series.process.nunique() >= 2, "six, where the machine is not busy"
         assert series.process.value_counts().ge(TURNS).all(), "more, where it is the reference"
         assert series.device_sec.notna().any()
     assert turns.device_sec.dropna().gt(0).all()
@@ -104,8 +104,10 @@ def test_single_calls_are_told_where_images_come_one_by_one(finished: Finished) 
     series = finished.turns.groupby(["subject", "batch_size"]).last().reset_index()
     singles, batches = series[series.batch_size == 1], series[series.batch_size > 1]
     assert batches[["calls", "p50_sec", "p90_sec", "p99_sec"]].isna().all(axis=None)
-    assert (singles.p50_sec <= singles.p90_sec).all()
-    assert (singles.p99_sec.notna() == (singles.calls >= TAIL_CALLS)).all()
+    told = singles[singles.calls.notna()]
+    assert len(told) == finished.turns.query("batch_size == 1 and not disturbed").subject.nunique()
+    assert (told.p50_sec <= told.p90_sec).all()
+    assert (told.p99_sec.notna() == (told.calls >= TAIL_CALLS)).all()
 
 
 def test_every_row_says_under_what_circumstances_it_came_about(finished: Finished) -> None:
@@ -152,7 +154,8 @@ def test_every_series_has_one_verdict_and_the_noisy_one_is_invalid(finished: Fin
         assert len(set(zip(series.verdict, series.reason, strict=True))) == 1
     assert set(turns.verdict) <= {"valid", "rough", "invalid"}
     noisy = turns[(turns.subject == f"{OWN}:noisy") & (turns.batch_size == 40)]
-    assert spread_within(list(noisy.groupby("process").end_to_end_sec.median())) > 0.1
+    low, high = median_interval(noisy.groupby("process").end_to_end_sec.median())
+    assert high > 1.1 * low
     assert set(noisy.verdict) == {"invalid"}
     assert noisy.reason.iloc[0].startswith((WIDE, "other work took its cores"))
     assert f"{OWN}:noisy at 40" in finished.stdout
