@@ -108,11 +108,6 @@ def duration(sec: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def percent(fraction: float) -> str:
-    """Return 0.99871 as 99.87 %: cut, not rounded, so that only all images are 100 %."""
-    return f"{int(fraction * 10_000 + 1e-9) / 100:.2f} %"
-
-
 def microseconds(value: float) -> str:
     """Return a time with three digits, and from 100 on as a whole number: 3.54, 1,340."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -17,7 +17,7 @@ from trainables.own_process import OwnProcess, Say
 from trainables.pipelines.catalogue import WORDS
 from trainables.pipelines.own import own_map
 from trainables.tasks import Task, shape_text
-from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
 IMAGES = 500  # of each split, at most
 NUMBERS = 2**25  # in these images, at most: 222 of 3 × 224 × 224
@@ -97,7 +97,7 @@ def bars(data: Splits, affine: AffineMap | None) -> Iterator[str]:
         for name, outputs in subjects.items():
             cosines = _cosines(outputs, test.targets)
             shares = [cosine_accuracy(cosines, least) for least in (THRESHOLD, STRICT_THRESHOLD)]
-            cells = "".join(f"{100 * share:>8.2f} %"[-10:] for share in shares)
+            cells = "".join(f"{percent(share):>10}" for share in shares)
             yield f"{f'{name} ({kind})':<{NAME_WIDTH}}{cells}{float(cosines.mean()):>9.4f}"
 
 

@@ -7,12 +7,12 @@ import streamlit as st
 
 from analysis.charts import search as charts
 from analysis.charts import views
-from analysis.console import percent
 from analysis.dashboard.parts import KeyFigure, card, hint, key_figures, remark, table
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trials import columns, score_figure
 from analysis.tables.ranking import bests_in_words
 from trainables.hyperparameters import Parameter, label
+from trainables.thresholds import percent
 
 DRAWN = 2000  # trials in a chart; beyond that a browser gets slow
 RUNS_DRAWN = 20

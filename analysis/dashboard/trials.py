@@ -10,7 +10,6 @@ import streamlit as st
 from analysis.charts import quality, views
 from analysis.charts import trials as charts
 from analysis.charts.labels import accuracy_label, score_label
-from analysis.console import percent
 from analysis.dashboard.parts import (
     NUMBER,
     KeyFigure,
@@ -36,6 +35,7 @@ from trainables.hyperparameters import (
 )
 from trainables.own_code import is_own
 from trainables.tasks import STUDY, Task
+from trainables.thresholds import percent
 
 TIMELINE = 300  # trials
 IMAGES = 8  # of a trial that is opened

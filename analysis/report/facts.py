@@ -15,7 +15,6 @@ from analysis.console import (
     duration,
     hyperparameters,
     microseconds,
-    percent,
     perceptual,
 )
 from analysis.report.figures import Tables
@@ -29,7 +28,7 @@ from trainables.errors import UsageError
 from trainables.goal import COSINE
 from trainables.hyperparameters import COLUMNS, short
 from trainables.networks.registry import AUTO
-from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
 METRICS = {  # what a column of their means is called, and how they are printed
     "cosine": ("mean cosine", ".4f"),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.console import Console, microseconds, percent
+from analysis.console import Console, microseconds
 from analysis.tables.files import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, ROUGH_WITHIN, VALID_WITHIN
-from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
 MARKS = {"valid": "", "unfinished": "unfinished", "rough": "rough", "invalid": "INVALID"}
 PLACES = {"cpu": "this CPU", "cuda": "this GPU"}

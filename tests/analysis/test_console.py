@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from analysis import console
-from analysis.console import Console, command_text, duration, hyperparameters, percent, perceptual
+from analysis.console import Console, command_text, duration, hyperparameters, perceptual
+from trainables.thresholds import percent
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from analysis.console import (
     command_text,
     duration,
     hyperparameters,
-    percent,
     perceptual,
 )
 from analysis.tables.files import Row
@@ -24,7 +23,7 @@ from trainables.networks.registry import AUTO
 from trainables.pipelines.catalogue import WORDS
 from trainables.start_map import StartMap
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
-from trainables.thresholds import STRICT_THRESHOLD
+from trainables.thresholds import STRICT_THRESHOLD, percent
 from trainables.training.schedules import CONSTANT
 from tuner.plan import Plan, budget
 from tuner.progress.rows import FINISHED, RunRows
