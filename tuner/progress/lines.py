@@ -172,7 +172,7 @@ class TrialLines:
 
     def started(self, row: Row) -> None:
         """A trial starts, or goes on."""
-        if row["restarts"]:
+        if row["restarts"] and row["epochs"]:
             self._line(row, f"goes on   after epoch {row['epochs']}")
         else:
             what = hyperparameters(row, model=self._mixed_networks, loss=self._mixed_losses)

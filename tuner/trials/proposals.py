@@ -183,7 +183,8 @@ def searched_trials(
         for model, space in spaces.items():
             own = [row for row in finished if row["model"] == model]
             found = [(_drawn(row), _reached(row, ranks)) for row in own]
-            searchers[model] = tpe(space, config.seed, found)
+            # Of one seed, the networks would begin with the same random numbers
+            searchers[model] = tpe(space, derive_seed(config.seed, model), found)
     done = {row["trial"] for row in finished}
     # A killed search may have started a trial before the one before it
     known = {row["trial"] for row in begun}
