@@ -1,4 +1,4 @@
-"""Copies that overlap, with streams that are only names: what is computed, and what waits for what."""
+"""Copies that overlap, with streams that are only names: what is computed, and what waits."""
 
 from contextlib import nullcontext
 from typing import Any
