@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -229,7 +228,8 @@ def speedups(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataF
         baseline = comparison.baseline(series, device, one.batch_size)
         if baseline is not None:
             ratio = comparison.times_faster(turns, one, baseline)
-            rows.append((one.subject, int(one.batch_size), *astuple(ratio)))
+            values = (ratio.median, ratio.low, ratio.high, ratio.pairs, ratio.verdict)
+            rows.append((one.subject, int(one.batch_size), *values))
     return pd.DataFrame(rows, columns=SPEEDUP).dropna()
 
 

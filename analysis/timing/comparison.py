@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.timing.protocol import (
     FAST,
     INVALID,
+    PROCESSES,
     ROUGH,
     VALID,
     WIDE,
@@ -41,7 +42,8 @@ class Ratio:
 
     Attributes:
         pairs: How many there were.
-        verdict: By the interval alone: valid, rough or invalid.
+        verdict: Valid, rough or invalid: by the interval, unless it is biased.
+        biased: Whether one of the two is invalid for more than a wide interval, or not judged.
     """
 
     median: float
@@ -49,11 +51,17 @@ class Ratio:
     high: float
     pairs: int
     verdict: str = INVALID
+    biased: bool = False
 
     @property
     def is_result(self) -> bool:
         """Say whether it may be told as a result."""
         return self.verdict in RESULTS
+
+    @property
+    def has_interval(self) -> bool:
+        """Say whether its interval holds with 95 % confidence, however wide it is."""
+        return self.pairs >= PROCESSES and not self.biased
 
     def __str__(self) -> str:
         return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
@@ -185,6 +193,7 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
         *median_interval(ratios.to_numpy()),
         len(ratios),
         INVALID if biased else estimate_verdict(list(ratios)),
+        biased,
     )
 
 
@@ -238,8 +247,8 @@ def faster_sizes(
 ) -> dict[int, bool | None]:
     """Say whether `subject` is faster than the pipeline, by batch size at which both were measured.
 
-    Faster means that the whole interval of the ratio lies above 1. None where the ratio is no
-    result. The sizes ascend.
+    Faster means that the whole interval of the ratio lies above 1, however wide it is. None where
+    that can't be said. The sizes ascend.
     """
     own = series[(series.subject == subject) & (series.device == device)].sort_values("batch_size")
     found: dict[int, bool | None] = {}
@@ -247,7 +256,9 @@ def faster_sizes(
         other = baseline(series, device, one.batch_size)
         if other is not None:
             ratio = times_faster(rows, one, other)
-            found[int(one.batch_size)] = ratio.low > 1 if ratio.is_result else None
+            is_open = not (ratio.is_result or ratio.low > 1 or ratio.high < 1)
+            known = ratio.has_interval and not is_open
+            found[int(one.batch_size)] = ratio.low > 1 if known else None
     return found
 
 

@@ -107,17 +107,19 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
         "single, batched: at batch size 1, and at the best one (size). × singly: times as fast as "
         "the pipeline image by image on a CPU "
         f"{_denominator(comparison.baseline(series, 'cpu', 1))}. × batched: as the pipeline's best "
-        f"batch here {_denominator(comparison.baseline(series, device))}. –: no valid timing of "
-        "both. ±: half the 95 % interval of batched. of limit: of what bandwidth and matrix rate "
-        "allow at best."
+        f"batch here {_denominator(comparison.baseline(series, device))}. An interval alone "
+        "is wider than ± 10 %; –: no valid timing of both. ±: half the 95 % interval of batched. "
+        "of limit: of what bandwidth and matrix rate allow at best."
     )
 
 
 def _ratio(ratio: comparison.Ratio | None) -> str:
-    """Return a ratio with its interval, or what stands for none."""
+    """Return a ratio with its interval, the interval alone where it is wide, or what says none."""
     if ratio is None:
         return ""
-    return str(ratio) if ratio.is_result else "–"
+    if ratio.is_result:
+        return str(ratio)
+    return f"[{ratio.low:.3g}, {ratio.high:.3g}]" if ratio.has_interval else "–"
 
 
 def _within(one: pd.Series) -> str:

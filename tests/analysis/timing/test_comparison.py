@@ -217,9 +217,9 @@ def test_a_size_whose_interval_touches_1_is_not_faster() -> None:
     assert crossing(times | {8: [10.0, 9.99, *[9.5] * 8]}) == 8
 
 
-def test_a_size_whose_ratio_is_no_result_is_unknown_and_ends_the_crossover() -> None:
+def test_a_size_whose_interval_holds_1_and_is_wide_is_unknown_and_ends_the_crossover() -> None:
     rows = [row for size in SIZES for row in torchvision(size, [10.0] * 10)]
-    wide = [2.0, 2.0, *[4.0] * 6, 6.0, 6.0]
+    wide = [5.0, 5.0, *[9.0] * 6, 20.0, 20.0]
     for size, times in (steady(20.0, 5.0, 4.0, 3.0) | {64: wide}).items():
         rows += series_rows("fc", size, times)
     faster = faster_sizes(*compared(rows), "fc", "cpu")
