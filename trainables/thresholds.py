@@ -1,4 +1,7 @@
-"""Cosine similarities from which an output counts as equal. Without PyTorch, which takes 2 s."""
+"""Cosine similarities from which an output counts as equal, and how shares of images read.
+
+Without PyTorch, whose import takes 2 s.
+"""
 
 THRESHOLD = 0.95  # the headline's: lenient, so floors stand beside it
 STRICT_THRESHOLD = 0.99  # shown beside the headline's

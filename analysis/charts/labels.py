@@ -110,7 +110,7 @@ def machines(timings: pd.DataFrame) -> pd.DataFrame:
     found = turns.groupby(["run", "session"], sort=False).agg(
         measured_at=("measured_at", "max"),
         cpu=("cpu_model", "first"),
-        threads=("threads", "first"),
+        threads=("threads", "max"),
         gpu=("gpu_model", "first"),
         host=("host", "first"),
     )

@@ -273,7 +273,7 @@ def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
         "Ratios: medians over the processes, of pairs of turns that are nearest in time, with a "
         "95 % interval from order statistics; × singly: against the pipeline image by image on a "
         "CPU, × batched: against its best batch here; –: no valid timing.",
-        f"{here.threads.iloc[0]:.0f} threads, for single images one; every subject in processes "
+        f"{here.threads.max():.0f} threads, for single images one; every subject in processes "
         "of its own, in turn.",
     ]
     doubtful = [row[0] for row in rows if row[-1] != VALID]

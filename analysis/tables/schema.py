@@ -349,7 +349,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable(
             "peak_mib", FLOAT, "peak memory: CUDA's if on a GPU, else the process's own", "MiB"
         ),
-        nullable("threads", INT32, "CPU threads"),
+        nullable("threads", INT32, "CPU threads: one where single images are timed"),
         nullable("cores", INT32, "CPU cores that the process could use"),
         nullable("cpu_model", TEXT, "processor"),
         nullable("gpu_model", TEXT, "graphics processor"),

@@ -88,8 +88,8 @@ class BestSeries:
 def turns(timings: pd.DataFrame, session: int | None = None) -> pd.DataFrame:
     """Return the measured turns of one session, by default the last.
 
-    They have more columns: TIMES and COPIES, microseconds an image, and
-    `limit_share`, the fraction of the least possible time.
+    They have more columns: TIMES and COPIES, microseconds an image, and `limit_share`, the fraction
+    of the least possible time.
     """
     chosen = timings.session.max() if session is None else session
     rows = timings[(timings.session == chosen) & timings.turn.notna()]

@@ -1,25 +1,19 @@
 """One session of measurements: check every subject, then rounds in which each has a new process."""
 
-import json
 import math
-import multiprocessing
-import platform
 import random
 import signal
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -27,22 +21,29 @@ from torch import Tensor
 
 from analysis.console import Console, duration
 from analysis.tables.files import GrowingTable, Row, rows_of
-from analysis.tables.provenance import code_version, cpu_model, versions
-from analysis.timing import machine, worker
-from analysis.timing.limits import Card, Rates, image_bytes, limit_sec
+from analysis.timing import machine
+from analysis.timing.limits import Rates
 from analysis.timing.protocol import (
     PROCESSES,
-    TAIL_CALLS,
     TURNS,
-    VALID,
-    estimate_verdict,
     is_disturbed,
     judge,
     least_series_sec,
+    threads_of,
+    turns_per_process,
 )
-from analysis.timing.subjects import PIPELINE, STEADY, Subject
+from analysis.timing.series import Series, TakenTurn
+from analysis.timing.subject_processes import SubjectProcess, close_all
+from analysis.timing.subjects import PIPELINE, Subject
+from analysis.timing.timing_rows import (
+    card_row,
+    session_facts,
+    single_calls,
+    study_rows,
+    timing_row,
+)
 from analysis.timing.timing_settings import TimingSettings
-from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, SubjectError, Turn
+from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, SubjectError
 from trainables.data import cifar10
 from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples
@@ -56,104 +57,6 @@ UNKNOWN = (
     "The pipeline was recorded, so its own time is unknown: analysis.timing measures it if you "
     "give it as --subject package.module:function or path/file.py:function."
 )
-STUDY_IMAGES = 10_000
-SUBJECT_COLUMNS = ("kind", "model", "trial", "engine", "precision", "device", "environment")
-STUDY_SEC = {  # by the reference study: subject, its model here, device → seconds for all images
-    ("study: transforms image by image", None, "cpu"): 0.754,
-    ("study: fc", "fc", "cuda"): 0.140,
-    ("study: fc", "fc", "cpu"): 0.131,
-    ("study: cnn", "cnn", "cuda"): 0.587,
-    ("study: cnn", "cnn", "cpu"): 2.90,
-}
-
-
-@dataclass(frozen=True)
-class TakenTurn:
-    """A turn, and when it was.
-
-    Attributes:
-        process: The number of the round, in which the subject had a new process.
-        rotation: In which all series of a block had a turn, one right after the other.
-        other_load: Cores that other work kept busy meanwhile.
-        disturbed: Whether that took cores which the subject wanted: then it does not count.
-    """
-
-    process: int
-    rotation: int
-    turn: Turn
-    other_load: float
-    disturbed: bool
-
-
-@dataclass
-class Series:
-    """One subject at one batch size, and what was measured of it up to now.
-
-    Attributes:
-        threads: CPU threads that the subject uses.
-        spent_sec: What all its turns took.
-        fault: Why it ended before its last turn.
-    """
-
-    subject: Subject
-    batch_size: int
-    threads: int
-    checked: SubjectCheck
-    plan: SeriesPlan
-    rates: Rates
-    circumstances: list[Circumstances] = field(default_factory=list)
-    turns: list[TakenTurn] = field(default_factory=list)
-    spent_sec: float = 0.0
-    fault: str = ""
-
-    @property
-    def images(self) -> int:
-        """Images of a pass."""
-        return self.plan.calls * self.batch_size
-
-    def counted(self) -> list[TakenTurn]:
-        """List the turns that other work did not disturb."""
-        return [one for one in self.turns if not one.disturbed]
-
-    def values(self) -> list[float]:
-        """List the seconds of a pass, one of each process: of its turns that count, the median."""
-        return _by_process((one.process, one.turn.end_to_end_sec) for one in self.counted())
-
-    def ratios(self, reference: "Series") -> list[float]:
-        """List by how much it differs from a reference, one of each process: of pairs, the median.
-
-        A pair has its turns in one rotation.
-        """
-        others = {one.rotation: one.turn.end_to_end_sec for one in reference.counted()}
-        return _by_process(
-            (one.process, one.turn.end_to_end_sec / others[one.rotation])
-            for one in self.counted()
-            if one.rotation in others
-        )
-
-    def is_open(self, series_sec: float, references: Sequence["Series"]) -> bool:
-        """Say whether more turns may bring a better verdict, within its time.
-
-        Args:
-            series_sec: That time; twice of it where other work disturbs.
-            references: The pipeline's series.
-        """
-        if self.fault or self.spent_sec >= 2 * series_sec:
-            return False
-        values = self.values()
-        if len(values) < PROCESSES:
-            return True
-        same = [one for one in references if one.batch_size == self.batch_size and one is not self]
-        found = [estimate_verdict(values)] + [estimate_verdict(self.ratios(one)) for one in same]
-        return self.spent_sec < series_sec and VALID not in found
-
-
-def _by_process(values: Iterable[tuple[int, float]]) -> list[float]:
-    """Return the median of each process, from pairs of its number and a value."""
-    found: dict[int, list[float]] = {}
-    for process, value in values:
-        found.setdefault(process, []).append(value)
-    return [statistics.median(one) for one in found.values()]
 
 
 def conduct(
@@ -211,7 +114,7 @@ class TimingSession:
         self.number = max((row["session"] for row in earlier), default=0) + 1
         self.table = GrowingTable(tables, "timings", run, earlier)
         self.cards = GrowingTable(tables, "cards", run, rows_of(tables, "cards", run))
-        self.facts = session_facts(self.threads, settings.seed) | {"session": self.number}
+        self.facts = session_facts(settings.seed) | {"session": self.number}
         self.series: list[Series] = []
         self._rotation = 0
         self._random = random.Random(settings.seed)
@@ -237,9 +140,10 @@ class TimingSession:
         """
         done = 0
         for block in _blocks(subjects):
+            names = ", ".join(one.name for one in block)
+            self.console.progress(f"checked {done} of {len(subjects)} subjects; now {names}")
             for subject, checked in self._started(block, "build_and_check"):
                 done += 1
-                self.console.progress(f"checked {done} of {len(subjects)} subjects: {subject.name}")
                 if isinstance(checked, SubjectError):
                     self._leave_out(subject, checked)
                     continue
@@ -261,11 +165,12 @@ class TimingSession:
             self._leave_out(subject, error, f" at batch {size}")
             return
         self._rates[kind] = rates
-        least_sec = least_series_sec(plan.batch_sec)
-        if least_sec <= self.settings.series_sec:
-            threads = self.threads if subject.device == "cpu" and size > 1 else 1
-            self.series.append(Series(subject, size, threads, checked, plan, rates))
+        threads = threads_of(size, self.threads)
+        turns = turns_per_process(plan.batch_sec, self.settings.series_sec)
+        if turns:
+            self.series.append(Series(subject, size, threads, turns, checked, plan, rates))
         else:
+            least_sec = least_series_sec(plan.batch_sec)
             self._warn(
                 f"{subject.name} at batch {size} is left out: one batch takes "
                 f"{plan.batch_sec:.2g} s; python -m analysis.timing … "
@@ -281,15 +186,22 @@ class TimingSession:
                 number += 1
                 self._round(number, still_open, started)
                 self.table.publish_if_due()
-            for series in self.series:
-                if series.turns:
-                    self._judge(series)
+            judged = {one.key: self._judged(one) for one in self.series if one.turns}
+            for row in self.rows:
+                key = row["subject"], row["device"], row["batch_size"]
+                self.table.put(row | judged.get(key, {}))
         finally:
             self.table.publish()
 
     def _references(self) -> list[Series]:
-        """List the series with which all others are compared."""
-        return [one for one in self.series if self._is_reference(one) and not one.fault]
+        """List the series with which all others are compared.
+
+        They are of the pipeline, as it is named first on each device.
+        """
+        pipelines = [one for one in self.series if one.subject.kind == PIPELINE]
+        first = {one.subject.device: one.subject for one in reversed(pipelines)}
+        named = [one for one in pipelines if one.subject == first[one.subject.device]]
+        return [one for one in named if not one.fault]
 
     def _open(self) -> list[Series]:
         """List the series that need turns: the references alone only where there are no others."""
@@ -320,46 +232,40 @@ class TimingSession:
                 singles = [one for one in series if one.batch_size == 1]
                 batches = [one for one in series if one.batch_size > 1]
                 # Apart, since cores that idle while one thread works come back slow
-                self._take_turns(singles, number)
+                self._take_turns(singles, references, number)
                 again = [one for one in references if one in singles and batches]
-                self._take_turns([*batches, *again], number)
+                self._take_turns([*batches, *again], references, number)
                 self.close(keep=alone)
         finally:
             self.close()
 
-    def _take_turns(self, series: list[Series], number: int) -> None:
-        """Give each series TURNS turns, in rotations of all."""
+    def _take_turns(self, series: list[Series], references: list[Series], number: int) -> None:
+        """Give each series its turns, in rotations of all."""
         for one in series:
             self._warm_up(one, number)
         for turn in range(TURNS):
-            order = self._order(series)
+            due = [one for one in series if turn < one.turns_a_process]
+            order = self._order(due, references)
             self._rotate(order, number, with_device=turn % DEVICE_EVERY == 0)
 
-    def _order(self, series: list[Series]) -> list[Series]:
-        """Order the turns of a rotation: the reference's next to each at the same batch size.
+    def _order(self, series: list[Series], references: list[Series]) -> list[Series]:
+        """Order the turns of a rotation: the references' next to each at the same batch size.
 
-        The reference is the pipeline, as it is named first. Where it is timed image by image too,
-        that has a turn among those of each batch size.
+        Where the pipeline is timed image by image beside batches, that has a turn among those of
+        each batch size.
         """
         order: list[Series] = []
-        for size in self._random.sample(sizes := _sizes(series), len(sizes)):
-            references = [
-                one for one in series if self._is_reference(one) and one.batch_size == size
-            ]
-            others = [one for one in series if one.batch_size == size and one not in references]
+        sizes = list(dict.fromkeys(one.batch_size for one in series))
+        sizes = [size for size in sizes if size > 1] or sizes
+        for size in self._random.sample(sizes, len(sizes)):
+            same = [one for one in series if one.batch_size == size]
+            beside = [one for one in same if one in references]
+            others = [one for one in same if one not in references]
             self._random.shuffle(others)
-            order += [
-                one for one in series if self._is_reference(one) and one.batch_size == 1 < size
-            ]
+            order += [one for one in series if one.batch_size == 1 < size]
             for start in range(0, max(len(others), 1), 2):
-                order += [*others[start : start + 1], *references, *others[start + 1 : start + 2]]
+                order += [*others[start : start + 1], *beside, *others[start + 1 : start + 2]]
         return order
-
-    def _is_reference(self, series: Series) -> bool:
-        """Say whether it is of the pipeline as it is named first, on its device."""
-        mine = (one.subject for one in self.series if one.subject.kind == PIPELINE)
-        same = (one for one in mine if one.device == series.subject.device)
-        return next(same, None) == series.subject
 
     def _warm_up(self, series: Series, number: int) -> None:
         began = time.monotonic()
@@ -385,7 +291,7 @@ class TimingSession:
         load = machine.other_load(before, after, sum(turn.cpu_sec for _, turn, _ in taken))
         throttled = after.throttles > before.throttles
         for one, turn, at in taken:
-            disturbed = is_disturbed(load, threads=one.threads, cores=machine.cores())
+            disturbed = is_disturbed(load, threads=one.busy_threads, cores=machine.cores())
             turn = replace(turn, throttled=turn.throttled or throttled)
             one.turns.append(TakenTurn(number, self._rotation, turn, load, disturbed))
             self.table.put(self.facts | timing_row(one) | {"measured_at": at})
@@ -413,7 +319,8 @@ class TimingSession:
         round_sec = (time.monotonic() - started) / done
         return f"; about {duration(round_sec * (PROCESSES - done))} left"
 
-    def _judge(self, series: Series) -> None:
+    def _judged(self, series: Series) -> Row:
+        """Return the columns that all turns of a series have in common, once it has ended."""
         turns, counted = series.turns, series.counted()
         verdict, reason = judge(
             series.values(),
@@ -424,11 +331,7 @@ class TimingSession:
             gaps=any(one.turn.device_gaps for one in turns),
             fault=series.fault or series.checked.differs,
         )
-        mine = (series.subject.name, series.subject.device, series.batch_size)
-        judged = {"verdict": verdict, "reason": reason} | single_calls(counted)
-        for row in self.rows:
-            if (row["subject"], row["device"], row["batch_size"]) == mine:
-                self.table.put(row | judged)
+        return {"verdict": verdict, "reason": reason} | single_calls(counted)
 
     def _start(self, subjects: Collection[Subject]) -> None:
         """Start and build processes of subjects. One that fails now ends its series."""
@@ -463,6 +366,7 @@ class TimingSession:
             machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS
         )
         try:
+            # All at once: what is asked of the first must not go on beside the start of others
             yield from list(pool.map(start_one, subjects))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -482,61 +386,10 @@ class TimingSession:
         self.console.line(text, style="yellow")
 
 
-def _sizes(series: Iterable[Series]) -> list[int]:
-    """List the batch sizes, without that of single images where there are others."""
-    sizes = list(dict.fromkeys(one.batch_size for one in series))
-    return [size for size in sizes if size > 1] or sizes
-
-
 def _blocks(subjects: Sequence[Subject]) -> list[list[Subject]]:
     """Split subjects into blocks whose processes are there at the same time."""
     starts = range(0, max(len(subjects), 1), BLOCK)
     return [list(subjects[start : start + BLOCK]) for start in starts]
-
-
-class SubjectProcess:
-    """A process of its own for one subject.
-
-    On Linux it is a copy of one that has imported PyTorch and nothing more, `steady`, and so there
-    in a moment. In the default environment, and elsewhere, it is started anew.
-    """
-
-    def __init__(self, subject: Subject, threads: int, directory: Path) -> None:
-        self.subject = subject
-        steady = subject.environment == STEADY and sys.platform == "linux"
-        context = multiprocessing.get_context("forkserver" if steady else "spawn")
-        if steady:
-            context.set_forkserver_preload(["analysis.timing.steady"])
-        self._pool = ProcessPoolExecutor(
-            1, mp_context=context, initializer=worker.enter, initargs=(threads, directory)
-        )
-
-    def start(self, function: str, images_file: Path) -> Any:
-        """Build the subject by that function of `worker`, and return what it returns."""
-        return self._wait_for(getattr(worker, function), self.subject, images_file)
-
-    def call(self, method: str, *arguments: object) -> Any:
-        """Call a method of `worker.Timed` there and wait for its answer."""
-        return self._wait_for(worker.call, method, *arguments)
-
-    def _wait_for(self, function: Any, *arguments: object) -> Any:
-        """Raises SubjectError when the subject raises anything, or its process dies."""
-        try:
-            return self._pool.submit(function, *arguments).result()
-        except BrokenProcessPool:
-            raise SubjectError("its process died, most likely for want of memory") from None
-
-
-def close_all(processes: Iterable[SubjectProcess]) -> None:
-    """End processes at once: they hold nothing that is to be kept."""
-    pools = [process._pool for process in processes]
-    running = [child for pool in pools for child in (pool._processes or {}).values()]
-    for child in running:
-        child.kill()
-    for pool in pools:
-        pool.shutdown(wait=False, cancel_futures=True)
-    for child in running:
-        child.join()
 
 
 @contextmanager
@@ -565,92 +418,3 @@ def _on_disk(examples: Examples, affine: Mapping[str, Tensor]) -> Iterator[Path]
         except SafetensorError as error:
             raise OSError(f"{directory}: {error}") from error
         yield path
-
-
-def session_facts(threads: int, seed: int) -> Row:
-    """Return the columns that are the same in every row of a session."""
-    commit, dirty = code_version()
-    return {
-        "threads": threads,
-        "cores": machine.cores(),
-        "cpu_model": cpu_model(),
-        "versions": json.dumps(versions()),
-        "commit": commit,
-        "dirty": dirty,
-        "host": platform.node(),
-        "seed": seed,
-    }
-
-
-def timing_row(series: Series) -> Row:
-    """Return the row of a series' last turn."""
-    subject, checked, plan, taken = series.subject, series.checked, series.plan, series.turns[-1]
-    turn = asdict(taken.turn)
-    del turn["cpu_sec"], turn["single_sec"]  # these make columns of the rotation and the series
-    return {
-        "subject": subject.name,
-        **{name: getattr(subject, name) for name in SUBJECT_COLUMNS},
-        "memory_format": checked.memory_format,
-        "gpu_model": checked.gpu_model,
-        "driver": checked.driver,
-        "batch_size": series.batch_size,
-        "turn": len(series.turns),
-        "process": taken.process,
-        "images": series.images,
-        "first_call_sec": plan.first_call_sec,
-        "bus_sec": plan.bus_sec,
-        "limit_sec": limit_sec(checked.card, series.rates, series.images, _image_bytes(subject)),
-        **asdict(series.rates),
-        "max_difference": checked.max_difference,
-        "compared_with": "its eager float32 output"
-        if subject.is_network
-        else "the pipeline in float32",
-        "share_95": checked.share_95,
-        "share_99": checked.share_99,
-        **turn,
-        **asdict(series.circumstances[-1]),
-        "other_load": taken.other_load,
-        "disturbed": taken.disturbed,
-        "energy_j": plan.energy_j,
-        "power_w": plan.power_w,
-    }
-
-
-def single_calls(turns: Sequence[TakenTurn]) -> Row:
-    """Return what single images took in all turns, as services ask: quantiles of the calls.
-
-    The 99 % quantile needs TAIL_CALLS calls.
-    """
-    each = [one.turn.single_sec for one in turns if one.turn.single_sec is not None]
-    if not each:
-        return {}
-    calls = np.concatenate(each)
-    p50, p90, p99 = (float(np.quantile(calls, q)) for q in (0.5, 0.9, 0.99))
-    tail = p99 if len(calls) >= TAIL_CALLS else None
-    return {"calls": len(calls), "p50_sec": p50, "p90_sec": p90, "p99_sec": tail}
-
-
-def card_row(subject: Subject, card: Card) -> Row:
-    """Return the row of a subject with weights in the table `cards`."""
-    return {"subject": subject.name, "bytes_per_image": _image_bytes(subject), **asdict(card)}
-
-
-def _image_bytes(subject: Subject) -> int:
-    return image_bytes(subject.task.input_shape, subject.task.output_shape)
-
-
-def study_rows() -> list[Row]:
-    """Return the reference study's numbers, each the whole of what is known of it."""
-    return [
-        {
-            "subject": name,
-            "kind": "study",
-            "model": model,
-            "engine": "study",
-            "device": device,
-            "images": STUDY_IMAGES,
-            "end_to_end_sec": sec,
-            "reason": "quoted; hardware and what the time includes are not known in detail",
-        }
-        for (name, model, device), sec in STUDY_SEC.items()
-    ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 PROCESSES = 6  # of each subject, one after the other: the fewest whose extremes hold a median
-TURNS = 8  # of a process at each batch size, with those of others between them
+TURNS = 8  # of a process at each batch size, at most, with those of others between them
 PASS_SEC = 0.015  # batches that are timed as one: reading the clock costs nothing beside them
 STIR_SEC = 0.003  # of untimed work at the start of a turn, since another had the caches
 WARM_SEC = 0.03  # of untimed work before a process's first turn at a batch size
@@ -25,10 +25,29 @@ def calls_per_pass(batch_sec: float) -> int:
     return max(1, round(PASS_SEC / batch_sec))
 
 
+def turns_per_process(batch_sec: float, series_sec: float) -> int:
+    """Return how many turns a process has at a batch size, so that a series keeps to its time.
+
+    That is 0 where not even one fits.
+    """
+    before_sec, turn_sec = _process_sec(batch_sec)
+    return min(TURNS, max(0, int((series_sec / PROCESSES - before_sec) / turn_sec)))
+
+
 def least_series_sec(batch_sec: float) -> float:
-    """Return what the turns of a series need at least, where a pass is one batch."""
-    turn_sec = max(batch_sec, PASS_SEC) + max(batch_sec, STIR_SEC)
-    return PROCESSES * (batch_sec + max(batch_sec, WARM_SEC) + TURNS * turn_sec)
+    """Return the time of a series with one turn in each of PROCESSES."""
+    return PROCESSES * sum(_process_sec(batch_sec))
+
+
+def _process_sec(batch_sec: float) -> tuple[float, float]:
+    """Return what a process needs before its turns and for a pass on the device, and for a turn."""
+    pass_sec = max(batch_sec, PASS_SEC)
+    return batch_sec + max(batch_sec, WARM_SEC) + pass_sec, max(batch_sec, STIR_SEC) + pass_sec
+
+
+def threads_of(batch_size: int, threads: int) -> int:
+    """Return the CPU threads of a series: single images have one, as in a data loader's worker."""
+    return 1 if batch_size == 1 else threads
 
 
 def is_disturbed(other_load: float, *, threads: int, cores: int) -> bool:

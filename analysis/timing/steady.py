@@ -1,8 +1,7 @@
 """What timed processes begin as copies of: PyTorch, set up such that its times repeat.
 
-Two things made a ratio of two subjects differ by a factor of up to five from process to process:
-threads that spin after their work, and memory that goes back to the system and is faulted in again.
-Only both together took that away; docs/timing.md has the figures.
+Threads that spin after their work take cores from whoever is timed next. Memory that goes back to
+the system is faulted in again, at a cost that differs from process to process.
 """
 
 import ctypes

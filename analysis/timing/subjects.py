@@ -28,7 +28,7 @@ class Subject:
 
     Attributes:
         kind: pipeline, matrix, peer, trial, untrained or own.
-        engine: Who runs it: a key of `engines.ENGINES` or `engines.MATRICES`.
+        engine: Who runs it: a key of `MATRICES`, `EXPORTED` or `ENGINES` in `engines`.
         environment: One of ENVIRONMENTS.
         single: Takes one image at a time, so that only batch size 1 makes sense.
     """

@@ -87,7 +87,7 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
     ]
     console.line()
     console.table(
-        f"Speed on {PLACES[device]}, {here.threads.iloc[0]:.0f} threads: µs an image, medians of "
+        f"Speed on {PLACES[device]}, {here.threads.max():.0f} threads: µs an image, medians of "
         f"{comparison.processes(here)}, end to end unless it says device",
         [
             "",

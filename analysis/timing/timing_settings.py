@@ -27,7 +27,7 @@ IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
 OWN_FUNCTION = "package.module:function or path/file.py:function"
 SERIES_SEC, LEAST_SERIES_SEC = 2.5, 1.5
-SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = (1, 250), 2000, 2.0
+SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = (1, 250), 2000, 2.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 from analysis.timing import limits, machine
 from analysis.timing.engines import runner_of
 from analysis.timing.overlapped import Bus, Overlapped
-from analysis.timing.protocol import STIR_SEC, WARM_SEC, calls_per_pass
+from analysis.timing.protocol import STIR_SEC, WARM_SEC, calls_per_pass, threads_of
 from analysis.timing.stopwatch import CudaStopwatch, HostStopwatch
 from analysis.timing.subjects import Subject
 from trainables.errors import UsageError, first_line, in_one_line
@@ -213,7 +213,7 @@ class Timed:
     @torch.inference_mode()
     def plan(self, batch_size: int) -> SeriesPlan:
         """Call it for the first time at a batch size, and decide how many batches make a pass."""
-        torch.set_num_threads(1 if batch_size == 1 else _threads)
+        torch.set_num_threads(threads_of(batch_size, _threads))
         batch = self.runner.layout(self.images[:batch_size])
         start = time.perf_counter()
         outputs = self.runner.end_to_end(batch)
@@ -229,7 +229,7 @@ class Timed:
     @torch.inference_mode()
     def warm_up(self, batch_size: int) -> Circumstances:
         """Work untimed: the first calls of a process are slow."""
-        torch.set_num_threads(1 if batch_size == 1 else _threads)
+        torch.set_num_threads(threads_of(batch_size, _threads))
         memory = PeakMemory(self.device)
         memory.reset()
         batches = self._laid_out(batch_size)
@@ -252,7 +252,7 @@ class Timed:
             with_device: Whether to time one over inputs that lie on the device too.
         """
         began_sec = time.process_time()
-        torch.set_num_threads(1 if batch_size == 1 else _threads)
+        torch.set_num_threads(threads_of(batch_size, _threads))
         batches = self._laid_out(batch_size)
         self._work(batches, STIR_SEC)
         whole = batches.whole(calls)

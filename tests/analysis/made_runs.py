@@ -19,7 +19,7 @@ from analysis.tables.files import publish, read
 from analysis.tables.parameters import space_text, spaces_text
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.task_columns import task_columns
-from analysis.timing.conductor import study_rows
+from analysis.timing.timing_rows import study_rows
 from tests.analysis.timing.session_rows import series_rows, torchvision
 from trainables.hyperparameters import COLUMNS, Parameter
 from trainables.networks.base import space_of

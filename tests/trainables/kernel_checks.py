@@ -96,17 +96,18 @@ def the_gradient_before_a_relu_is_masked_and_added_up() -> None:
 
 
 def a_narrow_convolution_is_a_convolution() -> None:
-    torch.backends.cudnn.allow_tf32 = False  # PyTorch's own would round to it on a GPU
     for channels, taken, side, padding in ((1, 64, 4, 1), (3, 64, 4, 1), (2, 16, 2, 0)):
         images = random(2, taken, 6, 5).contiguous(memory_format=LAST)
         weight = random(channels, taken, side, side).contiguous(memory_format=LAST)
-        both(
-            lambda x, w, b, p=padding: step_kernels.NarrowConvolution.apply(x, w, b, (p, p)),
-            lambda x, w, b, p=padding: conv2d(x, w, b, padding=p),
-            images,
-            weight,
-            random(channels),
-        )
+        # PyTorch's own would round to TF32 on a GPU
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            both(
+                lambda x, w, b, p=padding: step_kernels.NarrowConvolution.apply(x, w, b, (p, p)),
+                lambda x, w, b, p=padding: conv2d(x, w, b, padding=p),
+                images,
+                weight,
+                random(channels),
+            )
 
 
 def what_lies_between_two_convolutions_is_as_defined() -> None:

@@ -52,11 +52,9 @@ class PerceptualLoss:
         self._convolutions = _convolutions(vgg, channels, positive, precision, device)
         self._fused: Between | None = None
         if kernels_run(device):
-            from trainables.losses.perceptual_kernels import (
-                BetweenConvolutions,  # here: it takes a second
-            )
+            from trainables.losses import perceptual_kernels  # here: Triton takes a second
 
-            self._fused = BetweenConvolutions.apply
+            self._fused = perceptual_kernels.BetweenConvolutions.apply
         self._centre = sum(vgg.normalisation.mean) / 3
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.tables.files import Row
 from analysis.tables.schema import TABLES
 from analysis.timing import comparison
-from analysis.timing.conductor import study_rows
+from analysis.timing.timing_rows import study_rows
 
 COLUMNS = [column.name for column in TABLES["timings"]]
 SAME = {

@@ -14,8 +14,10 @@ import pytest
 from analysis.console import Console
 from analysis.tables.files import Row, read
 from analysis.timing import conductor, machine, protocol, worker
-from analysis.timing.conductor import Series, TakenTurn, TimingSession, conduct
+from analysis.timing import series as series_module
+from analysis.timing.conductor import TimingSession, conduct
 from analysis.timing.protocol import INVALID, ROUGH, VALID
+from analysis.timing.series import Series, TakenTurn
 from analysis.timing.subjects import FACTORS, Finalist, Subject, catalogue
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import SeriesPlan, SubjectCheck, SubjectError, Turn
@@ -62,11 +64,12 @@ def in_process() -> Iterator[None]:
         InProcess.started, InProcess.closed, InProcess.calls = [], [], []
         patch.setattr(conductor, "SubjectProcess", InProcess)
         patch.setattr(conductor, "close_all", InProcess.closed.extend)
-        patch.setattr(conductor, "estimate_verdict", lambda _: VALID)
+        patch.setattr(series_module, "estimate_verdict", lambda _: VALID)
         patch.setattr(machine, "other_load", lambda *_: 0.0)
         patch.setattr(protocol, "PASS_SEC", 1e-4)
-        for module in (protocol, conductor):
+        for module in (protocol, conductor, series_module):
             patch.setattr(module, "PROCESSES", PROCESSES)
+        for module in (protocol, conductor):
             patch.setattr(module, "TURNS", TURNS)
         for module in (protocol, worker):
             patch.setattr(module, "STIR_SEC", 0.0)
@@ -99,7 +102,7 @@ def examples() -> Examples:
 def sessions(tmp_path_factory: pytest.TempPathFactory, examples: Examples) -> Sessions:
     """The first with a function of one's own, the last with what has to be left out."""
     storage = tmp_path_factory.mktemp("sessions")
-    right, slow = f"{OWN}:right", f"{OWN}:slow"
+    right, slow = f"{OWN}:right", f"{OWN}:too_slow"
     made = Sessions(storage, [], [], [])
     for seed, own, finalists, only, sizes in (
         (5, (right,), [], (PIPELINE, right, FACTORS), SIZES),
@@ -220,7 +223,7 @@ def test_rounds_go_on_until_the_result_is_there(
     tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        conductor, "estimate_verdict", lambda values: VALID if len(values) >= 4 else INVALID
+        series_module, "estimate_verdict", lambda values: VALID if len(values) >= 4 else INVALID
     )
     turns, _ = timed(examples, tmp_path, FACTORS, sizes=(20,))
     assert turns.process.max() == 4
@@ -230,7 +233,7 @@ def test_rounds_go_on_until_the_result_is_there(
 def test_rounds_end_without_a_result_when_the_time_of_the_series_is_over(
     tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "estimate_verdict", lambda _: INVALID)
+    monkeypatch.setattr(series_module, "estimate_verdict", lambda _: INVALID)
     turns, _ = timed(examples, tmp_path, FACTORS, sizes=(20,))
     assert turns.process.max() == 4, "each takes 5/8 s of 2.5 s"
     assert set(turns.process.value_counts()) == {TURNS}
@@ -257,7 +260,7 @@ def series_with(
     subject = Subject(name=name, kind="matrix", engine="factors", device="cpu")
     if name == PIPELINE:
         subject = Subject(name=name, kind="pipeline", engine="torchvision", device="cpu")
-    found = Series(subject, 5, 1, CHECKED, SeriesPlan(1, 0.1, 0.1), RATES)
+    found = Series(subject, 5, 1, TURNS, CHECKED, SeriesPlan(1, 0.1, 0.1), RATES)
     for process, seconds in enumerate(by_process, start=1):
         for sec in seconds:
             rotation = len(found.turns)
@@ -276,10 +279,27 @@ def test_a_series_differs_from_the_reference_by_turns_of_the_same_rotation() -> 
     assert series_with([3.0, 6.0, 12.0], [24.0, 48.0, 96.0]).ratios(reference) == [3.0, 3.0]
 
 
+def test_a_series_whose_batches_take_long_has_fewer_turns_in_each_process(
+    tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        conductor,
+        "turns_per_process",
+        lambda batch_sec, series_sec: 1 if series_sec == 2 else TURNS,
+    )
+    settings = TimingSettings(
+        only=(PIPELINE, FACTORS), devices=("cpu",), batch_sizes=(20,), series_sec=2.0
+    )
+    subjects = settings.subjects(STUDY)
+    rows = conduct(settings, subjects, examples, {}, tmp_path, "r", Told())
+    turns = [row["process"] for row in rows if row.get("turn") and row["subject"] == FACTORS]
+    assert turns == list(range(1, PROCESSES + 1))
+
+
 @pytest.fixture
 def by_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts by the interval, as they are."""
-    monkeypatch.setattr(conductor, "estimate_verdict", protocol.estimate_verdict)
+    monkeypatch.setattr(series_module, "estimate_verdict", protocol.estimate_verdict)
 
 
 @pytest.mark.usefixtures("by_interval")
@@ -321,7 +341,8 @@ def test_the_order_of_turns_is_drawn_from_the_seed_and_anew_in_each_rotation(
             TimingSettings(seed=seed, devices=("cpu",)), tmp_path, "run", tmp_path, Told()
         )
         session.series = [series_with(name=name) for name in (PIPELINE, *"abcdefgh")]
-        return [[one.subject.name for one in session._order(session.series)] for _ in range(3)]
+        given = session.series, session._references()
+        return [[one.subject.name for one in session._order(*given)] for _ in range(3)]
 
     assert orders(5) == orders(5) != orders(0)
     first, second, third = orders(5)
@@ -441,10 +462,10 @@ def test_what_can_not_be_built_is_left_out_with_its_reason_and_the_rest_is_measu
 
 
 def test_what_is_too_slow_is_left_out_with_the_time_that_would_do(sessions: Sessions) -> None:
-    lines = [line for line in sessions.lines[1] if ":slow at" in line]
+    lines = [line for line in sessions.lines[1] if ":too_slow at" in line]
     assert len(lines) == 2
     assert re.fullmatch(
-        rf"{OWN}:slow at batch 1 is left out: one batch takes 0\.\d+ s; "
+        rf"{OWN}:too_slow at batch 1 is left out: one batch takes 0\.\d+ s; "
         r"python -m analysis\.timing … --series-sec [1-9] would measure it",
         lines[0],
     )
@@ -459,12 +480,14 @@ def test_every_process_that_was_started_is_closed() -> None:
     assert {id(one) for one in InProcess.closed} == {id(one) for one in InProcess.started}
     names = [process.subject.name for process in InProcess.started]
     assert names.count(f"{OWN}:right") == 2 * (1 + PROCESSES)
-    assert names.count(f"{OWN}:slow") == 1  # it is left out
+    assert names.count(f"{OWN}:too_slow") == 1  # it is left out
 
 
 def test_subjects_have_a_thread_a_core_unless_told_otherwise(sessions: Sessions) -> None:
     assert {process.threads for process in InProcess.started} == {machine.cores()}
-    assert set(measured(sessions.rows[0]).threads) == {machine.cores()}
+    rows = measured(sessions.rows[0])
+    assert set(rows.threads[rows.batch_size > 1]) == {machine.cores()}
+    assert set(rows.threads[rows.batch_size == 1]) == {1}
 
 
 def settings_for(function: str, **more: object) -> TimingSettings:

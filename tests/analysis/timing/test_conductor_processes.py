@@ -10,7 +10,7 @@ import psutil
 import pytest
 from safetensors.torch import save_file
 
-from analysis.timing.conductor import SubjectProcess, close_all
+from analysis.timing.subject_processes import SubjectProcess, close_all
 from analysis.timing.subjects import DEFAULT, STEADY, Subject
 from analysis.timing.worker import SubjectError
 from tests.trainables.made_up import photographs

@@ -14,17 +14,16 @@ from analysis.tables.files import publish, rows_of
 from analysis.tables.provenance import versions
 from analysis.tables.schema import TABLES
 from analysis.timing import machine
-from analysis.timing.conductor import (
-    Series,
-    TakenTurn,
+from analysis.timing.limits import Card, Rates
+from analysis.timing.series import Series, TakenTurn
+from analysis.timing.subjects import Subject
+from analysis.timing.timing_rows import (
     card_row,
     session_facts,
     single_calls,
     study_rows,
     timing_row,
 )
-from analysis.timing.limits import Card, Rates
-from analysis.timing.subjects import Subject
 from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, Turn
 
 TRIAL = Subject(
@@ -69,7 +68,7 @@ FOUND = Circumstances(gpu_processes=2, cpu_clock_mhz=2000.0, gpu_clock_mhz=1980.
 
 def made(subject: Subject = TRIAL, checked: SubjectCheck = CHECKED) -> dict[str, Any]:
     """The row of the third turn of a series, by its second process."""
-    series = Series(subject, 8, 2, checked, PLAN, Rates(1e-3, 1.0))
+    series = Series(subject, 8, 2, 8, checked, PLAN, Rates(1e-3, 1.0))
     series.circumstances += [replace(FOUND, peak_mib=1.0), FOUND]
     series.turns += [TakenTurn(1, number, TURN, 0.0, False) for number in (1, 2)]
     series.turns.append(TakenTurn(2, 3, TURN, 0.25, True))
@@ -98,7 +97,7 @@ def test_the_study_gave_five_numbers_for_10000_images(tmp_path: Path) -> None:
 def test_a_turn_with_its_sessions_facts_fills_every_column_but_those_of_the_whole_series(
     tmp_path: Path,
 ) -> None:
-    row = session_facts(threads=2, seed=5) | made() | {"run": "r", "session": 1}
+    row = session_facts(seed=5) | made() | {"run": "r", "session": 1}
     row["measured_at"] = datetime.now(UTC)
     columns = {column.name for column in TABLES["timings"]}
     of_series = {"verdict", "reason", "calls", "p50_sec", "p90_sec", "p99_sec"}
@@ -201,8 +200,8 @@ def test_without_a_card_the_limit_is_that_of_moving_the_images() -> None:
 
 
 def test_a_sessions_facts_tell_the_machine_and_the_code() -> None:
-    facts = session_facts(threads=3, seed=5)
-    assert (facts["threads"], facts["seed"], facts["cores"]) == (3, 5, machine.cores())
+    facts = session_facts(seed=5)
+    assert (facts["seed"], facts["cores"]) == (5, machine.cores())
     assert json.loads(facts["versions"]) == versions()
     assert facts["host"]
     assert facts["cpu_model"]

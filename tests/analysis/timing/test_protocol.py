@@ -25,6 +25,8 @@ from analysis.timing.protocol import (
     least_series_sec,
     median_interval,
     spread_within,
+    threads_of,
+    turns_per_process,
 )
 
 QUIET: dict[str, Any] = {"other_load": 0.0}
@@ -45,9 +47,24 @@ def test_a_pass_takes_about_15_ms_and_at_least_one_batch(batch_sec: float, calls
     assert calls_per_pass(batch_sec) == calls
 
 
-def test_a_series_needs_its_warm_ups_and_turns_of_six_processes_at_least() -> None:
-    assert least_series_sec(0.0) == PROCESSES * (WARM_SEC + TURNS * (PASS_SEC + STIR_SEC))
-    assert least_series_sec(1.0) == PROCESSES * (1 + 1 + TURNS * 2)
+def test_a_series_needs_the_first_call_a_warm_up_a_pass_on_the_device_and_a_turn() -> None:
+    assert least_series_sec(0.0) == PROCESSES * (WARM_SEC + PASS_SEC + PASS_SEC + STIR_SEC)
+    assert least_series_sec(1.0) == PROCESSES * (3 + 2)
+
+
+@pytest.mark.parametrize(
+    ("batch_sec", "turns"),
+    [(1e-4, TURNS), (0.023, 7), (0.05, 2), (0.0833, 1), (0.1, 0), (9.0, 0)],
+)
+def test_a_process_has_as_many_turns_as_its_part_of_the_time_allows(
+    batch_sec: float, turns: int
+) -> None:
+    assert turns_per_process(batch_sec, series_sec=2.5) == turns
+    assert (least_series_sec(batch_sec) <= 2.5) == bool(turns)
+
+
+def test_single_images_have_one_thread() -> None:
+    assert (threads_of(1, 8), threads_of(2, 8)) == (1, 8)
 
 
 @pytest.mark.parametrize(
