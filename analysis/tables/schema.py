@@ -149,8 +149,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable(
             "stop_reason",
             TEXT,
-            "max_epochs, early_stopping, asha, diverged, out_of_memory, error or interrupted; "
-            "null while it runs",
+            "max_epochs, early_stopping, asha, median, diverged, out_of_memory, error or "
+            "interrupted; null while it runs",
         ),
         nullable("error", TEXT, "traceback of a trial that failed"),
         Column("epochs", INT32, "epochs trained"),
