@@ -95,7 +95,11 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("rank_by", TEXT, "what best means: loss, cosine, or the name of a metric"),
         nullable("higher_is_better", BOOL, "of that metric; null with loss and cosine"),
         fraction("threshold", meaning="cosine similarity at which outputs count as equal"),
-        Column("command", TEXT, "command line that started the run"),
+        Column(
+            "command",
+            TEXT,
+            "command line that started the run, and a line for each that gave it more trials",
+        ),
         json("config", meaning="every setting of the search, as JSON"),
         json(
             "space",

@@ -408,7 +408,11 @@ def test_a_finished_run_goes_on_with_more_trials_as_if_it_had_had_them_all_along
         status, output = command.call("--resume", "run", "--samples", "8")
     assert status == 2
     assert "--resume run --samples 8: the run has 9 trials; give more, or leave" in output
-    assert command.table("runs", "run").sessions.tolist() == [3]
+    (run,) = command.table("runs", "run").itertuples()
+    assert run.sessions == 3
+    began, more = run.command.splitlines()
+    assert began.endswith("--samples 4")
+    assert more.endswith("--resume run --samples 9")
 
 
 def test_repeats_keep_their_numbers_when_more_trials_come(

@@ -245,9 +245,10 @@ def runs_row(
         row[f"{examples.split}_images"] = len(examples)
         row[f"{examples.split}_fingerprint"] = examples.fingerprint
     if earlier is not None:
-        kept = {name: earlier[name] for name in ("command", "started_at")}
+        kept = {name: earlier[name] for name in ("command", "config", "started_at")}
         began = json.loads(earlier["config"])
-        # How many trials there are is all of it that a resumed run may change for good
-        began["samples"] = config.samples
-        row |= {**kept, "config": json.dumps(began), "sessions": earlier["sessions"] + 1}
+        if config.samples != began["samples"]:  # all that a resumed run may change for good
+            kept["config"] = json.dumps({**began, "samples": config.samples})
+            kept["command"] += f"\n{row['command']}"
+        row |= {**kept, "sessions": earlier["sessions"] + 1}
     return row

@@ -170,7 +170,7 @@ def searched_trials(
     finished = [row for row in begun if row["stop_reason"] in FINISHED or row["trial"] in stopped]
     searchers = None
     if config.search == TPE:
-        from tuner.trials.tpe import Tpe  # here, since Optuna takes TODO s
+        from tuner.trials.tpe import Tpe  # here, since random search needs no Optuna
 
         ranks = goal.between(config.mixed_losses)
         searchers = {}
