@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.audit.curves import Recorded, recorded
 from analysis.audit.findings import (
     CAN_BE_ASKED_FOR,
     MOST_REGRET,
@@ -28,6 +27,7 @@ from analysis.audit.findings import (
     mean_of,
     rank_correlation,
 )
+from analysis.audit.full_runs import Recorded, recorded
 from analysis.console import DEFAULT_STORAGE, Console
 from analysis.tables.bucket import local_directory
 from analysis.tables.table_sources import BUCKET

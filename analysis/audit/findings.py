@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.audit.replay import Curve, replay
+from analysis.audit.curve import Curve
+from analysis.audit.replay import replay
 from analysis.audit.rules import Median, Oracle, PromotingAsha, Rule, StoppingAsha
 
 ORDERS = 200
@@ -55,12 +56,12 @@ class Scheduler:
         if self.kind == NONE:
             return Rule()
         if self.kind == ORACLE:
-            return Oracle([end(curve) for curve in curves])
+            return Oracle(curves)
         grace = self.grace or 1
         if self.kind == MEDIAN:
-            return Median(grace)
+            return Median(curves, grace)
         asha = StoppingAsha if self.kind == STOPPING else PromotingAsha
-        return asha(max(len(curve.values) for curve in curves), grace, self.factor or 2)
+        return asha(max(len(curve.reached) for curve in curves), grace, self.factor or 2)
 
 
 def grid(max_epochs: int) -> list[Scheduler]:
@@ -89,7 +90,7 @@ class Finding:
         regret: By how much what the best trial that was found had reached is worse than what the
             best had reached in the end, as a fraction of that; mean over the orders.
         worst_regret: The highest of any order.
-        lost: Orders in which the best trial was stopped before its best epoch.
+        lost: Orders in which something worse than the best trial was found.
         orders: How many there were.
     """
 
@@ -117,16 +118,15 @@ def audit(
         orders: How many orders, which are the same for every scheduler.
     """
     luck = np.random.default_rng(SEED)
-    ends = [end(curve) for curve in curves]
     epochs, regrets = [], []
     for _ in range(orders):
         order = luck.permutation(len(curves))[:trials].tolist()
-        in_full = sum(len(curves[trial].values) for trial in order)
-        best = min(ends[trial] for trial in order)
+        in_full = sum(len(curves[trial].reached) for trial in order)
+        best = min(curves[trial].end for trial in order)
         spent, found = 0, math.inf
         for report in replay(curves, iter(order), scheduler.rule(curves), at_once):
             spent += 1
-            value = curves[report.trial].values[report.epoch - 1]
+            value = curves[report.trial].best[report.epoch - 1]
             if value < found:  # which NaN is not
                 found = value
         epochs.append(spent / in_full)
@@ -135,20 +135,15 @@ def audit(
     return Finding(float(np.mean(epochs)), float(np.mean(regrets)), max(regrets), lost, orders)
 
 
-def end(curve: Curve) -> float:
-    """Return what a trial reaches if nothing stops it; infinity where it reaches nothing."""
-    return min((value for value in curve.values if not math.isnan(value)), default=math.inf)
-
-
 def rank_correlation(curves: Sequence[Curve], epoch: int) -> float:
     """Return Spearman's correlation between what trials have reached after an epoch and in the end.
 
     Trials that diverged before it, or at all, are left out.
     """
     pairs = [
-        (curve.values[epoch - 1], end(curve))
+        (curve.best[epoch - 1], curve.end)
         for curve in curves
-        if len(curve.values) >= epoch and not math.isnan(curve.values[-1])
+        if len(curve.reached) >= epoch and not math.isnan(curve.reached[-1])
     ]
     early, late = pd.DataFrame(pairs, columns=["early", "late"]).rank().to_numpy().T
     return float(np.corrcoef(early, late)[0, 1]) if early.std() and late.std() else math.nan

@@ -4,21 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from analysis.audit.curve import Curve
 from analysis.audit.rules import Rule
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A trial that was trained in full.
-
-    Attributes:
-        values: The best that it had reached after each epoch, lower is better; NaN after an epoch
-            in which it diverged.
-        epoch_sec: What each epoch took, in seconds.
-    """
-
-    values: Sequence[float]
-    epoch_sec: Sequence[float]
 
 
 @dataclass(slots=True)
@@ -66,7 +53,7 @@ def replay(
         now, number, trial, epoch = heappop(running)
         epochs[trial] = epoch
         curve = curves[trial]
-        goes_on = rule.goes_on(trial, epoch, curve.values[epoch - 1]) and epoch < len(curve.values)
+        goes_on = rule.goes_on(trial, epoch, curve.best[epoch - 1]) and epoch < len(curve.reached)
         if goes_on:
             heappush(running, (now + curve.epoch_sec[epoch], number, trial, epoch + 1))
         else:
@@ -79,6 +66,6 @@ def _next_trial(
 ) -> int | None:
     """Return the trial that a free slot is for; None where there is none now."""
     while (trial := rule.resumed()) is not None:
-        if epochs[trial] < len(curves[trial].values):  # else it has ended by itself
+        if epochs[trial] < len(curves[trial].reached):  # else it has ended by itself
             return trial
     return next(order, None)

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEWEST_MEANS = 3  # as Ray's median stopping rule has it
+from analysis.audit.curve import Curve
+
+FEWEST_OTHERS = 3  # without which the median rule stops nobody, as in the search
 
 
 class Rule:
@@ -106,28 +108,28 @@ class PromotingAsha(Rule):
 
 
 class Median(Rule):
-    """The median stopping rule, as Ray has it.
+    """The median stopping rule, as the search has it.
 
-    Golovin et al. 2017, "Google Vizier: a service for black-box optimization". A trial is stopped
-    that is worse than the median, over the trials that have got as far, of the mean of what each
-    has reported up to there.
+    Golovin et al. 2017, "Google Vizier: a service for black-box optimization", section 3.2.2. A
+    trial is stopped whose best is worse than the median, over the others that have come as far, of
+    the mean of what each had reached up to there.
 
     Args:
-        grace: Epochs before a trial may be stopped, which means leave out but for the last.
+        curves: The trials.
+        grace: Epochs before a trial may be stopped.
     """
 
-    def __init__(self, grace: int) -> None:
-        self._grace = grace
-        self._sums: dict[int, float] = defaultdict(float)  # by trial
-        self._means: dict[int, list[float]] = defaultdict(list)  # by epoch, in ascending order
+    def __init__(self, curves: Sequence[Curve], grace: int) -> None:
+        self._curves, self._grace = curves, grace
+        self._averages: dict[int, list[float]] = defaultdict(list)  # by epoch, in ascending order
 
     def goes_on(self, trial: int, epoch: int, value: float) -> bool:
-        if epoch < self._grace or math.isnan(value):
+        if math.isnan(value):
             return True
-        others = self._means[epoch]
-        goes_on = len(others) < FEWEST_MEANS or value <= _quantile(others, 0.5)
-        self._sums[trial] += value
-        insort(others, self._sums[trial] / (epoch - self._grace + 1))
+        others = self._averages[epoch]
+        is_early = epoch < self._grace or len(others) < FEWEST_OTHERS
+        goes_on = is_early or value <= _quantile(others, 0.5)
+        insort(others, self._curves[trial].averages[epoch - 1])
         return goes_on
 
 
@@ -135,11 +137,11 @@ class Oracle(Rule):
     """Knows how each trial will end: all but those that beat every trial before have one epoch.
 
     Args:
-        ends: What each trial reaches if nothing stops it.
+        curves: The trials.
     """
 
-    def __init__(self, ends: Sequence[float]) -> None:
-        self._ends = ends
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._ends = [curve.end for curve in curves]
         self._best = math.inf
 
     def goes_on(self, trial: int, epoch: int, value: float) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from analysis.audit.__main__ import main, recommendation
-from analysis.audit.curves import recorded
 from analysis.audit.findings import (
     Finding,
     Scheduler,
@@ -15,7 +14,8 @@ from analysis.audit.findings import (
     grid,
     rank_correlation,
 )
-from tests.analysis.audit.full_runs import curve, lucky_curves, make_full_run
+from analysis.audit.full_runs import recorded
+from tests.analysis.audit.made_curves import curve, lucky_curves, make_full_run
 from tests.analysis.made_runs import change, make_run
 from trainables.errors import UsageError
 
@@ -37,7 +37,7 @@ def test_asha_loses_a_trial_that_is_worst_at_first_unless_it_comes_first() -> No
 
 
 def test_a_grace_until_it_is_best_keeps_it() -> None:
-    late = [curve(*one.values, one.values[-1]) for one in LATE]
+    late = [curve(*one.reached, one.reached[-1]) for one in LATE]
     assert audit(late, Scheduler("asha", 2, 2), at_once=2).lost == 0
 
 
@@ -125,9 +125,9 @@ def test_a_curve_is_the_best_so_far_and_nan_where_the_trial_diverged(tmp_path: P
     endings = ["max_epochs", "early_stopping"] * 4 + ["diverged"]
     change(tmp_path, "trials", "full", stop_reason=endings)
     (found,) = recorded(tmp_path, "full")
-    assert [one.values for one in found.curves[:8]] == [[0.5, 0.5, 0.4]] * 8
-    assert found.curves[8].values[:2] == [0.5, 0.5]
-    assert math.isnan(found.curves[8].values[2])
+    assert [one.best for one in found.curves[:8]] == [[0.5, 0.5, 0.4]] * 8
+    assert found.curves[8].best[:2] == [0.5, 0.5]
+    assert math.isnan(found.curves[8].best[2])
     assert found.curves[0].epoch_sec == [1.1] * 3
     assert (found.model, found.pipeline, found.max_epochs) == ("fc", "study", 3)
 
@@ -156,7 +156,7 @@ def test_a_curve_is_of_what_the_run_ranks_by(tmp_path: Path, rule: str, best: fl
         validation_score=[30.0, 20.0] * 8,
     )
     (found,) = recorded(tmp_path, "full")
-    assert found.curves[0].values[-1] == pytest.approx(best)
+    assert found.curves[0].end == pytest.approx(best)
 
 
 def test_a_run_with_stopped_trials_is_refused_with_what_to_type(tmp_path: Path) -> None:

@@ -6,23 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.tune.schedulers import MedianStoppingRule
 
-from analysis.audit.replay import Curve, replay
+from analysis.audit.curve import Curve
+from analysis.audit.replay import replay
 from analysis.audit.rules import Median, Oracle, PromotingAsha, Rule, StoppingAsha, rungs
-from tests.analysis.audit.full_runs import curve, lucky_curves
+from tests.analysis.audit.made_curves import curve, lucky_curves
 from trainables.goal import USUAL
 from tuner.trials.reporter import OBJECTIVE
-from tuner.trials.tune_run import Rungs
+from tuner.trials.scheduler import Medians, Rungs
 
 STOP = "STOP"
-
-
-class Named:
-    """All that Ray's median stopping rule knows of a trial."""
-
-    def __init__(self, number: int) -> None:
-        self.trial_id = str(number)
 
 
 def reports(curves: list[Curve], rule: Rule, at_once: int = 3) -> list[tuple[int, int, bool]]:
@@ -44,9 +37,9 @@ def test_asha_decides_as_that_of_the_search(seed: int, grace: int, factor: int) 
         trial: Any = SimpleNamespace(config={"number": number, "model": "fc"})
         if epoch == 1:
             real.on_trial_add(None, trial)
-        result = {"epoch": epoch, OBJECTIVE: curves[number].values[epoch - 1]}
+        result = {"epoch": epoch, OBJECTIVE: curves[number].best[epoch - 1]}
         decision = real.on_trial_result(None, trial, result)
-        if epoch < len(curves[number].values):
+        if epoch < len(curves[number].reached):
             assert goes_on == (decision != STOP)
             stops += not goes_on
     assert stops
@@ -57,7 +50,6 @@ def test_asha_rounds_a_quantile_as_numpy_does() -> None:
     for factor in (2, 3, 4):
         for _ in range(50):
             values = [luck.choice([0.1, 0.2, 0.3]) for _ in range(luck.randint(1, 12))]
-            curves = [curve(value, 0.0) for value in values]
             real = Rungs(
                 USUAL, max_epochs=2, grace_epochs=1, reduction_factor=factor, mixed_losses=False
             )
@@ -66,21 +58,21 @@ def test_asha_rounds_a_quantile_as_numpy_does() -> None:
                 trial: Any = SimpleNamespace(config={"number": number, "model": "fc"})
                 real.on_trial_add(None, trial)
                 decision = real.on_trial_result(None, trial, {"epoch": 1, OBJECTIVE: value})
-                assert rule.goes_on(number, 1, curves[number].values[0]) == (decision != STOP)
+                assert rule.goes_on(number, 1, value) == (decision != STOP)
 
 
 @pytest.mark.parametrize("grace", [1, 2, 4])
-def test_the_median_rule_decides_as_rays(grace: int) -> None:
-    curves = [one for one in lucky_curves(1) if not math.isnan(one.values[-1])]
-    real = MedianStoppingRule("epoch", OBJECTIVE, "min", grace_period=grace)
-    controller: Any = SimpleNamespace(get_live_trials=list)
-    trials = [Named(number) for number in range(len(curves))]
+def test_the_median_rule_decides_as_that_of_the_search(grace: int) -> None:
+    curves = lucky_curves(1)
+    real = Medians(USUAL, max_epochs=12, grace_epochs=grace, mixed_losses=False)
     stops = 0
-    for number, epoch, goes_on in reports(curves, Median(grace)):
-        trial: Any = trials[number]
-        result = {"epoch": epoch, OBJECTIVE: curves[number].values[epoch - 1]}
-        decision = real.on_trial_result(controller, trial, result)
-        if epoch < len(curves[number].values):
+    for number, epoch, goes_on in reports(curves, Median(curves, grace)):
+        trial: Any = SimpleNamespace(config={"number": number, "model": "fc"})
+        best, reached = curves[number].best[epoch - 1], curves[number].reached[epoch - 1]
+        decision = real.on_trial_result(
+            None, trial, {"epoch": epoch, OBJECTIVE: best, "validation_loss": reached}
+        )
+        if epoch < len(curves[number].reached):
             assert goes_on == (decision != STOP)
             stops += not goes_on
     assert stops
@@ -121,16 +113,17 @@ def test_a_slot_that_waits_takes_what_another_slot_makes_promotable() -> None:
 
 def test_the_oracle_trains_on_only_what_beats_all_before() -> None:
     curves = [curve(5.0, 3.0), curve(1.0, 1.0), curve(0.5, 2.0), curve(9.0, 0.1)]
-    ends = [3.0, 1.0, 0.5, 0.1]
-    epochs = [(trial, epoch) for trial, epoch, _ in reports(curves, Oracle(ends), at_once=1)]
+    epochs = [(trial, epoch) for trial, epoch, _ in reports(curves, Oracle(curves), at_once=1)]
     assert epochs == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
-    assert [(t, e) for t, e, _ in reports(curves[::-1], Oracle(ends[::-1]), 1)] == [
+    assert [(t, e) for t, e, _ in reports(curves[::-1], Oracle(curves[::-1]), 1)] == [
         *[(0, 1), (0, 2)],
         *[(1, 1), (2, 1), (3, 1)],
     ]
 
 
-@pytest.mark.parametrize("rule", [StoppingAsha(3, 1, 2), PromotingAsha(3, 1, 2), Median(1)])
+@pytest.mark.parametrize(
+    "rule", [StoppingAsha(3, 1, 2), PromotingAsha(3, 1, 2), Median([curve(9.0)] * 5, 1)]
+)
 def test_a_trial_that_diverged_stops_no_other(rule: Rule) -> None:
     for number in range(4):
         assert rule.goes_on(number, 1, math.nan)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.audit.replay import Curve
+from analysis.audit.curve import Curve
 from analysis.tables.files import Row, rows_of
 from analysis.tables.ranking import goal_of, has_mixed_losses
 from trainables.errors import UsageError, known_runs
@@ -60,7 +60,7 @@ def recorded(storage: Path, name: str) -> list[Recorded]:
         if trial["stop_reason"] in IN_FULL:
             curves[trial["model"]].append(curve(epochs[trial["trial"]], goal))
     return [
-        Recorded(name, model, run["pipeline"], max(len(one.values) for one in own), own)
+        Recorded(name, model, run["pipeline"], max(len(one.reached) for one in own), own)
         for model, own in curves.items()
     ]
 
@@ -72,14 +72,13 @@ def curve(epochs: Iterable[Row], goal: Goal) -> Curve:
         epochs: Its rows of the epochs table.
         goal: What is best, as `Goal.between` returns it.
     """
-    best, values, seconds = math.inf, [], []
+    reached, seconds = [], []
     for row in sorted(epochs, key=lambda row: row["epoch"]):
-        value = goal.objective(row)
+        value = float(goal.objective(row))
         is_finite = math.isfinite(row["validation_loss"] + row["train_loss"] + value)
-        best = min(best, value) if is_finite else best
-        values.append(best if is_finite else math.nan)
+        reached.append(value if is_finite else math.nan)
         seconds.append(row["train_sec"] + row["validation_sec"])
-    return Curve(values, seconds)
+    return Curve(reached, seconds)
 
 
 def _check(run: Row, trials: Iterable[Row]) -> None:
