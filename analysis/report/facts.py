@@ -270,9 +270,9 @@ def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     remarks = [
         f"Medians of {comparison.processes(here)}, end to end (uint8 to float32, both in host "
         "memory); in brackets the 95 % interval.",
-        "Ratios: medians over the processes, of pairs of turns that are nearest in time, with a "
-        "95 % interval from order statistics; × singly: against the pipeline image by image on a "
-        "CPU, × batched: against its best batch here; –: no valid timing.",
+        "Ratios: of pairs of turns that are nearest in time, Hodges and Lehmann's estimate over "
+        "the processes with the 95 % interval by signed ranks; × singly: against the pipeline "
+        "image by image on a CPU, × batched: against its best batch here; –: no valid timing.",
         f"{here.threads.max():.0f} threads, for single images one; every subject in processes "
         "of its own, in turn.",
     ]

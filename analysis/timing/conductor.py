@@ -33,7 +33,7 @@ from analysis.timing.protocol import (
     turns_per_process,
 )
 from analysis.timing.series import Series, TakenTurn
-from analysis.timing.subject_processes import SubjectProcess, close_all
+from analysis.timing.subject_processes import SubjectProcess, close_all, main_left_out
 from analysis.timing.subjects import PIPELINE, Subject
 from analysis.timing.timing_rows import (
     card_row,
@@ -366,8 +366,10 @@ class TimingSession:
             machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS
         )
         try:
-            # All at once: what is asked of the first must not go on beside the start of others
-            yield from list(pool.map(start_one, subjects))
+            with main_left_out():
+                # All at once: what is asked of the first must not go on beside the start of others
+                started = list(pool.map(start_one, subjects))
+            yield from started
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

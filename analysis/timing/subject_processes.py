@@ -2,9 +2,10 @@
 
 import multiprocessing
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,22 @@ class SubjectProcess:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
             raise SubjectError("its process died, most likely for want of memory") from None
+
+
+@contextmanager
+def main_left_out() -> Iterator[None]:
+    """Let processes that start meanwhile not import the command itself, as Python would have it.
+
+    It takes 0.6 s in each of them, and none needs it.
+    """
+    main: Any = sys.modules["__main__"]
+    known = {name: vars(main).get(name) for name in ("__spec__", "__file__")}
+    for name in known:
+        vars(main)[name] = None
+    try:
+        yield
+    finally:
+        vars(main).update(known)
 
 
 def close_all(processes: Iterable[SubjectProcess]) -> None:

@@ -120,7 +120,7 @@ class Turn:
 class _Batches:
     """A set's batches of one size, one after the other and round again: what a pass goes over."""
 
-    def __init__(self, prepared: list[Any], whole: list[tuple[int, Any]]) -> None:
+    def __init__(self, prepared: Iterator[Any], whole: Iterator[tuple[int, Any]]) -> None:
         """Take the batches.
 
         Args:
@@ -173,7 +173,6 @@ class Timed:
                 self.images, self.results = images.pin_memory(), self.results.pin_memory()
                 self.overlapped = Overlapped(self.runner.end_to_end, self.device)
         self._checked = self.results[:0]
-        self._prepared: Tensor | None = None
         self._batches: dict[int, _Batches] = {}
 
     @torch.inference_mode()
@@ -330,18 +329,17 @@ class Timed:
         return calls * min(self.host.seconds(lambda _: bus.copy(), [0]) for _ in range(BUS_TRIES))
 
     def _laid_out(self, batch_size: int) -> _Batches:
-        """Prepare the batches of a size, before any clock runs."""
+        """Return the batches of a size. Each is prepared when it is first asked for."""
         if batch_size not in self._batches:
-            count = len(self.images) // batch_size * batch_size
-            batches = [self.runner.layout(one) for one in self.images[:count].split(batch_size)]
-            whole = list(zip(range(0, count, batch_size), batches, strict=True))
-            if self.subject.single:
-                prepared = [self.runner.prepare(batch) for batch in batches]
-            else:
-                if self._prepared is None:  # one copy for all batch sizes
-                    self._prepared = self.runner.prepare(self.runner.layout(self.images))
-                prepared = list(self._prepared[:count].split(batch_size))
-            self._batches[batch_size] = _Batches(prepared, whole)
+            starts = range(0, len(self.images) // batch_size * batch_size, batch_size)
+
+            def laid_out(start: int) -> Any:
+                return self.runner.layout(self.images[start : start + batch_size])
+
+            self._batches[batch_size] = _Batches(
+                (self.runner.prepare(laid_out(start)) for start in starts),
+                ((start, laid_out(start)) for start in starts),
+            )
         return self._batches[batch_size]
 
     def _place(self, start: int, count: int, outputs: Any) -> None:
