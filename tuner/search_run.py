@@ -18,7 +18,7 @@ from trainables.linear import AffineMap
 from trainables.networks.base import may_start_at_map
 from trainables.pipelines.own import own_map
 from trainables.start_map import start_map
-from tuner import interrupts
+from tuner import interrupts, trace
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan
 from tuner.progress.lines import (
@@ -66,8 +66,9 @@ def run(plan: Plan, console: Console, started: float) -> int:
         status = "interrupted"
         raise
     finally:
-        if lost := tracking.close():
-            console.line(lost, style="yellow")
+        with trace.span("W&B's end"):
+            if lost := tracking.close():
+                console.line(lost, style="yellow")
         row |= {"status": status, "ended_at": datetime.now(UTC)}
         plan.storage.publish("runs", [row])
 
@@ -93,34 +94,40 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             console.progress("finding the map that trials may start at")
             start = start_map(data)
             console.line(start_line(start))
-        search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.products)
-        search.search(epochs)
+        with trace.span("images into Ray's store"):
+            search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.products)
+        with trace.span("the search"):
+            search.search(epochs)
         ranks = plan.goal.between(config.mixed_losses)
         best = finalists(rows.trials, config.finalists, ranks)
         if best and config.confirm_seeds:
-            search.confirm(best)
+            with trace.span("other seeds"):
+                search.confirm(best)
         if not best:
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
         affine = own_map(data.task, data.affine)
-        scores = evaluate_finalists(
-            storage,
-            best,
-            rows.trials,
-            search.parameters,
-            plan.resources,
-            data,
-            affine,
-            config.metrics,
-            start and start.full,
-        )
+        with trace.span("evaluating the finalists"):
+            scores = evaluate_finalists(
+                storage,
+                best,
+                rows.trials,
+                search.parameters,
+                plan.resources,
+                data,
+                affine,
+                config.metrics,
+                start and start.full,
+            )
     print_answer(console, plan, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
         model = best[0]["model"]
-        seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
+        with trace.span("the field of view"):
+            seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
         print_sight(console, model, seen)
     if config.timing == "short":
-        time_best(config, storage, best[0], data, console)
+        with trace.span("timing"):
+            time_best(config, storage, best[0], data, console)
     point_onward(console, config, best[0]["model"])
     return 0
 

@@ -361,6 +361,14 @@ class SearchConfig:
         may_change=True,
         group=RUN,
     )
+    trace: str | None = setting(
+        None,
+        "write where the seconds went to this file, which chrome://tracing and Perfetto show",
+        default_text="none",
+        metavar="FILE",
+        may_change=True,
+        group=RUN,
+    )
     verbose: bool = setting(
         False, "show Ray's own messages", default_text="off", short="-v", may_change=True, group=RUN
     )

@@ -17,6 +17,7 @@ from analysis.tables.files import Row
 from trainables.errors import cleaned, cut, last_line
 from tuner.progress.lines import TrialLines
 from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
+from tuner.trace import TrialLanes
 from tuner.trials.reporter import FAILURE_RETRIES
 
 CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
@@ -133,6 +134,7 @@ class Recorder(tune.Callback):
         self._lines = lines
         self._tracker = tracker
         self._last_reason: dict[int, str] = {}
+        self._lanes = TrialLanes()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for the pickle that Ray keeps of its callbacks: the state is in the tables."""
@@ -141,6 +143,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts, or starts again after its process died."""
         row = self.rows.start(trial.config)
+        self._lanes.begin(row["trial"])
         self._lines.started(row)
         self.rows.publish_if_due()
         self._tracker.send("start", row)
@@ -151,6 +154,7 @@ class Recorder(tune.Callback):
         """An epoch is done, or the trial says why it can't go on."""
         number = trial.config["number"]
         self._last_reason[number] = result["stop_reason"]
+        self._lanes.epoch(number, result)
         before = self.rows.trial(number)
         if self.rows.report(number, result):
             # Ray's own count is over the whole life of a trial
@@ -198,6 +202,7 @@ class Recorder(tune.Callback):
 
     def end(self, number: int, stop_reason: str, **more: Any) -> None:
         """Record that a trial has ended, why, and what more its row says now."""
+        self._lanes.end(number)
         row = self.rows.end(number, stop_reason, **more)
         self.rows.publish_if_due()
         self._tracker.send("finish", row)
