@@ -8,10 +8,6 @@ from ray.tune.schedulers import TrialScheduler
 from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
-from analysis.timing import summary
-from analysis.timing.conductor import conduct
-from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.linear import AffineMap
@@ -103,6 +99,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         if best and config.confirm_seeds:
             with trace.span("other seeds"):
                 search.confirm(best)
+        tracking.end()
         if not best:
             return _no_best(console, rows.trials)
         console.progress("evaluating the finalists on the test split")
@@ -253,6 +250,12 @@ def time_best(
     config: SearchConfig, storage: RunStorage, best: Row, data: Splits, console: Console
 ) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
+    # Here, since trials need not wait for what they import
+    from analysis.timing import summary
+    from analysis.timing.conductor import conduct
+    from analysis.timing.subjects import Finalist
+    from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
+
     trial = best["trial"]
     network = Finalist(trial, best["model"], str(storage.weights(trial)))
     examples = data.test.first(min(SHORT_IMAGES, len(data.test)))

@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -71,7 +71,7 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
     timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
     timer.start()
     try:
-        with _patient():
+        with _patient(), nullcontext() if dashboard else _slim(verbose):
             connect.init(
                 address="local",
                 include_dashboard=dashboard,
@@ -157,6 +157,36 @@ def _patient() -> Iterator[None]:
     finally:
         services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
         parameter.RayParams, services.start_ray_process = params, start_process
+
+
+@contextmanager
+def _slim(verbose: bool) -> Iterator[None]:
+    """Let Ray start without processes that nobody asks: autoscaler's monitor, dashboard, logs.
+
+    With what the node's agent imports for the dashboard they take 6 s of processor time, while
+    trials wait for their processes.
+    """
+    import ray._private.node
+    from ray._private import parameter, services
+
+    node: Any = ray._private.node.Node
+    params, start_process = parameter.RayParams, services.start_ray_process
+    start_api_server = node.start_api_server
+
+    def start_slim(command: list[str], kind: str, **options: Any) -> Any:
+        agent = "--dashboard_agent_command="
+        slim = [f"{one} --minimal" if one.startswith(agent) else one for one in command]
+        return start_process(slim, kind, **options)
+
+    without = {"no_monitor": True, "include_log_monitor": verbose}
+    parameter.RayParams = lambda **options: params(**options | without)
+    services.start_ray_process = start_slim
+    node.start_api_server = lambda node, **options: None
+    try:
+        yield
+    finally:
+        parameter.RayParams, services.start_ray_process = params, start_process
+        node.start_api_server = start_api_server
 
 
 def _agent_ports() -> dict[str, int]:

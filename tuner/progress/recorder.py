@@ -46,6 +46,9 @@ class Tracker:
             row: The trial's row, or the epoch's with its trial.
         """
 
+    def end(self) -> None:
+        """Say that nothing more comes, so that `close` has less to wait for."""
+
     def close(self) -> str:
         """Wait a little for what is under way; return a sentence if something was lost."""
         return ""
@@ -88,10 +91,14 @@ class WandbTracker(Tracker):
                 values[name] = None
         self._lines.put(json.dumps({"what": what, "trial": row["trial"], "values": values}))
 
-    def close(self) -> str:
-        """Wait at most CLOSE_SEC, then leave W&B behind."""
+    def end(self) -> None:
+        """Let the process end while the search goes on to other things."""
         self._is_over = True
         self._lines.put(None)
+
+    def close(self) -> str:
+        """Wait at most CLOSE_SEC, then leave W&B behind."""
+        self.end()
         try:
             status = self._process.wait(CLOSE_SEC)
         except subprocess.TimeoutExpired:
