@@ -225,6 +225,7 @@ class SearchRun:
             end=self._end,
             count=count,
             concurrency=config.concurrency or self._plan.slots,
+            local=config.address is None,
             verbose=config.verbose,
         )
         interrupts.check()

@@ -63,7 +63,10 @@ def finished(
         *few_images[:-1],
     )
     command = Command(directory / "our results")
-    status, output = command.call("--name", "run", "--address", ray_head, *flags, "offline")
+    traced = ("--trace", str(directory / "trace.json"))
+    status, output = command.call(
+        "--name", "run", "--address", ray_head, *traced, *flags, "offline"
+    )
     assert status == 0, output
     return Finished(command, output, flags)
 
@@ -116,6 +119,15 @@ def test_what_lies_in_files_is_sent_to_the_processes_that_train_and_measure(
     scores = command.table("scores", "run").query("metric == 'sent'")
     assert set(scores.kind) == {"trial", "floor", "ceiling"}
     assert set(scores.value) == {1.0}
+
+
+def test_a_trace_shows_the_command_and_each_trial(finished: Finished) -> None:
+    trace = Path(finished.command.storage).parent / "trace.json"
+    names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
+    phases = ["names and images", "Ray's start", "the search", "evaluating the finalists"]
+    assert [name for name in names if name in phases] == phases
+    epochs = finished.table("epochs")
+    assert {f"trial {row.trial}, epoch {row.epoch}" for row in epochs.itertuples()} <= set(names)
 
 
 def test_every_table_has_its_schema(finished: Finished) -> None:

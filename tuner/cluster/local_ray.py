@@ -61,6 +61,8 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
         ) from error
     go_round_proxies()
     os.environ.pop("RAY_GCS_SERVER_PORT", None)  # for others' clusters, which may have it now
+    # Worker groups take no process that was started ahead: each of those costs a core 2 s
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0" if dashboard else "1")
     # With the dashboard, since only worker groups need both
     environment = (
         {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"}
