@@ -39,7 +39,7 @@ class Tpe:
             space: What to draw from.
             seed: The search's.
             finished: Of each trial its hyperparameters, stop reason, epochs and objective.
-            startup_trials: Trials that are drawn at random, before there is enough to learn from.
+            startup_trials: Trials that must have ended; until then it draws at random.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
