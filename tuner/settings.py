@@ -157,6 +157,7 @@ class SearchConfig:
         "trials of each network that must have ended before tpe learns from them; until then it "
         "draws at random",
         least=1,
+        below=TPE_MEMORY // 2,
         group=SEARCHED,
     )
     start: tuple[str, ...] | None = setting(

@@ -123,7 +123,8 @@ RANDOM = "random search: what a trial is does not depend on those before it"
         (
             {"search": "tpe", "scheduler": "none", "samples": 5000},
             "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
-            "best so far, and learns from the best and newest 500 at most; no trial is stopped early",
+            "best so far, and learns from the best and newest 500 at most; no trial is stopped "
+            "early",
         ),
     ],
 )
