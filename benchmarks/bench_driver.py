@@ -30,8 +30,8 @@ from tuner.progress.recorder import Recorder, Tracker
 from tuner.progress.rows import RunRows
 from tuner.storage.run_storage import RunStorage
 from tuner.trials.proposals import Proposals
+from tuner.trials.scheduler import Rungs
 from tuner.trials.space import Space
-from tuner.trials.tune_run import Rungs
 
 AT_ONCE = 1000
 TENTHS = 10

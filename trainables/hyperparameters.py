@@ -113,6 +113,32 @@ class Parameter:
             return f"{', '.join(others)} or {last}" if others else last
         return f"{plain_text(self.low)} to {plain_text(self.high)}{' (log)' if self.log else ''}"
 
+    def position(self, value: Any) -> float | None:
+        """Return where a value lies in the range, on its scale: 0 at the low end, 1 at the high.
+
+        It is None where there is no range.
+        """
+        if self.choices or self.is_fixed:
+            return None
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return float((value - low) / (high - low))
+
+    def read(self, word: str) -> Any:
+        """Return the value that a person typed.
+
+        Raises ValueError, with a sentence that follows the name, where it can't be that.
+        """
+        kind = self.kind or str
+        if not _all_are(kind, [word]):
+            raise ValueError(f"is {KINDS[kind]}, but got {word}")
+        value = _read(kind, word)
+        is_range = not (self.choices or self.is_fixed)
+        if value in self.values or (is_range and self.low <= value <= self.high):
+            return value
+        raise ValueError(f"is {self.in_words} here, but got {word}")
+
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON takes it: its type, and its range with its scale or its choices."""
         kind = self.kind.__name__ if self.kind else ""
@@ -233,6 +259,15 @@ def label(name: str) -> str:
 def short(name: str) -> str:
     """Return what lines call a hyperparameter."""
     return "lr" if name == "learning_rate" else name.replace("_", " ")
+
+
+def range_flag(name: str, parameter: Parameter) -> str:
+    """Return what to type for another range or other choices of a hyperparameter."""
+    if name in COLUMNS:
+        return f"--{name.replace('_', '-')} LOW HIGH"
+    if parameter.choices or not parameter.is_numeric:
+        return f"--set {name}=A,B"
+    return f"--set {name}=LOW:HIGH{':log' if parameter.log else ''}"
 
 
 def text(name: str, value: Value) -> str:
@@ -426,6 +461,23 @@ def parsed(setting: str, kind: type | None = None) -> Parameter:
     if is_range:
         return Parameter(values[0], values[-1], log=len(others) > 1)
     return Parameter(choices=values) if len(values) > 1 else Parameter(values[0])
+
+
+def point_of(text: str) -> dict[str, str]:
+    """Return the hyperparameters that a text of `--start` names, with what was typed for each.
+
+    Raises UsageError where it is of another form, or names one twice.
+    """
+    named: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, word = (one.strip() for one in part.partition("="))
+        if not (name and equals and word):
+            raise UsageError(f"--start {text}: write NAME=VALUE, with commas between several")
+        name = "learning_rate" if name == short("learning_rate") else name
+        if name in named:
+            raise UsageError(f"--start {text}: say once what {name} is to be")
+        named[name] = word
+    return named
 
 
 def _all_are(kind: type, words: list[str]) -> bool:

@@ -32,6 +32,7 @@ from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.run_storage import RunStorage, check_shared
 from tuner.trials.space import Space
+from tuner.trials.starting_points import starting_points
 
 if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
@@ -295,6 +296,7 @@ def make_plan(
     )
     complete = complete_for(networks)
     spaces = spaces_of(config, networks)
+    starting_points(complete, spaces)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
@@ -312,6 +314,7 @@ def make_plan(
         left_out = {**left_out, **too_large}
         complete = complete_for(networks)  # fewer trials
         spaces = spaces_of(config, networks)
+        starting_points(complete, spaces)
         used = data.cut(complete.images or data.available_images)
     if earlier is not None:
         _check_same_spaces(config, spaces, earlier)
@@ -602,8 +605,8 @@ def slots_for(config: SearchConfig, resources: WorkerResources, nodes: Sequence[
 def _check_groups(workers: int, nodes: Sequence[Node]) -> None:
     """Raise UsageError where Ray could not clear a stopped trial's worker group away.
 
-    It asks its dashboard, from the head, which groups are in use. Without it each group that ASHA
-    stops would hold its cores for ever.
+    It asks its dashboard, from the head, which groups are in use. Without it each group that
+    is stopped would hold its cores for ever.
     """
     answers = on_each([node for node in nodes if node.head], _ask_dashboard)
     if any(isinstance(answer, Exception) for answer in answers):

@@ -98,6 +98,12 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name}: {table_path(tables, 'runs', name)}, column config: {error}; "
             "put a sound copy in its place, or start a new run without --resume"
         ) from error
+    samples = earlier["samples"] or 0
+    if typed.get("samples", samples) < samples:
+        raise UsageError(
+            f"--resume {name} --samples {typed['samples']}: the run has {samples} trials; give "
+            f"more, or leave --samples out"
+        )
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
     changed = [
         f"{flag(key)} was {earlier[key]}, is {value}"

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ray.tune.schedulers import TrialScheduler
-
 from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
@@ -32,7 +30,8 @@ from tuner.storage.run_storage import RunStorage, leave_mark
 from tuner.trials.finalists import evaluate_finalists, look
 from tuner.trials.proposals import Proposals, repeats, searched_trials
 from tuner.trials.reporter import TrialSetup
-from tuner.trials.tune_run import Rungs, SearchEnd, run_trials
+from tuner.trials.scheduler import Stopping, scheduler_of
+from tuner.trials.tune_run import SearchEnd, run_trials
 
 
 def run(plan: Plan, console: Console, started: float) -> int:
@@ -90,8 +89,9 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             console.progress("finding the map that trials may start at")
             start = start_map(data)
             console.line(start_line(start))
+        recorder = Recorder(rows, lines, tracking, config.scheduler)
         with trace.span("images into Ray's store"):
-            search = SearchRun(plan, Recorder(rows, lines, tracking), end, start and start.products)
+            search = SearchRun(plan, recorder, end, start and start.products)
         with trace.span("the search"):
             search.search(epochs)
         ranks = plan.goal.between(config.mixed_losses)
@@ -174,21 +174,18 @@ class SearchRun:
         )
 
     def search(self, epochs: list[Row]) -> None:
-        """Run what is left of the search, with ASHA's rungs as they were.
+        """Run what is left of the search, with a scheduler that knows what it knew.
 
         Args:
             epochs: Rows of earlier sessions, in the order in which they were reported.
         """
         config, rows = self._plan.config, self._recorder.rows
-        rungs = Rungs(
-            self._plan.goal,
-            max_epochs=config.max_epochs or 1,
-            grace_epochs=config.grace_epochs,
-            reduction_factor=config.reduction_factor,
-            mixed_losses=config.mixed_losses,
-        )
+        scheduler = scheduler_of(config, self._plan.goal)
         searched = {row["trial"]: row["model"] for row in rows.trials if row["repeat_of"] is None}
-        stopped = rungs.replay((row for row in epochs if row["trial"] in searched), searched)
+        stopped: set[int] = set()
+        if scheduler is not None:
+            known = [row for row in epochs if row["trial"] in searched]
+            stopped = scheduler.replay(known, searched)
         proposals = searched_trials(
             config,
             self._plan.goal,
@@ -200,16 +197,16 @@ class SearchRun:
         )
         for row in rows.trials:
             if row["trial"] in stopped and row["stop_reason"] not in FINISHED:
-                self._recorder.end(row["trial"], "asha")
-        self._run(proposals, rungs, config.samples or 0)
+                self._recorder.end(row["trial"], config.scheduler)
+        self._run(proposals, scheduler, config.samples or 0)
 
     def confirm(self, finalists: list[Row]) -> None:
-        """Train each finalist again with other seeds, to the end: without ASHA."""
+        """Train each finalist again with other seeds, to the end: nothing stops them."""
         config, trials = self._plan.config, self._recorder.rows.trials
         proposals = repeats(config, self._spaces, self._setup.experiment, finalists, trials)
         self._run(proposals, None, len(finalists) * config.confirm_seeds)
 
-    def _run(self, proposals: Proposals, scheduler: TrialScheduler | None, count: int) -> None:
+    def _run(self, proposals: Proposals, scheduler: Stopping | None, count: int) -> None:
         config = self._plan.config
         interrupts.check()
         if self._end.timed_out or proposals.finished:

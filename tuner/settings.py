@@ -11,7 +11,7 @@ from trainables import own_code
 from trainables.data.images import size_of
 from trainables.errors import UsageError
 from trainables.goal import LOSS as BY_LOSS
-from trainables.hyperparameters import COLUMNS, KNOWN, Asked, Range
+from trainables.hyperparameters import COLUMNS, KNOWN, Asked, Range, point_of
 from trainables.losses import loss_registry
 from trainables.losses.loss_registry import LOSSES
 from trainables.losses.loss_settings import NORMALISATIONS, PUBLISHED, SMALLEST, Perceptual
@@ -32,6 +32,9 @@ SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
     "resources",
     "the run",
 )
+RANDOM, TPE = "random", "tpe"
+ASHA, MEDIAN, UNSTOPPED = "asha", "median", "none"
+TPE_MEMORY = 500  # trials of a network that TPE knows at most, so that asking takes 20 ms
 DEFAULT_VGG_WEIGHTS = "IMAGENET1K_V1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Settings of the perceptual loss, and what `Perceptual` calls them
@@ -117,9 +120,10 @@ class SearchConfig:
     )
     samples: int | None = setting(
         None,
-        "trials",
+        "trials; a run that is resumed may have more than it began with",
         default_text="the network's own, more where there is a GPU",
         least=1,
+        may_change=True,
         group=SEARCHED,
     )
     max_epochs: int | None = setting(
@@ -129,14 +133,40 @@ class SearchConfig:
         least=1,
         group=SEARCHED,
     )
-    grace_epochs: int = setting(1, "epochs before ASHA may stop a trial", least=1, group=SEARCHED)
+    scheduler: str = setting(
+        ASHA,
+        "what stops a trial early: at ASHA's rungs all but the best, by the median rule one whose "
+        "best is worse than the median of the others' averages, or nothing",
+        choices=(ASHA, MEDIAN, UNSTOPPED),
+        group=SEARCHED,
+    )
+    grace_epochs: int = setting(
+        1, "epochs before the scheduler may stop a trial", least=1, group=SEARCHED
+    )
     reduction_factor: float = setting(
         3.0, "ASHA lets one trial in this many go on at each rung", above=1, group=SEARCHED
     )
     search: str = setting(
-        "random",
-        "how trials are proposed; tpe is Optuna's",
-        choices=("random", "tpe"),
+        RANDOM,
+        "how trials are proposed; tpe is Optuna's, multivariate",
+        choices=(RANDOM, TPE),
+        group=SEARCHED,
+    )
+    startup_trials: int = setting(
+        10,
+        "trials of each network that must have ended before tpe learns from them; until then it "
+        "draws at random",
+        least=1,
+        below=TPE_MEMORY // 2,
+        group=SEARCHED,
+    )
+    start: tuple[str, ...] | None = setting(
+        None,
+        "hyperparameters to try first, as NAME=VALUE with commas between several; what is not "
+        "named is drawn as for any trial; once for each point",
+        default_text="none",
+        repeated=True,
+        metavar="NAME=VALUE",
         group=SEARCHED,
     )
     seed: int = setting(
@@ -332,7 +362,7 @@ class SearchConfig:
     )
     resume: str | None = setting(
         None,
-        "go on with a run that was interrupted",
+        "go on with a run that was interrupted, or with more --samples",
         default_text="start a new one",
         metavar="NAME",
         may_change=True,
@@ -407,6 +437,7 @@ class SearchConfig:
                         f"{flag(name)} LOW HIGH: {end} {limit} must hold, but got {value}"
                     )
         self._check_schedule()
+        self._check_search()
         self.asked.check()
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
@@ -424,6 +455,22 @@ class SearchConfig:
                 )
         if "://" in self.storage:
             check_address(self.storage)
+
+    def _check_search(self) -> None:
+        for text in self.start or ():
+            point_of(text)
+        used = {
+            "grace_epochs": ("scheduler", (ASHA, MEDIAN)),
+            "reduction_factor": ("scheduler", (ASHA,)),
+            "startup_trials": ("search", (TPE,)),
+        }
+        for name, (by, users) in used.items():
+            value, chosen = getattr(self, name), getattr(self, by)
+            if value != SETTINGS[name].default and chosen not in users:
+                raise UsageError(
+                    f"{flag(name)} {value}: {flag(by)} {chosen} does not use that; leave it out, "
+                    f"or give {flag(by)} {' or '.join(users)}"
+                )
 
     def _check_schedule(self) -> None:
         if self.schedule is None:

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.parameters import wide
-from analysis.tables.ranking import NEVER_BEST, with_rules
+from analysis.tables.ranking import NEVER_BEST, STOPPED, with_rules
 from analysis.tables.task_columns import tasks_of
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {
     **dict.fromkeys(NEVER_BEST, "failed"),
-    **{"asha": "ASHA", "running": "running", "interrupted": "interrupted"},
+    **dict.fromkeys(STOPPED, "stopped"),
+    **{"running": "running", "interrupted": "interrupted"},
 }
 
 

@@ -28,7 +28,7 @@ from trainables.hyperparameters import Parameter, label, plain_text
 LOSS = "best_validation_loss"
 BY_LOSS = Parameter(1e-30, 1e30, log=True)  # the axis of the loss
 STATES = alt.Scale(
-    domain=["finished", "ASHA", "failed", "interrupted", "running"],
+    domain=["finished", "stopped", "failed", "interrupted", "running"],
     range=["circle", "cross", "triangle-down", "square", "diamond"],
 )
 STATE = alt.Shape("state:N", scale=STATES, title=None, legend=alt.Legend(orient="top", columns=3))

@@ -27,6 +27,7 @@ COLOURS = {
     "max_epochs": "#0072B2",
     "early_stopping": "#56B4E9",
     "asha": "#b8bec8",
+    "median": "#c8b48c",
     "diverged": "#E69F00",
     "out_of_memory": "#CC79A7",
     "error": "#D55E00",

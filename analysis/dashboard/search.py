@@ -73,7 +73,7 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
         (
             "Finished",
             f"{states.get('finished', 0):,}",
-            f"{states.get('ASHA', 0)} by ASHA, {states.get('failed', 0)} failed",
+            f"{states.get('stopped', 0)} stopped early, {states.get('failed', 0)} failed",
         ),
         (
             "Epochs",

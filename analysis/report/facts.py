@@ -17,16 +17,17 @@ from analysis.console import (
     microseconds,
     perceptual,
 )
+from analysis.edges import MARGIN, edge_line, places
 from analysis.report.figures import Tables
 from analysis.tables.files import Row, table_path
-from analysis.tables.parameters import read_spaces
+from analysis.tables.parameters import read_space, read_spaces
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranking_rule
 from analysis.tables.scored import Scores, by_subject
 from analysis.timing import comparison
 from analysis.timing.protocol import ROUGH, VALID
 from trainables.errors import UsageError
 from trainables.goal import COSINE
-from trainables.hyperparameters import COLUMNS, short
+from trainables.hyperparameters import COLUMNS, label, short, text
 from trainables.networks.registry import AUTO
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
@@ -112,6 +113,7 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
         ("Network", f"{_networks(run, searched)}, to replace the pipeline “{run['pipeline']}”"),
         ("Loss", _losses(run, config, sorted({row["loss"] for row in searched}))),
         *_searches(run, config, searched),
+        *([("Scheduler", _stopped(config))] if "scheduler" in config else []),
         ("Trials", f"{len(searched)}: {ended}"),
         ("Training", f"{sum(row['epochs'] for row in trials):,} epochs, {hours}"),
         ("Data", str(run["data"])),
@@ -184,6 +186,26 @@ def best_trial(best: Row, trials: list[Row], run: Row) -> list[tuple[str, str]]:
             f"seed {best['seed']}",
         ),
     ]
+
+
+def searched(best: Row, run: Row) -> Grid:
+    """Show what was searched, and where in it the best trial of a run lies."""
+    space = read_space(run["space"], best["model"])
+    rows = []
+    for place in places(best, space):
+        where = "–"
+        if place.position is not None:
+            where = f"{100 * place.position:.0f} %" + (f", {place.edge} edge" if place.edge else "")
+        value = text(place.name, place.value)
+        rows.append([label(place.name), place.parameter.in_words, value, where])
+    remarks = [
+        "0 % is the low end of a range and 100 % its high end, on the scale on which it is drawn. "
+        f"At an edge is what is nearer to an end than {100 * MARGIN:.0f} %, where values beyond "
+        "make sense.",
+    ]
+    if edges := edge_line(best, space):
+        remarks.append(f"{edges}.")
+    return Grid(["", "searched", f"trial {best['trial']}", "of the range"], rows, remarks)
 
 
 def accuracy(run: Row, scores: list[Row], trials: list[Row]) -> Grid:
@@ -326,7 +348,7 @@ def _networks(run: Row, searched: list[Row]) -> str:
 
 def _searches(run: Row, config: dict[str, Any], searched: list[Row]) -> Iterator[tuple[str, str]]:
     """Yield how the search drew, and from what: each of several networks has its own space."""
-    how, seed = config.get("search", "random"), f"seed {run['seed']}"
+    how, seed = _proposed(config), f"seed {run['seed']}"
     named = {name for row in searched for name in json.loads(row["parameters"] or "{}")}
     over = {
         network: ", ".join(
@@ -342,6 +364,26 @@ def _searches(run: Row, config: dict[str, Any], searched: list[Row]) -> Iterator
     yield "Search", f"{how}, {seed}; each network has its own space"
     for network, ranges in over.items():
         yield f"Space of {network}", ranges
+
+
+def _proposed(config: dict[str, Any]) -> str:
+    """Return how trials were proposed."""
+    how = str(config.get("search", "random"))
+    if how == "tpe":
+        how += f" (Optuna's, multivariate, at random until {config['startup_trials']} have ended)"
+    if points := config.get("start"):
+        how += f" from {' and '.join(points)}"
+    return how
+
+
+def _stopped(config: dict[str, Any]) -> str:
+    """Return what stopped trials early."""
+    if config["scheduler"] == "none":
+        return "none: each trial came to its own end"
+    grace = f"not before epoch {config['grace_epochs']}"
+    if config["scheduler"] == "median":
+        return f"median rule, {grace}"
+    return f"ASHA, one trial in {config['reduction_factor']:g} goes on, {grace}"
 
 
 def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:

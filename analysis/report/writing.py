@@ -137,6 +137,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
         "asked": facts.asked(run, trials),
         "where": facts.where(run),
         "best": facts.best_trial(best[0], trials, run) if best else [],
+        "searched": facts.searched(best[0], run) if best else None,
         "accuracy": facts.accuracy(run, scores, trials),
         "speeds": {
             device: facts.speed(content.turns, content.series, device) for device in devices

@@ -11,7 +11,10 @@ from trainables.goal import COSINE, LOSS, USUAL, Goal
 if TYPE_CHECKING:
     import pandas as pd
 
-NEVER_BEST = frozenset({"diverged", "out_of_memory", "error"})
+FAILED = frozenset({"out_of_memory", "error"})
+NEVER_BEST = FAILED | {"diverged"}
+STOPPED = frozenset({"asha", "median"})
+"""Stop reasons of trials that the scheduler ended, each by the name of the scheduler."""
 BY_LOSS = "the lowest validation loss at any epoch"
 MIXED = "since losses of different kinds do not compare"
 BETWEEN_RUNS = "the highest mean validation cosine, since losses or rules of runs differ"

@@ -95,7 +95,11 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("rank_by", TEXT, "what best means: loss, cosine, or the name of a metric"),
         nullable("higher_is_better", BOOL, "of that metric; null with loss and cosine"),
         fraction("threshold", meaning="cosine similarity at which outputs count as equal"),
-        Column("command", TEXT, "command line that started the run"),
+        Column(
+            "command",
+            TEXT,
+            "command line that started the run, and a line for each that gave it more trials",
+        ),
         json("config", meaning="every setting of the search, as JSON"),
         json(
             "space",
@@ -149,8 +153,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         nullable(
             "stop_reason",
             TEXT,
-            "max_epochs, early_stopping, asha, diverged, out_of_memory, error or interrupted; "
-            "null while it runs",
+            "max_epochs, early_stopping, asha, median, diverged, out_of_memory, error or "
+            "interrupted; null while it runs",
         ),
         nullable("error", TEXT, "traceback of a trial that failed"),
         Column("epochs", INT32, "epochs trained"),

@@ -157,7 +157,6 @@ def test_the_stored_settings_come_back_but_the_time_limit(storage: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--samples", "8"], "--samples was 7, is 8"),
         (["--model", "fc"], "--model was cnn, is fc"),
         (
             ["--learning-rate", "1e-3", "1e-1"],
@@ -175,6 +174,13 @@ def test_a_changed_setting_is_refused_with_the_old_and_the_new_value(
         UsageError, match=f"--resume first with other settings: {told}: leave them out to go on"
     ):
         resume(storage, *arguments)
+
+
+def test_more_trials_may_be_asked_for_and_fewer_are_refused(storage: Path) -> None:
+    assert resume(storage, "--samples", "8").samples == 8
+    told = "--resume first --samples 6: the run has 7 trials; give more, or leave --samples out"
+    with pytest.raises(UsageError, match=f"^{told}$"):
+        resume(storage, "--samples", "6")
 
 
 def test_settings_given_again_unchanged_pass(storage: Path) -> None:

@@ -23,8 +23,7 @@ from trainables.networks.base import space_of
 from trainables.networks.registry import NETWORKS, find, misfit
 from trainables.networks.weights import load_network, read_header
 from trainables.tasks import STUDY
-from tuner.trials.proposals import network_of
-from tuner.trials.space import Space
+from tuner.trials.space import Space, network_of
 
 AUTO = ("--name", "run", "--model", "auto")
 FIT = [name for name in NETWORKS if not misfit(find(name), STUDY)]

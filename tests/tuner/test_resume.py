@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from analysis.tables.files import GrowingTable, publish
+from analysis.tables.ranking import STOPPED
 from tests.analysis.version_4_runs import write_version_4
 from tests.tuner.conftest import Command, trial_processes
 from tests.tuner.few_images import write_few_images
@@ -49,8 +50,12 @@ def assert_same(command: Command, calm: Command) -> None:
 def search(
     request: pytest.FixtureRequest, few_images: tuple[str, ...], both_losses: tuple[str, ...]
 ) -> tuple[str, ...]:
-    losses = (*both_losses, *FEWER) if request.param == "both losses" else ()
-    return ("--name", "run", *SEARCH, *losses, *few_images)
+    more = {
+        "one loss": (),
+        "both losses": (*both_losses, *FEWER),
+        "median": ("--scheduler", "median", "--samples", "8"),
+    }
+    return ("--name", "run", *SEARCH, *more[request.param], *few_images)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def calm(tmp_path: Path, search: tuple[str, ...]) -> Command:
     with simulated():
         status, output = command.call(*search)
     assert status == 0, output
-    assert "asha" in set(command.table("trials", "run").stop_reason)
+    assert STOPPED & set(command.table("trials", "run").stop_reason)
     return command
 
 
@@ -84,7 +89,7 @@ def copies_at_every(count: int, storage: Path, to: Path) -> Callable[[str, Trial
     return copy
 
 
-@pytest.mark.parametrize("search", ["one loss", "both losses"], indirect=True)
+@pytest.mark.parametrize("search", ["one loss", "both losses", "median"], indirect=True)
 @pytest.mark.usefixtures("lagging_tables")
 def test_a_search_whose_driver_was_killed_at_any_moment_comes_to_the_same_end(
     command: Command, calm: Command, search: tuple[str, ...], tmp_path: Path
@@ -380,3 +385,52 @@ def test_a_run_of_version_4_is_refused_before_ray_starts(tmp_path: Path) -> None
         "--resume old: transform-tuner 0.1.0 began it: go on with that version, or start a new run "
         "without --resume"
     )
+
+
+def test_a_finished_run_goes_on_with_more_trials_as_if_it_had_had_them_all_along(
+    command: Command, few_images: tuple[str, ...], tmp_path: Path
+) -> None:
+    search = ("--name", "run", *SEARCH, *few_images)
+    whole = Command(tmp_path / "whole")
+    compared = ["subject", "metric", "threshold", "value"]
+    with simulated():
+        for one, samples in ((command, "4"), (whole, "9")):
+            status, output = one.call(*search, "--samples", samples)
+            assert status == 0, output
+        for more in (("--samples", "9"), ()):  # the run keeps how many it has
+            status, output = command.call("--resume", "run", *more)
+            assert status == 0, output
+            assert "9 trials of up to 4 epochs" in output
+            assert_same(command, whole)
+            pd.testing.assert_frame_equal(
+                command.table("scores", "run")[compared], whole.table("scores", "run")[compared]
+            )
+        status, output = command.call("--resume", "run", "--samples", "8")
+    assert status == 2
+    assert "--resume run --samples 8: the run has 9 trials; give more, or leave" in output
+    (run,) = command.table("runs", "run").itertuples()
+    assert run.sessions == 3
+    began, more = run.command.splitlines()
+    assert began.endswith("--samples 4")
+    assert more.endswith("--resume run --samples 9")
+
+
+def test_repeats_keep_their_numbers_when_more_trials_come(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    search = ("--name", "run", *SEARCH, "--confirm-seeds", "1", *few_images)
+    with simulated():
+        status, output = command.call(*search, "--samples", "3")
+        assert status == 0, output
+        before = outcomes(command)
+        status, output = command.call("--resume", "run", "--samples", "7")
+        assert status == 0, output
+    trials = outcomes(command)
+    pd.testing.assert_frame_equal(trials[:4], before)
+    assert trials.trial.is_unique
+    searched = trials[trials.repeat_of.isna()]
+    assert searched.trial.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    best = searched.trial[searched.best_validation_loss.idxmin()]
+    assert best in trials.repeat_of.tolist()
+    scores = command.table("scores", "run").query("kind == 'trial' and repeat_of.isna()")
+    assert (set(scores.trial), set(scores.trainings)) == ({best}, {2})

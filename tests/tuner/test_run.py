@@ -281,6 +281,27 @@ def test_with_one_loss_the_best_trial_has_the_lowest_validation_loss(
     assert facts["trial"] == best
 
 
+def test_a_search_begins_where_it_is_told_to_and_says_that_the_best_lies_at_an_edge(
+    command: Command, few_images: tuple[str, ...]
+) -> None:
+    search = ("--model", "separable", "--samples", "3", "--max-epochs", "3", *few_images)
+    rate = ("--learning-rate", "1e-7", "1e-3", "--start", "lr=1e-3,patience=9")
+    with simulated():
+        status, output = command.call(
+            "--name", "run", *search, *rate, "--scheduler", "none", "--search", "tpe"
+        )
+    assert status == 0, output
+    assert "--start lr=1e-3,patience=9: trial 0\n" in output
+    assert "TPE (Optuna's, multivariate): at random until 10 trials" in output
+    assert (
+        "lr 1.00e-03 is at the upper edge of 1e-07 to 0.001 (log); widen it: --learning-rate LOW "
+        "HIGH\n"
+    ) in output
+    trials = command.table("trials", "run").set_index("trial")
+    assert (trials.learning_rate[0], trials.patience[0]) == (1e-3, 9)
+    assert set(trials.stop_reason) <= {"max_epochs", "early_stopping"}
+
+
 def test_a_learning_rate_that_diverges_is_recorded_and_never_best(
     command: Command, few_images: tuple[str, ...]
 ) -> None:

@@ -22,6 +22,9 @@ RANGE = "LOW HIGH: LOW"
         ("model", "lenet", "no network 'lenet': choose one of fc, cnn, separable, kron, can"),
         ("model", "package:", "no network 'package:'"),
         ("search", "grid", "--search grid: choose one of random, tpe"),
+        ("scheduler", "pbt", "--scheduler pbt: choose one of asha, median, none"),
+        ("startup_trials", 0, "--startup-trials ≥ 1 must hold, but got 0"),
+        ("startup_trials", 250, "--startup-trials < 250 must hold, but got 250"),
         ("early_stopping", "never", "--early-stopping never: choose one of best, window"),
         ("compile", "yes", "--compile yes: choose one of on, off"),
         (
@@ -265,3 +268,35 @@ def test_layers_of_vgg16_without_weights_weigh_one_each() -> None:
 def test_precisions_and_criteria_are_those_that_training_has() -> None:
     assert SETTINGS["precision"].choices == ("auto", *PRECISIONS)
     assert SETTINGS["early_stopping"].choices == tuple(CRITERIA)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"scheduler": "none", "grace_epochs": 2},
+            "--grace-epochs 2: --scheduler none does not use that; leave it out, or give "
+            "--scheduler asha or median",
+        ),
+        (
+            {"scheduler": "median", "reduction_factor": 2.0},
+            "--reduction-factor 2.0: --scheduler median does not use that; leave it out, or give "
+            "--scheduler asha",
+        ),
+        (
+            {"startup_trials": 5},
+            "--startup-trials 5: --search random does not use that; leave it out, or give "
+            "--search tpe",
+        ),
+    ],
+)
+def test_a_setting_of_another_searcher_or_scheduler_is_refused(
+    settings: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
+        SearchConfig(**settings)
+
+
+def test_the_median_rule_has_a_grace_and_tpe_random_trials() -> None:
+    assert SearchConfig(scheduler="median", grace_epochs=2).grace_epochs == 2
+    assert SearchConfig(search="tpe", startup_trials=5).startup_trials == 5

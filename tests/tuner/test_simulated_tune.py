@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from tests.tuner.conftest import as_a_process
 from tests.tuner.simulated_tune import ProcessDied, simulated
 from tuner.cluster.connect import prepare_environment
-from tuner.trials.tune_run import InOrder
+from tuner.trials.scheduler import InOrder
 
 TRIALS = [
     {"epochs": 2},

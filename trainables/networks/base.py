@@ -25,7 +25,7 @@ class Budget:
 
     Attributes:
         samples: Trials.
-        max_epochs: Epochs of a trial that ASHA never stops.
+        max_epochs: Epochs of a trial that nothing stops.
         images: Training images; None takes all.
     """
 

@@ -1,5 +1,6 @@
 """The lines that a search prints: what was chosen, how the trials go, and the answer."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +13,9 @@ from analysis.console import (
     hyperparameters,
     perceptual,
 )
+from analysis.edges import edge_line
 from analysis.tables.files import Row
-from analysis.tables.ranking import ranked, ranking_rule
+from analysis.tables.ranking import FAILED, ranked, ranking_rule
 from analysis.tables.scored import by_subject
 from trainables.errors import last_line
 from trainables.goal import COSINE, LOSS, Goal
@@ -27,11 +29,13 @@ from trainables.thresholds import STRICT_THRESHOLD, percent
 from trainables.training.schedules import CONSTANT
 from tuner.plan import Plan, budget
 from tuner.progress.rows import FINISHED, RunRows
-from tuner.settings import SearchConfig
+from tuner.settings import ASHA, MEDIAN, TPE, TPE_MEMORY, SearchConfig
 from tuner.storage.run_storage import BEST_FILE
 from tuner.trials.space import Space
+from tuner.trials.starting_points import starting_points
 
 SMALL_SIZE = 64  # pixels, at which VGG16 is bearable without a GPU
+MOST_RUNGS = 6  # that a line names
 WARNING, ERROR = "yellow", "red"
 
 
@@ -63,10 +67,11 @@ def introduce(console: Console, plan: Plan) -> None:
     gpus = f" and {resources.gpus:g} GPU" if resources.gpus else ""
     console.line(
         f"{config.samples} trials of up to {config.max_epochs} epochs, "
-        f"{config.concurrency or plan.slots} at a time with {resources.cpus:g} CPU{gpus} each; "
-        f"{config.search} search, ASHA after {config.grace_epochs} epochs, "
-        f"factor {config.reduction_factor:g}"
+        f"{config.concurrency or plan.slots} at a time with {resources.cpus:g} CPU{gpus} each"
     )
+    console.line(search_line(config, several=plan.mixed_networks))
+    for line in start_lines(config, plan.spaces):
+        console.line(line)
     if idle := early_stopping_line(config, plan.spaces):
         console.line(idle, style=WARNING)
     for line in plan.gpu_memory:
@@ -105,6 +110,63 @@ def pipeline_line(task: Task) -> str:
         f"{task.pipeline} {taken} makes {shape_text(task.output_shape)} of "
         f"{shape_text(task.input_shape)}, from {task.low:.3g} to {task.high:.3g}{steps}{affine}"
     )
+
+
+def search_line(config: SearchConfig, *, several: bool = False) -> str:
+    """Return how trials are proposed and what stops them, and what that is good for.
+
+    Args:
+        config: The settings, complete.
+        several: Whether trials train several networks.
+    """
+    each = " of each network" if several else ""
+    proposed = "random search: what a trial is does not depend on those before it"
+    if config.search == TPE:
+        proposed = (
+            f"TPE (Optuna's, multivariate): at random until {config.startup_trials} trials{each} "
+            f"have ended, then near the best so far"
+        )
+        if (config.samples or 0) > TPE_MEMORY:
+            proposed += f", and learns from the best and newest {TPE_MEMORY:,} at most"
+    stopped = "no trial is stopped early"
+    rungs = _rungs(config)
+    if config.scheduler == ASHA and rungs:
+        stopped = (
+            f"ASHA lets the best of every {config.reduction_factor:g} trials{each} go on after "
+            f"{rungs} epochs"
+        )
+    elif config.scheduler == MEDIAN:
+        stopped = (
+            f"the median rule stops a trial{each} from epoch {config.grace_epochs} on whose best "
+            f"is worse than the median of the others' averages"
+        )
+    return f"{proposed}; {stopped}"
+
+
+def _rungs(config: SearchConfig) -> str:
+    """Return the epochs after which ASHA compares trials, the first of them where they are many."""
+    found: list[str] = []
+    milestone = float(config.grace_epochs)
+    while milestone < (config.max_epochs or 1) and len(found) <= MOST_RUNGS:
+        found.append(str(math.ceil(milestone)))
+        milestone *= config.reduction_factor
+    if len(found) > MOST_RUNGS:
+        return ", ".join([*found[:MOST_RUNGS], "…"])
+    return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+
+
+def start_lines(config: SearchConfig, spaces: Mapping[str, Space]) -> list[str]:
+    """Return which trials begin with each point of `--start`."""
+    points = starting_points(config, spaces)
+    lines = []
+    for text in dict.fromkeys(config.start or ()):
+        trials = [
+            f"trial {number} ({point.model})" if len(spaces) > 1 else f"trial {number}"
+            for number, point in points.items()
+            if point.text == text
+        ]
+        lines.append(f"--start {text}: {', '.join(trials)}")
+    return lines
 
 
 def early_stopping_line(config: SearchConfig, spaces: Mapping[str, Space]) -> str:
@@ -289,6 +351,8 @@ def print_answer(
         f"epoch {best['best_epoch']}, validation {reached}",
         style="bold",
     )
+    if edges := edge_line(best, plan.spaces[best["model"]].parameters):
+        console.line(edges)
     differ = [name for name, do in (("model", mixed_networks), ("loss", mixed_losses)) if do]
     kinds = {row["trial"]: ", ".join(row[name] for name in differ) for row in trials}
     _table(console, config.confirm_seeds, scores, kinds, goal.threshold)
@@ -329,7 +393,7 @@ def _incomplete(console: Console, config: SearchConfig, trials: list[Row], timed
             f"finished; go on with: {resume}",
             style="yellow",
         )
-    failed = [str(t["trial"]) for t in trials if t["stop_reason"] in ("error", "out_of_memory")]
+    failed = [str(t["trial"]) for t in trials if t["stop_reason"] in FAILED]
     if failed:
         console.line(
             f"{len(failed)} trials failed ({', '.join(failed)}): "

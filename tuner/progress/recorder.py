@@ -17,6 +17,7 @@ from analysis.tables.files import Row
 from trainables.errors import cleaned, cut, last_line
 from tuner.progress.lines import TrialLines
 from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
+from tuner.settings import ASHA
 from tuner.trace import TrialLanes
 from tuner.trials.reporter import FAILURE_RETRIES
 
@@ -136,10 +137,21 @@ def tracker(mode: str, run: str, storage: Path, console: Console) -> Tracker:
 class Recorder(tune.Callback):
     """The one callback of a search."""
 
-    def __init__(self, rows: RunRows, lines: TrialLines, tracker: Tracker) -> None:
+    def __init__(
+        self, rows: RunRows, lines: TrialLines, tracker: Tracker, scheduler: str = ASHA
+    ) -> None:
+        """Begin with the rows of earlier sessions.
+
+        Args:
+            rows: The tables.
+            lines: The console.
+            tracker: W&B.
+            scheduler: The stop reason of a trial that has not ended by itself.
+        """
         self.rows = rows
         self._lines = lines
         self._tracker = tracker
+        self._scheduler = scheduler
         self._last_reason: dict[int, str] = {}
         self._lanes = TrialLanes()
 
@@ -183,9 +195,9 @@ class Recorder(tune.Callback):
         self.rows.keep_checkpoint(trial.config["number"], checkpoint.path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial has ended by itself, or ASHA has stopped it."""
+        """A trial has ended by itself, or the scheduler has stopped it."""
         number = trial.config["number"]
-        self.end(number, self._last_reason.get(number) or "asha")
+        self.end(number, self._last_reason.get(number) or self._scheduler)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died, or the node under it; it waits to be started again."""

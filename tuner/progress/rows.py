@@ -15,6 +15,7 @@ from analysis.console import command_text
 from analysis.tables.files import GrowingTable, Row
 from analysis.tables.parameters import space_text, spaces_text
 from analysis.tables.provenance import code_version, cpu_model, versions
+from analysis.tables.ranking import STOPPED
 from analysis.tables.schema import TABLES
 from analysis.tables.task_columns import task_columns
 from trainables.data.examples import Splits
@@ -49,7 +50,7 @@ FACTS = (
     "reused_process",
     "damaged_checkpoint",
 )
-FINISHED = frozenset({"max_epochs", "early_stopping", "asha", "diverged"})
+FINISHED = STOPPED | {"max_epochs", "early_stopping", "diverged"}
 """Stop reasons of trials that came to their own end."""
 
 
@@ -245,5 +246,9 @@ def runs_row(
         row[f"{examples.split}_fingerprint"] = examples.fingerprint
     if earlier is not None:
         kept = {name: earlier[name] for name in ("command", "config", "started_at")}
+        began = json.loads(earlier["config"])
+        if config.samples != began["samples"]:  # all that a resumed run may change for good
+            kept["config"] = json.dumps({**began, "samples": config.samples})
+            kept["command"] += f"\n{row['command']}"
         row |= {**kept, "sessions": earlier["sessions"] + 1}
     return row

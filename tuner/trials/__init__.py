@@ -1,1 +1,1 @@
-"""Trials: which comes next, when ASHA stops one, how one trains, what the best reach."""
+"""Trials: which comes next, what stops one, how one trains, what the best reach."""

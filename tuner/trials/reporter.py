@@ -25,8 +25,8 @@ from tuner.storage import checkpoints
 from tuner.storage.run_storage import UNWRITABLE, Experiment
 
 OBJECTIVE = "objective"
-"""The metric that ASHA and TPE minimise: of a trial's best epoch so far, as the ranking has it. NaN
-for a trial that can't be best."""
+"""The metric that scheduler and TPE minimise: of a trial's best epoch so far, as the ranking has
+it. NaN for a trial that can't be best."""
 FAILURE_RETRIES = 5  # starts of a trial whose process died, with no epoch in between
 
 Proposal = dict[str, Any]
@@ -178,7 +178,7 @@ class TrialReporter:
         return self._experiment.patiently(lambda: self._experiment.checkpoints(proposal["number"]))
 
     def report(self, record: EpochRecord, training: Training) -> None:
-        """Report an epoch, with the state after it. Never returns once ASHA has said stop.
+        """Report an epoch, with the state after it. Never returns once the search has said stop.
 
         An epoch before the newest is reported without a state: a trial that dies in between begins
         its reports anew.

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from analysis.tables.parameters import check_names, distribution
-from trainables.hyperparameters import COLUMNS, Asked, Parameter, values_of
+from trainables.errors import UsageError
+from trainables.hyperparameters import COLUMNS, Asked, Parameter, range_flag, values_of
 from trainables.training.seeds import derive_seed
 
 Drawn = dict[str, Any]
@@ -61,11 +62,12 @@ class Space:
             if name not in COLUMNS and not parameter.is_fixed
         )
 
-    def draw(self, seed: int, number: int) -> Drawn:
+    def draw(self, seed: int, number: int, start: Mapping[str, Any] | None = None) -> Drawn:
         """Draw trial `number` of a random search: the same whatever ran before it.
 
         Losses and choices take turns, so that a few trials have all of them. COLUMNS are drawn as
-        if there were nothing else, and each other hyperparameter as if there were only that.
+        if there were nothing else, and each other hyperparameter as if there were only that. What
+        `start` names is as it says, and changes nothing of the others.
         """
         random = np.random.default_rng([seed, number])
         drawn: dict[str, Any] = {}
@@ -81,7 +83,8 @@ class Space:
                 drawn[name] = parameter.choices[own.permutation(turns)[turn]]
             else:
                 drawn[name] = _draw(own, parameter)
-        return self.drawn({**drawn, "loss": self.losses[number % len(self.losses)]})
+        drawn["loss"] = self.losses[number % len(self.losses)]
+        return self.drawn({**drawn, **(start or {})})
 
     def drawn(self, flat: Mapping[str, Any]) -> Drawn:
         """Return one value of each by name, and the loss, as a draw has them."""
@@ -92,6 +95,34 @@ class Space:
             "parameters": {name: values[name] for name in sorted(named)},
             "loss": flat.get("loss", self.losses[0]),
         }
+
+    def point(self, named: Mapping[str, str], model: str) -> dict[str, Any]:
+        """Return the values that a person typed, by name of the hyperparameter.
+
+        Args:
+            named: What was typed, as `point_of` returns it.
+            model: As sentences call the network.
+
+        Raises:
+            UsageError: The network has no such hyperparameter, or the value is not in the space.
+        """
+        known = dict(self.parameters)
+        if len(self.losses) > 1:
+            known["loss"] = Parameter(choices=self.losses)
+        values = {}
+        for name, word in named.items():
+            if name not in known:
+                raise UsageError(
+                    f"{model} has no hyperparameter {name!r}; it has {', '.join(known)}"
+                )
+            try:
+                values[name] = known[name].read(word)
+            except ValueError as error:
+                cure = "--loss" if name == "loss" else range_flag(name, known[name])
+                raise UsageError(
+                    f"{name} of {model} {error}; change one of both, the space with {cure}"
+                ) from error
+        return values
 
     def seed(self, search_seed: int, drawn: Drawn, repeat: int = 0) -> int:
         """Derive a trial's own seed; `repeat` counts how often it is trained again.
@@ -111,6 +142,13 @@ class Space:
         if len(self.losses) > 1:
             searched["loss"] = CategoricalDistribution(self.losses)
         return searched
+
+
+def network_of(number: int, spaces: Mapping[str, Space]) -> str:
+    """Return the network that trial `number` trains: they take turns once each loss has had its."""
+    names = list(spaces)
+    losses = len(spaces[names[0]].losses)
+    return names[number // losses % len(names)]
 
 
 def _draw(random: np.random.Generator, parameter: Parameter) -> Any:

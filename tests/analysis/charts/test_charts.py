@@ -497,6 +497,7 @@ def test_every_state_and_ending_has_a_shape_or_colour_of_its_own() -> None:
         "max_epochs",
         "early_stopping",
         "asha",
+        "median",
         "diverged",
         "out_of_memory",
         "error",

@@ -216,7 +216,8 @@ def test_trials_of_a_run_that_is_not_known_yet_are_of_unknown_data() -> None:
     [
         ("max_epochs", "max_epochs", "finished"),
         ("early_stopping", "early_stopping", "finished"),
-        ("asha", "asha", "ASHA"),
+        ("asha", "asha", "stopped"),
+        ("median", "median", "stopped"),
         ("diverged", "diverged", "failed"),
         ("out_of_memory", "out_of_memory", "failed"),
         ("error", "error", "failed"),

@@ -149,7 +149,7 @@ def test_key_figures_are_those_of_the_run(storage: Path) -> None:
     best = trials[trials.stop_reason != "error"].sort_values("best_validation_loss").iloc[0]
     assert figures(app) == {
         "Trials": ("24", "0 running"),
-        "Finished": ("12", "11 by ASHA, 1 failed"),
+        "Finished": ("12", "11 stopped early, 1 failed"),
         "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
         "Loss of the best": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
         "Cosine ≥ 0.95": (

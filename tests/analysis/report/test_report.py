@@ -207,6 +207,24 @@ def test_what_was_asked_where_and_which_trial_was_best_are_told(storage: Path, p
         assert words in page.text, words
 
 
+def test_the_best_trial_stands_within_what_was_searched(tmp_path: Path) -> None:
+    config = {"model": "fc", "search": "tpe", "startup_trials": 10, "start": ["lr=1e-3"]}
+    config |= {"scheduler": "median", "grace_epochs": 2}
+    make_run(tmp_path, "r", trials=3, epochs=2, config=json.dumps(config))
+    change(
+        tmp_path, "trials", "r", learning_rate=9.9e-2, dropout=0.25, patience=6, stop_reason="asha"
+    )
+    text = page_of(tmp_path).text
+    for words in (
+        "Search tpe (Optuna's, multivariate, at random until 10 have ended) from lr=1e-3 over lr",
+        "Scheduler median rule, not before epoch 2",
+        "Learning rate 1e-05 to 0.1 (log) 9.90e-02 100 %, upper edge",
+        "Dropout 0 to 0.5 0.250 50 %",
+        "lr 9.90e-02 is at the upper edge of 1e-05 to 0.1 (log); widen it: --learning-rate",
+    ):
+        assert words in text, words
+
+
 def test_the_tables_hold_n_spread_and_caveats(page: Page) -> None:
     for words in (
         *("n = 10,000 test images", "99.00 ± 1.00 %, n = 3", "flat image (floor)"),

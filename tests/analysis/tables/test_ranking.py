@@ -70,7 +70,9 @@ def test_ties_go_to_the_earlier_trial_in_whichever_order_the_rows_come() -> None
         assert numbers(rows) == [1, 2, 4, 0, 3]
 
 
-@pytest.mark.parametrize("reason", ["max_epochs", "early_stopping", "asha", "interrupted", None])
+@pytest.mark.parametrize(
+    "reason", ["max_epochs", "early_stopping", "asha", "median", "interrupted", None]
+)
 def test_a_trial_that_trained_soundly_can_be_best(reason: str | None) -> None:
     assert numbers([row(0, 0.5), row(1, 0.1, stop_reason=reason)]) == [1, 0]
 
@@ -209,7 +211,7 @@ def test_the_best_epoch_is_the_first_of_the_lowest_finite_loss() -> None:
     assert USUAL.best_epoch(rows[:1]) is None
 
 
-SOUND = ["max_epochs", "early_stopping", "asha", "interrupted", None]
+SOUND = ["max_epochs", "early_stopping", "asha", "median", "interrupted", None]
 LOSSES = [None, math.nan, math.inf, -math.inf, 0.0, 0.1, 0.1, 0.2, 0.2, 0.3]
 
 

@@ -8,7 +8,13 @@ from trainables.kronecker import Factors
 from trainables.linear import AffineMap
 from trainables.start_map import StartMap
 from trainables.tasks import Task
-from tuner.progress.lines import early_stopping_line, pipeline_line, start_line
+from tuner.progress.lines import (
+    early_stopping_line,
+    pipeline_line,
+    search_line,
+    start_line,
+    start_lines,
+)
 from tuner.settings import SearchConfig
 from tuner.trials.space import Space
 
@@ -81,3 +87,70 @@ def test_early_stopping_that_was_asked_for_and_can_not_happen_is_told(
     spaces = {name: Space({"schedule": Parameter(name)}) for name in schedules}
     line = early_stopping_line(config, spaces)
     assert line == (told and f"{told} no early stopping; --schedule constant has it")
+
+
+RANDOM = "random search: what a trial is does not depend on those before it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"max_epochs": 12},
+            f"{RANDOM}; ASHA lets the best of every 3 trials go on after 1, 3 and 9 epochs",
+        ),
+        (
+            {"max_epochs": 9, "grace_epochs": 2, "reduction_factor": 2.5},
+            f"{RANDOM}; ASHA lets the best of every 2.5 trials go on after 2 and 5 epochs",
+        ),
+        (
+            {"max_epochs": 100, "reduction_factor": 1.5},
+            f"{RANDOM}; ASHA lets the best of every 1.5 trials go on after 1, 2, 3, 4, 6, 8, … "
+            f"epochs",
+        ),
+        ({"max_epochs": 6, "grace_epochs": 6}, f"{RANDOM}; no trial is stopped early"),
+        ({"max_epochs": 6, "scheduler": "none"}, f"{RANDOM}; no trial is stopped early"),
+        (
+            {"max_epochs": 6, "scheduler": "median", "grace_epochs": 2},
+            f"{RANDOM}; the median rule stops a trial from epoch 2 on whose best is worse than the "
+            f"median of the others' averages",
+        ),
+        (
+            {"search": "tpe", "scheduler": "none", "samples": 32},
+            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
+            "best so far; no trial is stopped early",
+        ),
+        (
+            {"search": "tpe", "scheduler": "none", "samples": 5000},
+            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
+            "best so far, and learns from the best and newest 500 at most; no trial is stopped "
+            "early",
+        ),
+    ],
+)
+def test_how_trials_are_proposed_and_stopped_is_told(
+    settings: dict[str, object], told: str
+) -> None:
+    assert search_line(SearchConfig(**settings)) == told
+
+
+def test_several_networks_have_searchers_and_schedulers_of_their_own() -> None:
+    line = search_line(SearchConfig(search="tpe", max_epochs=3), several=True)
+    assert "at random until 10 trials of each network have ended" in line
+    assert "the best of every 3 trials of each network go on" in line
+
+
+def test_which_trials_begin_with_what_was_asked_for_is_told() -> None:
+    rate = Parameter(1e-4, 1e-2, log=True)
+    spaces = {
+        "fc": Space({"learning_rate": rate, "dropout": Parameter(0.0, 0.5)}),
+        "cnn": Space({"learning_rate": rate}),
+    }
+    config = SearchConfig(model="auto", samples=4, start=("lr=1e-3", "dropout=0.1"))
+    assert start_lines(config, spaces) == [
+        "--start lr=1e-3: trial 0 (fc), trial 1 (cnn)",
+        "--start dropout=0.1: trial 2 (fc)",
+    ]
+    alone = SearchConfig(samples=4, start=("lr=1e-3",))
+    assert start_lines(alone, {"fc": spaces["fc"]}) == ["--start lr=1e-3: trial 0"]
+    assert start_lines(SearchConfig(samples=4), spaces) == []

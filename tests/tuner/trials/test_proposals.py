@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from trainables.hyperparameters import Parameter
-from tuner.trials.proposals import Proposals, proposal, tpe
+from tuner.trials.proposals import Proposals, proposal
 from tuner.trials.reporter import OBJECTIVE
 from tuner.trials.space import Space
+from tuner.trials.tpe import Tpe
 
 SPACE = Space(
     {
@@ -35,6 +36,18 @@ def proposals(
     return Proposals(given, spaces={"fc": space}, tpe=tpe and {"fc": tpe}, **more)
 
 
+def tpe(space: Space, seed: int, known: Any) -> Tpe:
+    """TPE that knows trials of earlier sessions with what they reached."""
+    finished = [(drawn, "max_epochs", 3, reached) for drawn, reached in known]
+    return Tpe(space, seed, finished, startup_trials=10)
+
+
+def ended(reached: float) -> dict[str, Any]:
+    """What a trial reported last."""
+    reason = "diverged" if math.isnan(reached) else "max_epochs"
+    return {OBJECTIVE: reached, "epoch": 3, "stop_reason": reason}
+
+
 def all_of(
     searcher: Proposals, luck: random.Random, loss: Any = lambda config: 0.5
 ) -> list[dict[str, Any]]:
@@ -51,10 +64,10 @@ def all_of(
         if running and (not isinstance(config, dict) or luck.random() < 0.5):
             trial = luck.choice(sorted(running))
             end = luck.choice(["result", "result", "nan", "error"])
-            ended = running.pop(trial)
-            reached = math.nan if end == "nan" else loss(ended)
+            config = running.pop(trial)
+            reached = math.nan if end == "nan" else loss(config)
             searcher.on_trial_complete(
-                trial, None if end == "error" else {OBJECTIVE: reached}, error=end == "error"
+                trial, None if end == "error" else ended(reached), error=end == "error"
             )
 
 
@@ -100,7 +113,7 @@ def test_given_trials_alone_are_a_search_too() -> None:
 
 @pytest.mark.parametrize(
     "ending",
-    [({OBJECTIVE: 0.5}, False), ({OBJECTIVE: math.nan}, False), (None, True)],
+    [(ended(0.5), False), (ended(math.nan), False), (None, True)],
     ids=["ends", "nan", "error"],
 )
 def test_no_more_trials_than_the_limit_are_unfinished(ending: tuple[Any, bool]) -> None:
@@ -133,23 +146,33 @@ def test_tpe_takes_nan_and_errors_and_stays_within_the_ranges() -> None:
     assert [config["number"] for config in configs] == list(range(40))
     assert all(in_range(config) for config in configs)
     assert len({config["seed"] for config in configs}) == 40
-    assert {trial.state.name for trial in search._ot_study.trials} == {"COMPLETE", "FAIL"}
+    states = {trial.state.name for trial in search._study.trials}
+    assert states == {"COMPLETE", "PRUNED", "FAIL"}
 
 
-def test_tpe_takes_trials_that_it_has_not_proposed() -> None:
-    searcher = proposals(
-        proposal(0, "fc", SPACE.draw(0, 0), seed=1), next_number=1, tpe=tpe(SPACE, 0, [])
-    )
+def test_tpe_knows_trials_that_it_has_not_proposed() -> None:
+    search = tpe(SPACE, 0, [])
+    searcher = proposals(proposal(0, "fc", SPACE.draw(0, 0), seed=1), next_number=1, tpe=search)
     assert searcher.suggest("given")["number"] == 0
-    searcher.on_trial_complete("given", {OBJECTIVE: 0.5})
+    searcher.on_trial_complete("given", ended(0.5))
     assert searcher.suggest("new")["number"] == 1
+    assert [trial.value for trial in search._study.trials] == [0.5, None]
+
+
+def test_a_trial_that_does_not_say_why_it_ends_was_stopped_by_the_scheduler() -> None:
+    search = tpe(SPACE, 0, [])
+    searcher = proposals(tpe=search, scheduler="median")
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {**ended(0.5), "stop_reason": ""})
+    (trial,) = search._study.trials
+    assert (trial.state.name, trial.intermediate_values) == ("PRUNED", {3: 0.5})
 
 
 def test_tpe_learns_where_the_loss_is_low() -> None:
     searcher, configs = proposals(samples=60, tpe=tpe(SPACE, 0, [])), []
     for number in range(60):
         configs.append(searcher.suggest(str(number)))
-        searcher.on_trial_complete(str(number), {OBJECTIVE: loss(configs[-1])})
+        searcher.on_trial_complete(str(number), ended(loss(configs[-1])))
     losses = [loss(config) for config in configs]
     assert np.median(losses[-30:]) < np.median(losses[:10]) / 3
 
@@ -200,7 +223,7 @@ def test_tpe_searches_the_loss_and_learns_which_is_better() -> None:
     for number in range(60):
         configs.append(searcher.suggest(str(number)))
         searcher.on_trial_complete(
-            str(number), {OBJECTIVE: -0.9 if configs[-1]["loss"] == "perceptual" else -0.1}
+            str(number), ended(-0.9 if configs[-1]["loss"] == "perceptual" else -0.1)
         )
     assert {config["loss"] for config in configs[:20]} == {"mse", "perceptual"}
     assert sum(config["loss"] == "perceptual" for config in configs[-20:]) > 15
@@ -246,7 +269,7 @@ def test_tpe_learns_of_each_network_from_its_own_trials() -> None:
         # What is best for one of them is worst for the other
         sign = 1 if one["model"] == "fc" else -1
         objective = sign * math.log(one["learning_rate"])
-        searcher.on_trial_complete(str(number), {OBJECTIVE: objective})
+        searcher.on_trial_complete(str(number), ended(objective))
     last = {
         model: np.median([one["learning_rate"] for one in found[40:] if one["model"] == model])
         for model in spaces

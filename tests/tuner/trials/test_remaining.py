@@ -41,6 +41,14 @@ def row(number: int, reason: str | None, **more: Any) -> dict[str, Any]:
     }
 
 
+def repeat(number: int, reason: str, of: dict[str, Any], count: int) -> dict[str, Any]:
+    """The row of a finalist's repeat: seeds say which of them it is."""
+    space = spaces_of(CONFIG)["fc"]
+    drawn = {name: of[name] for name in ("learning_rate", "dropout", "patience")}
+    seed = space.seed(0, {**drawn, "parameters": {}}, count)
+    return row(number, reason, repeat_of=of["trial"], **drawn, seed=seed)
+
+
 def ask(searcher: Proposals, most: int = 100) -> list[Any]:
     asked = [searcher.suggest(str(index)) for index in range(most)]
     return [config for config in asked if config not in (None, Proposals.FINISHED)]
@@ -192,9 +200,50 @@ def test_each_finalist_is_repeated_with_seeds_of_its_own_behind_the_searched_tri
 def test_repeats_that_an_earlier_session_finished_are_not_trained_again(tmp_path: Path) -> None:
     config = replace(CONFIG, storage=str(tmp_path), samples=5, confirm_seeds=3)
     best = row(3, "max_epochs")
-    earlier = [best, row(5, "max_epochs", repeat_of=3), row(6, "interrupted", repeat_of=3)]
+    earlier = [best, repeat(5, "max_epochs", best, 1), repeat(6, "interrupted", best, 2)]
     given = ask(repeats(config, spaces_of(config), NOWHERE, [best], earlier))
     assert [(c["number"], c["known_epochs"]) for c in given] == [(6, 4), (7, 0)]
-    assert repeats(
-        config, spaces_of(config), NOWHERE, [best], [*earlier[:2], row(6, "asha"), row(7, "asha")]
-    ).finished
+    ended = [repeat(5 + count, "max_epochs", best, 1 + count) for count in range(3)]
+    assert repeats(config, spaces_of(config), NOWHERE, [best], [best, *ended]).finished
+
+
+def test_more_trials_take_numbers_that_no_repeat_has() -> None:
+    config = replace(CONFIG, samples=5, confirm_seeds=2)
+    spaces = spaces_of(config)
+    ended = [row(number, "max_epochs") for number in range(3)]
+    best = ended[0]
+    ended += [repeat(3, "max_epochs", best, 1), repeat(4, "max_epochs", best, 2)]
+    more = ask(searched_trials(config, USUAL, spaces, NOWHERE, ended, set(), slots=4))
+    assert [one["number"] for one in more] == [5, 6]
+    drawn = [spaces["fc"].draw(0, number)["learning_rate"] for number in (5, 6)]
+    assert [one["learning_rate"] for one in more] == drawn
+    # The best of all is trained again behind them, the best of the first trials is not
+    ended += [row(number, "max_epochs") for number in (5, 6)]
+    again = ask(repeats(config, spaces, NOWHERE, [ended[-1], best], ended))
+    assert [(one["number"], one["repeat_of"]) for one in again] == [(7, 6), (8, 6)]
+
+
+def test_a_repeat_that_began_before_the_one_before_it_is_known_by_its_seed() -> None:
+    config = replace(CONFIG, samples=5, confirm_seeds=2)
+    best = row(3, "max_epochs")
+    known = [best, repeat(6, "max_epochs", best, 2)]
+    (given,) = ask(repeats(config, spaces_of(config), NOWHERE, [best], known))
+    assert given["number"] == 5
+    assert given["seed"] == repeat(5, "max_epochs", best, 1)["seed"]
+
+
+def test_tpe_knows_of_earlier_trials_how_they_ended() -> None:
+    config = SearchConfig(search="tpe", samples=9, max_epochs=9, scheduler="median")
+    reasons = ["max_epochs", "median", None, "diverged", "error"]
+    earlier = [row(number, reason) for number, reason in enumerate(reasons)]
+    searcher = searched_trials(config, USUAL, spaces_of(config), NOWHERE, earlier, {2}, slots=4)
+    assert searcher._tpe is not None
+    trials = searcher._tpe["fc"]._study.trials
+    found = [(trial.state.name, trial.value, trial.intermediate_values) for trial in trials]
+    reached = [pytest.approx(0.1 * (number + 1)) for number in range(3)]
+    assert found == [
+        ("COMPLETE", reached[0], {}),
+        ("PRUNED", None, {4: reached[1]}),
+        ("PRUNED", None, {4: reached[2]}),
+        ("PRUNED", None, {}),
+    ]

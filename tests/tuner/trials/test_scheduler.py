@@ -13,7 +13,7 @@ from trainables.goal import USUAL
 from trainables.training.loop import EpochRecord
 from tuner.settings import SearchConfig
 from tuner.trials.reporter import OBJECTIVE, reached
-from tuner.trials.tune_run import Rungs
+from tuner.trials.scheduler import Rungs
 
 CONFIG = SearchConfig(name="r", samples=30, max_epochs=9, grace_epochs=1, reduction_factor=3.0)
 BOTH = replace(CONFIG, loss="mse,perceptual")
