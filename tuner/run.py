@@ -208,7 +208,8 @@ def _prepare(
     stack.callback(trace.span("Ray's end")(connect.stop))
     ray = watch.Joined() if config.address else watch.Children()
     stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))
-    with trace.span("Ray's start"):
+    with console, trace.span("Ray's start"):
+        console.progress("starting Ray")
         if config.address:
             connect.join(config.address, own=config.own_names, verbose=config.verbose)
         else:
@@ -223,7 +224,7 @@ def _prepare(
             return worker_resources(config, there)
 
         wait_for_nodes(config.wait_for_nodes, config.wait_sec, worker_on, grows, console)
-    with trace.span("waiting for images and networks"):
+    with console, trace.span("waiting for images and networks"):
         loaded = loading.result()
     with trace.span("the plan"):
         return make_plan(config, storage, loaded, nodes(), grows), confirm

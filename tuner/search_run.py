@@ -24,7 +24,7 @@ from tuner.progress.lines import (
     start_line,
 )
 from tuner.progress.recorder import Recorder, Tracker, tracker
-from tuner.progress.rows import FINISHED, RunRows, runs_row
+from tuner.progress.rows import FINISHED, RunRow, RunRows, runs_row
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage, leave_mark
 from tuner.trials.finalists import evaluate_finalists, look
@@ -48,13 +48,13 @@ def run(plan: Plan, console: Console, started: float) -> int:
     """
     config = plan.config
     spaces = {name: space.parameters for name, space in plan.spaces.items()}
-    row = runs_row(config, plan.goal, spaces, plan.data, plan.earlier)
-    plan.storage.publish("runs", [row])
+    row = RunRow(plan.storage, runs_row(config, plan.goal, spaces, plan.data, plan.earlier))
+    row.say()
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
     status = "failed"
     try:
-        code = _search_and_evaluate(plan, console, tracking, started)
+        code = _search_and_evaluate(plan, row, console, tracking, started)
         status = "finished" if code == 0 else "failed"
         return code
     except KeyboardInterrupt:
@@ -64,11 +64,12 @@ def run(plan: Plan, console: Console, started: float) -> int:
         with trace.span("W&B's end"):
             if lost := tracking.close():
                 console.line(lost, style="yellow")
-        row |= {"status": status, "ended_at": datetime.now(UTC)}
-        plan.storage.publish("runs", [row])
+        row.say(status=status, phase=None, ended_at=datetime.now(UTC))
 
 
-def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
+def _search_and_evaluate(
+    plan: Plan, row: RunRow, console: Console, tracking: Tracker, started: float
+) -> int:
     config, data, storage = plan.config, plan.data, plan.storage
     trials = storage.rows("trials")
     known = {row["trial"] for row in trials}
@@ -89,7 +90,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             console.progress("finding the map that trials may start at")
             start = start_map(data)
             console.line(start_line(start))
-        recorder = Recorder(rows, lines, tracking, config.scheduler)
+        recorder = Recorder(rows, lines, tracking, config.scheduler, row)
         with trace.span("images into Ray's store"):
             search = SearchRun(plan, recorder, end, start and start.products)
         with trace.span("the search"):
@@ -97,11 +98,13 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
         ranks = plan.goal.between(config.mixed_losses)
         best = finalists(rows.trials, config.finalists, ranks)
         if best and config.confirm_seeds:
+            row.say(phase="confirming")
             with trace.span("other seeds"):
                 search.confirm(best)
         tracking.end()
         if not best:
             return _no_best(console, rows.trials)
+        row.say(phase="evaluating")
         console.progress("evaluating the finalists on the test split")
         affine = own_map(data.task, data.affine)
         with trace.span("evaluating the finalists"):
@@ -123,6 +126,7 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
         print_sight(console, model, seen)
     if config.timing == "short":
+        row.say(phase="timing")
         with trace.span("timing"):
             time_best(config, storage, best[0], data, console)
     point_onward(console, config, best[0]["model"])

@@ -239,6 +239,12 @@ def test_the_saved_network_gives_what_the_table_says(finished: Finished) -> None
     assert outputs.shape == (len(samples), 1, 28, 28)
 
 
+def test_a_run_that_has_ended_is_in_no_phase(finished: Finished) -> None:
+    (run,) = finished.table("runs").itertuples()
+    assert (run.status, run.phase) == ("finished", None)
+    assert pd.isna(run.left_sec)
+
+
 def test_the_runs_table_says_where_the_results_come_from(finished: Finished) -> None:
     row = finished.table("runs").iloc[0]
     assert row.status == "finished"

@@ -16,7 +16,7 @@ from analysis.console import Console
 from analysis.tables.files import Row
 from trainables.errors import cleaned, cut, last_line
 from tuner.progress.lines import TrialLines
-from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
+from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRow, RunRows
 from tuner.settings import ASHA
 from tuner.trace import TrialLanes
 from tuner.trials.reporter import FAILURE_RETRIES
@@ -138,7 +138,12 @@ class Recorder(tune.Callback):
     """The one callback of a search."""
 
     def __init__(
-        self, rows: RunRows, lines: TrialLines, tracker: Tracker, scheduler: str = ASHA
+        self,
+        rows: RunRows,
+        lines: TrialLines,
+        tracker: Tracker,
+        scheduler: str = ASHA,
+        run: RunRow | None = None,
     ) -> None:
         """Begin with the rows of earlier sessions.
 
@@ -147,11 +152,13 @@ class Recorder(tune.Callback):
             lines: The console.
             tracker: W&B.
             scheduler: The stop reason of a trial that has not ended by itself.
+            run: Is told how long the search still takes; None where nobody asks.
         """
         self.rows = rows
         self._lines = lines
         self._tracker = tracker
         self._scheduler = scheduler
+        self._run = run
         self._last_reason: dict[int, str] = {}
         self._lanes = TrialLanes()
 
@@ -184,6 +191,8 @@ class Recorder(tune.Callback):
             self._tracker.send("log", {**result, "trial": number})
         self.rows.publish_if_due()
         self._lines.progress(self.rows)
+        if self._run and self._run.left_is_due:
+            self._run.expect(self._lines.left_sec(self.rows))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has looked for events, a few times a second: what was not due yet may be now."""
