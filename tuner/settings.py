@@ -154,8 +154,10 @@ class SearchConfig:
     )
     startup_trials: int = setting(
         10,
-        "trials of each network that tpe draws at random before it learns from them",
+        "trials of each network that must have ended before tpe learns from them; until then it "
+        "draws at random",
         least=1,
+        below=TPE_MEMORY // 2,
         group=SEARCHED,
     )
     start: tuple[str, ...] | None = setting(

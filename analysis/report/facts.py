@@ -370,7 +370,7 @@ def _proposed(config: dict[str, Any]) -> str:
     """Return how trials were proposed."""
     how = str(config.get("search", "random"))
     if how == "tpe":
-        how += f" (Optuna's, multivariate, {config['startup_trials']} random trials first)"
+        how += f" (Optuna's, multivariate, at random until {config['startup_trials']} have ended)"
     if points := config.get("start"):
         how += f" from {' and '.join(points)}"
     return how

@@ -123,8 +123,8 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     proposed = "random search: what a trial is does not depend on those before it"
     if config.search == TPE:
         proposed = (
-            f"TPE (Optuna's, multivariate): after {config.startup_trials} random trials{each} it "
-            f"draws near the best so far"
+            f"TPE (Optuna's, multivariate): at random until {config.startup_trials} trials{each} "
+            f"have ended, then near the best so far"
         )
         if (config.samples or 0) > TPE_MEMORY:
             proposed += f", and learns from the best and newest {TPE_MEMORY:,} at most"
