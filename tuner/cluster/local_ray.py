@@ -33,6 +33,12 @@ PATIENCE = {
     "RAY_worker_register_timeout_seconds": f"{START_SEC:.0f}",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": f"{START_SEC:.0f}",
 }
+# Processes for trials are started while the driver still imports, and wait for their trial
+AHEAD = {
+    "RAY_prestart_worker_first_driver": "1",
+    "RAY_idle_worker_killing_time_threshold_ms": f"{START_SEC * 1000:.0f}",  # 1 s by default
+}
+NONE_AHEAD = {"RAY_prestart_worker_first_driver": "0"}
 LISTEN_PORT = "dashboard_agent_listen_port"
 AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", LISTEN_PORT)
 OURS = range(20_000, 32_768)  # below the ports that systems give to connections
@@ -62,7 +68,8 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
     go_round_proxies()
     os.environ.pop("RAY_GCS_SERVER_PORT", None)  # for others' clusters, which may have it now
     # Worker groups take no process that was started ahead: each of those costs a core 2 s
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0" if dashboard else "1")
+    for name, value in (NONE_AHEAD if dashboard else AHEAD).items():
+        os.environ.setdefault(name, value)
     # With the dashboard, since only worker groups need both
     environment = (
         {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"}
