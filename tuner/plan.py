@@ -27,6 +27,7 @@ from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
 from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
+from tuner import trace
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import DEFAULT_VGG_WEIGHTS, PERCEPTUAL, SearchConfig
 from tuner.storage.run_storage import RunStorage, check_shared
@@ -211,7 +212,8 @@ def load(
         network: What tries those of the search out.
         progress: Gets lines of it while targets are made.
     """
-    from trainables.data import loading
+    with trace.span("importing PyTorch"):
+        from trainables.data import loading
 
     is_study = config.pipeline == STUDY.pipeline and config.size == sources.SIZE
     known_task = is_study and config.pairs is None
@@ -235,11 +237,12 @@ def load(
             progress=said,
         )
     checks: list[Callable[[], Any]] = [partial(_load_vgg, config), make_targets]
-    if known_task:
-        vgg, data, facts = at_once(*checks, partial(network.facts, STUDY))
-    else:
-        vgg, data = at_once(*checks)
-        facts = network.facts(data.task)
+    with trace.span("targets and networks"):
+        if known_task:
+            vgg, data, facts = at_once(*checks, partial(network.facts, STUDY))
+        else:
+            vgg, data = at_once(*checks)
+            facts = network.facts(data.task)
     return vgg, data, facts
 
 

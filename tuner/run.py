@@ -13,16 +13,18 @@ if __name__ == "__main__":  # before the other imports, which take a second wher
     interrupts.end_early()
 
 import argparse
+import atexit
 import errno
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from analysis.console import Console, command_text
 from analysis.tables import version_4
@@ -33,6 +35,7 @@ from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain
 from trainables.pipelines.catalogue import LIST, listed, started
 from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
+from tuner import trace
 from tuner.background import Background
 from tuner.cluster import auth_token, connect, local_ray, watch
 from tuner.cluster.nodes import Growth, Node, WorkerResources, growth, nodes, wait_for_nodes
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         resume = command_text("tuner.run", "--resume", config.name, storage=config.storage)
         try:
-            with ExitStack() as stack:
+            with _traced(config.trace), ExitStack() as stack:
                 return _run(config, started, resume, stack)
         except local_ray.RayStartError as error:
             interrupts.check()  # or it started no more because of that
@@ -136,6 +139,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except TakenError as taken:
             complain(f"{taken}; when that search has ended, type {resume}")
         return FAILED
+
+
+@contextmanager
+def _traced(path: str | None) -> Iterator[None]:
+    """Write the trace of the block, where one is asked for; a file that fails costs a line."""
+    if path is None:
+        yield
+        return
+    trace.check(path)
+    trace.begin()
+    try:
+        yield
+    finally:
+        try:
+            trace.write(Path(path))
+        except OSError as error:
+            Console().line(f"--trace {path} was not written: {error.strerror}", style="yellow")
 
 
 def _run(config: SearchConfig, started: float, resume: str, stack: ExitStack) -> int:
@@ -165,7 +185,7 @@ def _prepare(
     # First, so that it is left last
     background = stack.enter_context(Background(interrupts.EARLY_END))
     pipeline = stack.enter_context(started(config.pipeline))  # it imports PyTorch meanwhile
-    with console:
+    with console, trace.span("names and images"):
         images = check_early(config, console.progress)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
@@ -184,14 +204,16 @@ def _prepare(
         )
     )
     # While Ray's processes start
-    loading = background.start(load, config, images, pipeline, network, console.progress)
-    stack.callback(connect.stop)
+    loading = background.start(_load, config, images, pipeline, network, console.progress)
+    stack.callback(trace.span("Ray's end")(connect.stop))
     ray = watch.Joined() if config.address else watch.Children()
     stack.enter_context(watch.Watch(ray.missing, lambda name: _end(name, storage, console)))
-    if config.address:
-        connect.join(config.address, own=config.own_names, verbose=config.verbose)
-    else:
-        local_ray.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
+    with console, trace.span("Ray's start"):
+        console.progress("starting Ray")
+        if config.address:
+            connect.join(config.address, own=config.own_names, verbose=config.verbose)
+        else:
+            local_ray.start(console, dashboard=config.workers_per_trial > 1, verbose=config.verbose)
     interrupts.check()
     grows = growth() if config.address else Growth()
     if config.wait_for_nodes is not None:
@@ -202,7 +224,18 @@ def _prepare(
             return worker_resources(config, there)
 
         wait_for_nodes(config.wait_for_nodes, config.wait_sec, worker_on, grows, console)
-    return make_plan(config, storage, loading.result(), nodes(), grows), confirm
+    with console, trace.span("waiting for images and networks"):
+        loaded = loading.result()
+    with trace.span("the plan"):
+        return make_plan(config, storage, loaded, nodes(), grows), confirm
+
+
+def _load(*arguments: Any) -> Any:
+    """Call `load`, then import what the search needs: Ray's processes still start meanwhile."""
+    loaded = load(*arguments)
+    with trace.span("imports for the search"):
+        import tuner.search_run  # noqa: F401
+    return loaded
 
 
 def _end(process: str, storage: RunStorage, console: Console) -> None:
@@ -227,5 +260,13 @@ def _broken_off(error: OSError | EOFError, storage: str, resume: str) -> str:
     )
 
 
+def leave(status: int) -> NoReturn:
+    """End this process, whose work is done: Python would take its modules apart for 1.5 s first."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -6,17 +6,13 @@ from datetime import UTC, datetime
 from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.tables.ranking import finalists
-from analysis.timing import summary
-from analysis.timing.conductor import conduct
-from analysis.timing.subjects import Finalist
-from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
 from trainables.data.examples import Splits
 from trainables.errors import UsageError
 from trainables.linear import AffineMap
 from trainables.networks.base import may_start_at_map
 from trainables.pipelines.own import own_map
 from trainables.start_map import start_map
-from tuner import interrupts
+from tuner import interrupts, trace
 from tuner.cluster.object_store import StoredVgg16, put_in_store
 from tuner.plan import Plan
 from tuner.progress.lines import (
@@ -28,7 +24,7 @@ from tuner.progress.lines import (
     start_line,
 )
 from tuner.progress.recorder import Recorder, Tracker, tracker
-from tuner.progress.rows import FINISHED, RunRows, runs_row
+from tuner.progress.rows import FINISHED, RunRow, RunRows, runs_row
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage, leave_mark
 from tuner.trials.finalists import evaluate_finalists, look
@@ -52,26 +48,28 @@ def run(plan: Plan, console: Console, started: float) -> int:
     """
     config = plan.config
     spaces = {name: space.parameters for name, space in plan.spaces.items()}
-    row = runs_row(config, plan.goal, spaces, plan.data, plan.earlier)
-    plan.storage.publish("runs", [row])
+    row = RunRow(plan.storage, runs_row(config, plan.goal, spaces, plan.data, plan.earlier))
+    row.say()
     introduce(console, plan)
     tracking = tracker(config.wandb, config.name, plan.storage.directory, console)
     status = "failed"
     try:
-        code = _search_and_evaluate(plan, console, tracking, started)
+        code = _search_and_evaluate(plan, row, console, tracking, started)
         status = "finished" if code == 0 else "failed"
         return code
     except KeyboardInterrupt:
         status = "interrupted"
         raise
     finally:
-        if lost := tracking.close():
-            console.line(lost, style="yellow")
-        row |= {"status": status, "ended_at": datetime.now(UTC)}
-        plan.storage.publish("runs", [row])
+        with trace.span("W&B's end"):
+            if lost := tracking.close():
+                console.line(lost, style="yellow")
+        row.say(status=status, phase=None, ended_at=datetime.now(UTC))
 
 
-def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, started: float) -> int:
+def _search_and_evaluate(
+    plan: Plan, row: RunRow, console: Console, tracking: Tracker, started: float
+) -> int:
     config, data, storage = plan.config, plan.data, plan.storage
     trials = storage.rows("trials")
     known = {row["trial"] for row in trials}
@@ -92,35 +90,45 @@ def _search_and_evaluate(plan: Plan, console: Console, tracking: Tracker, starte
             console.progress("finding the map that trials may start at")
             start = start_map(data)
             console.line(start_line(start))
-        recorder = Recorder(rows, lines, tracking, config.scheduler)
-        search = SearchRun(plan, recorder, end, start and start.products)
-        search.search(epochs)
+        recorder = Recorder(rows, lines, tracking, config.scheduler, row)
+        with trace.span("images into Ray's store"):
+            search = SearchRun(plan, recorder, end, start and start.products)
+        with trace.span("the search"):
+            search.search(epochs)
         ranks = plan.goal.between(config.mixed_losses)
         best = finalists(rows.trials, config.finalists, ranks)
         if best and config.confirm_seeds:
-            search.confirm(best)
+            row.say(phase="confirming")
+            with trace.span("other seeds"):
+                search.confirm(best)
+        tracking.end()
         if not best:
             return _no_best(console, rows.trials)
+        row.say(phase="evaluating")
         console.progress("evaluating the finalists on the test split")
         affine = own_map(data.task, data.affine)
-        scores = evaluate_finalists(
-            storage,
-            best,
-            rows.trials,
-            search.parameters,
-            plan.resources,
-            data,
-            affine,
-            config.metrics,
-            start and start.full,
-        )
+        with trace.span("evaluating the finalists"):
+            scores = evaluate_finalists(
+                storage,
+                best,
+                rows.trials,
+                search.parameters,
+                plan.resources,
+                data,
+                affine,
+                config.metrics,
+                start and start.full,
+            )
     print_answer(console, plan, rows.trials, scores, timed_out=end.timed_out)
     if affine is not None:
         model = best[0]["model"]
-        seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
+        with trace.span("the field of view"):
+            seen = look(best[0], search.parameters[model], data.task, plan.resources, affine)
         print_sight(console, model, seen)
     if config.timing == "short":
-        time_best(config, storage, best[0], data, console)
+        row.say(phase="timing")
+        with trace.span("timing"):
+            time_best(config, storage, best[0], data, console)
     point_onward(console, config, best[0]["model"])
     return 0
 
@@ -218,6 +226,7 @@ class SearchRun:
             end=self._end,
             count=count,
             concurrency=config.concurrency or self._plan.slots,
+            local=config.address is None,
             verbose=config.verbose,
         )
         interrupts.check()
@@ -243,6 +252,12 @@ def time_best(
     config: SearchConfig, storage: RunStorage, best: Row, data: Splits, console: Console
 ) -> None:
     """Time a trial on test images, and print it. The search is complete: a fault is one line."""
+    # Here, since trials need not wait for what they import
+    from analysis.timing import summary
+    from analysis.timing.conductor import conduct
+    from analysis.timing.subjects import Finalist
+    from analysis.timing.timing_settings import SHORT_IMAGES, short_form, short_subjects
+
     trial = best["trial"]
     network = Finalist(trial, best["model"], str(storage.weights(trial)))
     examples = data.test.first(min(SHORT_IMAGES, len(data.test)))

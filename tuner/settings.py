@@ -154,8 +154,10 @@ class SearchConfig:
     )
     startup_trials: int = setting(
         10,
-        "trials of each network that tpe draws at random before it learns from them",
+        "trials of each network that must have ended before tpe learns from them; until then it "
+        "draws at random",
         least=1,
+        below=TPE_MEMORY // 2,
         group=SEARCHED,
     )
     start: tuple[str, ...] | None = setting(
@@ -386,6 +388,14 @@ class SearchConfig:
         "short",
         "whether the best network is timed for half a minute after the search",
         choices=("short", "none"),
+        may_change=True,
+        group=RUN,
+    )
+    trace: str | None = setting(
+        None,
+        "write where the seconds went to this file, which chrome://tracing and Perfetto show",
+        default_text="none",
+        metavar="FILE",
         may_change=True,
         group=RUN,
     )

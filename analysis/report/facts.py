@@ -292,9 +292,9 @@ def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
     remarks = [
         f"Medians of {comparison.processes(here)}, end to end (uint8 to float32, both in host "
         "memory); in brackets the 95 % interval.",
-        "Ratios: medians over the processes, of pairs of turns that are nearest in time, with a "
-        "95 % interval from order statistics; × singly: against the pipeline image by image on a "
-        "CPU, × batched: against its best batch here; –: no valid timing.",
+        "Ratios: of pairs of turns that are nearest in time, Hodges and Lehmann's estimate over "
+        "the processes with the 95 % interval by signed ranks; × singly: against the pipeline "
+        "image by image on a CPU, × batched: against its best batch here; –: no valid timing.",
         f"{here.threads.max():.0f} threads, for single images one; every subject in processes "
         "of its own, in turn.",
     ]
@@ -370,7 +370,7 @@ def _proposed(config: dict[str, Any]) -> str:
     """Return how trials were proposed."""
     how = str(config.get("search", "random"))
     if how == "tpe":
-        how += f" (Optuna's, multivariate, {config['startup_trials']} random trials first)"
+        how += f" (Optuna's, multivariate, at random until {config['startup_trials']} have ended)"
     if points := config.get("start"):
         how += f" from {' and '.join(points)}"
     return how

@@ -63,6 +63,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "runs": (
         RUN,
         Column("status", TEXT, "running, finished, interrupted or failed"),
+        nullable("phase", TEXT, "searching, confirming, evaluating or timing while it runs"),
+        nullable("left_sec", FLOAT, "about how long the search still takes", "s"),
         Column("model", TEXT, "network, as given to --model; auto for those that its trials name"),
         Column("pipeline", TEXT, "what the network is to replace, as given to --pipeline"),
         Column("takes", TEXT, "what it is called with: pil, uint8, float, array or dict"),

@@ -14,8 +14,9 @@ from analysis.timing.protocol import (
     ROUGH,
     VALID,
     WIDE,
-    estimate_verdict,
     median_interval,
+    ratio_interval,
+    ratio_verdict,
 )
 from analysis.timing.subjects import PIPELINE
 
@@ -38,9 +39,10 @@ RESULTS = (VALID, ROUGH)
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast: the median over pairs of processes, and its 95 % interval.
+    """How many times as fast, over pairs of processes, and its 95 % interval by `ratio_interval`.
 
     Attributes:
+        median: Of the means of all pairs of ratios, in logarithms.
         pairs: How many there were.
         verdict: Valid, rough or invalid: by the interval, unless it is biased.
         biased: Whether one of the two is invalid for more than a wide interval, or not judged.
@@ -184,15 +186,14 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
     own interval, unless one of the two is biased, or not judged.
     """
     sides = [rows[(rows[SERIES] == one[SERIES]).all(axis=1)] for one in (slow, fast)]
-    ratios = _paired(*map(_counted, sides))
+    ratios = _paired(*map(_counted, sides)).to_numpy()
     if not len(ratios):
         return Ratio(math.nan, math.nan, math.nan, 0)
     biased = any(_may_be_biased(one) for one in (slow, fast))
     return Ratio(
-        float(ratios.median()),
-        *median_interval(ratios.to_numpy()),
+        *ratio_interval(ratios),
         len(ratios),
-        INVALID if biased else estimate_verdict(list(ratios)),
+        INVALID if biased else ratio_verdict(ratios),
         biased,
     )
 

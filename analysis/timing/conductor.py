@@ -6,7 +6,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,8 +33,8 @@ from analysis.timing.protocol import (
     turns_per_process,
 )
 from analysis.timing.series import Series, TakenTurn
-from analysis.timing.subject_processes import SubjectProcess, close_all
-from analysis.timing.subjects import PIPELINE, Subject
+from analysis.timing.subject_processes import SubjectProcess, close_all, main_left_out
+from analysis.timing.subjects import COMPILED, PIPELINE, Subject
 from analysis.timing.timing_rows import (
     card_row,
     session_facts,
@@ -139,10 +139,15 @@ class TimingSession:
             images: That there are.
         """
         done = 0
-        for block in _blocks(subjects):
+        # What is compiled last and so together: it takes long, and no more than one core each
+        for block in _blocks(sorted(subjects, key=lambda one: one.engine == COMPILED)):
             names = ", ".join(one.name for one in block)
             self.console.progress(f"checked {done} of {len(subjects)} subjects; now {names}")
-            for subject, checked in self._started(block, "build_and_check"):
+            outcomes = self._started(block, "build_and_check")
+            self._compile(
+                [one for one, made in outcomes if not isinstance(made, SubjectError)], images
+            )
+            for subject, checked in outcomes:
                 done += 1
                 if isinstance(checked, SubjectError):
                     self._leave_out(subject, checked)
@@ -154,6 +159,16 @@ class TimingSession:
                     self._plan(subject, checked, size)
             self.close()
         self.cards.publish()
+
+    def _compile(self, subjects: Sequence[Subject], images: int) -> None:
+        """Compile for each batch size. What fails now fails again when it is planned."""
+        compiled = [one for one in subjects if one.engine == COMPILED]
+        if compiled:
+            self.console.progress(f"compiling {', '.join(one.name for one in compiled)}")
+        self._side_by_side(
+            compiled,
+            lambda one, process: process.call("compile", self.settings.sizes(images, one.device)),
+        )
 
     def _plan(self, subject: Subject, checked: SubjectCheck, size: int) -> None:
         process = self._processes[subject]
@@ -342,21 +357,31 @@ class TimingSession:
                         series.fault = f"its next process failed: {outcome}"
                 self._warn(f"{subject.name} on {subject.device} ended: {outcome}")
 
-    def _started(
-        self, subjects: Collection[Subject], function: str
-    ) -> Iterator[tuple[Subject, Any]]:
-        """Start a process of each and call a function of `worker` there, several at a time.
+    def _started(self, subjects: Collection[Subject], function: str) -> list[tuple[Subject, Any]]:
+        """Start a process of each and call a function of `worker` there.
 
-        Yields each subject with what that returned, or with its SubjectError.
+        Returns each subject with what that returned, or with its SubjectError.
         """
         for subject in subjects:
             self._processes[subject] = SubjectProcess(
                 subject, self.threads, self.images_file.parent
             )
+        with main_left_out():
+            return self._side_by_side(
+                subjects, lambda _, process: process.start(function, self.images_file)
+            )
 
-        def start_one(subject: Subject) -> tuple[Subject, Any]:
+    def _side_by_side(
+        self, subjects: Collection[Subject], ask: Callable[[Subject, SubjectProcess], Any]
+    ) -> list[tuple[Subject, Any]]:
+        """Ask each subject's process, several at a time, and wait for all.
+
+        Returns each subject with the answer, or with its SubjectError.
+        """
+
+        def ask_one(subject: Subject) -> tuple[Subject, Any]:
             try:
-                return subject, self._processes[subject].start(function, self.images_file)
+                return subject, ask(subject, self._processes[subject])
             except SubjectError as error:
                 return subject, error
 
@@ -366,8 +391,7 @@ class TimingSession:
             machine.cores(), initializer=signal.pthread_sigmask, initargs=_WITHOUT_INTERRUPTS
         )
         try:
-            # All at once: what is asked of the first must not go on beside the start of others
-            yield from list(pool.map(start_one, subjects))
+            return list(pool.map(ask_one, subjects))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

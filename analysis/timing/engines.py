@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.timing.subjects import Subject
+from analysis.timing.subjects import COMPILED, Subject
 from trainables import own_code
 from trainables.data.examples import as_float
 from trainables.errors import UsageError
@@ -316,7 +316,7 @@ ENGINES: dict[str, Callable[[Subject], Runner]] = {
     "torchvision": _torchvision,
     "own pipeline": _own_pipeline,
     "eager": _eager,
-    "torch.compile": _compiled,
+    COMPILED: _compiled,
     "OpenCV": _opencv,
     "Pillow": _pillow,
     "Kornia": _kornia,

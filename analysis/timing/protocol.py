@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 PROCESSES = 6  # of each subject, one after the other: the fewest whose extremes hold a median
-TURNS = 8  # of a process at each batch size, at most, with those of others between them
+TURNS = 4  # of a process at each batch size, at most, with those of others between them
 PASS_SEC = 0.015  # batches that are timed as one: reading the clock costs nothing beside them
 STIR_SEC = 0.003  # of untimed work at the start of a turn, since another had the caches
 WARM_SEC = 0.03  # of untimed work before a process's first turn at a batch size
@@ -93,7 +93,47 @@ def estimate_verdict(values: Sequence[float]) -> str:
     Args:
         values: One of each process.
     """
-    within = spread_within(values)
+    return _verdict_within(spread_within(values))
+
+
+def ratio_interval(ratios: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Return the ratio that processes agree on, and an interval that holds it: estimate, low, high.
+
+    The estimate is Hodges and Lehmann's, of logarithms: the median of the geometric means of all
+    pairs, each with itself too. The interval of 95 % is Wilcoxon's, by signed ranks (Hollander,
+    Wolfe and Chicken 2014, "Nonparametric Statistical Methods", sections 3.2 and 3.3). It asks for
+    noise that is as often up as down, which that of one time by another is; order statistics ask
+    for nothing, and need more processes. Below six values the extremes are not enough, and are
+    returned.
+
+    Args:
+        ratios: One of each process, at least one.
+    """
+    values = np.asarray(ratios, dtype=float)
+    first, second = np.triu_indices(len(values))
+    means = np.sort(np.sqrt(values[first] * values[second]))
+    ways = np.ones(1)  # in which signed ranks add up to each sum
+    for rank in range(1, len(values) + 1):
+        apart = np.zeros(rank)
+        ways = np.concatenate([ways, apart]) + np.concatenate([apart, ways])
+    below = int((np.cumsum(ways) / 2 ** len(values) <= (1 - CONFIDENCE) / 2).sum())
+    outside = max(below - 1, 0)
+    return float(np.median(means)), float(means[outside]), float(means[-1 - outside])
+
+
+def ratio_verdict(ratios: Sequence[float] | np.ndarray) -> str:
+    """Return whether a ratio is valid, rough or invalid, by its interval alone.
+
+    Args:
+        ratios: One of each process.
+    """
+    if len(ratios) < PROCESSES:
+        return INVALID
+    estimate, low, high = ratio_interval(ratios)
+    return _verdict_within((high - low) / 2 / estimate)
+
+
+def _verdict_within(within: float) -> str:
     return VALID if within <= VALID_WITHIN else ROUGH if within <= ROUGH_WITHIN else INVALID
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from analysis.timing.limits import Rates
-from analysis.timing.protocol import PROCESSES, VALID, estimate_verdict
+from analysis.timing.protocol import PROCESSES, VALID, estimate_verdict, ratio_verdict
 from analysis.timing.subjects import Subject
 from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, Turn
 
@@ -99,7 +99,7 @@ class Series:
         if len(values) < PROCESSES:
             return True
         same = [one for one in references if one.batch_size == self.batch_size and one is not self]
-        found = [estimate_verdict(values)] + [estimate_verdict(self.ratios(one)) for one in same]
+        found = [estimate_verdict(values)] + [ratio_verdict(self.ratios(one)) for one in same]
         return self.spent_sec < series_sec and VALID not in found
 
 

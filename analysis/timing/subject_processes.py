@@ -2,9 +2,11 @@
 
 import multiprocessing
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,25 @@ class SubjectProcess:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
             raise SubjectError("its process died, most likely for want of memory") from None
+
+
+@contextmanager
+def main_left_out() -> Iterator[None]:
+    """Let processes that start meanwhile not import the command itself, as Python would have it.
+
+    It takes 0.6 s in each of them, and none needs it.
+    """
+    prepare = spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        data = prepare(name).items()
+        return {key: value for key, value in data if not key.startswith("init_main")}
+
+    spawn.get_preparation_data = without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = prepare
 
 
 def close_all(processes: Iterable[SubjectProcess]) -> None:

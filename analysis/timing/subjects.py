@@ -14,6 +14,8 @@ PEERS = {"OpenCV": "cv2", "Pillow": "PIL", "kornia-rs": "kornia_rs", "Kornia": "
 TORCHVISION = {"torchvision uint8": "uint8", "torchvision float32": "float32"}
 """Names and precisions."""
 FACTORS = "matrix, factors"
+COMPILED = "torch.compile"
+"""The engine that compiles a network for each batch size."""
 PIPELINE = "pipeline"
 """The kind of subjects that are the pipeline itself, which all others are compared with."""
 STEADY, DEFAULT = "steady", "default"
@@ -196,7 +198,7 @@ def _variants(name: str, device: str, **settings: object) -> list[Subject]:
 
     from trainables.training.precision import bfloat16_unit
 
-    engines = [("", "eager", "float32"), (", compiled", "torch.compile", "float32")]
+    engines = [("", "eager", "float32"), (", compiled", COMPILED, "float32")]
     if bfloat16_unit(torch.device(device)):
         engines.append((", bfloat16", "eager", "bfloat16"))
     if device == "cpu" and find_spec("onnxruntime") and find_spec("onnxscript"):

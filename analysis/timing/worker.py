@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -120,7 +120,7 @@ class Turn:
 class _Batches:
     """A set's batches of one size, one after the other and round again: what a pass goes over."""
 
-    def __init__(self, prepared: list[Any], whole: list[tuple[int, Any]]) -> None:
+    def __init__(self, prepared: Iterator[Any], whole: Iterator[tuple[int, Any]]) -> None:
         """Take the batches.
 
         Args:
@@ -173,8 +173,8 @@ class Timed:
                 self.images, self.results = images.pin_memory(), self.results.pin_memory()
                 self.overlapped = Overlapped(self.runner.end_to_end, self.device)
         self._checked = self.results[:0]
-        self._prepared: Tensor | None = None
         self._batches: dict[int, _Batches] = {}
+        self._first_call_sec: dict[int, float] = {}
 
     @torch.inference_mode()
     def check(self) -> SubjectCheck:
@@ -211,15 +211,29 @@ class Timed:
         return limits.measure(self.device, self.subject.precision)
 
     @torch.inference_mode()
+    def compile(self, batch_sizes: Sequence[int]) -> None:
+        """Call it for the first time at each batch size, which compiles it there."""
+        for size in batch_sizes:
+            self._first_call(size)
+
+    def _first_call(self, batch_size: int) -> float:
+        """Return the seconds of the first call at a batch size, and compare what it computes."""
+        if batch_size not in self._first_call_sec:
+            torch.set_num_threads(threads_of(batch_size, _threads))
+            batch = self.runner.layout(self.images[:batch_size])
+            start = time.perf_counter()
+            outputs = self.runner.end_to_end(batch)
+            self._first_call_sec[batch_size] = time.perf_counter() - start
+            self._place(0, batch_size, outputs)
+            self._compare_with_check(batch_size)
+        return self._first_call_sec[batch_size]
+
+    @torch.inference_mode()
     def plan(self, batch_size: int) -> SeriesPlan:
         """Call it for the first time at a batch size, and decide how many batches make a pass."""
         torch.set_num_threads(threads_of(batch_size, _threads))
+        first_call_sec = self._first_call(batch_size)
         batch = self.runner.layout(self.images[:batch_size])
-        start = time.perf_counter()
-        outputs = self.runner.end_to_end(batch)
-        first_call_sec = time.perf_counter() - start
-        self._place(0, batch_size, outputs)
-        self._compare_with_check(batch_size)
         batch_sec = min(self.host.seconds(self._end_to_end, [(0, batch)]) for _ in range(3))
         calls = calls_per_pass(batch_sec)
         bus_sec = self._bus_sec(batch_size, calls)
@@ -330,18 +344,17 @@ class Timed:
         return calls * min(self.host.seconds(lambda _: bus.copy(), [0]) for _ in range(BUS_TRIES))
 
     def _laid_out(self, batch_size: int) -> _Batches:
-        """Prepare the batches of a size, before any clock runs."""
+        """Return the batches of a size. Each is prepared when it is first asked for."""
         if batch_size not in self._batches:
-            count = len(self.images) // batch_size * batch_size
-            batches = [self.runner.layout(one) for one in self.images[:count].split(batch_size)]
-            whole = list(zip(range(0, count, batch_size), batches, strict=True))
-            if self.subject.single:
-                prepared = [self.runner.prepare(batch) for batch in batches]
-            else:
-                if self._prepared is None:  # one copy for all batch sizes
-                    self._prepared = self.runner.prepare(self.runner.layout(self.images))
-                prepared = list(self._prepared[:count].split(batch_size))
-            self._batches[batch_size] = _Batches(prepared, whole)
+            starts = range(0, len(self.images) // batch_size * batch_size, batch_size)
+
+            def laid_out(start: int) -> Any:
+                return self.runner.layout(self.images[start : start + batch_size])
+
+            self._batches[batch_size] = _Batches(
+                (self.runner.prepare(laid_out(start)) for start in starts),
+                ((start, laid_out(start)) for start in starts),
+            )
         return self._batches[batch_size]
 
     def _place(self, start: int, count: int, outputs: Any) -> None:

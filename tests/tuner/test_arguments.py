@@ -292,6 +292,24 @@ def test_flags_of_the_loss_are_checked_without_pytorch() -> None:
     assert done.stdout == "False\n"
 
 
+def test_a_driver_waits_for_no_import_of_what_only_a_timing_a_chart_or_tpe_needs() -> None:
+    slow = ("triton", "optuna", "torchvision", "skimage", "sklearn", "altair", "torch._dynamo")
+    code = f"""
+import sys
+from tuner import search_run
+from trainables.hyperparameters import Asked
+from trainables.tasks import STUDY
+from trainables.training.network_facts import build_all
+for model in ("fc", "separable", "kron"):
+    build_all(model, STUDY, Asked({{"learning_rate": (0.1, 0.2)}}), "")
+print([name for name in {slow} if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_a_run_keeps_its_loss(tmp_path: Path) -> None:
     place = str(tmp_path)
     store(

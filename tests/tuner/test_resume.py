@@ -54,6 +54,7 @@ def search(
         "one loss": (),
         "both losses": (*both_losses, *FEWER),
         "median": ("--scheduler", "median", "--samples", "8"),
+        "tpe": ("--search", "tpe", "--startup-trials", "2"),
     }
     return ("--name", "run", *SEARCH, *more[request.param], *few_images)
 
@@ -108,6 +109,7 @@ def test_a_search_whose_driver_was_killed_at_any_moment_comes_to_the_same_end(
         assert resumed.table("runs", "run").sessions.tolist() == [2]
 
 
+@pytest.mark.parametrize("search", ["one loss", "tpe"], indirect=True)
 @pytest.mark.usefixtures("lagging_tables")
 def test_with_three_trials_at_a_time_each_comes_to_its_end_once_wherever_the_driver_was_killed(
     command: Command, search: tuple[str, ...], tmp_path: Path

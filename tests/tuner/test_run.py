@@ -63,7 +63,10 @@ def finished(
         *few_images[:-1],
     )
     command = Command(directory / "our results")
-    status, output = command.call("--name", "run", "--address", ray_head, *flags, "offline")
+    traced = ("--trace", str(directory / "trace.json"))
+    status, output = command.call(
+        "--name", "run", "--address", ray_head, *traced, *flags, "offline"
+    )
     assert status == 0, output
     return Finished(command, output, flags)
 
@@ -116,6 +119,15 @@ def test_what_lies_in_files_is_sent_to_the_processes_that_train_and_measure(
     scores = command.table("scores", "run").query("metric == 'sent'")
     assert set(scores.kind) == {"trial", "floor", "ceiling"}
     assert set(scores.value) == {1.0}
+
+
+def test_a_trace_shows_the_command_and_each_trial(finished: Finished) -> None:
+    trace = Path(finished.command.storage).parent / "trace.json"
+    names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
+    phases = ["names and images", "Ray's start", "the search", "evaluating the finalists"]
+    assert [name for name in names if name in phases] == phases
+    epochs = finished.table("epochs")
+    assert {f"trial {row.trial}, epoch {row.epoch}" for row in epochs.itertuples()} <= set(names)
 
 
 def test_every_table_has_its_schema(finished: Finished) -> None:
@@ -227,6 +239,12 @@ def test_the_saved_network_gives_what_the_table_says(finished: Finished) -> None
     assert outputs.shape == (len(samples), 1, 28, 28)
 
 
+def test_a_run_that_has_ended_is_in_no_phase(finished: Finished) -> None:
+    (run,) = finished.table("runs").itertuples()
+    assert run.status == "finished"
+    assert pd.isna([run.phase, run.left_sec]).all()
+
+
 def test_the_runs_table_says_where_the_results_come_from(finished: Finished) -> None:
     row = finished.table("runs").iloc[0]
     assert row.status == "finished"
@@ -280,7 +298,7 @@ def test_a_search_begins_where_it_is_told_to_and_says_that_the_best_lies_at_an_e
         )
     assert status == 0, output
     assert "--start lr=1e-3,patience=9: trial 0\n" in output
-    assert "TPE (Optuna's, multivariate): after 10 random trials" in output
+    assert "TPE (Optuna's, multivariate): at random until 10 trials" in output
     assert (
         "lr 1.00e-03 is at the upper edge of 1e-07 to 0.001 (log); widen it: --learning-rate LOW "
         "HIGH\n"

@@ -24,6 +24,7 @@ RANGE = "LOW HIGH: LOW"
         ("search", "grid", "--search grid: choose one of random, tpe"),
         ("scheduler", "pbt", "--scheduler pbt: choose one of asha, median, none"),
         ("startup_trials", 0, "--startup-trials ≥ 1 must hold, but got 0"),
+        ("startup_trials", 250, "--startup-trials < 250 must hold, but got 250"),
         ("early_stopping", "never", "--early-stopping never: choose one of best, window"),
         ("compile", "yes", "--compile yes: choose one of on, off"),
         (

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.console import Console
+from analysis.timing import conductor, summary
 from trainables.data.examples import Examples, Splits
 from trainables.errors import UsageError
 from tuner import search_run
@@ -32,8 +33,8 @@ def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
     count: int, timed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(search_run, "conduct", lambda *given: seen.append(given) or [])
-    monkeypatch.setattr(search_run.summary, "print_timings", lambda *given: True)
+    monkeypatch.setattr(conductor, "conduct", lambda *given: seen.append(given) or [])
+    monkeypatch.setattr(summary, "print_timings", lambda *given: True)
     config, storage = SearchConfig(model="separable", name="r", seed=5), storage_in(tmp_path)
     search_run.time_best(
         config, storage, {"trial": 7, "model": "separable"}, splits(count), Console()
@@ -64,7 +65,7 @@ def test_what_goes_wrong_with_it_is_one_line_since_the_search_is_complete(
     def failing(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(search_run, "conduct", failing)
+    monkeypatch.setattr(conductor, "conduct", failing)
     config = SearchConfig(model="separable", name="r")
     search_run.time_best(
         config, storage_in(tmp_path), {"trial": 7, "model": "separable"}, splits(3), Console()

@@ -42,7 +42,7 @@ class Examples:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the images' pixels, in hexadecimal digits."""
-        return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
+        return fingerprint_of(self.images)
 
     @property
     def constant_targets(self) -> int:
@@ -100,6 +100,11 @@ class Splits:
         """
         validation = self.validation.first(kept_validation(train_images, len(self.validation)))
         return replace(self, train=self.train.first(train_images), validation=validation)
+
+
+def fingerprint_of(images: Tensor) -> str:
+    """Return the SHA-256 of pixels, in hexadecimal digits."""
+    return hashlib.sha256(images.contiguous().numpy().data).hexdigest()
 
 
 def kept_validation(train_images: int, available: int) -> int:

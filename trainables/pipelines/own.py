@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from trainables.cores import cores
-from trainables.data.examples import shape_of
+from trainables.data.cache import Arrays, Form, New, filled_once
+from trainables.data.examples import fingerprint_of, shape_of
 from trainables.errors import UsageError
 from trainables.linear import AffineMap, examine
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import study
-from trainables.pipelines.calling import make_targets
+from trainables.pipelines.calling import Pipeline, make_targets
 from trainables.pipelines.catalogue import PIPELINES
 from trainables.pipelines.identity import kept, probe_images
 from trainables.pipelines.making import fewer_images
@@ -44,12 +45,12 @@ class Made:
 
 
 def of_study(images: Mapping[str, Tensor]) -> Made:
-    """Make targets by the study's pipeline, in this process.
+    """Make targets by the study's pipeline, in this process, or take those of the cache.
 
     Args:
         images: By split, (N, 3, H, W) uint8 each.
     """
-    targets = {split: make_targets(study.reference, part) for split, part in images.items()}
+    targets = {split: _kept(study.reference, part) for split, part in images.items()}
     task = Task(
         input_shape=shape_of(images["train"]),
         output_shape=shape_of(targets["train"]),
@@ -63,10 +64,28 @@ def of_study(images: Mapping[str, Tensor]) -> Made:
     return Made(
         task,
         targets,
-        without={"flips": make_targets(study.without_flips, images["test"])},
+        without={"flips": _kept(study.without_flips, images["test"])},
         affine={} if affine is None else affine.to_tensors(),
         probes=kept(study.reference(probe_images(task.input_shape))),
     )
+
+
+def _kept(pipeline: Pipeline, images: Tensor) -> Tensor:
+    """Return what a part of the study's pipeline makes of images: once made, it is in the cache.
+
+    Another release of PyTorch, or another kind of processor, may round otherwise.
+    """
+    made = [torch.__version__, torch.backends.cpu.get_cpu_capability(), fingerprint_of(images)]
+
+    def fill(new: New) -> Arrays:
+        targets = make_targets(pipeline, images)
+        arrays = new({"targets": Form(tuple(targets.shape), np.float32)})
+        arrays["targets"][:] = targets.numpy()
+        return arrays
+
+    key = "\n".join(["the study's targets", pipeline.__name__, *made])
+    asked = f"--pipeline {STUDY_NAME}"
+    return torch.from_numpy(filled_once(asked, key, ("targets",), fill)["targets"])
 
 
 def in_own_process(

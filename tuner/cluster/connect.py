@@ -33,8 +33,6 @@ BEHAVIOUR = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less per worker group
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Trials take no process that was started ahead: each of those costs a core 2 s for nothing
-    "RAY_prestart_worker_first_driver": "0",
     # A resumed search is rebuilt from the tables, not from Ray's snapshots
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }

@@ -123,8 +123,8 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     proposed = "random search: what a trial is does not depend on those before it"
     if config.search == TPE:
         proposed = (
-            f"TPE (Optuna's, multivariate): after {config.startup_trials} random trials{each} it "
-            f"draws near the best so far"
+            f"TPE (Optuna's, multivariate): at random until {config.startup_trials} trials{each} "
+            f"have ended, then near the best so far"
         )
         if (config.samples or 0) > TPE_MEMORY:
             proposed += f", and learns from the best and newest {TPE_MEMORY:,} at most"
@@ -276,6 +276,10 @@ class TrialLines:
         """A trial has ended."""
         self._line(row, _ending(row, self._goal), "" if row["error"] is None else ERROR)
 
+    def left_sec(self, rows: RunRows) -> float | None:
+        """Return about how long the search still takes, where that is known."""
+        return rows.left_sec(self._samples)
+
     def progress(self, rows: RunRows) -> None:
         """Trials done, the best so far, and the time. Not each time: it looks at every trial."""
         if not self._console.progress_is_due:
@@ -288,6 +292,9 @@ class TrialLines:
             accuracy = percent(best["best_validation_accuracy"])
             parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
+        left_sec = self.left_sec(rows)
+        if left_sec is not None:
+            parts.append(f"about {duration(left_sec)} left")
         self._console.progress(" · ".join(parts))
 
     def _line(self, row: Row, text: str, style: str = "") -> None:

@@ -16,8 +16,9 @@ from analysis.console import Console
 from analysis.tables.files import Row
 from trainables.errors import cleaned, cut, last_line
 from tuner.progress.lines import TrialLines
-from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRows
+from tuner.progress.rows import CHOSEN, EPOCH_COLUMNS, RunRow, RunRows
 from tuner.settings import ASHA
+from tuner.trace import TrialLanes
 from tuner.trials.reporter import FAILURE_RETRIES
 
 CLOSE_SEC = 30.0  # for what is still in the pipe when the search has ended
@@ -45,6 +46,9 @@ class Tracker:
             what: A key of COLUMNS.
             row: The trial's row, or the epoch's with its trial.
         """
+
+    def end(self) -> None:
+        """Say that nothing more comes, so that `close` has less to wait for."""
 
     def close(self) -> str:
         """Wait a little for what is under way; return a sentence if something was lost."""
@@ -88,10 +92,14 @@ class WandbTracker(Tracker):
                 values[name] = None
         self._lines.put(json.dumps({"what": what, "trial": row["trial"], "values": values}))
 
-    def close(self) -> str:
-        """Wait at most CLOSE_SEC, then leave W&B behind."""
+    def end(self) -> None:
+        """Let the process end while the search goes on to other things."""
         self._is_over = True
         self._lines.put(None)
+
+    def close(self) -> str:
+        """Wait at most CLOSE_SEC, then leave W&B behind."""
+        self.end()
         try:
             status = self._process.wait(CLOSE_SEC)
         except subprocess.TimeoutExpired:
@@ -130,7 +138,12 @@ class Recorder(tune.Callback):
     """The one callback of a search."""
 
     def __init__(
-        self, rows: RunRows, lines: TrialLines, tracker: Tracker, scheduler: str = ASHA
+        self,
+        rows: RunRows,
+        lines: TrialLines,
+        tracker: Tracker,
+        scheduler: str = ASHA,
+        run: RunRow | None = None,
     ) -> None:
         """Begin with the rows of earlier sessions.
 
@@ -139,12 +152,15 @@ class Recorder(tune.Callback):
             lines: The console.
             tracker: W&B.
             scheduler: The stop reason of a trial that has not ended by itself.
+            run: Is told how long the search still takes; None where nobody asks.
         """
         self.rows = rows
         self._lines = lines
         self._tracker = tracker
         self._scheduler = scheduler
+        self._run = run
         self._last_reason: dict[int, str] = {}
+        self._lanes = TrialLanes()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for the pickle that Ray keeps of its callbacks: the state is in the tables."""
@@ -153,6 +169,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts, or starts again after its process died."""
         row = self.rows.start(trial.config)
+        self._lanes.begin(row["trial"])
         self._lines.started(row)
         self.rows.publish_if_due()
         self._tracker.send("start", row)
@@ -163,6 +180,7 @@ class Recorder(tune.Callback):
         """An epoch is done, or the trial says why it can't go on."""
         number = trial.config["number"]
         self._last_reason[number] = result["stop_reason"]
+        self._lanes.epoch(number, result)
         before = self.rows.trial(number)
         if self.rows.report(number, result):
             # Ray's own count is over the whole life of a trial
@@ -173,6 +191,8 @@ class Recorder(tune.Callback):
             self._tracker.send("log", {**result, "trial": number})
         self.rows.publish_if_due()
         self._lines.progress(self.rows)
+        if self._run and self._run.left_is_due:
+            self._run.expect(self._lines.left_sec(self.rows))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has looked for events, a few times a second: what was not due yet may be now."""
@@ -210,6 +230,7 @@ class Recorder(tune.Callback):
 
     def end(self, number: int, stop_reason: str, **more: Any) -> None:
         """Record that a trial has ended, why, and what more its row says now."""
+        self._lanes.end(number)
         row = self.rows.end(number, stop_reason, **more)
         self.rows.publish_if_due()
         self._tracker.send("finish", row)

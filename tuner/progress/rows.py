@@ -5,6 +5,7 @@ import json
 import platform
 import statistics
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -54,6 +55,9 @@ FINISHED = STOPPED | {"max_epochs", "early_stopping", "diverged"}
 """Stop reasons of trials that came to their own end."""
 
 
+LEFT_EVERY_SEC = 2.0
+
+
 class RunRows:
     """Trials and epochs of a run in memory, published while the search goes on."""
 
@@ -76,6 +80,8 @@ class RunRows:
         for row in self._trials.rows:
             self._put(self._agreeing(row))
         self.running: set[int] = set()
+        self._began: float | None = None  # of this session's first trial
+        self._new_epochs = 0
 
     @property
     def trials(self) -> list[Row]:
@@ -107,6 +113,8 @@ class RunRows:
             again = {"stop_reason": None, "error": None, "ended_at": None}
             row = {**row, **again, "restarts": row["restarts"] + 1}
         self.running.add(row["trial"])
+        if self._began is None:
+            self._began = time.monotonic()
         return self._put(row)
 
     def report(self, number: int, result: dict[str, Any]) -> bool:
@@ -120,6 +128,7 @@ class RunRows:
         if "train_loss" in result:
             known = self._curves[number]
             is_new = result["epoch"] not in known
+            self._new_epochs += is_new
             known[result["epoch"]] = {
                 "trial": number,
                 "reported_at": datetime.now(UTC),
@@ -143,6 +152,25 @@ class RunRows:
         ended = {"stop_reason": stop_reason, "ended_at": datetime.now(UTC), **more}
         self.running.discard(number)
         return self._put({**self._by_number[number], **ended})
+
+    def left_sec(self, samples: int) -> float | None:
+        """Return about how long the trials of the search still take: as those that have ended did.
+
+        Args:
+            samples: Trials of the search.
+
+        Returns:
+            None before one has ended, and before there is an epoch of this session.
+        """
+        searched = [row for row in self._by_number.values() if row["repeat_of"] is None]
+        ended = [row["epochs"] for row in searched if row["stop_reason"] is not None]
+        if self._began is None or not self._new_epochs or not ended:
+            return None
+        usual: float = statistics.fmean(ended)
+        begun = [row["epochs"] for row in searched if row["stop_reason"] is None]
+        left: float = sum(max(usual - epochs, 0) for epochs in begun)
+        left += usual * max(samples - len(searched), 0)
+        return left * (time.monotonic() - self._began) / self._new_epochs
 
     def publish_if_due(self) -> None:
         """Write both tables unless that was a short while ago.
@@ -196,6 +224,34 @@ class RunRows:
         return {**row, **summary}
 
 
+class RunRow:
+    """The one row of the table `runs`, which says how far the run is."""
+
+    def __init__(self, run: RunStorage, row: Row) -> None:
+        """Begin with a row; nothing is written yet."""
+        self._row = row
+        self._table = GrowingTable(run.tables, "runs", run.name, [row])
+        self._next = 0.0
+
+    @property
+    def left_is_due(self) -> bool:
+        """Whether to say how long it takes, for callers to which that is work."""
+        return time.monotonic() >= self._next
+
+    def say(self, **columns: Any) -> None:
+        """Write the row with these columns changed; what was left is no more. Raises OSError."""
+        self._row = {**self._row, "left_sec": None, **columns}
+        self._table.put(self._row)
+        self._table.publish()
+
+    def expect(self, left_sec: float | None) -> None:
+        """Write how long the search still takes, where the storage takes it."""
+        self._next = time.monotonic() + LEFT_EVERY_SEC
+        self._table.put({**self._row, "left_sec": left_sec})
+        with suppress(OSError):
+            self._table.publish_if_due()
+
+
 def runs_row(
     config: SearchConfig,
     goal: Goal,
@@ -217,6 +273,8 @@ def runs_row(
     row = {
         "run": config.name,
         "status": "running",
+        "phase": "searching",
+        "left_sec": None,
         "model": config.model,
         **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),

@@ -12,6 +12,7 @@ from trainables.training.seeds import derive_seed
 from tuner.settings import TPE_MEMORY
 from tuner.trials.space import Drawn, Space
 
+COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 # TPE takes so many trials at most for good ones; they stay when the others are thinned out
 MOST_GOOD = 25
 
@@ -39,7 +40,7 @@ class Tpe:
             space: What to draw from.
             seed: The search's.
             finished: Of each trial its hyperparameters, stop reason, epochs and objective.
-            startup_trials: Trials that are drawn at random, before there is enough to learn from.
+            startup_trials: Trials that must have ended; until then it draws at random.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
@@ -111,9 +112,6 @@ class Tpe:
     def _flat(self, drawn: Drawn) -> dict[str, Any]:
         flat = {**drawn, **drawn["parameters"]}
         return {name: flat[name] for name in self._distributions}
-
-
-COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
 def _ending(

@@ -5,7 +5,9 @@ import os
 import time
 from typing import Any
 
+import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import TrialScheduler
 
 from tuner import interrupts
@@ -19,6 +21,15 @@ from tuner.trials.trial import run_trial
 # A worker group holds its own resources; the function that drives it must hold next to none. Ray
 # rejects {"CPU": 0}, and {"CPU": 0.01} spoils exact fits.
 DRIVER_OF_A_GROUP = {"node:__internal_head__": 0.001}
+
+
+def _take_processes_that_are_there() -> None:
+    """Give trials processes that Ray has started ahead, while the driver was still importing.
+
+    Tune asks for others, with variables that processes of this machine have from the driver.
+    """
+    cache: Any = class_cache._ActorClassCache
+    cache.get = lambda self, trial: self._cache.setdefault(trial, ray.remote(trial))
 
 
 class SearchEnd(tune.Stopper):
@@ -53,6 +64,7 @@ def run_trials(
     end: SearchEnd,
     count: int,
     concurrency: int,
+    local: bool,
     verbose: bool,
 ) -> None:
     """Run the proposed trials; return early when interrupted or when the time is up.
@@ -65,12 +77,15 @@ def run_trials(
         end: When to stop all of them.
         count: Number of proposals.
         concurrency: Trials at a time.
+        local: Whether Ray was started by this command, and so with its environment.
         verbose: Whether Tune prints its own messages.
 
     Raises:
         OSError: The storage is full or read-only, or not there on a node.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)  # else 1, with a searcher of ours
+    if local and setup.workers == 1:
+        _take_processes_that_are_there()
     bundle = setup.resources.named if setup.workers == 1 else DRIVER_OF_A_GROUP
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, setup=setup), bundle),

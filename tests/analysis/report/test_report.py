@@ -216,7 +216,7 @@ def test_the_best_trial_stands_within_what_was_searched(tmp_path: Path) -> None:
     )
     text = page_of(tmp_path).text
     for words in (
-        "Search tpe (Optuna's, multivariate, 10 random trials first) from lr=1e-3 over lr",
+        "Search tpe (Optuna's, multivariate, at random until 10 have ended) from lr=1e-3 over lr",
         "Scheduler median rule, not before epoch 2",
         "Learning rate 1e-05 to 0.1 (log) 9.90e-02 100 %, upper edge",
         "Dropout 0 to 0.5 0.250 50 %",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -13,12 +14,12 @@ import pytest
 
 from analysis.console import Console
 from analysis.tables.files import Row, read
-from analysis.timing import conductor, machine, protocol, worker
+from analysis.timing import conductor, engines, machine, protocol, worker
 from analysis.timing import series as series_module
 from analysis.timing.conductor import TimingSession, conduct
 from analysis.timing.protocol import INVALID, ROUGH, VALID
 from analysis.timing.series import Series, TakenTurn
-from analysis.timing.subjects import FACTORS, Finalist, Subject, catalogue
+from analysis.timing.subjects import COMPILED, FACTORS, Finalist, Subject, catalogue
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import SeriesPlan, SubjectCheck, SubjectError, Turn
 from tests.analysis.timing.in_process import RATES, InProcess
@@ -294,6 +295,35 @@ def test_a_series_whose_batches_take_long_has_fewer_turns_in_each_process(
     rows = conduct(settings, subjects, examples, {}, tmp_path, "r", Told())
     turns = [row["process"] for row in rows if row.get("turn") and row["subject"] == FACTORS]
     assert turns == list(range(1, PROCESSES + 1))
+
+
+def test_what_is_compiled_is_compiled_for_each_batch_size_before_that_several_at_a_time(
+    tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Barrier(2)
+    compiled: list[tuple[str, list[int]]] = []
+    done: list[str] = []
+
+    class Compiling(InProcess):
+        def call(self, method: str, *arguments: Any) -> Any:
+            if method == "compile":
+                at_once.wait(timeout=20)  # alone it would wait in vain
+                compiled.append((self.subject.name, *arguments))
+                return None
+            if method == "plan":
+                done.append(self.subject.name)
+                assert len(compiled) == 2
+            return super().call(method, *arguments)
+
+    monkeypatch.setattr(conductor, "SubjectProcess", Compiling)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setitem(engines.ENGINES, COMPILED, engines.ENGINES["eager"])
+    settings = TimingSettings(only=(PIPELINE, "*, compiled"), devices=("cpu",), batch_sizes=(5, 20))
+    subjects = [one for one in settings.subjects(STUDY) if one.name != "cnn, compiled"]
+    conduct(settings, subjects, examples, {}, tmp_path, "run", Told())
+    names = ["fc, compiled", "separable, compiled"]
+    assert sorted(compiled) == [(name, [5, 20]) for name in names]
+    assert set(done) == {PIPELINE, *names}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Processes of their own: what each begins with, what goes wrong there, and how they end."""
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -80,6 +81,40 @@ def test_steady_processes_have_threads_that_sleep_and_keep_memory_and_default_on
         STEADY: "RuntimeError: GOMP_SPINCOUNT 0, memory kept: True",
         DEFAULT: "RuntimeError: GOMP_SPINCOUNT None, memory kept: False",
     }
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+
+with open(sys.argv[1], "a") as known:
+    known.write(f"{__name__}\\n")
+
+from analysis.timing.subject_processes import SubjectProcess, close_all, main_left_out
+from analysis.timing.subjects import Subject
+
+if __name__ == "__main__":
+    own = Subject(name="any", kind="own", engine="own", device="cpu", environment=sys.argv[2])
+    process = SubjectProcess(own, 1, Path(sys.argv[1]).parent)
+    with main_left_out():
+        process._pool.submit(int).result()
+    close_all([process])
+"""
+
+
+@pytest.mark.parametrize("environment", [STEADY, DEFAULT])
+def test_processes_that_are_timed_do_not_import_the_command(
+    environment: str, tmp_path: Path
+) -> None:
+    command, imported = tmp_path / "command.py", tmp_path / "imported"
+    command.write_text(COMMAND)
+    root = Path(__file__).parents[3]
+    subprocess.run(
+        [sys.executable, command, imported, environment],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert imported.read_text().split() == ["__main__"]
 
 
 def test_two_processes_of_a_subject_are_two(

@@ -24,6 +24,8 @@ from analysis.timing.protocol import (
     judge,
     least_series_sec,
     median_interval,
+    ratio_interval,
+    ratio_verdict,
     spread_within,
     threads_of,
     turns_per_process,
@@ -54,7 +56,7 @@ def test_a_series_needs_the_first_call_a_warm_up_a_pass_on_the_device_and_a_turn
 
 @pytest.mark.parametrize(
     ("batch_sec", "turns"),
-    [(1e-4, TURNS), (0.023, 7), (0.05, 2), (0.0833, 1), (0.1, 0), (9.0, 0)],
+    [(1e-4, TURNS), (0.04, 3), (0.05, 2), (0.0833, 1), (0.1, 0), (9.0, 0)],
 )
 def test_a_process_has_as_many_turns_as_its_part_of_the_time_allows(
     batch_sec: float, turns: int
@@ -133,6 +135,43 @@ def test_an_estimate_is_valid_within_3_percent_and_rough_within_10(
 ) -> None:
     assert estimate_verdict(within(half_width)) == verdict
     assert judge(within(half_width), **QUIET)[0] == verdict
+
+
+def test_a_ratio_is_the_median_of_the_geometric_means_of_pairs() -> None:
+    estimate, low, high = ratio_interval([1.0, 4.0, 16.0])
+    assert (estimate, low, high) == (4.0, 1.0, 16.0), "of 1, 2, 4, 4, 8 and 16"
+
+
+@pytest.mark.parametrize(("count", "outside"), [(5, 0), (6, 0), (7, 2), (8, 3), (10, 8), (20, 52)])
+def test_the_interval_of_a_ratio_is_wilcoxons(count: int, outside: int) -> None:
+    """As many means stay outside as tables of the signed rank test say, less one."""
+    ratios = np.exp(np.random.default_rng(count).normal(size=count))
+    means = sorted((a * b) ** 0.5 for n, a in enumerate(ratios) for b in ratios[n:])
+    _, low, high = ratio_interval(ratios)
+    assert (low, high) == pytest.approx((means[outside], means[-1 - outside]))
+
+
+@pytest.mark.parametrize("count", [6, 15])
+def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says_and_is_narrower(count: int) -> None:
+    """One time by another, each with a long tail."""
+    first, second = np.random.default_rng(0).lognormal(sigma=0.2, size=(2, 1000, count))
+    samples = 3 * first / second
+    intervals = np.array([ratio_interval(sample)[1:] for sample in samples])
+    held = np.mean((intervals[:, 0] <= 3) & (intervals[:, 1] >= 3))
+    assert 0.94 <= held <= 0.98
+    order = np.array([median_interval(sample) for sample in samples])
+    narrower = np.diff(intervals).mean() / np.diff(order).mean()
+    assert narrower <= (1 if count == PROCESSES else 0.9)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [([3.0] * 5, INVALID), ([3.0] * 6, VALID), ([2.8, *[3.0] * 4, 3.2], ROUGH)],
+)
+def test_the_verdict_of_a_ratio_follows_from_its_interval(
+    ratios: list[float], verdict: str
+) -> None:
+    assert ratio_verdict(ratios) == verdict
 
 
 def test_what_is_valid_has_no_reason_and_what_is_rough_or_wide_tells_its_interval() -> None:

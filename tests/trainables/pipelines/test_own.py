@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tests.trainables.pipelines import peoples
 from tests.waiting import until
+from trainables.data.cache import CACHE_VARIABLE
 from trainables.errors import UsageError
 from trainables.own_process import OwnProcess
-from trainables.pipelines import making, process
+from trainables.pipelines import making, own, process, study
 from trainables.pipelines.calling import Calls
 from trainables.pipelines.identity import is_same, kept, probe_images
 from trainables.pipelines.making import WHOLE, fill
@@ -169,6 +170,23 @@ def test_the_study_has_its_flips_left_out_and_its_map_is_found_where_it_is_asked
     own = own_map(STUDY, made.affine)
     assert own is not None
     torch.testing.assert_close(own(splits["test"]), made.targets["test"], atol=2e-6, rtol=0)
+
+
+def test_targets_of_the_study_are_made_once_for_the_same_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    splits = {split: images[start:] for start, split in enumerate(COUNTS)}
+    made = of_study(splits)
+    monkeypatch.setattr(own, "make_targets", None)  # to call it would raise
+    again = of_study(splits)
+    for split, targets in made.targets.items():
+        assert torch.equal(again.targets[split], targets)
+        assert torch.equal(targets, study.reference(splits[split]))
+    assert torch.equal(again.without["flips"], made.without["flips"])
+    with pytest.raises(TypeError):
+        of_study({split: part.flip(-1) for split, part in splits.items()})
 
 
 @pytest.mark.parametrize(("call_sec", "count"), [(0.001, 3), (3.0, 14), (100.0, 40)])

@@ -264,3 +264,48 @@ def test_no_request_to_this_machine_goes_through_a_proxy(
     assert os.environ.get("no_proxy") == after
     if after != "*":
         assert os.environ.get("NO_PROXY") == after
+
+
+SLIM = """
+import os, sys, time
+import psutil
+from analysis.console import Console
+from tuner.cluster import connect, local_ray
+from tuner.trials import tune_run
+from ray.tune.execution.class_cache import _ActorClassCache
+
+
+class Trial:
+    def process(self):
+        return os.getpid()
+
+
+def processes():
+    found = {}
+    for one in psutil.Process().children(recursive=True):
+        try:
+            found[one.pid] = " ".join(one.cmdline())
+        except psutil.Error:
+            pass
+    return found
+
+
+connect.prepare_environment(verbose=False)
+local_ray.start(Console(), dashboard=False, verbose=False)
+while not (ahead := [pid for pid, line in processes().items() if line.startswith("ray::IDLE")]):
+    time.sleep(0.1)
+import ray
+
+tune_run._take_processes_that_are_there()
+trial = _ActorClassCache().get(Trial).remote()
+print(ray.get(trial.process.remote()) in ahead, end=" ")
+lines = " ".join(processes().values())
+print([name for name in ("raylet", "gcs_server", "monitor.py", "dashboard.py") if name in lines])
+"""
+
+
+def test_ray_starts_without_what_nobody_asks_and_trials_take_processes_that_it_started_ahead() -> (
+    None
+):
+    done = run_python(SLIM)
+    assert done.stdout.splitlines()[-1:] == ["True ['raylet', 'gcs_server']"], done.stderr

@@ -117,13 +117,14 @@ RANDOM = "random search: what a trial is does not depend on those before it"
         ),
         (
             {"search": "tpe", "scheduler": "none", "samples": 32},
-            "TPE (Optuna's, multivariate): after 10 random trials it draws near the best so far; "
-            "no trial is stopped early",
+            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
+            "best so far; no trial is stopped early",
         ),
         (
             {"search": "tpe", "scheduler": "none", "samples": 5000},
-            "TPE (Optuna's, multivariate): after 10 random trials it draws near the best so far, "
-            "and learns from the best and newest 500 at most; no trial is stopped early",
+            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
+            "best so far, and learns from the best and newest 500 at most; no trial is stopped "
+            "early",
         ),
     ],
 )
@@ -135,7 +136,7 @@ def test_how_trials_are_proposed_and_stopped_is_told(
 
 def test_several_networks_have_searchers_and_schedulers_of_their_own() -> None:
     line = search_line(SearchConfig(search="tpe", max_epochs=3), several=True)
-    assert "after 10 random trials of each network it draws" in line
+    assert "at random until 10 trials of each network have ended" in line
     assert "the best of every 3 trials of each network go on" in line
 
 

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from analysis.console import Console
+from analysis.tables.schema import TABLES
+from tests.analysis.made_runs import run_row
+from tests.waiting import until
 from trainables.goal import USUAL
+from tuner.progress import rows as rows_module
 from tuner.progress.lines import TrialLines
 from tuner.progress.recorder import Recorder, tracker
-from tuner.progress.rows import RunRows
+from tuner.progress.rows import RunRow, RunRows
 from tuner.storage.run_storage import RunStorage
 
 PROPOSAL = {
@@ -39,6 +43,14 @@ def recorder(tmp_path: Path) -> Recorder:
     rows = RunRows(RunStorage(str(tmp_path), "run"), USUAL)
     lines = TrialLines(Console(), USUAL, samples=3)
     return Recorder(rows, lines, tracker("disabled", "run", tmp_path, Console()))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the rows take for the time: one number that a test sets."""
+    now = [50.0]
+    monkeypatch.setattr(rows_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
 
 
 def report(recorder: Recorder, number: int, epoch: int, **more: Any) -> None:
@@ -88,3 +100,57 @@ def test_a_row_that_was_not_due_is_written_before_the_next_one_comes(
     for _ in range(100):
         recorder.on_step_end(0, [])
     assert len(run.rows("epochs")) == 1
+
+
+def test_what_is_left_follows_from_epochs_of_trials_that_ended_and_the_rate_of_this_session(
+    recorder: Recorder, clock: list[float]
+) -> None:
+    rows = recorder.rows
+    report(recorder, 0, 1)
+    clock[0] += 4
+    assert rows.left_sec(6) is None, "no trial has ended"
+    for epoch in range(2, 5):
+        report(recorder, 0, epoch)
+    report(recorder, 1, 1)
+    report(recorder, 2, 1)
+    recorder.end(0, "max_epochs")
+    recorder.end(1, "asha")
+    clock[0] += 8
+    # Six epochs in 12 s; of 2.5 a trial, three trials are left and most of the one that runs
+    assert rows.left_sec(6) == pytest.approx((3 * 2.5 + 1.5) * 12 / 6)
+    assert rows.left_sec(2) == pytest.approx(1.5 * 12 / 6)
+
+
+def test_a_resumed_search_knows_no_rate_before_its_first_epoch(tmp_path: Path) -> None:
+    storage = RunStorage(str(tmp_path), "run")
+    ended = {**dict.fromkeys(column.name for column in TABLES["trials"]), "trial": 0, "epochs": 0}
+    rows = RunRows(storage, USUAL, [{**ended, "stop_reason": "asha"}])
+    assert rows.left_sec(6) is None
+
+
+def test_the_run_says_its_phase_at_once_and_what_is_left_now_and_then(tmp_path: Path) -> None:
+    storage = RunStorage(str(tmp_path), "run")
+    row = RunRow(storage, run_row("run"))
+    row.say(phase="searching")
+
+    def said() -> tuple[Any, Any]:
+        (found,) = storage.rows("runs")
+        return found["phase"], found["left_sec"]
+
+    assert said() == ("searching", None)
+    assert row.left_is_due
+    until(lambda: row.expect(90.0) or said() == ("searching", 90.0))
+    assert not row.left_is_due
+    row.say(phase="evaluating")
+    assert said() == ("evaluating", None)
+
+
+def test_a_search_tells_its_run_what_is_left(recorder: Recorder) -> None:
+    told: list[float | None] = []
+    recorder._run = SimpleNamespace(left_is_due=True, expect=told.append)  # type: ignore[assignment]
+    report(recorder, 0, 1)
+    recorder.end(0, "asha")
+    report(recorder, 1, 1)
+    assert told[0] is None
+    assert told[1] is not None
+    assert told[1] > 0

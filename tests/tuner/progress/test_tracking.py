@@ -135,6 +135,16 @@ def test_a_wandb_that_dies_is_told_at_once_and_at_the_end(
     assert "no disk left" in log.read_text()
 
 
+def test_a_wandb_that_ends_when_it_is_told_that_nothing_more_comes_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = WandbTracker("search", "offline", tmp_path, Console())
+    wandb.end()
+    wandb._process.wait(60)
+    monkeypatch.setattr(recorder, "CLOSE_SEC", 0.0)
+    assert wandb.close() == ""
+
+
 def test_ctrl_c_in_the_terminal_does_not_reach_the_process(tmp_path: Path) -> None:
     wandb = WandbTracker("search", "offline", tmp_path, Console())
     assert os.getpgid(wandb._process.pid) != os.getpgid(0)

@@ -1,0 +1,88 @@
+"""Where the seconds of a search went, as Perfetto and chrome://tracing show it."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.errors import UsageError
+from tuner import trace
+from tuner.trace import COMMAND, TrialLanes
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is, as one number that a test sets."""
+    now = [100.0]
+    monkeypatch.setattr(trace.time, "time", lambda: now[0])
+    monkeypatch.setattr(trace, "_spans", [])
+    return now
+
+
+def drawn(path: Path) -> dict[str, tuple[str, float, float]]:
+    """The lane, the beginning and the length of each span of a file, in seconds, by its name."""
+    events: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
+    lanes = {one["tid"]: one["args"]["name"] for one in events if one["ph"] == "M"}
+    return {
+        one["name"]: (lanes[one["tid"]], one["ts"] / 1e6, one["dur"] / 1e6)
+        for one in events
+        if one["ph"] == "X"
+    }
+
+
+def test_spans_are_drawn_from_the_first_one_on_in_the_lane_of_their_thread(
+    clock: list[float], tmp_path: Path
+) -> None:
+    def beside() -> None:
+        with trace.span("images"):
+            clock[0] += 3
+
+    with trace.span("Ray's start"):
+        clock[0] += 2
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join()
+    trace.write(tmp_path / "trace.json")
+    assert drawn(tmp_path / "trace.json") == {
+        "Ray's start": (COMMAND, 0, 5),
+        "images": (trace.BESIDE, 2, 3),
+    }
+
+
+def test_a_span_that_fails_is_kept(clock: list[float], tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), trace.span("targets"):
+        clock[0] += 1 / (clock[0] - 100)
+    trace.write(tmp_path / "trace.json")
+    assert drawn(tmp_path / "trace.json")["targets"] == (COMMAND, 0, 0)
+
+
+def test_trials_that_run_at_once_have_lanes_and_the_next_one_takes_that_which_is_free(
+    clock: list[float], tmp_path: Path
+) -> None:
+    lanes = TrialLanes()
+    lanes.begin(0)
+    lanes.begin(1)
+    clock[0] += 5
+    lanes.epoch(0, {"epoch": 1, "train_sec": 2.5, "validation_sec": 0.5})
+    lanes.end(0)
+    lanes.begin(2)
+    clock[0] += 1
+    lanes.epoch(2, {"epoch": 1, "train_sec": 9.0, "validation_sec": 9.0})  # another host's clock
+    lanes.epoch(1, {"epoch": 1})  # it fails
+    trace.write(tmp_path / "trace.json")
+    assert drawn(tmp_path / "trace.json") == {
+        "trial 0 waits": ("trials, 1", 0, 2),
+        "trial 0, epoch 1": ("trials, 1", 2, 3),
+        "trial 2 waits": ("trials, 1", 5, 0),
+        "trial 2, epoch 1": ("trials, 1", 5, 1),
+        "trial 1 waits": ("trials, 2", 0, 6),
+        "trial 1, epoch 1": ("trials, 2", 6, 0),
+    }
+
+
+@pytest.mark.parametrize("where", ["", "missing/trace.json"])
+def test_a_trace_that_has_no_place_is_told_at_once(where: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give a file, such as"):
+        trace.check(str(tmp_path / where))

@@ -1,0 +1,122 @@
+"""Where the seconds of a search go: spans that `--trace FILE` writes as a Chrome trace.
+
+Perfetto and chrome://tracing show the file as lanes over time: what the command does, what it does
+beside that, and a lane for each trial that runs at once.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trainables.atomic_write import atomic_write
+from trainables.errors import UsageError
+
+COMMAND, BESIDE = "the command", "beside it"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that took time.
+
+    Attributes:
+        lane: Where it is drawn; spans of a lane lie within or after each other.
+        began_sec: By the clock of `time.time`.
+    """
+
+    name: str
+    lane: str
+    began_sec: float
+    ended_sec: float
+
+
+_spans: list[Span] = []
+
+
+def add(name: str, lane: str, began_sec: float, ended_sec: float) -> None:
+    """Keep a span whose ends are known."""
+    _spans.append(Span(name, lane, began_sec, ended_sec))
+
+
+@contextmanager
+def span(name: str) -> Iterator[None]:
+    """Keep how long the block takes, even where it fails."""
+    lane = COMMAND if threading.current_thread() is threading.main_thread() else BESIDE
+    began_sec = time.time()
+    try:
+        yield
+    finally:
+        add(name, lane, began_sec, time.time())
+
+
+def check(path: str) -> None:
+    """Raise UsageError where no trace can be written there."""
+    file = Path(path)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        what = "is a directory" if file.is_dir() else "lies in no directory that is there"
+        raise UsageError(f"--trace {path}: that {what}; give a file, such as trace.json")
+
+
+def begin() -> None:
+    """Keep what Python took until now, as the first span of a command."""
+    _spans.clear()
+    add("Python and first imports", COMMAND, psutil.Process().create_time(), time.time())
+
+
+class TrialLanes:
+    """Lanes for trials: each that begins takes the first that is free."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, int] = {}
+        self._since_sec: dict[int, float] = {}
+
+    def begin(self, trial: int) -> None:
+        """A trial was given a process, or is given another one."""
+        taken = set(self._lanes.values())
+        self._lanes.setdefault(trial, next(n for n in range(len(taken) + 1) if n not in taken))
+        self._since_sec[trial] = time.time()
+
+    def epoch(self, trial: int, result: dict[str, Any]) -> None:
+        """A trial has reported an epoch, or that it fails."""
+        if trial not in self._lanes:
+            return
+        lane, now = f"trials, {self._lanes[trial] + 1}", time.time()
+        took_sec = result.get("train_sec", 0.0) + result.get("validation_sec", 0.0)
+        began_sec = max(self._since_sec[trial], now - took_sec)
+        add(f"trial {trial} waits", lane, self._since_sec[trial], began_sec)
+        add(f"trial {trial}, epoch {result['epoch']}", lane, began_sec, now)
+        self._since_sec[trial] = now
+
+    def end(self, trial: int) -> None:
+        """A trial has ended: its lane is free."""
+        self._lanes.pop(trial, None)
+
+
+def write(path: Path) -> None:
+    """Write all spans since `begin`, in the format that chrome://tracing takes. Raises OSError."""
+    spans = sorted(_spans, key=lambda one: one.began_sec)
+    lanes = {name: number for number, name in enumerate(dict.fromkeys(s.lane for s in spans))}
+    start_sec = spans[0].began_sec if spans else 0.0
+    named = [
+        {"ph": "M", "name": "thread_name", "pid": 0, "tid": number, "args": {"name": name}}
+        for name, number in lanes.items()
+    ]
+    drawn = [
+        {
+            "ph": "X",
+            "name": one.name,
+            "pid": 0,
+            "tid": lanes[one.lane],
+            "ts": 1e6 * (one.began_sec - start_sec),
+            "dur": 1e6 * (one.ended_sec - one.began_sec),
+        }
+        for one in spans
+    ]
+    with atomic_write(path) as aside:
+        aside.write_text(json.dumps({"traceEvents": [*named, *drawn]}))
