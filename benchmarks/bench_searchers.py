@@ -29,13 +29,11 @@ from benchmarks.recorded_curves import CONFIGURATIONS, DIRECTORY, RECORDINGS, Cu
 BUDGETS = (8, 16)  # trials in full that have as many epochs
 TODAY = (Searcher(), Scheduler("asha", 1, 3))
 SCHEDULERS = [one for one in grid(8) if one.kind in ("none", "asha", "median")]
-BESIDE_TPE = [Scheduler("none"), Scheduler("asha", 1, 3), Scheduler("asha", 2, 2)]
+BESIDE_TPE = [Scheduler("none"), *(Scheduler("asha", g, f) for g, f in ((1, 3), (2, 2), (2, 3)))]
 COMBINATIONS = [
     *((Searcher(), scheduler) for scheduler in SCHEDULERS),
-    *((Searcher(multivariate=True, startup=10), scheduler) for scheduler in BESIDE_TPE),
-    # Others than a search has
-    *((Searcher(multivariate=False, startup=10), one) for one in BESIDE_TPE[::2]),
-    *((Searcher(multivariate=True, startup=5), one) for one in BESIDE_TPE[::2]),
+    *((Searcher(True, startup), one) for startup in (10, 5) for one in BESIDE_TPE),
+    *((Searcher(False, 10), one) for one in BESIDE_TPE[::2]),  # not multivariate
 ]
 SIZES = (16, 40)  # trials of a search that is audited
 EARLY = (1, 2, 4)  # epochs
