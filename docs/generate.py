@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import aggregate
+from analysis.audit import __main__ as audit
 from analysis.dashboard import __main__ as dashboard
 from analysis.report import __main__ as report
 from analysis.tables import schema
@@ -119,6 +120,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flags of analysis.dashboard": lambda: "\n".join(parser_rows(dashboard.parser())),
     "flags of analysis.report": lambda: "\n".join(parser_rows(report.parser())),
     "flags of analysis.aggregate": lambda: "\n".join(parser_rows(aggregate.parser())),
+    "flags of analysis.audit": lambda: "\n".join(parser_rows(audit.parser())),
     "flags of trainables.export": lambda: "\n".join(parser_rows(export.parser())),
     "flags of trainables.profile": lambda: "\n".join(parser_rows(profile.parser())),
     "pipelines": lambda: "\n".join(gallery_rows()),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis import aggregate
+from analysis.audit import __main__ as audit
 from analysis.dashboard import __main__ as dashboard
 from analysis.report import __main__ as report
 from analysis.timing import __main__ as timing
@@ -27,6 +28,7 @@ PARSERS = {
     "analysis.dashboard": dashboard.parser,
     "analysis.report": report.parser,
     "analysis.aggregate": aggregate.parser,
+    "analysis.audit": audit.parser,
     "trainables.export": export.parser,
     "trainables.profile": profile.parser,
 }

@@ -19,6 +19,7 @@ COMMANDS = {
     "dashboard": ("analysis.dashboard.__main__", "show the tables of runs in a browser"),
     "report": ("analysis.report.__main__", "write one run as a page that can be cited"),
     "aggregate": ("analysis.aggregate", "collect the tables of many runs into one data set"),
+    "audit": ("analysis.audit.__main__", "say whether a scheduler throws the best trial away"),
     "export": ("trainables.export", "export a trained network as ONNX or a torch.export program"),
     "profile": ("trainables.profile", "show where an epoch's time goes"),
 }

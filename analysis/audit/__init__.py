@@ -1,0 +1,1 @@
+"""Does the scheduler throw the best trial away: python -m analysis.audit."""
