@@ -22,7 +22,7 @@ class Curve:
     @cached_property
     def best(self) -> list[float]:
         """The best that it had reached up to each epoch; NaN after one in which it diverged."""
-        lowest = accumulate(self.reached, lambda best, one: one if one < best else best)
+        lowest = accumulate(self.reached, min)  # of a best and NaN, the best
         return [
             math.nan if math.isnan(one) else best
             for one, best in zip(self.reached, lowest, strict=True)

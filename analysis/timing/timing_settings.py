@@ -27,7 +27,7 @@ IMAGES = 10_000  # as in the reference study
 DEVICES = ("cpu", "cuda")
 OWN_FUNCTION = "package.module:function or path/file.py:function"
 SERIES_SEC, LEAST_SERIES_SEC = 2.5, 1.5
-SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = (1, 250), 2000, 2.5
+SHORT_SIZES, SHORT_IMAGES, SHORT_SERIES_SEC = (1, 250), 1000, 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +193,10 @@ def short_form(images: int, seed: int) -> TimingSettings:
 
 
 def short_subjects(subjects: Sequence[Subject], trial: int) -> list[Subject]:
-    """Return the network of `trial` as it was trained, the pipeline, and its factors."""
+    """Return the network of `trial` as it was trained, the pipeline as named first, its factors."""
+    pipelines = {one.device: one for one in reversed(subjects) if one.kind == PIPELINE}
     return [
-        subject
-        for subject in subjects
-        if subject.kind == PIPELINE or subject.name in (FACTORS, f"trial {trial}")
+        one
+        for one in subjects
+        if one == pipelines.get(one.device) or one.name in (FACTORS, f"trial {trial}")
     ]

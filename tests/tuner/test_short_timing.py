@@ -1,4 +1,4 @@
-"""The short timing after a search: the best network, at most 2,000 images, one line if it fails."""
+"""The short timing after a search: the best network, at most 1,000 images, one line if it fails."""
 
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ def storage_in(directory: Path) -> RunStorage:
     return RunStorage(str(directory), "r")
 
 
-@pytest.mark.parametrize(("count", "timed"), [(2500, 2000), (300, 300)])
-def test_the_best_network_is_timed_on_at_most_2000_images_for_its_run(
+@pytest.mark.parametrize(("count", "timed"), [(2500, 1000), (300, 300)])
+def test_the_best_network_is_timed_on_at_most_1000_images_for_its_run(
     count: int, timed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Any, ...]] = []

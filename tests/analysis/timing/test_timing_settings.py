@@ -159,7 +159,7 @@ def test_the_short_form_times_the_best_network_and_its_ceiling_against_torchvisi
 ) -> None:
     short = short_form(images, seed=5)
     subjects = short_subjects(short.subjects(STUDY, [BEST]), 7)
-    names = ["torchvision uint8", "torchvision float32", "matrix, factors", "trial 7"]
+    names = ["torchvision uint8", "matrix, factors", "trial 7"]
     assert [one.name for one in subjects] == names
     assert short.sizes(images, "cpu") == sizes
     assert (short.series_sec, short.seed) == (2.5, 5)
