@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,21 @@ class Curve:
     @cached_property
     def best(self) -> list[float]:
         """The best that it had reached up to each epoch; NaN after one in which it diverged."""
-        lowest = accumulate(self.reached, min)  # of a best and NaN, the best
-        return [
-            math.nan if math.isnan(one) else best
-            for one, best in zip(self.reached, lowest, strict=True)
-        ]
+        best, found = math.inf, []
+        for reached in self.reached:
+            if reached < best:  # which NaN is not
+                best = reached
+            found.append(math.nan if math.isnan(reached) else best)
+        return found
 
     @cached_property
     def averages(self) -> list[float]:
         """The mean of what it had reached up to each epoch."""
-        numbered = enumerate(self.reached, start=1)
-        steps = accumulate(
-            numbered, lambda mean, one: (one[0], mean[1] + (one[1] - mean[1]) / one[0])
-        )
-        return [mean for _, mean in steps]
+        mean, found = 0.0, []
+        for epoch, reached in enumerate(self.reached, start=1):
+            mean += (reached - mean) / epoch  # rounded as the search rounds it
+            found.append(mean)
+        return found
 
     @cached_property
     def end(self) -> float:
