@@ -1,5 +1,6 @@
 """Every setting of a search, declared once: flag, help, default, check, JSON and documentation."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
 )
 RANDOM, TPE = "random", "tpe"
 ASHA, MEDIAN, UNSTOPPED = "asha", "median", "none"
+GRACE_EPOCHS = 2
 TPE_MEMORY = 500  # trials of a network that TPE knows at most, so that asking takes 20 ms
 DEFAULT_VGG_WEIGHTS = "IMAGENET1K_V1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -140,22 +142,26 @@ class SearchConfig:
         choices=(ASHA, MEDIAN, UNSTOPPED),
         group=SEARCHED,
     )
-    grace_epochs: int = setting(
-        1, "epochs before the scheduler may stop a trial", least=1, group=SEARCHED
+    grace_epochs: int | None = setting(
+        None,
+        "epochs before a trial may be stopped",
+        default_text=f"{GRACE_EPOCHS}, or as many as --max-epochs",
+        least=1,
+        group=SEARCHED,
     )
     reduction_factor: float = setting(
         3.0, "ASHA lets one trial in this many go on at each rung", above=1, group=SEARCHED
     )
     search: str = setting(
-        RANDOM,
+        TPE,
         "how trials are proposed; tpe is Optuna's, multivariate",
         choices=(RANDOM, TPE),
         group=SEARCHED,
     )
     startup_trials: int = setting(
-        10,
-        "trials of each network that must have ended before tpe learns from them; until then it "
-        "draws at random",
+        5,
+        "trials of each network that must have ended before tpe learns from them; until then its "
+        "trials are those of random search",
         least=1,
         below=TPE_MEMORY // 2,
         group=SEARCHED,
@@ -442,7 +448,7 @@ class SearchConfig:
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
             raise UsageError(f"--gpus-per-trial {gpus}: give a fraction below 1 or a whole number")
-        if self.max_epochs is not None and self.grace_epochs > self.max_epochs:
+        if (self.grace_epochs or 1) > (self.max_epochs or math.inf):
             raise UsageError(
                 f"--grace-epochs ≤ --max-epochs must hold, "
                 f"but got {self.grace_epochs} and {self.max_epochs}"

@@ -284,8 +284,8 @@ def test_precisions_and_criteria_are_those_that_training_has() -> None:
             "--scheduler asha",
         ),
         (
-            {"startup_trials": 5},
-            "--startup-trials 5: --search random does not use that; leave it out, or give "
+            {"search": "random", "startup_trials": 7},
+            "--startup-trials 7: --search random does not use that; leave it out, or give "
             "--search tpe",
         ),
     ],
@@ -299,4 +299,4 @@ def test_a_setting_of_another_searcher_or_scheduler_is_refused(
 
 def test_the_median_rule_has_a_grace_and_tpe_random_trials() -> None:
     assert SearchConfig(scheduler="median", grace_epochs=2).grace_epochs == 2
-    assert SearchConfig(search="tpe", startup_trials=5).startup_trials == 5
+    assert SearchConfig(search="tpe", startup_trials=7).startup_trials == 7

@@ -124,7 +124,7 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     if config.search == TPE:
         proposed = (
             f"TPE (Optuna's, multivariate): at random until {config.startup_trials} trials{each} "
-            f"have ended, then near the best so far"
+            f"have ended, then near the best so far, which finds more in as many epochs"
         )
         if (config.samples or 0) > TPE_MEMORY:
             proposed += f", and learns from the best and newest {TPE_MEMORY:,} at most"
@@ -146,7 +146,7 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
 def _rungs(config: SearchConfig) -> str:
     """Return the epochs after which ASHA compares trials, the first of them where they are many."""
     found: list[str] = []
-    milestone = float(config.grace_epochs)
+    milestone = float(config.grace_epochs or 1)
     while milestone < (config.max_epochs or 1) and len(found) <= MOST_RUNGS:
         found.append(str(math.ceil(milestone)))
         milestone *= config.reduction_factor

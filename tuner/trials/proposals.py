@@ -68,7 +68,7 @@ class Proposals(Searcher):
             seed: The search's, from which each trial's own follows.
             numbers: Numbers of the new trials.
             live_limit: How many proposed trials may be unfinished; None for any number.
-            tpe: What draws new trials of each network; None draws them at random.
+            tpe: What draws new trials of each network once it has learnt; None draws all at random.
             starts: By number, what is known of a new trial's hyperparameters before they are drawn.
             scheduler: The stop reason of a trial that has not ended by itself.
         """
@@ -120,7 +120,11 @@ class Proposals(Searcher):
             drawn = space.draw(self._seed, number, start)
         else:
             tpe = self._of_tpe[trial_id] = self._tpe[model]
-            drawn = tpe.ask(trial_id, start)
+            if tpe.has_learnt:
+                drawn = tpe.ask(trial_id, start)
+            else:
+                drawn = space.draw(self._seed, number, start)
+                tpe.add(trial_id, drawn)
         return proposal(number, model, drawn, space.seed(self._seed, drawn))
 
     def on_trial_complete(

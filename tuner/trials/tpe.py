@@ -40,7 +40,7 @@ class Tpe:
             space: What to draw from.
             seed: The search's.
             finished: Of each trial its hyperparameters, stop reason, epochs and objective.
-            startup_trials: Trials that must have ended; until then it draws at random.
+            startup_trials: Trials that must have ended before it is to be asked.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
@@ -50,14 +50,20 @@ class Tpe:
         self._running: dict[str, Trial] = {}
         history = [self._frozen(*one) for one in finished]
         self._known = len(history)
+        self._learnt: int = sum(trial.state != FAIL for trial in history)
         self._begin(history)
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether enough trials have ended for it to draw the next."""
+        return self._learnt >= self._startup_trials
 
     def ask(self, trial_id: str, start: Mapping[str, Any] | None = None) -> Drawn:
         """Draw a trial's hyperparameters; those that `start` names are as it says."""
         return self._space.drawn(self._put(trial_id, start or {}).params)
 
     def add(self, trial_id: str, drawn: Drawn) -> None:
-        """Take a trial that goes on from an earlier session for one that runs."""
+        """Take a trial that it did not draw for one that runs."""
         self._put(trial_id, self._flat(drawn))
 
     def tell(self, trial_id: str, stop_reason: str, epochs: int, objective: float) -> None:
@@ -75,6 +81,7 @@ class Tpe:
             trial.report(reached, epoch)
         self._study.tell(trial, value, state)
         self._known += 1
+        self._learnt += state != FAIL
         if self._known % (TPE_MEMORY // 2) == 0:
             self._begin(self._study.get_trials(deepcopy=False))
 
@@ -88,7 +95,7 @@ class Tpe:
         """Begin a study with these trials, thinned out, and those that run."""
         ended = [trial for trial in history if trial.state in (PRUNED, COMPLETE)]
         sampler = optuna.samplers.TPESampler(
-            n_startup_trials=self._startup_trials,
+            n_startup_trials=0,  # they are random search's
             multivariate=True,
             constant_liar=True,
             # Another one after a resume, or TPE would begin with the random trials it began with

@@ -96,7 +96,7 @@ RANDOM = "random search: what a trial is does not depend on those before it"
     ("settings", "told"),
     [
         (
-            {"max_epochs": 12},
+            {"max_epochs": 12, "grace_epochs": 1},
             f"{RANDOM}; ASHA lets the best of every 3 trials go on after 1, 3 and 9 epochs",
         ),
         (
@@ -104,7 +104,7 @@ RANDOM = "random search: what a trial is does not depend on those before it"
             f"{RANDOM}; ASHA lets the best of every 2.5 trials go on after 2 and 5 epochs",
         ),
         (
-            {"max_epochs": 100, "reduction_factor": 1.5},
+            {"max_epochs": 100, "grace_epochs": 1, "reduction_factor": 1.5},
             f"{RANDOM}; ASHA lets the best of every 1.5 trials go on after 1, 2, 3, 4, 6, 8, … "
             f"epochs",
         ),
@@ -117,26 +117,26 @@ RANDOM = "random search: what a trial is does not depend on those before it"
         ),
         (
             {"search": "tpe", "scheduler": "none", "samples": 32},
-            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
-            "best so far; no trial is stopped early",
+            "TPE (Optuna's, multivariate): at random until 5 trials have ended, then near the "
+            "best so far, which finds more in as many epochs; no trial is stopped early",
         ),
         (
             {"search": "tpe", "scheduler": "none", "samples": 5000},
-            "TPE (Optuna's, multivariate): at random until 10 trials have ended, then near the "
-            "best so far, and learns from the best and newest 500 at most; no trial is stopped "
-            "early",
+            "TPE (Optuna's, multivariate): at random until 5 trials have ended, then near the "
+            "best so far, which finds more in as many epochs, and learns from the best and newest "
+            "500 at most; no trial is stopped early",
         ),
     ],
 )
 def test_how_trials_are_proposed_and_stopped_is_told(
     settings: dict[str, object], told: str
 ) -> None:
-    assert search_line(SearchConfig(**settings)) == told
+    assert search_line(SearchConfig(**{"search": "random", **settings})) == told
 
 
 def test_several_networks_have_searchers_and_schedulers_of_their_own() -> None:
-    line = search_line(SearchConfig(search="tpe", max_epochs=3), several=True)
-    assert "at random until 10 trials of each network have ended" in line
+    line = search_line(SearchConfig(max_epochs=3, grace_epochs=1), several=True)
+    assert "at random until 5 trials of each network have ended" in line
     assert "the best of every 3 trials of each network go on" in line
 
 

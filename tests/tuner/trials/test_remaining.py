@@ -55,7 +55,7 @@ def ask(searcher: Proposals, most: int = 100) -> list[Any]:
 
 
 def test_a_resumed_search_does_what_is_unfinished_first_and_then_the_rest(tmp_path: Path) -> None:
-    config = SearchConfig(name="r", samples=9, max_epochs=9)
+    config = SearchConfig(name="r", search="random", samples=9, max_epochs=9)
     experiment = Experiment.of(str(tmp_path), "r")
     checkpoint = Path(experiment.root) / "session-001" / trial_directory(2) / "checkpoint_000003"
     checkpoint.mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_no_more_worker_groups_are_driven_than_fit() -> None:
 
 
 def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_draws() -> None:
-    config = SearchConfig(search="tpe", samples=40, max_epochs=3)
+    config = SearchConfig(search="tpe", startup_trials=3, samples=40, max_epochs=3)
     fresh = ask(searched_trials(config, USUAL, spaces_of(config), NOWHERE, [], set(), slots=20))
     earlier = [row(number, "max_epochs") for number in range(3)] + [
         row(3, "diverged", best_validation_loss=None)
@@ -146,6 +146,16 @@ def test_a_resumed_tpe_search_knows_its_finished_trials_and_does_not_repeat_its_
     )
     assert resumed[0]["number"] == 4
     assert not {c["learning_rate"] for c in resumed} & {c["learning_rate"] for c in fresh}
+
+
+def test_until_tpe_has_learnt_trials_are_those_of_random_search() -> None:
+    config = SearchConfig(search="tpe", samples=40, max_epochs=3)
+    random = replace(config, search="random")
+    asked = [
+        ask(searched_trials(one, USUAL, spaces_of(one), NOWHERE, [], set(), slots=20))
+        for one in (config, random)
+    ]
+    assert asked[0] == asked[1][:21]
 
 
 def test_a_resumed_trial_keeps_its_loss() -> None:

@@ -90,11 +90,14 @@ def test_it_keeps_away_from_where_trials_diverged_although_they_had_been_good() 
     assert np.median(rates(tpe(*known))) < 0.01
 
 
-def test_until_there_is_enough_to_learn_from_it_draws_at_random() -> None:
-    few = finished(9)
-    assert rates(tpe(*few), 1) != rates(tpe(*few, startup_trials=5), 1)
-    apart = tpe(*[(one, *rest[:2], 100 - rest[2]) for one, *rest in few])
-    assert rates(tpe(*few)) == rates(apart), "what they reached has no part in it"
+def test_it_has_learnt_once_enough_trials_have_ended_that_say_something() -> None:
+    searcher = tpe(*finished(2), *finished(3, "error"), startup_trials=4)
+    searcher.ask("a")
+    searcher.ask("b")
+    searcher.tell("a", "asha", 1, 0.5)
+    assert not searcher.has_learnt
+    searcher.tell("b", "diverged", 1, math.nan)
+    assert searcher.has_learnt
 
 
 def test_what_a_start_names_is_taken_and_the_rest_is_drawn() -> None:
