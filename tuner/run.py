@@ -106,7 +106,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
         )
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
     changed = [
-        f"{flag(key)} was {earlier[key]}, is {value}"
+        f"{flag(key)} was {_said(earlier[key])}, is {_said(value)}"
         for key, value in typed.items()
         if key not in changes and value != earlier[key]
     ]
@@ -115,9 +115,16 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
             f"or start a new run without --resume"
         )
-    lasting = {"name": name, "timeout": None, "storage": asked.storage}
+    lasting = {"name": name, "timeout": None, "trace": None, "storage": asked.storage}
     lasting["pairs" if earlier["pairs"] else "data"] = rows[0]["data"]
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
+
+
+def _said(value: Any) -> str:
+    """Return a setting as it is typed, several values with spaces between."""
+    if value is None:
+        return "not given"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 @command(interrupts.EARLY_END)
