@@ -287,14 +287,15 @@ class TrialLines:
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
         parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
-        best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)
-        if best:
-            accuracy = percent(best["best_validation_accuracy"])
-            parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
+        # Before the best, of which a narrow terminal may cut the end
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
         left_sec = self.left_sec(rows)
         if left_sec is not None:
             parts.append(f"about {duration(left_sec)} left")
+        best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)
+        if best:
+            accuracy = percent(best["best_validation_accuracy"])
+            parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
         self._console.progress(" · ".join(parts))
 
     def _line(self, row: Row, text: str, style: str = "") -> None:
