@@ -150,19 +150,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _traced(path: str | None) -> Iterator[None]:
-    """Write the trace of the block, where one is asked for; a file that fails costs a line."""
+    """Write the trace of the block, where one is asked for; a file that fails costs a line.
+
+    After a mistake on the command line nothing is written.
+    """
     if path is None:
         yield
         return
     trace.check(path)
     trace.begin()
+    is_mistake = False
     try:
         yield
+    except UsageError:
+        is_mistake = True
+        raise
     finally:
-        try:
-            trace.write(Path(path))
-        except OSError as error:
-            Console().line(f"--trace {path} was not written: {error.strerror}", style="yellow")
+        if not is_mistake:
+            _write_trace(path)
+
+
+def _write_trace(path: str) -> None:
+    try:
+        trace.write(Path(path))
+    except OSError as error:
+        Console().line(f"--trace {path} was not written: {error.strerror}", style="yellow")
 
 
 def _run(config: SearchConfig, started: float, resume: str, stack: ExitStack) -> int:

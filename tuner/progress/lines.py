@@ -133,7 +133,7 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     if config.scheduler == ASHA and rungs:
         stopped = (
             f"ASHA lets the best of every {config.reduction_factor:g} trials{each} go on after "
-            f"{rungs} epochs"
+            f"{rungs} epoch{'s' if rungs != '1' else ''}"
         )
     elif config.scheduler == MEDIAN:
         stopped = (
@@ -315,8 +315,9 @@ def _ending(row: Row, goal: Goal) -> str:
     if row["best_epoch"] is None:
         return f"{reason:<9} before its first epoch was done"
     accuracy = percent(row["best_validation_accuracy"])
+    epochs = f"{row['epochs']} epoch{'s' if row['epochs'] > 1 else ''}"
     return (
-        f"{reason:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
+        f"{reason:<14} after {epochs} ({duration(row['train_sec'])}): "
         f"{_reached(row, goal)}, {accuracy} "
         f"at cosine ≥ {goal.threshold:g} in epoch {row['best_epoch']}"
     )
