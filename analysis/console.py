@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +15,7 @@ from trainables.hyperparameters import said_of, short, text
 
 DEFAULT_STORAGE = "results"
 PLAIN_WIDTH = 120  # columns of a table that goes into a file
+GAP = 2  # columns between those of a table
 LIVE_PROGRESS_SEC = 0.2  # between those that `progress_is_due` asks for
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
 
@@ -65,14 +67,23 @@ class Console:
             self.line(text)
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-        """Print a table; every column but the first is set to the right."""
+        """Print a table; every column but the first is set to the right.
+
+        Where the terminal is too narrow the first one is broken into lines, and no number is cut.
+        """
+        lines = [list(columns), *(list(row) for row in rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        words = [word for line in lines for word in line[0].split()]
+        broken = max(map(cell_len, words), default=0) + sum(width + GAP for width in widths[1:])
         table = Table(
-            title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+            title=title, title_justify="left", box=None, pad_edge=False, padding=(0, GAP, 0, 0)
         )
-        for position, name in enumerate(columns):
-            table.add_column(Text(name), justify="right" if position else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+        # Of a name that has to give way to all numbers Rich would leave nothing
+        table.add_column(Text(lines[0][0]), no_wrap=broken + GAP > self._rich.width)
+        for name in lines[0][1:]:
+            table.add_column(Text(name), justify="right", no_wrap=True)
+        for line in lines[1:]:
+            table.add_row(*(Text(cell) for cell in line))
         self._rich.print(table)
 
 

@@ -106,7 +106,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
         )
     changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
     changed = [
-        f"{flag(key)} was {earlier[key]}, is {value}"
+        f"{flag(key)} was {_said(earlier[key])}, is {_said(value)}"
         for key, value in typed.items()
         if key not in changes and value != earlier[key]
     ]
@@ -115,9 +115,16 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
             f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
             f"or start a new run without --resume"
         )
-    lasting = {"name": name, "timeout": None, "storage": asked.storage}
+    lasting = {"name": name, "timeout": None, "trace": None, "storage": asked.storage}
     lasting["pairs" if earlier["pairs"] else "data"] = rows[0]["data"]
     return SearchConfig.from_flat({**earlier, **lasting, **changes})
+
+
+def _said(value: Any) -> str:
+    """Return a setting as it is typed, several values with spaces between."""
+    if value is None:
+        return "not given"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 @command(interrupts.EARLY_END)
@@ -143,19 +150,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _traced(path: str | None) -> Iterator[None]:
-    """Write the trace of the block, where one is asked for; a file that fails costs a line."""
+    """Write the trace of the block, where one is asked for; a file that fails costs a line.
+
+    After a mistake on the command line nothing is written.
+    """
     if path is None:
         yield
         return
     trace.check(path)
     trace.begin()
+    is_mistake = False
     try:
         yield
+    except UsageError:
+        is_mistake = True
+        raise
     finally:
-        try:
-            trace.write(Path(path))
-        except OSError as error:
-            Console().line(f"--trace {path} was not written: {error.strerror}", style="yellow")
+        if not is_mistake:
+            _write_trace(path)
+
+
+def _write_trace(path: str) -> None:
+    try:
+        trace.write(Path(path))
+    except OSError as error:
+        Console().line(f"--trace {path} was not written: {error.strerror}", style="yellow")
 
 
 def _run(config: SearchConfig, started: float, resume: str, stack: ExitStack) -> int:

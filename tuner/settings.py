@@ -463,6 +463,8 @@ class SearchConfig:
             check_address(self.storage)
 
     def _check_search(self) -> None:
+        if self.resume is not None:
+            return  # these are the run's, and were checked when it began
         for text in self.start or ():
             point_of(text)
         used = {

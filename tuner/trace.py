@@ -5,6 +5,7 @@ beside that, and a lane for each trial that runs at once.
 """
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -58,9 +59,16 @@ def span(name: str) -> Iterator[None]:
 def check(path: str) -> None:
     """Raise UsageError where no trace can be written there."""
     file = Path(path)
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        what = "is a directory" if file.is_dir() else "lies in no directory that is there"
-        raise UsageError(f"--trace {path}: that {what}; give a file, such as trace.json")
+    directory = file.absolute().parent
+    problem = ""
+    if file.is_dir():
+        problem = "is a directory"
+    elif not directory.is_dir():
+        problem = "lies in no directory that is there"
+    elif not os.access(directory, os.W_OK):
+        problem = "lies in a directory that can't be written"
+    if problem:
+        raise UsageError(f"--trace {path}: that {problem}; give a file, such as trace.json")
 
 
 def begin() -> None:

@@ -15,7 +15,7 @@ from analysis.charts.drawing import for_paper
 from analysis.charts.labels import labelled, machines
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.charts.views import DEVICES, FEWEST_TRIALS, importances
-from analysis.console import Console
+from analysis.console import Console, command_text
 from analysis.report import facts
 from analysis.report.figures import Figure, Tables, figures
 from analysis.tables.files import Row, read, rows_of
@@ -145,6 +145,7 @@ def _values(storage: str, tables: Path, run: Row, content: Tables, out: Path) ->
         "study": facts.study(content.timings, content.series) if devices else None,
         "hardware": _measurement(content) if devices else "",
         "names": DEVICES,
+        "timing_command": command_text("analysis.timing", "--run", run["run"], storage=storage),
         "commands": facts.commands(run, storage, out),
     }
 

@@ -50,6 +50,19 @@ def test_a_table_in_a_file_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert head.index("≥ 0.95") + len("≥ 0.95") == first.index("12.34 %") + len("12.34 %")
 
 
+def test_a_table_in_a_narrow_terminal_breaks_names_and_cuts_no_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    narrow = Console()
+    narrow._rich.width = 80
+    columns = ["", "≥ 0.95", "2 seeds, mean ± sd", "≥ 0.99", "mean cosine", "parameters"]
+    row = ["57.93 %", "53.98 ± 5.59 %", "11.45 %", "0.9480", "494,480"]
+    narrow.table("share of images", columns, [["pipeline's own matrix (ceiling)", *row]])
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(cell in shown for cell in [*columns, *row, "pipeline's own", "matrix (ceiling)"])
+
+
 def test_progress_into_a_file_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainables.errors import UsageError
-from tuner import trace
+from tuner import run, trace
 from tuner.trace import COMMAND, TrialLanes
 
 
@@ -86,3 +86,23 @@ def test_trials_that_run_at_once_have_lanes_and_the_next_one_takes_that_which_is
 def test_a_trace_that_has_no_place_is_told_at_once(where: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give a file, such as"):
         trace.check(str(tmp_path / where))
+
+
+def test_a_trace_that_could_not_be_written_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # nothing is forbidden to root
+    with pytest.raises(UsageError, match="can't be written; give a file, such as"):
+        trace.check(str(tmp_path / "trace.json"))
+
+
+def test_a_mistake_on_the_command_line_writes_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_plan(*_: object) -> None:
+        raise UsageError("--start hidden=5: fc has no such value")
+
+    monkeypatch.setattr(run, "_run", no_plan)
+    path = tmp_path / "trace.json"
+    assert run.main(["--trace", str(path), "--storage", str(tmp_path)]) == 2
+    assert not path.exists()

@@ -133,7 +133,7 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     if config.scheduler == ASHA and rungs:
         stopped = (
             f"ASHA lets the best of every {config.reduction_factor:g} trials{each} go on after "
-            f"{rungs} epochs"
+            f"{rungs} epoch{'s' if rungs != '1' else ''}"
         )
     elif config.scheduler == MEDIAN:
         stopped = (
@@ -287,14 +287,15 @@ class TrialLines:
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
         parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
-        best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)
-        if best:
-            accuracy = percent(best["best_validation_accuracy"])
-            parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
+        # Before the best, of which a narrow terminal may cut the end
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
         left_sec = self.left_sec(rows)
         if left_sec is not None:
             parts.append(f"about {duration(left_sec)} left")
+        best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)
+        if best:
+            accuracy = percent(best["best_validation_accuracy"])
+            parts.append(f"best: trial {best['trial']}, {_reached(best, self._goal)}, {accuracy}")
         self._console.progress(" · ".join(parts))
 
     def _line(self, row: Row, text: str, style: str = "") -> None:
@@ -314,8 +315,9 @@ def _ending(row: Row, goal: Goal) -> str:
     if row["best_epoch"] is None:
         return f"{reason:<9} before its first epoch was done"
     accuracy = percent(row["best_validation_accuracy"])
+    epochs = f"{row['epochs']} epoch{'s' if row['epochs'] > 1 else ''}"
     return (
-        f"{reason:<14} after {row['epochs']} epochs ({duration(row['train_sec'])}): "
+        f"{reason:<14} after {epochs} ({duration(row['train_sec'])}): "
         f"{_reached(row, goal)}, {accuracy} "
         f"at cosine ≥ {goal.threshold:g} in epoch {row['best_epoch']}"
     )

@@ -160,7 +160,8 @@ class RunRows:
             samples: Trials of the search.
 
         Returns:
-            None before one has ended, and before there is an epoch of this session.
+            None before one has ended, before there is an epoch of this session, and once nothing
+            runs but what takes longer than those that have ended, or repeats of finalists.
         """
         searched = [row for row in self._by_number.values() if row["repeat_of"] is None]
         ended = [row["epochs"] for row in searched if row["stop_reason"] is not None]
@@ -170,6 +171,8 @@ class RunRows:
         begun = [row["epochs"] for row in searched if row["stop_reason"] is None]
         left: float = sum(max(usual - epochs, 0) for epochs in begun)
         left += usual * max(samples - len(searched), 0)
+        if not left:
+            return None
         return left * (time.monotonic() - self._began) / self._new_epochs
 
     def publish_if_due(self) -> None:

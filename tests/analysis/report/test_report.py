@@ -277,7 +277,7 @@ def test_a_run_that_has_only_begun_has_a_report_too(
     )
     assert main(["r", "--storage", str(tmp_path)]) == 0
     text = Page((tmp_path / "reports" / "r" / "report.html").read_text()).text
-    assert "Not measured yet" in text
+    assert f"Not measured yet: python -m analysis.timing --run r --storage {tmp_path}" in text
     assert ("nothing to report yet" in text) == (trials == 0)
 
 

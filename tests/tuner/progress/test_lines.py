@@ -100,6 +100,10 @@ RANDOM = "random search: what a trial is does not depend on those before it"
             f"{RANDOM}; ASHA lets the best of every 3 trials go on after 1, 3 and 9 epochs",
         ),
         (
+            {"max_epochs": 3},
+            f"{RANDOM}; ASHA lets the best of every 3 trials go on after 1 epoch",
+        ),
+        (
             {"max_epochs": 9, "grace_epochs": 2, "reduction_factor": 2.5},
             f"{RANDOM}; ASHA lets the best of every 2.5 trials go on after 2 and 5 epochs",
         ),

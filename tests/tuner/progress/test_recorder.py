@@ -119,6 +119,11 @@ def test_what_is_left_follows_from_epochs_of_trials_that_ended_and_the_rate_of_t
     # Six epochs in 12 s; of 2.5 a trial, three trials are left and most of the one that runs
     assert rows.left_sec(6) == pytest.approx((3 * 2.5 + 1.5) * 12 / 6)
     assert rows.left_sec(2) == pytest.approx(1.5 * 12 / 6)
+    for epoch in range(2, 4):
+        report(recorder, 2, epoch)
+    assert rows.left_sec(3) is None, "the last trial trains longer than those before it did"
+    recorder.end(2, "max_epochs")
+    assert rows.left_sec(3) is None, "what runs now repeats finalists"
 
 
 def test_a_resumed_search_knows_no_rate_before_its_first_epoch(tmp_path: Path) -> None:
@@ -143,6 +148,19 @@ def test_the_run_says_its_phase_at_once_and_what_is_left_now_and_then(tmp_path: 
     assert not row.left_is_due
     row.say(phase="evaluating")
     assert said() == ("evaluating", None)
+
+
+def test_the_progress_line_says_what_is_left_before_a_narrow_terminal_cuts_it(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(Console, "progress_is_due", True)
+    monkeypatch.setattr(Console, "progress", lambda console, text: shown.append(text))
+    report(recorder, 0, 1)
+    recorder.end(0, "asha")
+    report(recorder, 1, 1)
+    assert " left" in shown[-1][:60]
+    assert "best: trial 0" in shown[-1]
 
 
 def test_a_search_tells_its_run_what_is_left(recorder: Recorder) -> None:
