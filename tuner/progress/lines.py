@@ -287,6 +287,10 @@ class TrialLines:
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
         parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
+        again = [row for row in rows.trials if row["repeat_of"] is not None]
+        if again:
+            ended = sum(row["stop_reason"] is not None for row in again)
+            parts = [f"other seeds: {ended} trials done, {len(rows.running)} running"]
         # Before the best, of which a narrow terminal may cut the end
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
         left_sec = self.left_sec(rows)

@@ -163,6 +163,21 @@ def test_the_progress_line_says_what_is_left_before_a_narrow_terminal_cuts_it(
     assert "best: trial 0" in shown[-1]
 
 
+def test_the_progress_line_says_when_finalists_are_trained_again(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(recorder._lines._console, "progress", shown.append)
+    monkeypatch.setattr(Console, "progress_is_due", True)
+    report(recorder, 0, 1)
+    assert shown[-1].startswith("0/3 trials done, 1 running")
+    recorder.end(0, "max_epochs")
+    again = SimpleNamespace(config={**PROPOSAL, "number": 3, "repeat_of": 0})
+    recorder.on_trial_start(0, [], again)
+    recorder._lines.progress(recorder.rows)
+    assert shown[-1].startswith("other seeds: 0 trials done, 1 running")
+
+
 def test_a_search_tells_its_run_what_is_left(recorder: Recorder) -> None:
     told: list[float | None] = []
     recorder._run = SimpleNamespace(left_is_due=True, expect=told.append)  # type: ignore[assignment]
