@@ -29,7 +29,13 @@ from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
 from tuner import trace
 from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
-from tuner.settings import DEFAULT_VGG_WEIGHTS, GRACE_EPOCHS, PERCEPTUAL, SearchConfig
+from tuner.settings import (
+    DEFAULT_VGG_WEIGHTS,
+    GRACE_EPOCHS,
+    PERCEPTUAL,
+    UNSTOPPED,
+    SearchConfig,
+)
 from tuner.storage.run_storage import RunStorage, check_shared
 from tuner.trials.space import Space
 from tuner.trials.starting_points import starting_points
@@ -662,6 +668,7 @@ def completed(
     usual = budget(networks, gpus)
     batch_sizes = {facts.habits.batch_size for facts in networks.values()}
     max_epochs = config.max_epochs or max(usual.max_epochs, config.grace_epochs or 1)
+    grace_epochs = None if config.scheduler == UNSTOPPED else min(GRACE_EPOCHS, max_epochs)
     loss = {}
     if "perceptual" in config.losses:
         loss = {
@@ -674,7 +681,7 @@ def completed(
         images=config.images or min(usual.images or train_images, train_images),
         samples=config.samples or usual.samples,
         max_epochs=max_epochs,
-        grace_epochs=config.grace_epochs or min(GRACE_EPOCHS, max_epochs),
+        grace_epochs=config.grace_epochs or grace_epochs,
         # Several networks may each have their own
         batch_size=config.batch_size or (batch_sizes.pop() if len(batch_sizes) == 1 else None),
         **loss,

@@ -169,7 +169,7 @@ def test_the_stored_settings_come_back_but_the_time_limit_and_the_trace(storage:
         (["--seed", "1", "--images", "5"], "--seed was 0, is 1; --images was not given, is 5"),
         (["--name", "other"], "--name was first, is other"),
         # The run's own --search decides whether it uses that, and no default of another one
-        (["--startup-trials", "4"], "--startup-trials was 10, is 4"),
+        (["--startup-trials", "4"], "--startup-trials was 5, is 4"),
         (["--start", "lr=1e-3"], "--start was not given, is lr=1e-3"),
     ],
 )

@@ -26,7 +26,9 @@ from tuner.storage.run_storage import STATE_FILE, Experiment
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
 OUTCOME = ["trial", "repeat_of", "loss", "learning_rate", "dropout", "patience", "seed",
            "stop_reason", "epochs", "best_epoch", "best_validation_loss"]  # fmt: skip
-SEARCH = ("--model", "separable", "--samples", "5", "--max-epochs", "4", "--finalists", "1")
+# At random, so that trials are the same whatever ended first
+SEARCH = ("--model", "separable", "--samples", "5", "--max-epochs", "4", "--finalists", "1",
+          "--search", "random", "--grace-epochs", "1")  # fmt: skip
 FEWER = ("--images", "32", "--samples", "4", "--max-epochs", "2")
 UNSTOPPED = ("--max-epochs", "6", "--grace-epochs", "6", "--patience", "6", "6")
 
