@@ -73,7 +73,7 @@ def close_all(processes: Iterable[SubjectProcess]) -> None:
     running = [child for pool in pools for child in (pool._processes or {}).values()]
     for child in running:
         child.kill()
-    for pool in pools:
-        pool.shutdown(wait=False, cancel_futures=True)
     for child in running:
         child.join()
+    for pool in pools:
+        pool.shutdown(cancel_futures=True)  # and waits: Python would warn of its semaphores
