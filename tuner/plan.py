@@ -302,7 +302,6 @@ def make_plan(
     )
     complete = complete_for(networks)
     spaces = spaces_of(config, networks)
-    starting_points(complete, spaces)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
     if earlier is not None:
@@ -320,8 +319,8 @@ def make_plan(
         left_out = {**left_out, **too_large}
         complete = complete_for(networks)  # fewer trials
         spaces = spaces_of(config, networks)
-        starting_points(complete, spaces)
         used = data.cut(complete.images or data.available_images)
+    starting_points(complete, spaces)  # raises what is wrong with --start
     if earlier is not None:
         _check_same_spaces(config, spaces, earlier)
     return Plan(

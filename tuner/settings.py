@@ -392,7 +392,7 @@ class SearchConfig:
     )
     timing: str = setting(
         "short",
-        "whether the best network is timed for half a minute after the search",
+        "whether the best network is timed after the search, for less than a minute",
         choices=("short", "none"),
         may_change=True,
         group=RUN,

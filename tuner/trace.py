@@ -37,12 +37,13 @@ class Span:
     ended_sec: float
 
 
-_spans: list[Span] = []
+_spans: list[Span] | None = None  # where nobody asks for a trace
 
 
 def add(name: str, lane: str, began_sec: float, ended_sec: float) -> None:
-    """Keep a span whose ends are known."""
-    _spans.append(Span(name, lane, began_sec, ended_sec))
+    """Keep a span whose ends are known, once a trace was begun."""
+    if _spans is not None:
+        _spans.append(Span(name, lane, began_sec, ended_sec))
 
 
 @contextmanager
@@ -72,8 +73,9 @@ def check(path: str) -> None:
 
 
 def begin() -> None:
-    """Keep what Python took until now, as the first span of a command."""
-    _spans.clear()
+    """Keep spans from now on, the first of them what Python took until now."""
+    global _spans
+    _spans = []
     add("Python and first imports", COMMAND, psutil.Process().create_time(), time.time())
 
 
@@ -108,9 +110,9 @@ class TrialLanes:
 
 def write(path: Path) -> None:
     """Write all spans since `begin`, in the format that chrome://tracing takes. Raises OSError."""
-    spans = sorted(_spans, key=lambda one: one.began_sec)
+    spans = sorted(_spans or (), key=lambda one: one.began_sec)
     lanes = {name: number for number, name in enumerate(dict.fromkeys(s.lane for s in spans))}
-    start_sec = spans[0].began_sec if spans else 0.0
+    start_sec = spans[0].began_sec
     named = [
         {"ph": "M", "name": "thread_name", "pid": 0, "tid": number, "args": {"name": name}}
         for name, number in lanes.items()

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.audit.curve import Curve
 
-FEWEST_OTHERS = 3  # without which the median rule stops nobody, as in the search
+FEWEST_OTHERS = 3  # without which the median rule stops nobody; Ray's own asks for as many
 
 
 class Rule:

@@ -3,6 +3,7 @@
 import altair as alt
 import pandas as pd
 
+from analysis.audit.findings import MEDIAN, NONE, ORACLE, PROMOTING, STOPPING
 from analysis.charts.style import (
     HEIGHT,
     PALETTE,
@@ -12,7 +13,7 @@ from analysis.charts.style import (
     words,
 )
 
-KINDS = ["asha", "asha, promoting", "median", "oracle", "none"]
+KINDS = [STOPPING, PROMOTING, MEDIAN, ORACLE, NONE]
 
 
 def regrets(findings: pd.DataFrame, most_regret: float) -> alt.LayerChart:

@@ -59,7 +59,7 @@ MISTAKES: Mapping[str, Sequence[Sequence[str]]] = {
         ["--start", "lr=1e-3,lr=1e-4"],
         ["--scheduler", "none", "--grace-epochs", "2"],
         ["--scheduler", "median", "--reduction-factor", "2"],
-        ["--startup-trials", "5"],
+        ["--search", "random", "--startup-trials", "7"],
         ["--wait-for-nodes", "2"],
         ["--grace-epochs", "9", "--max-epochs", "3"],
         ["--address", "nowhere"],

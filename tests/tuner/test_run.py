@@ -298,7 +298,7 @@ def test_a_search_begins_where_it_is_told_to_and_says_that_the_best_lies_at_an_e
         )
     assert status == 0, output
     assert "--start lr=1e-3,patience=9: trial 0\n" in output
-    assert "TPE (Optuna's, multivariate): at random until 5 trials" in output
+    assert "random search: TPE begins when 5 trials have ended; no trial is stopped" in output
     assert (
         "lr 1.00e-03 is at the upper edge of 1e-07 to 0.001 (log); widen it: --learning-rate LOW "
         "HIGH\n"

@@ -106,3 +106,14 @@ def test_a_mistake_on_the_command_line_writes_no_trace(
     path = tmp_path / "trace.json"
     assert run.main(["--trace", str(path), "--storage", str(tmp_path)]) == 2
     assert not path.exists()
+
+
+def test_nothing_is_kept_where_nobody_asks_for_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "_spans", None)
+    with trace.span("images"):
+        lanes = TrialLanes()
+        lanes.begin(0)
+        lanes.epoch(0, {"epoch": 1})
+    assert trace._spans is None
+    trace.begin()
+    assert [one.name for one in trace._spans] == ["Python and first imports"]

@@ -121,13 +121,18 @@ def search_line(config: SearchConfig, *, several: bool = False) -> str:
     """
     each = " of each network" if several else ""
     proposed = "random search: what a trial is does not depend on those before it"
-    if config.search == TPE:
+    startup, samples = config.startup_trials, config.samples or math.inf
+    if config.search == TPE and samples <= startup:
+        proposed = f"random search: TPE begins when {startup} trials{each} have ended"
+    elif config.search == TPE:
+        memory = ""
+        if config.samples and config.samples > TPE_MEMORY:
+            memory = f", and learns from the best and newest {TPE_MEMORY:,} at most"
         proposed = (
-            f"TPE (Optuna's, multivariate): at random until {config.startup_trials} trials{each} "
-            f"have ended, then near the best so far, which finds more in as many epochs"
+            f"TPE (Optuna's, multivariate): at random until {startup} trials{each} have ended, "
+            f"then near the best so far{memory} (better than random on three of five recorded "
+            f"tasks, docs/measured.md)"
         )
-        if (config.samples or 0) > TPE_MEMORY:
-            proposed += f", and learns from the best and newest {TPE_MEMORY:,} at most"
     stopped = "no trial is stopped early"
     rungs = _rungs(config)
     if config.scheduler == ASHA and rungs:
@@ -203,7 +208,11 @@ def start_line(start: StartMap) -> str:
 
 
 class TrialLines:
-    """What the console shows while trials run."""
+    """What the console shows while trials run.
+
+    Attributes:
+        samples: Trials of the search.
+    """
 
     def __init__(
         self,
@@ -225,7 +234,7 @@ class TrialLines:
         """
         self._console = console
         self._goal = goal
-        self._samples = samples
+        self.samples = samples
         self._mixed_networks = mixed_networks
         self._mixed_losses = mixed_losses
         self._started = time.monotonic()
@@ -276,24 +285,20 @@ class TrialLines:
         """A trial has ended."""
         self._line(row, _ending(row, self._goal), "" if row["error"] is None else ERROR)
 
-    def left_sec(self, rows: RunRows) -> float | None:
-        """Return about how long the search still takes, where that is known."""
-        return rows.left_sec(self._samples)
-
     def progress(self, rows: RunRows) -> None:
         """Trials done, the best so far, and the time. Not each time: it looks at every trial."""
         if not self._console.progress_is_due:
             return
         trials = [row for row in rows.trials if row["repeat_of"] is None]
         done = sum(row["stop_reason"] is not None for row in trials)
-        parts = [f"{done}/{self._samples} trials done, {len(rows.running)} running"]
+        parts = [f"{done}/{self.samples} trials done, {len(rows.running)} running"]
         again = [row for row in rows.trials if row["repeat_of"] is not None]
         if again:
             ended = sum(row["stop_reason"] is not None for row in again)
             parts = [f"other seeds: {ended} trials done, {len(rows.running)} running"]
         # Before the best, of which a narrow terminal may cut the end
         parts.append(f"{duration(time.monotonic() - self._started)} elapsed")
-        left_sec = self.left_sec(rows)
+        left_sec = rows.left_sec(self.samples)
         if left_sec is not None:
             parts.append(f"about {duration(left_sec)} left")
         best = next(iter(ranked(trials, self._goal.between(self._mixed_losses))), None)

@@ -192,7 +192,7 @@ class Recorder(tune.Callback):
         self.rows.publish_if_due()
         self._lines.progress(self.rows)
         if self._run and self._run.left_is_due:
-            self._run.expect(self._lines.left_sec(self.rows))
+            self._run.expect(self.rows.left_sec(self._lines.samples))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has looked for events, a few times a second: what was not due yet may be now."""

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from analysis.audit.rules import FEWEST_OTHERS
 from analysis.tables.files import Row
 from trainables.goal import Goal
 from tuner.settings import ASHA, MEDIAN, SearchConfig
 from tuner.trials.reporter import OBJECTIVE
-
-FEWEST_OTHERS = 3  # whose averages have a median; Ray's own rule asks for as many
 
 
 class InOrder(FIFOScheduler):
