@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     storage = local_directory(options.storage)
     runs = list(dict.fromkeys(options.runs))
-    every = [one for name in runs for one in recorded(storage, name)]
+    every = [one for name in runs for one in recorded(options.storage, storage / "tables", name)]
     for one in every:
         _check_trials(one, options.trials)
     kept = Path(DEFAULT_STORAGE) if options.storage.startswith(BUCKET) else storage

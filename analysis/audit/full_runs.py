@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.audit.curve import Curve
-from analysis.tables.files import Row, rows_of
-from analysis.tables.ranking import goal_of, has_mixed_losses
-from trainables.errors import UsageError, known_runs
+from analysis.tables.files import Row, rows_of, run_of
+from analysis.tables.ranking import FAILED, goal_of, has_mixed_losses
+from trainables.errors import UsageError
 from trainables.goal import Goal
 
 FEWEST_TRIALS = 8
 SOUND = frozenset({"max_epochs", "early_stopping"})
 IN_FULL = SOUND | {"diverged"}
 """Endings of trials that no scheduler brought about."""
-FAILED = frozenset({"out_of_memory", "error"})
-"""Endings that say nothing of a scheduler: such trials are left out."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,15 @@ class Recorded:
     curves: list[Curve]
 
 
-def recorded(storage: Path, name: str) -> list[Recorded]:
+def recorded(storage: str, tables: Path, name: str) -> list[Recorded]:
     """Read a run's curves, those of each network for itself, as its rungs are.
+
+    For the arguments see `run_of`.
 
     Raises:
         UsageError: There is no such run, or its trials were not trained in full, or are too few.
     """
-    tables = storage / "tables"
-    rows = rows_of(tables, "runs", name) if name not in ("", ".", "..") and "/" not in name else []
-    if not rows:
-        known = known_runs(tables.glob("runs/run=*"), "give another --storage")
-        raise UsageError(f"{storage} has no run {name!r}: {known}")
-    (run,) = rows
+    run = run_of(storage, tables, name)
     trials = [row for row in rows_of(tables, "trials", name) if row["repeat_of"] is None]
     _check(run, trials)
     goal = goal_of(run).between(has_mixed_losses(run))

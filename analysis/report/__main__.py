@@ -17,15 +17,13 @@ from pathlib import Path
 
 from analysis.console import DEFAULT_STORAGE, Console
 from analysis.tables.bucket import local_directory
-from analysis.tables.files import Row, rows_of
+from analysis.tables.files import Row, run_of
 from analysis.tables.table_sources import BUCKET
 from trainables.errors import (
     FAILED,
-    UsageError,
     command,
     complain,
     extra_packages,
-    known_runs,
     prog,
 )
 
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = Path(DEFAULT_STORAGE if options.storage.startswith(BUCKET) else options.storage)
     out = options.out or kept / "reports" / options.run
     tables = local_directory(options.storage) / "tables"
-    run = _run(options.storage, tables, options.run)
+    run = run_of(options.storage, tables, options.run)
     try:
         with console, extra_packages("a report", "dashboard"):
             page = _written(options.storage, tables, run, out, console)
@@ -88,14 +86,6 @@ def _written(storage: str, tables: Path, run: Row, out: Path, console: Console) 
         from analysis.report.writing import write
 
         return write(storage, tables, run, out, pool, console)
-
-
-def _run(storage: str, tables: Path, name: str) -> Row:
-    rows = rows_of(tables, "runs", name) if name not in ("", ".", "..") and "/" not in name else []
-    if not rows:
-        known = known_runs(tables.glob("runs/run=*"), "give another --storage")
-        raise UsageError(f"{storage} has no run {name!r}: {known}")
-    return rows[0]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from analysis.tables.parquet import check_size, encoded
 from analysis.tables.schema import KEYS, NAME, TABLES, TEXT, arrow_schema
 from analysis.tables.version_4 import names_of
 from trainables.atomic_write import atomic_write
-from trainables.errors import UsageError, cleaned, first_line
+from trainables.errors import UsageError, cleaned, first_line, known_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +105,24 @@ def rows_of(tables: Path, table: str, run: str) -> list[Row]:
     path = table_file(tables, table, run)
     rows: list[Row] = read_file(path, table).to_pylist() if path.exists() else []
     return rows
+
+
+def run_of(storage: str, tables: Path, name: str) -> Row:
+    """Return the row of a run, as a person names it.
+
+    Args:
+        storage: As they typed it, for sentences.
+        tables: Its directory of tables.
+        name: The run's.
+
+    Raises:
+        UsageError: There is no such run, or its file can't be read.
+    """
+    rows = rows_of(tables, "runs", name) if name not in ("", ".", "..") and "/" not in name else []
+    if not rows:
+        known = known_runs(tables.glob("runs/run=*"), "give another --storage")
+        raise UsageError(f"{storage} has no run {name!r}: {known}")
+    return rows[0]
 
 
 def _content(rows: Iterable[Row], table: str) -> pa.Table:

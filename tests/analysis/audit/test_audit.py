@@ -124,7 +124,7 @@ def test_a_curve_is_the_best_so_far_and_nan_where_the_trial_diverged(tmp_path: P
     change(tmp_path, "epochs", "full", validation_loss=[0.5, 0.7, 0.4] * 8 + [0.5, 0.6, math.inf])
     endings = ["max_epochs", "early_stopping"] * 4 + ["diverged"]
     change(tmp_path, "trials", "full", stop_reason=endings)
-    (found,) = recorded(tmp_path, "full")
+    (found,) = recorded(str(tmp_path), tmp_path / "tables", "full")
     assert [one.best for one in found.curves[:8]] == [[0.5, 0.5, 0.4]] * 8
     assert found.curves[8].best[:2] == [0.5, 0.5]
     assert math.isnan(found.curves[8].best[2])
@@ -135,7 +135,9 @@ def test_a_curve_is_the_best_so_far_and_nan_where_the_trial_diverged(tmp_path: P
 def test_each_network_of_a_run_is_audited_for_itself(tmp_path: Path) -> None:
     make_full_run(tmp_path, trials=16)
     change(tmp_path, "trials", "full", model=["fc", "kron"] * 8)
-    assert [(one.model, len(one.curves)) for one in recorded(tmp_path, "full")] == [
+    assert [
+        (one.model, len(one.curves)) for one in recorded(str(tmp_path), tmp_path / "tables", "full")
+    ] == [
         ("fc", 8),
         ("kron", 8),
     ]
@@ -155,14 +157,14 @@ def test_a_curve_is_of_what_the_run_ranks_by(tmp_path: Path, rule: str, best: fl
         validation_accuracy=[0.9, 0.8] * 8,
         validation_score=[30.0, 20.0] * 8,
     )
-    (found,) = recorded(tmp_path, "full")
+    (found,) = recorded(str(tmp_path), tmp_path / "tables", "full")
     assert found.curves[0].end == pytest.approx(best)
 
 
 def test_a_run_with_stopped_trials_is_refused_with_what_to_type(tmp_path: Path) -> None:
     make_run(tmp_path, "r", trials=24, tested=False)
     with pytest.raises(UsageError) as refused:
-        recorded(tmp_path, "r")
+        recorded(str(tmp_path), tmp_path / "tables", "r")
     assert str(refused.value) == (
         "12 of the 24 trials of r did not come to their end (trial 1: asha), and an audit needs "
         "runs trained in full: make one with: python -m tuner.run --scheduler none"
@@ -174,17 +176,17 @@ def test_a_run_that_still_trains_is_refused(tmp_path: Path) -> None:
     change(tmp_path, "trials", "full", stop_reason=["max_epochs"] * 9 + [None])
     change(tmp_path, "runs", "full", status="running")
     with pytest.raises(UsageError, match=r"1 of the 10 trials of full .*\(trial 9: running\)"):
-        recorded(tmp_path, "full")
+        recorded(str(tmp_path), tmp_path / "tables", "full")
 
 
 def test_too_few_trials_are_refused_and_failed_ones_do_not_count(tmp_path: Path) -> None:
     make_full_run(tmp_path, trials=9)
     change(tmp_path, "trials", "full", stop_reason=["max_epochs"] * 8 + ["error"])
-    (found,) = recorded(tmp_path, "full")
+    (found,) = recorded(str(tmp_path), tmp_path / "tables", "full")
     assert len(found.curves) == 8
     change(tmp_path, "trials", "full", stop_reason=["max_epochs"] * 7 + ["error", "diverged"])
     with pytest.raises(UsageError) as refused:
-        recorded(tmp_path, "full")
+        recorded(str(tmp_path), tmp_path / "tables", "full")
     assert str(refused.value) == (
         "full has 7 trials of fc that came to their end, and an audit needs at least 8: make one "
         "with: python -m tuner.run --scheduler none --samples 32"
@@ -194,7 +196,7 @@ def test_too_few_trials_are_refused_and_failed_ones_do_not_count(tmp_path: Path)
 def test_repeats_with_other_seeds_are_no_trials_of_the_search(tmp_path: Path) -> None:
     make_full_run(tmp_path, trials=9)
     change(tmp_path, "trials", "full", repeat_of=[None] * 8 + [0])
-    (found,) = recorded(tmp_path, "full")
+    (found,) = recorded(str(tmp_path), tmp_path / "tables", "full")
     assert len(found.curves) == 8
 
 
@@ -202,7 +204,7 @@ def test_repeats_with_other_seeds_are_no_trials_of_the_search(tmp_path: Path) ->
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
     make_full_run(tmp_path)
     with pytest.raises(UsageError, match="give one of full, or give another --storage"):
-        recorded(tmp_path, name)
+        recorded(str(tmp_path), tmp_path / "tables", name)
 
 
 def test_mistakes_end_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
