@@ -1,6 +1,8 @@
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,37 @@ def images() -> Tensor:
 @pytest.fixture(scope="module")
 def targets(images: Tensor) -> Tensor:
     return make_targets(reference, images)
+
+
+class Clock:
+    """Seconds that pass only while a subject is called."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def clocked(
+    images: Tensor, targets: Tensor, patch: pytest.MonkeyPatch, call_sec: float, first_sec: float
+) -> tuple[Timed, list[int]]:
+    """A subject by a clock of its own, and the sizes of the batches that it gets from now on."""
+    clock, sizes = Clock(), list[int]()
+    patch.setattr(
+        worker, "time", SimpleNamespace(perf_counter=clock, process_time=time.process_time)
+    )
+    timed = Timed(own("right"), images, targets, {}, NOWHERE)
+    timed.host = timed.device_stopwatch = HostStopwatch(clock)
+    run = timed.runner.run
+
+    def clocked_run(batch: Tensor) -> Any:
+        clock.now += call_sec if sizes else first_sec
+        sizes.append(len(batch))
+        return run(batch)
+
+    timed.runner = replace(timed.runner, run=clocked_run)
+    return timed, sizes
 
 
 def own(function: str) -> Subject:
@@ -167,21 +200,20 @@ def test_how_far_variants_may_differ_follows_the_range_of_the_task(
     assert timed._differs(0.3)
 
 
-def test_a_plan_tells_the_first_call_and_what_a_pass_is(images: Tensor, targets: Tensor) -> None:
-    timed = Timed(own("slow"), images, targets, {}, NOWHERE)
+def test_a_plan_tells_the_first_call_and_what_a_pass_is(
+    images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, _ = clocked(images, targets, monkeypatch, call_sec=0.125, first_sec=2.0)
     plan = timed.plan(20)
-    assert plan.calls == 1
-    assert plan.first_call_sec >= 0.1
-    assert 0.1 <= plan.batch_sec < plan.first_call_sec + 0.1
-    assert plan.bus_sec is None
+    assert (plan.calls, plan.first_call_sec, plan.batch_sec, plan.bus_sec) == (1, 2.0, 0.125, None)
 
 
-def test_a_pass_has_as_many_batches_as_take_about_15_ms(
+def test_a_pass_has_as_many_batches_as_its_time_takes(
     images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "PASS_SEC", 1.0)
-    timed = Timed(own("slow"), images, targets, {}, NOWHERE)
-    assert 4 <= timed.plan(20).calls <= 10
+    timed, _ = clocked(images, targets, monkeypatch, call_sec=0.125, first_sec=2.0)
+    assert timed.plan(20).calls == 8
 
 
 def test_a_turn_times_so_many_calls_and_the_device_alone_only_when_asked(
@@ -235,37 +267,21 @@ def test_a_turn_begins_with_untimed_work_of_its_own(
     images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "STIR_SEC", 0.25)
-    timed = Timed(own("slow"), images, targets, {}, NOWHERE)
-    spy = timed.host = timed.device_stopwatch = Spy()
-    calls = count_calls(timed)
-    timed.turn(20, 1, False)
-    assert [batches for _, batches in spy.passes] == [1]
-    assert len(calls) == 3 + 1 or len(calls) == 4 + 1
+    timed, sizes = clocked(images, targets, monkeypatch, call_sec=0.125, first_sec=0.125)
+    turn = timed.turn(20, 1, False)
+    assert len(sizes) == 2 + 1
+    assert turn.end_to_end_sec == 0.125
 
 
 def test_a_warm_up_works_so_long_and_tells_the_circumstances(
     images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "WARM_SEC", 0.25)
-    timed = Timed(own("slow"), images, targets, {}, NOWHERE)
-    calls = count_calls(timed)
+    timed, sizes = clocked(images, targets, monkeypatch, call_sec=0.125, first_sec=2.0)
     found = timed.warm_up(20)
-    assert len(calls) in (4, 5), "one, and a quarter of a second of 0.1 s each"
+    assert len(sizes) == 1 + 2, "the first call counts for nothing"
     assert found.peak_mib > 10
     assert (found.gpu_clock_mhz, found.gpu_processes) == (None, 0)
-
-
-def count_calls(timed: Timed) -> list[int]:
-    """The sizes of all batches from now on."""
-    seen: list[int] = []
-    run = timed.runner.run
-
-    def counted(batch: Tensor) -> Any:
-        seen.append(len(batch))
-        return run(batch)
-
-    timed.runner = replace(timed.runner, run=counted)
-    return seen
 
 
 def test_turns_go_over_the_whole_batches_of_the_images_round_and_round(
@@ -342,13 +358,11 @@ def test_energy_is_told_of_a_pass_where_the_processor_counts_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker.machine, "CpuEnergy", lambda: Meter(joules))
-    monkeypatch.setattr(worker, "ENERGY_SEC", 0.15)
-    plan = Timed(own("slow"), images, targets, {}, NOWHERE).plan(50)
-    assert (plan.energy_j is not None) is (plan.power_w is not None) is is_told
-    if is_told:
-        assert plan.energy_j == 5.0, "two passes of 0.1 s"
-        assert plan.power_w is not None
-        assert 30 < plan.power_w <= 50
+    monkeypatch.setattr(worker, "ENERGY_SEC", 0.25)
+    timed, _ = clocked(images, targets, monkeypatch, call_sec=0.125, first_sec=0.125)
+    plan = timed.plan(50)
+    told = (5.0, 40.0) if is_told else (None, None)  # J and W of two passes of 0.125 s
+    assert (plan.energy_j, plan.power_w) == told
 
 
 @pytest.mark.parametrize("engine", ["Pillow", "OpenCV"])
