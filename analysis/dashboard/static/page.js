@@ -130,6 +130,12 @@ async function fetched(address) {
     document.documentElement.dataset[name] = page.documentElement.dataset[name];
   document.querySelector("header").replaceWith(page.querySelector("header"));
   await drawEvery(swap(page));
+  if (number === asked) settled();
+}
+
+// Says which address is drawn: that of the page once it is whole
+function settled() {
+  document.documentElement.dataset.drawn = location.pathname + location.search;
 }
 
 async function go(address) {
@@ -179,5 +185,5 @@ async function watch() {
 
 remember(document);
 await drawEvery(blocks(document));
-document.documentElement.dataset.drawn = "1";
+settled();
 watch();
