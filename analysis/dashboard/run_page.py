@@ -16,7 +16,7 @@ from trainables.hyperparameters import label
 
 def page(selection: Selection, storage: str) -> Page:
     """Return the page of the selection's only run; `storage` is as it was typed."""
-    row = selection.runs.iloc[0].to_dict()
+    (row,) = selection.store.rows("runs", selection.names[0])
     return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)))
 
 
@@ -39,7 +39,7 @@ def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
 def _state(selection: Selection, run: Row) -> list[tuple[str, str]]:
     begun = len(selection.all_trials)
     took = "it has not ended"
-    if run["ended_at"] == run["ended_at"] and run["ended_at"] is not None:
+    if run["ended_at"] is not None:
         took = duration((run["ended_at"] - run["started_at"]).total_seconds())
     return [
         ("Status", runs.doing(run, begun)),

@@ -23,6 +23,7 @@ from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
 from analysis.tables.parameters import read_space
 from analysis.tables.task_columns import task_of
+from analysis.wording import count, named
 from trainables.hyperparameters import KNOWN, Parameter, chosen_of, label, text, values_of
 from trainables.own_code import is_own
 from trainables.tasks import STUDY, Task
@@ -38,7 +39,10 @@ def page(selection: Selection, trial: pd.Series) -> Page:
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     device = trial.device if isinstance(trial.device, str) else "no device yet"
-    yield Remark(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {device}.")
+    yield Remark(
+        f"{trial.series}, {named(trial.ending)}, {count(trial.epochs, 'epoch')}, on {device}, "
+        f"seed {trial.seed}."
+    )
     yield KeyFigures(_hyperparameters(trial, selection.space))
     if trial.error is not None and not pd.isna(trial.error):
         yield Code("It failed", str(trial.error), is_failure=True)
@@ -53,7 +57,6 @@ def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[K
         for name in space
         if pd.notna(trial[name])
     ]
-    found.append(KeyFigure("Seed", f"{trial.seed}"))
     if pd.notna(trial.best_epoch):
         epoch = f"epoch {trial.best_epoch:.0f}"
         found += [

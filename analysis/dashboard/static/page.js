@@ -3,6 +3,7 @@
 
 const POLL_MS = 1000;
 const BRUSH_MS = 400;
+const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
 let asked = 0; // only the last of several requests counts
@@ -87,7 +88,13 @@ function swap(page) {
     const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
     if (next.dataset.block) there.set(next.dataset.block, now);
     if (next.dataset.block) {
-      if (original.get(next.dataset.block) !== next.outerHTML && !now.contains(focus)) now.replaceWith(next);
+      const isTyping = now.contains(focus) && focus.matches("input:not([type=checkbox])");
+      if (original.get(next.dataset.block) === next.outerHTML || isTyping) continue;
+      original.set(next.dataset.block, next.outerHTML);
+      const choose = next.querySelector(".choose");
+      if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
+      now.replaceWith(next);
+      if (now.contains(focus)) same(next, focus)?.focus({ preventScroll: true });
       continue;
     }
     for (const block of blocks(next)) {
@@ -107,11 +114,14 @@ function swap(page) {
   return fresh;
 }
 
+const same = (tree, { name, value }) =>
+  [...tree.querySelectorAll("input, button")].find((one) => one.name === name && one.value === value);
+
 // What a person has ticked or opened in a table stays so while its numbers change
 function keepTicks(old, block) {
   for (const box of old.querySelectorAll("input:checked")) {
-    const same = block.querySelector(`input[name="${CSS.escape(box.name)}"][value="${CSS.escape(box.value)}"]`);
-    if (same) same.checked = true;
+    const now = same(block, box);
+    if (now) now.checked = true;
   }
   const save = block.querySelector("details");
   if (save) save.open = old.querySelector("details")?.open ?? false;
@@ -148,7 +158,8 @@ async function go(address) {
 addEventListener("popstate", () => fetched(location.href));
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a");
+  const row = event.target.closest("a, input, label") ? null : event.target.closest("tbody tr");
+  const link = row && getSelection().isCollapsed ? row.querySelector("a") : event.target.closest("a");
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
@@ -184,6 +195,7 @@ async function watch() {
 }
 
 remember(document);
+if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
 settled();
 watch();
