@@ -94,6 +94,10 @@ class Site:
                 self._looked = time.monotonic()
         return f"{self._version & 0xFFFFFFFFFFFF:x}-{search.shares_of.finished}"
 
+    def close(self) -> None:
+        """End what works beside the pages."""
+        search.shares_of.close()
+
     def html(self, address: Address) -> tuple[int, str]:
         """Return the status and the text of a page."""
         return self._drawn(address, self.version())
