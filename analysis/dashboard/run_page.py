@@ -17,7 +17,8 @@ from trainables.hyperparameters import label
 def page(selection: Selection, storage: str) -> Page:
     """Return the page of the selection's only run; `storage` is as it was typed."""
     (row,) = selection.store.rows("runs", selection.names[0])
-    return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)))
+    above = [("All runs", selection.address.root)]
+    return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)), above)
 
 
 def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:

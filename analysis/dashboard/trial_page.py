@@ -24,7 +24,7 @@ from analysis.dashboard.trial_columns import score_figure
 from analysis.tables.parameters import read_space
 from analysis.tables.task_columns import task_of
 from analysis.wording import count, named
-from trainables.hyperparameters import KNOWN, Parameter, chosen_of, label, text, values_of
+from trainables.hyperparameters import KNOWN, chosen_of, label, text, values_of
 from trainables.own_code import is_own
 from trainables.tasks import STUDY, Task
 from trainables.thresholds import percent
@@ -34,7 +34,12 @@ IMAGES = 8
 
 def page(selection: Selection, trial: pd.Series) -> Page:
     """Return the page of a trial of `selection`, whose only run is its."""
-    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)))
+    address = selection.address
+    above = [
+        (f"Run {trial.run}", address.to_run(trial.run)),
+        ("Its trials", address.to("trials", {"run": trial.run})),
+    ]
+    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)), above)
 
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
@@ -43,7 +48,7 @@ def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
         f"{trial.series}, {named(trial.ending)}, {count(trial.epochs, 'epoch')}, on {device}, "
         f"seed {trial.seed}."
     )
-    yield KeyFigures(_hyperparameters(trial, selection.space))
+    yield KeyFigures(_hyperparameters(selection, trial))
     if trial.error is not None and not pd.isna(trial.error):
         yield Code("It failed", str(trial.error), is_failure=True)
     yield _loss(selection, trial)
@@ -51,10 +56,10 @@ def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     yield from _loading(selection, trial)
 
 
-def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[KeyFigure]:
+def _hyperparameters(selection: Selection, trial: pd.Series) -> list[KeyFigure]:
     found = [
         KeyFigure(label(name), text(name, trial[name]), KNOWN[name].unit if name in KNOWN else "")
-        for name in space
+        for name in selection.space
         if pd.notna(trial[name])
     ]
     if pd.notna(trial.best_epoch):
@@ -65,7 +70,7 @@ def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[K
             KeyFigure(
                 f"Cosine ≥ {trial.threshold:g}",
                 percent(trial.best_validation_accuracy),
-                "validation",
+                f"of {selection.runs.validation_images.iloc[0]:,} validation images",
             ),
         ]
     return found
