@@ -458,9 +458,11 @@ def parsed(setting: str, kind: type | None = None) -> Parameter:
     kind = kind or next(one for one in (int, float, bool, str) if _all_are(one, choices))
     if not _all_are(kind, choices):
         raise UsageError(f"--set {setting}: {name} is {KINDS[kind]}")
-    values = tuple(dict.fromkeys(_read(kind, word) for word in choices))
+    values = tuple(_read(kind, word) for word in choices)
     if is_range:
         return Parameter(values[0], values[-1], log=len(others) > 1)
+    if len(set(values)) < len(values):
+        raise UsageError(f"--set {setting}: name each value once")
     return Parameter(choices=values) if len(values) > 1 else Parameter(values[0])
 
 
