@@ -160,6 +160,12 @@ def test_a_value_that_is_named_twice_is_told(values: str) -> None:
     Asked({}, (setting,)).check()
 
 
+@pytest.mark.parametrize("values", ["64,128,64", "1,1.0", "relu,relu"])
+def test_a_value_that_is_named_twice_is_told(values: str) -> None:
+    with pytest.raises(UsageError, match=f"--set hidden={values}: name each value once"):
+        parsed(f"hidden={values}")
+
+
 FORM = "write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or NAME=VALUE"
 
 
