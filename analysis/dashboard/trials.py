@@ -1,7 +1,6 @@
 """The page Trials: learning curves, timeline, the table, and one trial opened."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,19 +21,14 @@ from analysis.dashboard.parts import (
     table,
 )
 from analysis.dashboard.selection import Selection
-from analysis.tables.parameters import read_space
+from analysis.loading import loading
 from analysis.tables.ranking import beside_each_other, order_in_words
-from analysis.tables.task_columns import task_of
 from trainables.hyperparameters import (
     KNOWN,
     Parameter,
-    chosen_of,
     label,
     text,
-    values_of,
 )
-from trainables.own_code import is_own
-from trainables.tasks import STUDY, Task
 from trainables.thresholds import percent
 
 TIMELINE = 300  # trials
@@ -253,61 +247,13 @@ def _images(selection: Selection, trial: pd.Series) -> None:
 
 
 def _loading(selection: Selection, trial: pd.Series) -> None:
-    weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
     st.markdown("**Load its network**")
     runs = selection.runs
-    task = task_of(runs[runs.run == trial.run].iloc[0])
-    if weights.exists():
-        _code(_load_weights(trial.model, str(weights), task))
-    elif isinstance(trial.checkpoint, str):
-        _code(
-            _load_checkpoint(
-                trial, task, _chosen(selection, trial), str(Path(trial.checkpoint) / "state.pt")
-            )
-        )
-        remark("Only finalists have a weights file; this is the trial's last checkpoint.")
-    else:
-        remark("It has no checkpoint yet.")
-
-
-def _load_weights(model: str, weights: str, task: Task) -> str:
-    taken, made = (
-        "(N, " + ", ".join(map(str, shape)) + ")" for shape in (task.input_shape, task.output_shape)
-    )
-    own, given = "", ""
-    if is_own(model):  # a weights file must not choose what code runs
-        own, given = "from trainables.networks.registry import find\n", f", find({model!r})"
-    return (
-        f"{own}from trainables.networks.weights import load_network\n\n"
-        f"network = load_network({weights!r}{given})\n"
-        f"outputs = network(images.float() / 255)  # {taken} uint8 → {made}"
-    )
-
-
-def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
-    """Return the arguments of a trial's network."""
-    runs = selection.runs
-    space = read_space(runs.space[runs.run == trial.run].iloc[0], trial.model)
-    # In the column of several runs, one's whole numbers may have become another's fractions
-    said = {
-        name: parameter.kind(trial[name])
-        for name, parameter in space.items()
-        if parameter.kind is not None and name in trial and pd.notna(trial[name])
-    }
-    return chosen_of(values_of(space, said))
-
-
-def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], state: str) -> str:
-    arguments = "".join(f", {name}={value!r}" for name, value in chosen.items())
-    imported = ""
-    if task != STUDY:
-        arguments, imported = f", {task}{arguments}", "from trainables.tasks import Task\n"
-    return (
-        f"import torch\nfrom trainables.networks.registry import build\n{imported}\n"
-        f"state = torch.load({state!r}, weights_only=True)\n"
-        f"network = build({trial.model!r}{arguments})\n"
-        f'network.load_state_dict(state["best_weights"] or state["weights"])'
-    )
+    lines, note = loading(selection.store.networks, runs[runs.run == trial.run].iloc[0], trial)
+    if lines:
+        _code(lines)
+    if note:
+        remark(note)
 
 
 def _code(lines: str) -> None:
