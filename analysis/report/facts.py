@@ -12,9 +12,7 @@ import pandas as pd
 from analysis.charts.views import DEVICES
 from analysis.console import (
     command_text,
-    duration,
     hyperparameters,
-    microseconds,
     perceptual,
 )
 from analysis.edges import MARGIN, edge_line, places
@@ -25,6 +23,7 @@ from analysis.tables.ranking import goal_of, has_mixed_losses, ranking_rule
 from analysis.tables.scored import Scores, by_subject
 from analysis.timing import comparison
 from analysis.timing.protocol import ROUGH, VALID
+from analysis.wording import duration, named, number, percent_with_interval, percent_with_spread
 from trainables.errors import UsageError
 from trainables.goal import COSINE
 from trainables.hyperparameters import COLUMNS, label, short, text
@@ -106,8 +105,8 @@ def asked(run: Row, trials: list[Row]) -> list[tuple[str, str]]:
     """Say what was asked, on what data."""
     config = json.loads(run["config"])
     searched = [row for row in trials if row["repeat_of"] is None]
-    endings = Counter(row["stop_reason"] or "unfinished" for row in searched)
-    ended = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    endings = Counter(row["stop_reason"] for row in searched)
+    ended = ", ".join(f"{count} {named(ending)}" for ending, count in endings.most_common())
     hours = _hours(sum(row["train_sec"] for row in trials))
     return [
         ("Network", f"{_networks(run, searched)}, to replace the pipeline “{run['pipeline']}”"),
@@ -281,7 +280,7 @@ def speed(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> Grid:
             one.series.subject,
             _with_limits(one.series),
             f"{one.series.batch_size:,}",
-            "–" if one.single_us is None else microseconds(one.single_us),
+            "–" if one.single_us is None else number(one.single_us),
             _ratio(one.times_single),
             _ratio(one.times_batched),
             str(one.series.verdict or "none"),
@@ -337,8 +336,8 @@ def study(timings: pd.DataFrame, series: pd.DataFrame) -> Grid:
 
 
 def with_interval(row: Row) -> str:
-    """Return a fraction of the images with its 95 % interval: `99.83 % [99.73, 99.89]`."""
-    return f"{percent(row['value'])} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"
+    """Return a fraction of the images with its 95 % interval: `99.8 % [99.7, 99.9]`."""
+    return percent_with_interval(row["value"], row["low"], row["high"])
 
 
 def _networks(run: Row, searched: list[Row]) -> str:
@@ -410,12 +409,12 @@ def _percent_at(of: Scores, threshold: float) -> str:
 def _trainings(row: Row) -> str:
     if row["sd"] is None:
         return "n = 1" if row["kind"] == "trial" else "–"
-    return f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %, n = {row['trainings']}"
+    return f"{percent_with_spread(row['mean'], row['sd'])}, n = {row['trainings']}"
 
 
 def _with_limits(series: pd.Series) -> str:
-    low, high = (microseconds(series[f"end_to_end_{side}_us"]) for side in ("lower", "upper"))
-    return f"{microseconds(series.end_to_end_us)} [{low}, {high}]"
+    low, high = (number(series[f"end_to_end_{side}_us"]) for side in ("lower", "upper"))
+    return f"{number(series.end_to_end_us)} [{low}, {high}]"
 
 
 def _ratio(ratio: comparison.Ratio | None) -> str:
