@@ -29,7 +29,7 @@ def loading(networks: Path, run: Mapping[Any, Any], trial: pd.Series) -> tuple[s
         state = str(Path(trial.checkpoint) / "state.pt")
         lines = from_checkpoint(trial.model, task, _chosen(run, trial), state)
         return lines, "Only finalists have a weights file; this is the trial's last checkpoint."
-    return "", "It has no checkpoint yet."
+    return "", "It has no checkpoint yet, from which its network could be loaded."
 
 
 def from_weights(model: str, weights: str, task: Task) -> str:

@@ -22,7 +22,7 @@ from trainables.errors import UsageError, at_once, last_line
 from trainables.goal import Goal
 from trainables.losses import loss_settings
 from trainables.metrics import metric_registry
-from trainables.networks.registry import AUTO, check_module
+from trainables.networks.registry import AUTO, NETWORKS, check_module, find
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
 from trainables.tasks import STUDY, Task, shape_text
@@ -38,7 +38,7 @@ from tuner.settings import (
 )
 from tuner.storage.run_storage import RunStorage, check_shared
 from tuner.trials.space import Space
-from tuner.trials.starting_points import starting_points
+from tuner.trials.starting_points import points_of, starting_points
 
 if TYPE_CHECKING:  # they import PyTorch
     from trainables.data.examples import Splits
@@ -144,6 +144,7 @@ def check_early(config: SearchConfig, progress: Say | None = None) -> Images | P
         *(partial(own_code.check_there, "--metric", name) for name in config.own_metrics),
         partial(pipelines.check, config.pipeline, config.takes),
         partial(_check_vgg, config),
+        partial(_check_start, config),
     ]
     # Those have no mistake to find, but perhaps a long download
     if config.data in sources.SOURCES and config.pairs is None:
@@ -181,6 +182,21 @@ def _check_waiting(config: SearchConfig) -> None:
 def _check_vgg(config: SearchConfig) -> None:
     if "perceptual" in config.losses:
         loss_settings.check_weights(config.vgg_weights or DEFAULT_VGG_WEIGHTS)
+
+
+def _check_start(config: SearchConfig) -> None:
+    """Raise UsageError for a point of `--start` that no network has.
+
+    What spaces networks of a person's own have, only their own process finds out, beside Ray's
+    start.
+    """
+    if config.start is None or config.resume is not None or not set(config.models) <= set(NETWORKS):
+        return
+    # Here, since it imports PyTorch: who gives --start waits that long for Ray, and no mistake does
+    from trainables.training.network_facts import NetworkFacts
+
+    networks = {name: NetworkFacts.of(find(name)) for name in config.models}
+    points_of(config.start, spaces_of(config, networks))
 
 
 def _wandb_refusal() -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +15,6 @@ from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.version_4 import names_of
 from trainables.errors import UsageError
 
-STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"
-"""How the command tells the script, which Streamlit runs, where the tables lie."""
 KEPT = frozenset({"runs", "trials"})
 """Small, and of every run: kept. The others are read for the runs that are shown."""
 READERS = 4
@@ -84,10 +82,6 @@ class Store:
         if table in KEPT:
             self._kept[table, run] = (stamp, content)
         return content
-
-
-opened_store = cache(Store)
-"""The one store of a storage, for every session of the page."""
 
 
 def _stamps(tables: Path, names: Iterable[str]) -> dict[str, Stamp]:

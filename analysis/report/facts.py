@@ -341,8 +341,11 @@ def with_interval(row: Row) -> str:
 
 
 def _networks(run: Row, searched: list[Row]) -> str:
-    trained = ", ".join(dict.fromkeys(row["model"] for row in searched))
-    return trained if run["model"] == AUTO and trained else str(run["model"])
+    """Return what was trained, several networks in the order in which the search named them."""
+    trained = {row["model"] for row in searched}
+    if run["model"] != AUTO or not trained:
+        return str(run["model"])
+    return ", ".join(network for network in read_spaces(run["space"]) if network in trained)
 
 
 def _searches(run: Row, config: dict[str, Any], searched: list[Row]) -> Iterator[tuple[str, str]]:

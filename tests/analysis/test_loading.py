@@ -48,7 +48,10 @@ def test_any_other_trial_is_loaded_from_its_checkpoint_with_its_own_whole_number
 def test_a_trial_without_a_checkpoint_says_so(tmp_path: Path) -> None:
     make_run(tmp_path, trials=1, epochs=1, tested=False)
     change(tmp_path, "trials", checkpoint=None)
-    assert lines_of(tmp_path, "fc-1", 0) == ("", "It has no checkpoint yet.")
+    assert lines_of(tmp_path, "fc-1", 0) == (
+        "",
+        "It has no checkpoint yet, from which its network could be loaded.",
+    )
 
 
 def test_a_network_of_an_own_task_is_built_for_that_task(tmp_path: Path) -> None:

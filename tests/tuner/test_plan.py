@@ -118,6 +118,28 @@ def test_waiting_for_nodes_without_a_cluster_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"start": ("lr=abc",)}, "--start lr=abc: learning_rate of fc is a number, "),
+        ({"start": ("hiden=64",)}, "--start hiden=64: fc has no hyperparameter 'hiden'; it has "),
+        ({"start": ("lr=0.5",)}, "--start lr=0.5: learning_rate of fc is 0.0001 to 0.01 (log) "),
+        ({"start": ("size=3",), "model": "auto"}, "size=3: fc has no hyperparameter 'size'; it "),
+    ],
+)
+def test_a_point_that_no_network_has_is_told_before_ray_starts(
+    more: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        check_early(config(**more))
+
+
+def test_points_that_a_network_has_pass_and_those_of_own_networks_wait_for_their_process() -> None:
+    check_early(config(start=("lr=0.5",), ranges={"learning_rate": (0.1, 1.0)}))
+    check_early(config(model="auto", start=("lr=1e-3", "terms=2")))
+    check_early(config(model="tests.tuner.own_networks:Mine", start=("lr=abc",)))
+
+
+@pytest.mark.parametrize(
     ("asked", "nodes", "gpus"),
     [
         (None, [CPU_NODE], 0),

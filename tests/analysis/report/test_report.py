@@ -18,7 +18,7 @@ import pytest
 from analysis.charts.drawing import for_paper
 from analysis.console import Console
 from analysis.report.__main__ import main
-from analysis.report.facts import accuracy, answer
+from analysis.report.facts import accuracy, answer, asked
 from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
 from analysis.tables.ranking import RANKED_BY
@@ -552,6 +552,16 @@ def test_a_search_of_several_networks_says_which_one_won_and_what_each_was_searc
     assert "auto instead of" not in page.text
     _, _, spaces = page.text.partition("Space of fc ")
     assert "terms" not in spaces.partition("Space of")[0]
+
+
+def test_networks_are_named_in_the_order_of_the_search_whichever_trial_began_first(
+    tmp_path: Path,
+) -> None:
+    make_auto_run(tmp_path)
+    run = rows_of(tmp_path / "tables", "runs", "auto-1")[0]
+    trials = rows_of(tmp_path / "tables", "trials", "auto-1")
+    assert dict(asked(run, trials[::-1]))["Network"].startswith("fc, cnn, kron, to replace")
+    assert dict(asked(run, trials[2:3]))["Network"].startswith("kron, to replace")
 
 
 def test_the_best_of_each_network_with_each_loss_is_named_by_both(tmp_path: Path) -> None:

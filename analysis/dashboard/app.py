@@ -1,0 +1,295 @@
+"""The server: every view is an address that is drawn here, and a number says what has changed."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import quote, unquote
+
+import jinja2
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from analysis.charts.style import NothingToDrawError
+from analysis.console import command_text
+from analysis.dashboard import (
+    compare,
+    overview,
+    quality,
+    run_page,
+    search,
+    speed,
+    trial_page,
+    trials,
+)
+from analysis.dashboard.address import Address
+from analysis.dashboard.blocks import Hint, Page, saveable
+from analysis.dashboard.runs import doing
+from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
+from analysis.dashboard.snapshot import Store
+from analysis.tables.task_columns import changed_pipelines, tasks_of
+from trainables.errors import UsageError
+
+HERE = Path(__file__).parent
+OVERVIEW = ""
+PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
+    OVERVIEW: ("Overview", overview.page),
+    "search": ("Search", search.page),
+    "trials": ("Trials", trials.page),
+    "quality": ("Quality", quality.page),
+    "speed": ("Speed", speed.page),
+}
+LISTED = 50  # runs in the sidebar
+KEPT_PAGES = 64
+LOOK_EVERY_SEC = 0.5  # at the files, however many pages ask
+TYPES = {
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "pdf": "application/pdf",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "js": "text/javascript",
+    "css": "text/css",
+}
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+class NotThereError(Exception):
+    """What an address asks for is not there; the text says what is."""
+
+
+class Site:
+    """The pages over one storage."""
+
+    def __init__(self, storage: str, store: Store) -> None:
+        """Take the storage as it was typed, for the commands on the pages, and its tables."""
+        self.storage, self.store = storage, store
+        self._looked = 0.0
+        self._look = Lock()
+        self._version = 0
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters["json"] = _in_a_script
+        self._drawn = lru_cache(maxsize=KEPT_PAGES)(self._draw)
+
+    def version(self) -> str:
+        """Return what changes whenever a table does, or a value has come that a page waits for."""
+        with self._look:
+            if time.monotonic() - self._looked > LOOK_EVERY_SEC:
+                self._version = self.store.version()
+                self._looked = time.monotonic()
+        return f"{self._version & 0xFFFFFFFFFFFF:x}-{search.shares_of.finished}"
+
+    def html(self, address: Address) -> tuple[int, str]:
+        """Return the status and the text of a page."""
+        return self._drawn(address, self.version())
+
+    def page(self, address: Address) -> tuple[Selection, Page]:
+        """Return what an address asks for. Raises NotThereError."""
+        kind, *names = (unquote(part) for part in address.path.split("/"))
+        if kind in ("run", "trial") and len(names) == (1 if kind == "run" else 2):
+            return self._of_run(address, kind, names)
+        if kind == "compare" and not names:
+            runs = list(dict.fromkeys(run for run, _ in compare.asked(address.every("trial"))))
+            selection = choose(self.store, address, runs)
+            return selection, compare.page(selection)
+        if address.path not in PAGES:
+            raise NotThereError(f"There is no page {address.path}.")
+        selection = choose(self.store, address)
+        title, make = PAGES[address.path]
+        if not self.store.runs() and not self.store.runs("timings"):
+            return selection, Page("No runs yet", [self._how_to_begin()])
+        if address.path != OVERVIEW and not selection.names:
+            return selection, Page(title, [Hint("No run is left by these filters.")])
+        return selection, make(selection)
+
+    def _of_run(self, address: Address, kind: str, names: list[str]) -> tuple[Selection, Page]:
+        run = names[0]
+        selection = choose(self.store, address, [run])
+        if selection.runs.empty:
+            raise NotThereError(
+                f"There is no run {run} here: the page Overview lists those there are."
+            )
+        if kind == "run":
+            return selection, run_page.page(selection, self.storage)
+        found = selection.all_trials[selection.all_trials.trial.astype(str) == names[1]]
+        if found.empty:
+            raise NotThereError(
+                f"The run {run} has no trial {names[1]}: the page Trials lists those it has."
+            )
+        return selection, trial_page.page(selection, found.iloc[0])
+
+    def _draw(self, address: Address, version: str) -> tuple[int, str]:
+        status = 200
+        try:
+            selection, page = self.page(address)
+        except (NotThereError, UsageError) as error:
+            status = 404 if isinstance(error, NotThereError) else 400
+            selection = choose(self.store, Address(address.path))
+            page = Page("Not here" if status == 404 else "Not understood", [Hint(str(error))])
+        template = self._environment.get_template("page.html")
+        return status, template.render(
+            page=page,
+            address=address,
+            selection=selection,
+            pages=[(path, title) for path, (title, _) in PAGES.items()],
+            sidebar=_sidebar(selection),
+            warnings=_warnings(selection),
+            problems=self.store.problems(),
+            running=_running(selection),
+            version=version,
+            assets=assets(),
+        )
+
+    def _how_to_begin(self) -> Hint:
+        command = command_text("tuner.run", storage=self.storage)
+        return Hint(f"{self.storage} has no tables. Start a search with: {command}")
+
+
+def _in_a_script(value: Any) -> str:
+    """Return JSON that can stand in a script element."""
+    return jinja2.utils.markupsafe.Markup(  # type: ignore[attr-defined]
+        json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026")
+    )
+
+
+def _sidebar(selection: Selection) -> dict[str, Any]:
+    """Return what can be chosen beside a page: filters of runs, and the runs."""
+    chosen = selection.names
+    runs = list(dict.fromkeys([*chosen, *selection.options[:LISTED]]))
+    order = {name: place for place, name in enumerate(selection.options)}
+    filters = []
+    for name, head, column in FILTERS:
+        options = sorted(selection.every[column].unique())
+        if len(options) > 1:
+            filters.append((name, head, options, selection.address.every(name)))
+    names = {"run", *(name for name, _, _ in FILTERS)}
+    if not selection.runs.empty:
+        for one in selection.filters:
+            names |= {one.name} if one.options else {one.name + FROM, one.name + TO}
+    return {
+        "filters": filters,
+        "runs": sorted(runs, key=lambda name: order.get(name, 0)),
+        "chosen": chosen,
+        "more": max(0, len(selection.options) - len(runs)),
+        "names": names,
+        "cleared": dict.fromkeys(names - {"run"}),
+    }
+
+
+def _warnings(selection: Selection) -> list[str]:
+    told = []
+    if selection.gone:
+        told.append(
+            f"Not here: {', '.join(selection.gone)}. Shown instead: {selection.names[0]}."
+            if selection.names and not set(selection.names) & set(selection.address.every("run"))
+            else f"Not here: {', '.join(selection.gone)}."
+        )
+    told += [f"{line}." for line in changed_pipelines(tasks_of(selection.runs.to_dict("records")))]
+    return told
+
+
+def _running(selection: Selection) -> list[str]:
+    """Say what each chosen run that is not over is doing."""
+    going = selection.runs[selection.runs.status == "running"].to_dict("records")
+    begun = selection.all_trials.run.value_counts() if going else {}
+    return [f"{run['run']}: {doing(run, int(begun.get(run['run'], 0)))}" for run in going]
+
+
+@cache
+def assets() -> dict[str, str]:
+    """Return each file that pages load, by its name with a digest, which changes with it."""
+    found = {}
+    for name, content in _contents().items():
+        stem, _, kind = name.rpartition(".")
+        found[name] = f"static/{stem}-{hashlib.sha256(content).hexdigest()[:12]}.{kind}"
+    return found
+
+
+@cache
+def _contents() -> dict[str, bytes]:
+    import vl_convert
+
+    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
+    return files | {"vega.js": vl_convert.javascript_bundle().encode()}
+
+
+def application(site: Site, middleware: list[Middleware], **more: Any) -> Starlette:
+    """Return the server's application; `more` is what Starlette takes besides."""
+
+    def show(request: Request) -> Response:
+        address = _address(request)
+        if address.path in PAGES and address.path != OVERVIEW and not address.query:
+            # The address has the run: tomorrow another one is the newest
+            site.version()
+            names = choose(site.store, address).names
+            if names:
+                return RedirectResponse(address.with_({"run": names[:1]}), 303)
+        status, text = site.html(address)
+        return HTMLResponse(text, status, {"Cache-Control": "no-cache"})
+
+    def version(_: Request) -> Response:
+        # A page that is open asks every second: its connection is not kept for that
+        return PlainTextResponse(
+            site.version(), headers={"Cache-Control": "no-store", "Connection": "close"}
+        )
+
+    def static(request: Request) -> Response:
+        asked = f"static/{request.path_params['name']}"
+        for name, path in assets().items():
+            if path == asked:
+                kind = name.rpartition(".")[2]
+                return Response(_contents()[name], media_type=TYPES[kind], headers=FOREVER)
+        return PlainTextResponse("There is no such file.", 404)
+
+    def save(request: Request) -> Response:
+        kind, name = request.path_params["kind"], request.path_params["name"]
+        address = _address(request)
+        site.version()
+        try:
+            selection, page = site.page(address)
+            block = next(one for one in saveable(page.blocks) if one.name == name)
+            if kind not in block.kinds:
+                raise NotThereError(f"{name} is saved as {', '.join(block.kinds)}.")
+            content = block.saved(kind)
+        except StopIteration:
+            return PlainTextResponse(f"This page has no {name}.", 404)
+        except (NotThereError, UsageError, NothingToDrawError) as error:
+            return PlainTextResponse(str(error), 404)
+        of = selection.names[0] if len(selection.names) == 1 else f"{len(selection.names)}-runs"
+        file = quote(f"{of}-{name}.{kind}")
+        return Response(
+            content,
+            media_type=TYPES[kind],
+            headers={"Content-Disposition": f"attachment; filename*=UTF-8''{file}"},
+        )
+
+    routes = [
+        Route("/version", version),
+        Route("/static/{name}", static),
+        Route("/save/{kind}/{name}/{path:path}", save),
+        Route("/{path:path}", show),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[*middleware, Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
+        **more,
+    )
+
+
+def _address(request: Request) -> Address:
+    path = request.path_params["path"].strip("/")
+    return Address(quote(path), tuple(request.query_params.multi_items()))

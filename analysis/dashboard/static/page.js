@@ -1,0 +1,183 @@
+// Draws the charts of a page, and swaps in what has changed: a new version of the tables, or another
+// address. Whatever has not changed stays as it is.
+
+const POLL_MS = 1000;
+const BRUSH_MS = 400;
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const original = new Map(); // by the name of a block: its HTML as the server made it
+let asked = 0; // only the last of several requests counts
+
+const blocks = (root) => root.querySelectorAll("[data-block]");
+const root = () => new URL(document.documentElement.dataset.root, location.href);
+
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const [text, soft, line] = ["--text", "--soft", "--line"].map(colour);
+  return {
+    background: "transparent",
+    font: style.fontFamily,
+    view: { stroke: null },
+    axis: { labelColor: soft, titleColor: text, gridColor: line, domainColor: line, tickColor: line,
+            titleFontWeight: "normal", gridOpacity: 0.5 },
+    legend: { labelColor: text, titleColor: text, titleFontWeight: "normal",
+              orient: "bottom", titleOrient: "left", columns: 3 },
+    header: { labelColor: text, titleColor: text },
+    title: { color: text },
+  };
+}
+
+async function draw(block) {
+  const chart = block.querySelector(":scope > .chart");
+  if (!chart) return;
+  const specification = JSON.parse(block.querySelector(":scope > script").textContent);
+  const place = document.createElement("div");
+  const before = [...chart.children];
+  chart.append(place);
+  try {
+    const { view } = await window.vegaEmbed(place, specification, {
+      actions: false, renderer: "svg", ast: true, config: theme(), tooltip: { theme: dark.matches ? "dark" : "light" },
+    });
+    chart.view = view;
+    view.addEventListener("click", (_, item) => open(item && item.datum));
+    listen(view, specification);
+  } finally {
+    for (const old of before) old.remove();
+    chart.dataset.drawn = "1";
+  }
+}
+
+// A point, line or bar of a trial leads to it
+function open(datum) {
+  if (datum && datum.run !== undefined && datum.trial !== undefined)
+    go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root()));
+}
+
+// An interval that is brushed becomes a filter in the address
+function listen(view, specification) {
+  if (!JSON.stringify(specification.params ?? []).includes('"brush"')) return;
+  let timer;
+  view.addSignalListener("brush", (_, fields) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const address = new URL(location.href);
+      for (const [field, ends] of Object.entries(fields)) {
+        const [low, high] = [Math.min(...ends), Math.max(...ends)];
+        address.searchParams.set(`${field}.from`, low.toPrecision(4));
+        address.searchParams.set(`${field}.to`, high.toPrecision(4));
+      }
+      if (address.href !== location.href) go(address);
+    }, BRUSH_MS);
+  });
+}
+
+function remember(tree) {
+  for (const block of blocks(tree)) original.set(block.dataset.block, block.outerHTML);
+}
+
+async function drawEvery(those) {
+  for (const block of those) await draw(block);
+}
+
+function swap(page) {
+  const fresh = [];
+  for (const [now, next] of [["aside", "aside"], ["main", "main"]].map(([one, two]) =>
+      [document.querySelector(one), page.querySelector(two)])) {
+    const focus = document.activeElement;
+    const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
+    if (next.dataset.block) there.set(next.dataset.block, now);
+    if (next.dataset.block) {
+      if (original.get(next.dataset.block) !== next.outerHTML && !now.contains(focus)) now.replaceWith(next);
+      continue;
+    }
+    for (const block of blocks(next)) {
+      const name = block.dataset.block, old = there.get(name);
+      if (old && original.get(name) === block.outerHTML) block.replaceWith(old);
+      else {
+        original.set(name, block.outerHTML);
+        const chart = old?.querySelector(":scope > .chart"), place = block.querySelector(":scope > .chart");
+        if (chart && place) place.replaceChildren(...chart.children); // until the new one is drawn
+        if (old) keepTicks(old, block);
+        fresh.push(block);
+      }
+    }
+    now.replaceChildren(...next.childNodes);
+    if (focus && focus.isConnected) focus.focus({ preventScroll: true });
+  }
+  return fresh;
+}
+
+// What a person has ticked or opened in a table stays so while its numbers change
+function keepTicks(old, block) {
+  for (const box of old.querySelectorAll("input:checked")) {
+    const same = block.querySelector(`input[name="${CSS.escape(box.name)}"][value="${CSS.escape(box.value)}"]`);
+    if (same) same.checked = true;
+  }
+  const save = block.querySelector("details");
+  if (save) save.open = old.querySelector("details")?.open ?? false;
+  const [from, to] = [old, block].map((one) => one.querySelector(".wide"));
+  if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
+}
+
+async function fetched(address) {
+  const number = ++asked;
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (number !== asked || !page.querySelector("main")) return;
+  if (answer.redirected) history.replaceState(null, "", answer.url);
+  document.title = page.title;
+  for (const name of ["root", "version"])
+    document.documentElement.dataset[name] = page.documentElement.dataset[name];
+  document.querySelector("header").replaceWith(page.querySelector("header"));
+  await drawEvery(swap(page));
+}
+
+async function go(address) {
+  history.pushState(null, "", address);
+  const before = location.pathname;
+  await fetched(location.href);
+  if (before !== location.pathname || !location.search) scrollTo(0, 0);
+}
+
+addEventListener("popstate", () => fetched(location.href));
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
+  event.preventDefault();
+  const away = new URL(link.href).pathname !== location.pathname;
+  go(link.href).then(() => away && scrollTo(0, 0));
+});
+
+document.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const address = new URL(form.action);
+  address.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  go(address);
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (form) form.requestSubmit();
+});
+
+dark.addEventListener("change", () => drawEvery(blocks(document)));
+
+async function watch() {
+  try {
+    const answer = await fetch(new URL("version", root()), { cache: "no-store" });
+    const version = await answer.text();
+    if (answer.ok && version !== document.documentElement.dataset.version) await fetched(location.href);
+    document.documentElement.toggleAttribute("data-lost", !answer.ok);
+  } catch {
+    document.documentElement.toggleAttribute("data-lost", true); // the server has ended: it may come back
+  }
+  setTimeout(watch, POLL_MS);
+}
+
+remember(document);
+await drawEvery(blocks(document));
+document.documentElement.dataset.drawn = "1";
+watch();
