@@ -98,7 +98,9 @@ class TokenMiddleware:
     def _is_known(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         try:
-            named = base64.b64decode(given.strip(), validate=True) if scheme.lower() == "basic" else b""
+            named = (
+                base64.b64decode(given.strip(), validate=True) if scheme.lower() == "basic" else b""
+            )
         except (binascii.Error, ValueError):
             return False
         _, _, password = named.partition(b":")

@@ -41,7 +41,6 @@ from trainables.errors import UsageError
 HERE = Path(__file__).parent
 OVERVIEW = ""
 PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
-    OVERVIEW: ("Overview", overview.page),
     "search": ("Search", search.page),
     "trials": ("Trials", trials.page),
     "quality": ("Quality", quality.page),
@@ -106,13 +105,15 @@ class Site:
             runs = list(dict.fromkeys(run for run, _ in compare.asked(address.every("trial"))))
             selection = choose(self.store, address, runs)
             return selection, compare.page(selection)
-        if address.path not in PAGES:
+        if address.path not in (OVERVIEW, *PAGES):
             raise NotThereError(f"There is no page {address.path}.")
         selection = choose(self.store, address)
-        title, make = PAGES[address.path]
         if not self.store.runs() and not self.store.runs("timings"):
             return selection, Page("No runs yet", [self._how_to_begin()])
-        if address.path != OVERVIEW and not selection.names:
+        if address.path == OVERVIEW:
+            return selection, overview.page(selection, self.storage)
+        title, make = PAGES[address.path]
+        if not selection.names:
             return selection, Page(title, [Hint("No run is left by these filters.")])
         return selection, make(selection)
 
@@ -145,7 +146,7 @@ class Site:
             page=page,
             address=address,
             selection=selection,
-            pages=[(path, title) for path, (title, _) in PAGES.items()],
+            pages=[(OVERVIEW, "Overview"), *((path, title) for path, (title, _) in PAGES.items())],
             sidebar=_sidebar(selection),
             warnings=_warnings(selection),
             problems=self.store.problems(),
@@ -232,7 +233,7 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
 
     def show(request: Request) -> Response:
         address = _address(request)
-        if address.path in PAGES and address.path != OVERVIEW and not address.query:
+        if address.path in PAGES and not address.query:
             # The address has the run: tomorrow another one is the newest
             site.version()
             names = choose(site.store, address).names

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import altair as alt
 import pandas as pd
 
+from analysis.answer import Answer
 from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.dashboard.address import Address
@@ -77,6 +78,27 @@ class Code:
     title: str
     text: str
     is_failure: bool = False
+
+
+@dataclass(frozen=True)
+class AnswerCard:
+    """What a run answers.
+
+    Attributes:
+        link: To the run's page.
+        state: What the run is doing, where it is not over.
+        rows: Its best networks, floors and ceiling: name and scores, under `heads`.
+        images: Name and address of an input, of what the pipeline and the network make of it.
+    """
+
+    kind: ClassVar[str] = "answer"
+    run: str
+    link: str
+    found: Answer
+    state: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    images: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -251,7 +273,9 @@ class Table:
     Attributes:
         frame: All columns, in the order of the rows unless the address asks for another.
         name: Its block's, and that of the file that is saved.
-        picks: The name under which the box before a row asks for it, and makes the box's value.
+        picks: Of the box before a row: its name, what makes its value, where it leads to, and what
+            the button says.
+        search: The text that is searched for; None where there is no such field.
     """
 
     kind: ClassVar[str] = "table"
@@ -262,6 +286,7 @@ class Table:
     columns: Sequence[Column]
     address: Address
     picks: tuple[str, Callable[[Any], str], str, str] | None = None
+    search: str | None = None
     kinds: ClassVar[tuple[str, ...]] = ("csv", "parquet")
 
     @cached_property

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.console import command_text, duration
+from analysis.console import command_text
 from analysis.dashboard import runs
 from analysis.dashboard.blocks import Code, Facts, Page
 from analysis.dashboard.selection import Selection
 from analysis.tables.files import Row
 from analysis.tables.parameters import read_spaces
+from analysis.wording import duration
 from trainables.hyperparameters import label
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.console import duration
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Column, Table, number
 from analysis.tables.ranking import ranked_frame, with_rules
+from analysis.wording import duration, state_of_run
 from trainables.thresholds import percent
 
 SEARCHED = ("run", "status", "model", "pipeline", "data_name", "cpu_model", "commit", "command")
@@ -22,9 +22,9 @@ def doing(run: Any, trials: int) -> str:
         run: Its row of `runs`.
         trials: How many of its search have begun.
     """
+    said = [state_of_run(run["status"], run["phase"])]
     if run["status"] != "running":
-        return str(run["status"])
-    said = [str(run["phase"] or "starting")]
+        return said[0]
     asked = json.loads(run["config"]).get("samples")
     said.append(f"{trials} of {asked} trials" if asked else f"{trials} trials")
     if pd.notna(run["left_sec"]):
@@ -80,4 +80,5 @@ def table(runs: pd.DataFrame, trials: pd.DataFrame, address: Address) -> Table:
         ],
         address,
         picks=("run", lambda row: str(row["run"]), address.root + "search", "Search of the ticked"),
+        search=address.one("q"),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from analysis.tables.files import read_file, table_file
+from analysis.tables.files import Row, read_file, table_file
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.version_4 import names_of
 from trainables.errors import UsageError
@@ -52,6 +52,12 @@ class Store:
         files = self._files.get(table, {})
         chosen = sorted(files) if runs is None else sorted(set(runs) & set(files))
         return self._frame(table, tuple((run, files[run]) for run in chosen))
+
+    def rows(self, table: str, run: str) -> list[Row]:
+        """Return the table's rows of a run, null as None; none where its file can't be used."""
+        stamp = self._files.get(table, {}).get(run)
+        content = self._content(table, run, stamp) if stamp else None
+        return content.to_pylist() if content is not None else []
 
     def problems(self) -> list[str]:
         """Say which files were left out as they are now, a sentence each."""
