@@ -1,8 +1,7 @@
 """The page of one trial: everything that is known of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,12 +20,9 @@ from analysis.dashboard.blocks import (
 )
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
-from analysis.tables.parameters import read_space
-from analysis.tables.task_columns import task_of
+from analysis.loading import loading
 from analysis.wording import count, named
-from trainables.hyperparameters import KNOWN, chosen_of, label, text, values_of
-from trainables.own_code import is_own
-from trainables.tasks import STUDY, Task
+from trainables.hyperparameters import KNOWN, label, text
 from trainables.thresholds import percent
 
 IMAGES = 8
@@ -114,55 +110,9 @@ def _images(selection: Selection, trial: pd.Series) -> Pictures | Hint:
 
 
 def _loading(selection: Selection, trial: pd.Series) -> Iterator[Code | Remark]:
-    weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
     runs = selection.runs
-    task = task_of(runs[runs.run == trial.run].iloc[0])
-    title = "Load its network"
-    if weights.exists():
-        yield Code(title, _load_weights(trial.model, str(weights), task))
-    elif isinstance(trial.checkpoint, str):
-        state = str(Path(trial.checkpoint) / "state.pt")
-        yield Code(title, _load_checkpoint(trial, task, _chosen(selection, trial), state))
-        yield Remark("Only finalists have a weights file; this is the trial's last checkpoint.")
-    else:
-        yield Remark("It has no checkpoint yet, from which its network could be loaded.")
-
-
-def _load_weights(model: str, weights: str, task: Task) -> str:
-    taken, made = (
-        "(N, " + ", ".join(map(str, shape)) + ")" for shape in (task.input_shape, task.output_shape)
-    )
-    own, given = "", ""
-    if is_own(model):  # a weights file must not choose what code runs
-        own, given = "from trainables.networks.registry import find\n", f", find({model!r})"
-    return (
-        f"{own}from trainables.networks.weights import load_network\n\n"
-        f"network = load_network({weights!r}{given})\n"
-        f"outputs = network(images.float() / 255)  # {taken} uint8 → {made}"
-    )
-
-
-def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
-    """Return the arguments of a trial's network."""
-    runs = selection.runs
-    space = read_space(runs.space[runs.run == trial.run].iloc[0], trial.model)
-    # In the column of several runs, one's whole numbers may have become another's fractions
-    said = {
-        name: parameter.kind(trial[name])
-        for name, parameter in space.items()
-        if parameter.kind is not None and name in trial and pd.notna(trial[name])
-    }
-    return chosen_of(values_of(space, said))
-
-
-def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], state: str) -> str:
-    arguments = "".join(f", {name}={value!r}" for name, value in chosen.items())
-    imported = ""
-    if task != STUDY:
-        arguments, imported = f", {task}{arguments}", "from trainables.tasks import Task\n"
-    return (
-        f"import torch\nfrom trainables.networks.registry import build\n{imported}\n"
-        f"state = torch.load({state!r}, weights_only=True)\n"
-        f"network = build({trial.model!r}{arguments})\n"
-        f'network.load_state_dict(state["best_weights"] or state["weights"])'
-    )
+    lines, note = loading(selection.store.networks, runs[runs.run == trial.run].iloc[0], trial)
+    if lines:
+        yield Code("Load its network", lines)
+    if note:
+        yield Remark(note)
