@@ -34,7 +34,7 @@ from analysis.dashboard import (
 )
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Hint, Page, saveable
-from analysis.dashboard.runs import doing
+from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of

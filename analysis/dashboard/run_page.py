@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.console import command_text
-from analysis.dashboard import runs
+from analysis.dashboard import run_table
 from analysis.dashboard.blocks import Code, Facts, Page
 from analysis.dashboard.selection import Selection
 from analysis.tables.files import Row
@@ -43,7 +43,7 @@ def _state(selection: Selection, run: Row) -> list[tuple[str, str]]:
     if run["ended_at"] is not None:
         took = duration((run["ended_at"] - run["started_at"]).total_seconds())
     return [
-        ("Status", runs.doing(run, begun)),
+        ("Status", run_table.doing(run, begun)),
         ("Started", f"{run['started_at']:%Y-%m-%d %H:%M:%S} UTC"),
         ("Took", took),
         ("Sessions", f"{run['sessions']}"),

@@ -8,7 +8,6 @@ import pandas as pd
 
 from analysis.charts import search as charts
 from analysis.charts import views
-from analysis.dashboard.background import Background
 from analysis.dashboard.blocks import (
     Figure,
     Group,
@@ -19,6 +18,7 @@ from analysis.dashboard.blocks import (
     Remark,
     Table,
 )
+from analysis.dashboard.later import Later
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns, score_figure
 from analysis.tables.ranking import bests_in_words
@@ -30,7 +30,7 @@ RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
 SHARES = ["run", "trial", "series", "repeat_of", "stop_reason", "objective", *BEST]
 
-shares_of = Background(views.importances)
+shares_of = Later(views.importances)
 
 
 def page(selection: Selection) -> Page:

@@ -20,7 +20,7 @@ from analysis.dashboard.blocks import (
 )
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
-from analysis.loading import loading
+from analysis.load_lines import loading
 from analysis.wording import count, named
 from trainables.hyperparameters import KNOWN, label, text
 from trainables.thresholds import percent

@@ -18,7 +18,7 @@ KEPT = 32
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
 
-class Background(Generic[P, Value]):
+class Later(Generic[P, Value]):
     """A function whose values come later, one at a time.
 
     It works in a process of its own: in a thread it would hold up the pages that are drawn.
