@@ -34,7 +34,7 @@ from analysis.dashboard import (
 )
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Hint, Page, saveable
-from analysis.dashboard.runs import doing
+from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
@@ -93,6 +93,10 @@ class Site:
                 self._version = self.store.version()
                 self._looked = time.monotonic()
         return f"{self._version & 0xFFFFFFFFFFFF:x}-{search.shares_of.finished}"
+
+    def close(self) -> None:
+        """End what works beside the pages."""
+        search.shares_of.close()
 
     def html(self, address: Address) -> tuple[int, str]:
         """Return the status and the text of a page."""

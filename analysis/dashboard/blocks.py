@@ -369,10 +369,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its title, and what it says."""
+    """A page.
+
+    Attributes:
+        above: Text and link of the pages that this one belongs to.
+    """
 
     title: str
     blocks: list[Any]
+    above: Sequence[tuple[str, str]] = ()
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:

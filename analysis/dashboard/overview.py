@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.answer import answer, speed_in_words
 from analysis.charts import views
 from analysis.console import command_text
-from analysis.dashboard import runs
+from analysis.dashboard import run_table
 from analysis.dashboard.blocks import AnswerCard, Page
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.snapshot import Store
@@ -30,7 +30,7 @@ def page(selection: Selection, storage: str) -> Page:
 
 
 def _blocks(selection: Selection, storage: str) -> Iterator[Any]:
-    table = runs.table(selection.every, selection.store.frame("trials"), selection.address)
+    table = run_table.table(selection.every, selection.store.frame("trials"), selection.address)
     if not table.order[0] and not table.start:  # who sorts or turns pages looks at the table
         store = selection.store
         for run in table.frame.run.head(ANSWERS):
@@ -61,7 +61,7 @@ def card(store: Store, name: str, _state: object, link: str, storage: str) -> An
         run=name,
         link=link,
         found=answer(run, first, scores, speed),
-        state=runs.doing(run, begun) if run["status"] == "running" else "",
+        state=run_table.doing(run, begun) if run["status"] == "running" else "",
         heads=heads,
         rows=rows,
         images=_images(store, name, first),

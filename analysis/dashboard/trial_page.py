@@ -1,8 +1,7 @@
 """The page of one trial: everything that is known of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,12 +20,9 @@ from analysis.dashboard.blocks import (
 )
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
-from analysis.tables.parameters import read_space
-from analysis.tables.task_columns import task_of
+from analysis.load_lines import loading
 from analysis.wording import count, named
-from trainables.hyperparameters import KNOWN, Parameter, chosen_of, label, text, values_of
-from trainables.own_code import is_own
-from trainables.tasks import STUDY, Task
+from trainables.hyperparameters import KNOWN, label, text
 from trainables.thresholds import percent
 
 IMAGES = 8
@@ -34,7 +30,12 @@ IMAGES = 8
 
 def page(selection: Selection, trial: pd.Series) -> Page:
     """Return the page of a trial of `selection`, whose only run is its."""
-    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)))
+    address = selection.address
+    above = [
+        (f"Run {trial.run}", address.to_run(trial.run)),
+        ("Its trials", address.to("trials", {"run": trial.run})),
+    ]
+    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)), above)
 
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
@@ -43,7 +44,7 @@ def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
         f"{trial.series}, {named(trial.ending)}, {count(trial.epochs, 'epoch')}, on {device}, "
         f"seed {trial.seed}."
     )
-    yield KeyFigures(_hyperparameters(trial, selection.space))
+    yield KeyFigures(_hyperparameters(selection, trial))
     if trial.error is not None and not pd.isna(trial.error):
         yield Code("It failed", str(trial.error), is_failure=True)
     yield _loss(selection, trial)
@@ -51,10 +52,10 @@ def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     yield from _loading(selection, trial)
 
 
-def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[KeyFigure]:
+def _hyperparameters(selection: Selection, trial: pd.Series) -> list[KeyFigure]:
     found = [
         KeyFigure(label(name), text(name, trial[name]), KNOWN[name].unit if name in KNOWN else "")
-        for name in space
+        for name in selection.space
         if pd.notna(trial[name])
     ]
     if pd.notna(trial.best_epoch):
@@ -65,7 +66,7 @@ def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[K
             KeyFigure(
                 f"Cosine ≥ {trial.threshold:g}",
                 percent(trial.best_validation_accuracy),
-                "validation",
+                f"of {selection.runs.validation_images.iloc[0]:,} validation images",
             ),
         ]
     return found
@@ -109,55 +110,9 @@ def _images(selection: Selection, trial: pd.Series) -> Pictures | Hint:
 
 
 def _loading(selection: Selection, trial: pd.Series) -> Iterator[Code | Remark]:
-    weights = selection.store.networks / f"run={trial.run}" / f"trial-{trial.trial:04}.safetensors"
     runs = selection.runs
-    task = task_of(runs[runs.run == trial.run].iloc[0])
-    title = "Load its network"
-    if weights.exists():
-        yield Code(title, _load_weights(trial.model, str(weights), task))
-    elif isinstance(trial.checkpoint, str):
-        state = str(Path(trial.checkpoint) / "state.pt")
-        yield Code(title, _load_checkpoint(trial, task, _chosen(selection, trial), state))
-        yield Remark("Only finalists have a weights file; this is the trial's last checkpoint.")
-    else:
-        yield Remark("It has no checkpoint yet, from which its network could be loaded.")
-
-
-def _load_weights(model: str, weights: str, task: Task) -> str:
-    taken, made = (
-        "(N, " + ", ".join(map(str, shape)) + ")" for shape in (task.input_shape, task.output_shape)
-    )
-    own, given = "", ""
-    if is_own(model):  # a weights file must not choose what code runs
-        own, given = "from trainables.networks.registry import find\n", f", find({model!r})"
-    return (
-        f"{own}from trainables.networks.weights import load_network\n\n"
-        f"network = load_network({weights!r}{given})\n"
-        f"outputs = network(images.float() / 255)  # {taken} uint8 → {made}"
-    )
-
-
-def _chosen(selection: Selection, trial: pd.Series) -> dict[str, Any]:
-    """Return the arguments of a trial's network."""
-    runs = selection.runs
-    space = read_space(runs.space[runs.run == trial.run].iloc[0], trial.model)
-    # In the column of several runs, one's whole numbers may have become another's fractions
-    said = {
-        name: parameter.kind(trial[name])
-        for name, parameter in space.items()
-        if parameter.kind is not None and name in trial and pd.notna(trial[name])
-    }
-    return chosen_of(values_of(space, said))
-
-
-def _load_checkpoint(trial: pd.Series, task: Task, chosen: Mapping[str, Any], state: str) -> str:
-    arguments = "".join(f", {name}={value!r}" for name, value in chosen.items())
-    imported = ""
-    if task != STUDY:
-        arguments, imported = f", {task}{arguments}", "from trainables.tasks import Task\n"
-    return (
-        f"import torch\nfrom trainables.networks.registry import build\n{imported}\n"
-        f"state = torch.load({state!r}, weights_only=True)\n"
-        f"network = build({trial.model!r}{arguments})\n"
-        f'network.load_state_dict(state["best_weights"] or state["weights"])'
-    )
+    lines, note = loading(selection.store.networks, runs[runs.run == trial.run].iloc[0], trial)
+    if lines:
+        yield Code("Load its network", lines)
+    if note:
+        yield Remark(note)

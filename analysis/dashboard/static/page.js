@@ -7,9 +7,11 @@ const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
 let asked = 0; // only the last of several requests counts
+let shown = location.pathname;
+let isSwapping = false;
 
 const blocks = (root) => root.querySelectorAll("[data-block]");
-const root = () => new URL(document.documentElement.dataset.root, location.href);
+const root = new URL(document.documentElement.dataset.root, location.href);
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -51,7 +53,7 @@ async function draw(block) {
 // A point, line or bar of a trial leads to it
 function open(datum) {
   if (datum && datum.run !== undefined && datum.trial !== undefined)
-    go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root()));
+    go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root));
 }
 
 // An interval that is brushed becomes a filter in the address
@@ -80,7 +82,7 @@ async function drawEvery(those) {
   for (const block of those) await draw(block);
 }
 
-function swap(page) {
+function swap(page, isOther) {
   const fresh = [];
   for (const [now, next] of [["aside", "aside"], ["main", "main"]].map(([one, two]) =>
       [document.querySelector(one), page.querySelector(two)])) {
@@ -88,7 +90,7 @@ function swap(page) {
     const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
     if (next.dataset.block) there.set(next.dataset.block, now);
     if (next.dataset.block) {
-      const isTyping = now.contains(focus) && focus.matches("input:not([type=checkbox])");
+      const isTyping = !isOther && now.contains(focus) && focus.matches("input:not([type=checkbox])");
       if (original.get(next.dataset.block) === next.outerHTML || isTyping) continue;
       original.set(next.dataset.block, next.outerHTML);
       const choose = next.querySelector(".choose");
@@ -129,17 +131,20 @@ function keepTicks(old, block) {
   if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
 }
 
-async function fetched(address) {
+async function fetched(address, isOther = true) {
   const number = ++asked;
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (number !== asked || !page.querySelector("main")) return;
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
-  for (const name of ["root", "version"])
-    document.documentElement.dataset[name] = page.documentElement.dataset[name];
+  shown = location.pathname;
+  document.documentElement.dataset.version = page.documentElement.dataset.version;
   document.querySelector("header").replaceWith(page.querySelector("header"));
-  await drawEvery(swap(page));
+  isSwapping = true;
+  const fresh = swap(page, isOther);
+  isSwapping = false;
+  await drawEvery(fresh);
   if (number === asked) settled();
 }
 
@@ -149,10 +154,12 @@ function settled() {
 }
 
 async function go(address) {
-  history.pushState(null, "", address);
-  const before = location.pathname;
-  await fetched(location.href);
-  if (before !== location.pathname || !location.search) scrollTo(0, 0);
+  const next = new URL(address, location.href);
+  if (next.href === location.href) return; // a field's change and its form's submission are one
+  history.pushState(null, "", next);
+  const isAway = next.pathname !== shown;
+  await fetched(next.href);
+  if (isAway) scrollTo(0, 0);
 }
 
 addEventListener("popstate", () => fetched(location.href));
@@ -163,8 +170,7 @@ document.addEventListener("click", (event) => {
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
-  const away = new URL(link.href).pathname !== location.pathname;
-  go(link.href).then(() => away && scrollTo(0, 0));
+  go(link.href);
 });
 
 document.addEventListener("submit", (event) => {
@@ -177,16 +183,18 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-live]");
-  if (form) form.requestSubmit();
+  // A field that is swapped while it has the focus tells a change, too
+  if (form && !isSwapping) form.requestSubmit();
 });
 
 dark.addEventListener("change", () => drawEvery(blocks(document)));
 
 async function watch() {
   try {
-    const answer = await fetch(new URL("version", root()), { cache: "no-store" });
+    const answer = await fetch(new URL("version", root), { cache: "no-store" });
     const version = await answer.text();
-    if (answer.ok && version !== document.documentElement.dataset.version) await fetched(location.href);
+    if (answer.ok && version !== document.documentElement.dataset.version)
+      await fetched(location.href, false);
     document.documentElement.toggleAttribute("data-lost", !answer.ok);
   } catch {
     document.documentElement.toggleAttribute("data-lost", true); // the server has ended: it may come back
@@ -194,6 +202,8 @@ async function watch() {
   setTimeout(watch, POLL_MS);
 }
 
+// The address may become deeper without a new document
+for (const link of document.head.querySelectorAll("link")) link.href = link.href;
 remember(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));

@@ -183,8 +183,7 @@ def test_every_figure_on_the_page_is_the_one_that_was_saved_and_says_in_words_wh
 
 def test_the_page_answers_with_n_interval_floor_and_ceiling(page: Page) -> None:
     assert (
-        "99.0 % [98.7, 99.2] of 10,000 test images reach a cosine similarity of 0.95"
-        in page.text
+        "99.0 % [98.7, 99.2] of 10,000 test images reach a cosine similarity of 0.95" in page.text
     )
     assert "the best floor: 35.0 %, the ceiling: 100 %" in page.text
     assert re.search(
