@@ -187,11 +187,11 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
 
     No name lies on another or on another's point, on a phone's width, and so on any wider one.
     """
-    front = bests.loc[bests.unbeaten, BEST].assign(
+    every = bests[BEST].assign(
         across=_pixels(bests.us.astype(float).map(math.log), NARROW),
         down=-_pixels(bests.share_95.astype(float), HEIGHT - 60),
     )
-    front = front.sort_values("us")
+    front = every[every.unbeaten].sort_values("us")
     ends = list(zip(front.across, front.down, strict=True))
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in ends]
     places = []
