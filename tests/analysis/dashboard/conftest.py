@@ -81,11 +81,26 @@ class Dashboard:
 
 
 @contextmanager
-def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Dashboard]:
-    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C with status 0."""
+def dashboard(
+    storage: Path, *arguments: str, descriptors: int | None = None, **environment: str
+) -> Iterator[Dashboard]:
+    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C with status 0.
+
+    It may open so many `descriptors`.
+    """
+    limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.dashboard", str(storage), "--port", "0", *arguments],
+            [
+                *limit,
+                sys.executable,
+                "-m",
+                "analysis.dashboard",
+                str(storage),
+                "--port",
+                "0",
+                *arguments,
+            ],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
