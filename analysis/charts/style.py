@@ -302,7 +302,8 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
     with alt.theme.enable("none"), alt.data_transformers.enable("default", max_rows=None):
         if getattr(chart, "width", alt.Undefined) is alt.Undefined:
             chart = chart.properties(width="container")
-        specified = chart.to_dict()
+        # Not checked by Vega-Lite's schema, which takes as long as the rest: tests do that
+        specified = chart.to_dict(validate=False)
     specified.pop("config", None)
     noted = specified.get("usermeta", {})
     layers = specified.get("layer", [specified])
@@ -310,15 +311,24 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         _hide_by_legend(layers, noted["legend"])
     if noted.get("brush"):
         select = {"type": "interval", "encodings": noted["brush"], "zoom": False}
-        layers[0].setdefault("params", []).append({"name": "brush", "select": select})
+        _add_parameter(specified, layers[0], {"name": "brush", "select": select})
     if noted.get("zoom"):
         select = {"type": "interval", "encodings": noted["zoom"], "zoom": ZOOMED_BY}
         if noted["brush"]:
             select["translate"] = False
-        layers[0].setdefault("params", []).append(
-            {"name": "zoom", "select": select, "bind": "scales"}
-        )
+        zoom = {"name": "zoom", "select": select, "bind": "scales"}
+        _add_parameter(specified, layers[0], zoom)
     return specified
+
+
+def _add_parameter(
+    specified: dict[str, Any], layer: dict[str, Any], parameter: dict[str, Any]
+) -> None:
+    """Add a selection to a layer; beside those of the whole figure its own would be dropped."""
+    if specified.get("params") and layer is not specified:
+        specified["params"].append({**parameter, "views": [layer["name"]]})
+    else:
+        layer.setdefault("params", []).append(parameter)
 
 
 def _hide_by_legend(layers: list[dict[str, Any]], column: str) -> None:

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from analysis.charts.style import NothingToDrawError
+from analysis.charts.style import GROUNDS, NothingToDrawError, theme
 from analysis.console import command_text
 from analysis.dashboard import (
     compare,
@@ -168,6 +168,7 @@ class Site:
             running=_running(selection),
             version=version,
             assets=assets(),
+            themes={ground: theme(ground) for ground in GROUNDS},
         )
 
     def _how_to_begin(self) -> Hint:

@@ -78,6 +78,11 @@ class Selection:
         return shown_space(self.runs, self.all_trials)
 
     @cached_property
+    def series(self) -> list[str]:
+        """Every series of the chosen runs: each keeps its colour, whatever is filtered."""
+        return sorted(self.all_trials.series.unique())
+
+    @cached_property
     def trials(self) -> pd.DataFrame:
         """Those of them that the filters leave.
 
