@@ -167,9 +167,13 @@ def _serve(
     app = application(site, middleware(hosts, token), lifespan=announce)
     # What the first page needs, while nobody has asked for it yet
     threading.Thread(target=lambda: (assets(), site.html(Address(""))), daemon=True).start()
-    uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
-    ).run(sockets=[listening])
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        site.close()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import jinja2
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -32,7 +34,7 @@ from analysis.dashboard import (
 )
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Hint, Page, saveable
-from analysis.dashboard.runs import doing
+from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
@@ -92,6 +94,10 @@ class Site:
                 self._looked = time.monotonic()
         return f"{self._version & 0xFFFFFFFFFFFF:x}-{search.shares_of.finished}"
 
+    def close(self) -> None:
+        """End what works beside the pages."""
+        search.shares_of.close()
+
     def html(self, address: Address) -> tuple[int, str]:
         """Return the status and the text of a page."""
         return self._drawn(address, self.version())
@@ -141,12 +147,21 @@ class Site:
             status = 404 if isinstance(error, NotThereError) else 400
             selection = choose(self.store, Address(address.path))
             page = Page("Not here" if status == 404 else "Not understood", [Hint(str(error))])
+        if address.path not in PAGES:  # from a run or trial, pages lead on to its run
+            named = tuple(("run", run) for run in selection.names if address.path != OVERVIEW)
+            links = replace(address, query=named)
+        else:
+            links = address
+        titles = {path: title for path, (title, _) in PAGES.items()}
         template = self._environment.get_template("page.html")
         return status, template.render(
             page=page,
             address=address,
             selection=selection,
-            pages=[(OVERVIEW, "Overview"), *((path, title) for path, (title, _) in PAGES.items())],
+            pages=[
+                (links.to(path), title, path == address.path)
+                for path, title in {OVERVIEW: "Overview", **titles}.items()
+            ],
             sidebar=_sidebar(selection),
             warnings=_warnings(selection),
             problems=self.store.problems(),
@@ -160,11 +175,9 @@ class Site:
         return Hint(f"{self.storage} has no tables. Start a search with: {command}")
 
 
-def _in_a_script(value: Any) -> str:
+def _in_a_script(value: Any) -> Markup:
     """Return JSON that can stand in a script element."""
-    return jinja2.utils.markupsafe.Markup(  # type: ignore[attr-defined]
-        json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026")
-    )
+    return Markup(json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026"))
 
 
 def _sidebar(selection: Selection) -> dict[str, Any]:
@@ -206,8 +219,10 @@ def _warnings(selection: Selection) -> list[str]:
 def _running(selection: Selection) -> list[str]:
     """Say what each chosen run that is not over is doing."""
     going = selection.runs[selection.runs.status == "running"].to_dict("records")
-    begun = selection.all_trials.run.value_counts() if going else {}
-    return [f"{run['run']}: {doing(run, int(begun.get(run['run'], 0)))}" for run in going]
+    return [
+        f"{run['run']}: {doing(run, int((selection.all_trials.run == run['run']).sum()))}"
+        for run in going
+    ]
 
 
 @cache
@@ -225,7 +240,8 @@ def _contents() -> dict[str, bytes]:
     import vl_convert
 
     files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
-    return files | {"vega.js": vl_convert.javascript_bundle().encode()}
+    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
+    return files | {"vega.js": bundle.encode()}
 
 
 def application(site: Site, middleware: list[Middleware], **more: Any) -> Starlette:

@@ -181,7 +181,8 @@ class Figure:
         with alt.data_transformers.enable("default", max_rows=None):
             if getattr(chart, "width", alt.Undefined) is alt.Undefined:
                 chart = chart.properties(width="container")
-            found: dict[str, Any] = chart.to_dict()
+            # The tests of charts check them by Vega-Lite's schema, which takes as long as the rest
+            found: dict[str, Any] = chart.to_dict(validate=False)
         return found
 
     def saved(self, kind: str) -> bytes:
@@ -368,10 +369,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its title, and what it says."""
+    """A page.
+
+    Attributes:
+        above: Text and link of the pages that this one belongs to.
+    """
 
     title: str
     blocks: list[Any]
+    above: Sequence[tuple[str, str]] = ()
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:

@@ -18,7 +18,8 @@ IMAGES = 8
 
 def page(selection: Selection) -> Page:
     """Return the page of the trials that the address names as RUN/TRIAL."""
-    return Page("Compare", list(_blocks(selection)))
+    above = [("Trials", selection.address.to("trials", {"run": selection.names}))]
+    return Page("Compare", list(_blocks(selection)), above)
 
 
 def asked(names: list[str]) -> list[tuple[str, str]]:

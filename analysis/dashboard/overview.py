@@ -1,16 +1,15 @@
 """The first page: what the newest runs answer, and the table of all runs."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from analysis.answer import answer, speed_in_words
 from analysis.charts import views
-from analysis.charts.labels import labelled
 from analysis.console import command_text
-from analysis.dashboard import runs
-from analysis.dashboard.address import Address
+from analysis.dashboard import run_table
 from analysis.dashboard.blocks import AnswerCard, Page
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.snapshot import Store
@@ -31,23 +30,23 @@ def page(selection: Selection, storage: str) -> Page:
 
 
 def _blocks(selection: Selection, storage: str) -> Iterator[Any]:
-    table = runs.table(selection.every, selection.store.frame("trials"), selection.address)
+    table = run_table.table(selection.every, selection.store.frame("trials"), selection.address)
     if not table.order[0] and not table.start:  # who sorts or turns pages looks at the table
+        store = selection.store
         for run in table.frame.run.head(ANSWERS):
-            yield card(selection.store, run, selection.every, selection.address, storage)
+            yield card(store, run, store.state(run), selection.address.to_run(run), storage)
     yield table
 
 
-def card(
-    store: Store, name: str, every: pd.DataFrame, address: Address, storage: str
-) -> AnswerCard:
-    """Return the card of a run.
+@lru_cache(maxsize=4 * ANSWERS)
+def card(store: Store, name: str, _state: object, link: str, storage: str) -> AnswerCard:
+    """Return the card of a run, which is made once for each state of its tables.
 
     Args:
         store: The tables.
         name: The run's.
-        every: All rows of `runs`.
-        address: Of the page that shows it.
+        _state: What changes with its tables.
+        link: To its page.
         storage: As it was typed.
     """
     (run,) = store.rows("runs", name)
@@ -60,12 +59,12 @@ def card(
     heads, rows = _scores(by_subject(scores), [row["trial"] for row in best], run["threshold"])
     return AnswerCard(
         run=name,
-        link=address.to_run(name),
+        link=link,
         found=answer(run, first, scores, speed),
-        state=runs.doing(run, begun) if run["status"] == "running" else "",
+        state=run_table.doing(run, begun) if run["status"] == "running" else "",
         heads=heads,
         rows=rows,
-        images=_images(store, name, every, first),
+        images=_images(store, name, first),
     )
 
 
@@ -103,16 +102,12 @@ def _scores(
     return heads, [row for _, row in sorted(networks)[:NETWORKS]] + others
 
 
-def _images(
-    store: Store, name: str, every: pd.DataFrame, best: Row | None
-) -> list[tuple[str, str]]:
+def _images(store: Store, name: str, best: Row | None) -> list[tuple[str, str]]:
     samples = store.frame("samples", [name])
     if best is None or samples.empty or not (samples.trial == best["trial"]).any():
         return []
-    run = every[every.run == name]
-    trials = labelled(store.frame("trials", [name]), run)
-    mine = trials[trials.trial == best["trial"]]
-    cells, rows = views.image_grid(samples, mine, "spread", mine.series.iloc[0], 1, False)
+    mine = pd.DataFrame([{"run": name, "trial": best["trial"], "series": "network"}])
+    cells, rows = views.image_grid(samples, mine, "spread", "network", 1, False)
     names = ("input", "pipeline", "network")
     return [
         (said, cells[cells.row == row].image.iloc[0]) for said, row in zip(names, rows, strict=True)

@@ -24,6 +24,7 @@ from analysis.dashboard.blocks import (
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import BY_LOSS, bests_in_words
 from analysis.tables.scored import scores_at
+from analysis.wording import named, percent_with_interval
 from trainables.thresholds import THRESHOLD, percent
 
 SHOWN = 8
@@ -31,7 +32,7 @@ SUBJECT = [
     Column("series", "Network"),
     Column("run", "Run"),
     Column("subject", "Subject"),
-    Column("kind", "Kind"),
+    Column("kind", "Kind", named),
 ]
 MEANS = {
     "cosine": number("cosine", "Mean cosine", ".4f"),
@@ -145,24 +146,21 @@ def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, pla
     threshold = thresholds.pop() if len(thresholds) == 1 else THRESHOLD  # which every run has
     subject = ["run", "subject"]
     means = scores[scores.threshold.isna()].pivot(index=subject, columns="metric", values="value")
-    rows = scores_at(scores, "cosine", threshold).drop(columns=["metric", "value"])
-    rows = rows.merge(means.reset_index(), on=subject, how="left")
+    at = scores_at(scores, "cosine", threshold)
+    rows = at.assign(share=[_share(one) for one in at.itertuples()])
+    rows = rows.drop(columns=["metric", "value"]).merge(means.reset_index(), on=subject, how="left")
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
-    intervals = [
-        None if pd.isna(low) else f"[{100 * low:.2f}, {100 * high:.2f}]"
-        for low, high in zip(rows.low, rows.high, strict=True)
-    ]
     own = [number(name, name, ".4g") for name in means.columns if name not in MEANS]
     return Table(
         f"At cosine ≥ {threshold:g}",
         "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds; in "
         "brackets the 95 % interval that the choice of the images leaves (Wilson).",
         _named("accuracy", place),
-        rows.assign(interval=intervals).sort_values("mean", ascending=False),
+        rows.sort_values("mean", ascending=False),
         [
             *SUBJECT,
-            number("mean", f"≥ {threshold:g}, mean", percent, bar=True),
-            Column("interval", "95 % interval", is_number=True),
+            Column("share", f"≥ {threshold:g} [95 %]", is_number=True),
+            number("mean", "Mean of trainings", percent, bar=True),
             number("sd", "± deviation", percent),
             number("trainings", "Trainings", "d"),
             number("images", "Images", ",d"),
@@ -172,3 +170,10 @@ def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, pla
         ],
         selection.address,
     )
+
+
+def _share(row: Any) -> str:
+    """Return what share of the images one subject's row has, with its interval."""
+    if pd.isna(row.low):
+        return percent(row.value)
+    return percent_with_interval(row.value, row.low, row.high)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.console import command_text
-from analysis.dashboard import runs
+from analysis.dashboard import run_table
 from analysis.dashboard.blocks import Code, Facts, Page
 from analysis.dashboard.selection import Selection
 from analysis.tables.files import Row
@@ -16,8 +16,9 @@ from trainables.hyperparameters import label
 
 def page(selection: Selection, storage: str) -> Page:
     """Return the page of the selection's only run; `storage` is as it was typed."""
-    row = selection.runs.iloc[0].to_dict()
-    return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)))
+    (row,) = selection.store.rows("runs", selection.names[0])
+    above = [("All runs", selection.address.root)]
+    return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)), above)
 
 
 def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
@@ -39,10 +40,10 @@ def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
 def _state(selection: Selection, run: Row) -> list[tuple[str, str]]:
     begun = len(selection.all_trials)
     took = "it has not ended"
-    if run["ended_at"] == run["ended_at"] and run["ended_at"] is not None:
+    if run["ended_at"] is not None:
         took = duration((run["ended_at"] - run["started_at"]).total_seconds())
     return [
-        ("Status", runs.doing(run, begun)),
+        ("Status", run_table.doing(run, begun)),
         ("Started", f"{run['started_at']:%Y-%m-%d %H:%M:%S} UTC"),
         ("Took", took),
         ("Sessions", f"{run['sessions']}"),

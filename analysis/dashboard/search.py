@@ -8,7 +8,6 @@ import pandas as pd
 
 from analysis.charts import search as charts
 from analysis.charts import views
-from analysis.dashboard.background import Background
 from analysis.dashboard.blocks import (
     Figure,
     Group,
@@ -19,6 +18,7 @@ from analysis.dashboard.blocks import (
     Remark,
     Table,
 )
+from analysis.dashboard.later import Later
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns, score_figure
 from analysis.tables.ranking import bests_in_words
@@ -30,7 +30,7 @@ RUNS_DRAWN = 20
 BEST = ["best_validation_loss", "best_validation_accuracy", "best_validation_cosine"]
 SHARES = ["run", "trial", "series", "repeat_of", "stop_reason", "objective", *BEST]
 
-shares_of = Background(views.importances)
+shares_of = Later(views.importances)
 
 
 def page(selection: Selection) -> Page:
@@ -41,7 +41,7 @@ def page(selection: Selection) -> Page:
 def _blocks(selection: Selection) -> Iterator[Any]:
     trials = selection.trials
     best_trials = views.bests(trials)
-    yield KeyFigures(_figures(trials, best_trials))
+    yield KeyFigures(_figures(selection, trials, best_trials))
     if trials.best_validation_loss.isna().all():
         yield Hint("No epoch with a finite loss has ended yet in these runs.")
         return
@@ -78,7 +78,7 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     yield from _hyperparameters(drawn, trials, selection.space)
 
 
-def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
+def _figures(selection: Selection, trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
     """Count trials and epochs; add the best trial where there is one series, and so one loss."""
     states = trials.state.value_counts()
     other = [
@@ -102,6 +102,7 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
     if len(best) != 1:
         return figures
     first = best.iloc[0]
+    (of,) = selection.runs[selection.runs.run == first.run].validation_images
     return [
         *figures,
         KeyFigure(
@@ -113,7 +114,7 @@ def _figures(trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
         KeyFigure(
             f"Cosine ≥ {first.threshold:g}",
             percent(first.best_validation_accuracy),
-            "validation, that epoch",
+            f"of {of:,} validation images, that epoch",
         ),
     ]
 

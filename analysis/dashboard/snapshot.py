@@ -59,6 +59,10 @@ class Store:
         content = self._content(table, run, stamp) if stamp else None
         return content.to_pylist() if content is not None else []
 
+    def state(self, run: str) -> tuple[Stamp | None, ...]:
+        """Return what changes whenever a table of a run does."""
+        return tuple(self._files.get(table, {}).get(run) for table in TABLES)
+
     def problems(self) -> list[str]:
         """Say which files were left out as they are now, a sentence each."""
         current = self._files

@@ -1,6 +1,6 @@
 """The page of one trial: everything that is known of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from analysis.dashboard.blocks import (
 )
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
-from analysis.loading import loading
-from trainables.hyperparameters import KNOWN, Parameter, label, text
+from analysis.load_lines import loading
+from analysis.wording import count, named
+from trainables.hyperparameters import KNOWN, label, text
 from trainables.thresholds import percent
 
 IMAGES = 8
@@ -29,13 +30,21 @@ IMAGES = 8
 
 def page(selection: Selection, trial: pd.Series) -> Page:
     """Return the page of a trial of `selection`, whose only run is its."""
-    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)))
+    address = selection.address
+    above = [
+        (f"Run {trial.run}", address.to_run(trial.run)),
+        ("Its trials", address.to("trials", {"run": trial.run})),
+    ]
+    return Page(f"Trial {trial.trial} of {trial.run}", list(_blocks(selection, trial)), above)
 
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     device = trial.device if isinstance(trial.device, str) else "no device yet"
-    yield Remark(f"{trial.series}, {trial.ending} after {trial.epochs} epochs, on {device}.")
-    yield KeyFigures(_hyperparameters(trial, selection.space))
+    yield Remark(
+        f"{trial.series}, {named(trial.ending)}, {count(trial.epochs, 'epoch')}, on {device}, "
+        f"seed {trial.seed}."
+    )
+    yield KeyFigures(_hyperparameters(selection, trial))
     if trial.error is not None and not pd.isna(trial.error):
         yield Code("It failed", str(trial.error), is_failure=True)
     yield _loss(selection, trial)
@@ -43,13 +52,12 @@ def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     yield from _loading(selection, trial)
 
 
-def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[KeyFigure]:
+def _hyperparameters(selection: Selection, trial: pd.Series) -> list[KeyFigure]:
     found = [
         KeyFigure(label(name), text(name, trial[name]), KNOWN[name].unit if name in KNOWN else "")
-        for name in space
+        for name in selection.space
         if pd.notna(trial[name])
     ]
-    found.append(KeyFigure("Seed", f"{trial.seed}"))
     if pd.notna(trial.best_epoch):
         epoch = f"epoch {trial.best_epoch:.0f}"
         found += [
@@ -58,7 +66,7 @@ def _hyperparameters(trial: pd.Series, space: Mapping[str, Parameter]) -> list[K
             KeyFigure(
                 f"Cosine ≥ {trial.threshold:g}",
                 percent(trial.best_validation_accuracy),
-                "validation",
+                f"of {selection.runs.validation_images.iloc[0]:,} validation images",
             ),
         ]
     return found

@@ -13,7 +13,7 @@ from analysis.charts.labels import labelled, machines
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.charts.views import FEWEST_TRIALS, importances
 from analysis.console import Console, command_text
-from analysis.loading import loading
+from analysis.load_lines import loading
 from analysis.report import facts, results
 from analysis.report.as_html import as_html
 from analysis.report.as_latex import as_latex

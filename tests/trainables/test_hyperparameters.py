@@ -151,13 +151,13 @@ def test_what_describes_no_hyperparameter_is_refused(plain: dict[str, Any]) -> N
 )
 def test_a_setting_is_a_range_choices_or_one_value(setting: str, parameter: Parameter) -> None:
     assert parsed(setting) == parameter
+    Asked({}, (setting,)).check()
 
 
 @pytest.mark.parametrize("values", ["64,128,64", "1,1.0", "relu,relu"])
 def test_a_value_that_is_named_twice_is_told(values: str) -> None:
     with pytest.raises(UsageError, match=f"--set hidden={values}: name each value once"):
         parsed(f"hidden={values}")
-    Asked({}, (setting,)).check()
 
 
 FORM = "write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or NAME=VALUE"

@@ -3,12 +3,15 @@
 
 const POLL_MS = 1000;
 const BRUSH_MS = 400;
+const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
 let asked = 0; // only the last of several requests counts
+let shown = location.pathname;
+let isSwapping = false;
 
 const blocks = (root) => root.querySelectorAll("[data-block]");
-const root = () => new URL(document.documentElement.dataset.root, location.href);
+const root = new URL(document.documentElement.dataset.root, location.href);
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -50,7 +53,7 @@ async function draw(block) {
 // A point, line or bar of a trial leads to it
 function open(datum) {
   if (datum && datum.run !== undefined && datum.trial !== undefined)
-    go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root()));
+    go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root));
 }
 
 // An interval that is brushed becomes a filter in the address
@@ -79,7 +82,7 @@ async function drawEvery(those) {
   for (const block of those) await draw(block);
 }
 
-function swap(page) {
+function swap(page, isOther) {
   const fresh = [];
   for (const [now, next] of [["aside", "aside"], ["main", "main"]].map(([one, two]) =>
       [document.querySelector(one), page.querySelector(two)])) {
@@ -87,7 +90,13 @@ function swap(page) {
     const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
     if (next.dataset.block) there.set(next.dataset.block, now);
     if (next.dataset.block) {
-      if (original.get(next.dataset.block) !== next.outerHTML && !now.contains(focus)) now.replaceWith(next);
+      const isTyping = !isOther && now.contains(focus) && focus.matches("input:not([type=checkbox])");
+      if (original.get(next.dataset.block) === next.outerHTML || isTyping) continue;
+      original.set(next.dataset.block, next.outerHTML);
+      const choose = next.querySelector(".choose");
+      if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
+      now.replaceWith(next);
+      if (now.contains(focus)) same(next, focus)?.focus({ preventScroll: true });
       continue;
     }
     for (const block of blocks(next)) {
@@ -107,11 +116,14 @@ function swap(page) {
   return fresh;
 }
 
+const same = (tree, { name, value }) =>
+  [...tree.querySelectorAll("input, button")].find((one) => one.name === name && one.value === value);
+
 // What a person has ticked or opened in a table stays so while its numbers change
 function keepTicks(old, block) {
   for (const box of old.querySelectorAll("input:checked")) {
-    const same = block.querySelector(`input[name="${CSS.escape(box.name)}"][value="${CSS.escape(box.value)}"]`);
-    if (same) same.checked = true;
+    const now = same(block, box);
+    if (now) now.checked = true;
   }
   const save = block.querySelector("details");
   if (save) save.open = old.querySelector("details")?.open ?? false;
@@ -119,35 +131,40 @@ function keepTicks(old, block) {
   if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
 }
 
-async function fetched(address) {
+async function fetched(address, isOther = true) {
   const number = ++asked;
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (number !== asked || !page.querySelector("main")) return;
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
-  for (const name of ["root", "version"])
-    document.documentElement.dataset[name] = page.documentElement.dataset[name];
+  shown = location.pathname;
+  document.documentElement.dataset.version = page.documentElement.dataset.version;
   document.querySelector("header").replaceWith(page.querySelector("header"));
-  await drawEvery(swap(page));
+  isSwapping = true;
+  const fresh = swap(page, isOther);
+  isSwapping = false;
+  await drawEvery(fresh);
 }
 
 async function go(address) {
-  history.pushState(null, "", address);
-  const before = location.pathname;
-  await fetched(location.href);
-  if (before !== location.pathname || !location.search) scrollTo(0, 0);
+  const next = new URL(address, location.href);
+  if (next.href === location.href) return; // a field's change and its form's submission are one
+  history.pushState(null, "", next);
+  const isAway = next.pathname !== shown;
+  await fetched(next.href);
+  if (isAway) scrollTo(0, 0);
 }
 
 addEventListener("popstate", () => fetched(location.href));
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a");
+  const row = event.target.closest("a, input, label") ? null : event.target.closest("tbody tr");
+  const link = row && getSelection().isCollapsed ? row.querySelector("a") : event.target.closest("a");
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
-  const away = new URL(link.href).pathname !== location.pathname;
-  go(link.href).then(() => away && scrollTo(0, 0));
+  go(link.href);
 });
 
 document.addEventListener("submit", (event) => {
@@ -160,16 +177,18 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-live]");
-  if (form) form.requestSubmit();
+  // A field that is swapped while it has the focus tells a change, too
+  if (form && !isSwapping) form.requestSubmit();
 });
 
 dark.addEventListener("change", () => drawEvery(blocks(document)));
 
 async function watch() {
   try {
-    const answer = await fetch(new URL("version", root()), { cache: "no-store" });
+    const answer = await fetch(new URL("version", root), { cache: "no-store" });
     const version = await answer.text();
-    if (answer.ok && version !== document.documentElement.dataset.version) await fetched(location.href);
+    if (answer.ok && version !== document.documentElement.dataset.version)
+      await fetched(location.href, false);
     document.documentElement.toggleAttribute("data-lost", !answer.ok);
   } catch {
     document.documentElement.toggleAttribute("data-lost", true); // the server has ended: it may come back
@@ -177,7 +196,10 @@ async function watch() {
   setTimeout(watch, POLL_MS);
 }
 
+// The address may become deeper without a new document
+for (const link of document.head.querySelectorAll("link")) link.href = link.href;
 remember(document);
+if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
 document.documentElement.dataset.drawn = "1";
 watch();

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from analysis.dashboard.parts import as_csv
 from streamlit.testing.v1 import AppTest
 
-from analysis.dashboard.parts import as_csv
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, rows_of, table_path
 from analysis.tables.parameters import space_text
@@ -67,8 +67,8 @@ def page(storage: "Path", name: str) -> None:
     from importlib import import_module
 
     import streamlit as st
-
     from analysis.dashboard.page import _problems, _state
+
     from analysis.dashboard.selection import choose
     from analysis.dashboard.snapshot import Store
 

@@ -22,12 +22,13 @@ def doing(run: Any, trials: int) -> str:
         run: Its row of `runs`.
         trials: How many of its search have begun.
     """
-    said = [state_of_run(run["status"], run["phase"])]
+    phase = run["phase"] if isinstance(run["phase"], str) else None  # a frame's null is NaN
+    said = [state_of_run(run["status"], phase)]
     if run["status"] != "running":
         return said[0]
     asked = json.loads(run["config"]).get("samples")
     said.append(f"{trials} of {asked} trials" if asked else f"{trials} trials")
-    if pd.notna(run["left_sec"]):
+    if run["left_sec"] is not None and run["left_sec"] == run["left_sec"]:
         said.append(f"about {duration(run['left_sec'])} left")
     return ", ".join(said)
 

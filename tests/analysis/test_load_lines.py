@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from analysis.charts.labels import labelled
-from analysis.loading import from_checkpoint, from_weights, loading
+from analysis.load_lines import from_checkpoint, from_weights, loading
 from analysis.tables.files import read, rows_of
 from tests.analysis.made_runs import change, make_auto_run, make_run
 from trainables.networks.registry import build
