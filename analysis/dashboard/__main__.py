@@ -11,14 +11,12 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from analysis.console import DEFAULT_STORAGE
-from analysis.dashboard.address import Address
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
 from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
@@ -154,7 +152,7 @@ def _serve(
     import uvicorn
 
     from analysis.dashboard.access import middleware
-    from analysis.dashboard.app import Site, application, assets
+    from analysis.dashboard.app import Site, application
     from analysis.dashboard.snapshot import Store
 
     site = Site(storage, Store(tables))
@@ -165,8 +163,7 @@ def _serve(
         yield
 
     app = application(site, middleware(hosts, token), lifespan=announce)
-    # What the first page needs, while nobody has asked for it yet
-    threading.Thread(target=lambda: (assets(), site.html(Address(""))), daemon=True).start()
+    site.read_ahead()
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
     )

@@ -133,7 +133,7 @@ def _device(
             "At its best batch size; on the line: not beaten at "
             f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time.",
             f"pareto-{device}",
-            partial(charts.pareto, bests),
+            partial(charts.pareto, bests, names=names),
         )
     yield Table(
         f"Every series, {name}",
@@ -178,5 +178,5 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> Iterator[Any]:
             f"Best time of each subject, {views.DEVICES[str(device)]}",
             f"{which} measurements, {on}; separate series, never pooled.",
             f"measurements-{device}",
-            partial(charts.measurements, bests),
+            partial(charts.measurements, bests, names=shown.label),
         )
