@@ -130,41 +130,49 @@ def speed_in_words(turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, co
     Returns:
         `3.1 × [2.9, 3.3] as fast in batches on the CPU, slower singly`, a part for each device.
     """
-    told = [
-        _on_device(turns, series, trial, device)
-        for device in dict.fromkeys(series.device if len(series) else ())
-    ]
-    return "; ".join(filter(None, told)) or f"{NO_TIMING}: type {command}"
+    told, in_batches = [], False
+    for device in dict.fromkeys(series.device if len(series) else ()):
+        batched, singly = _on_device(turns, series, trial, device)
+        in_batches = in_batches or bool(batched)
+        clauses = [clause for clause in (batched, singly) if clause]
+        if clauses:
+            told.append(", ".join([f"{clauses[0]} on the {named(device)}", *clauses[1:]]))
+    if not told:
+        return f"{NO_TIMING}: type {command}"
+    return "; ".join(told if in_batches else [*told, f"{NO_TIMING} in batches: type {command}"])
 
 
-def _on_device(turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, device: str) -> str:
-    """Return what is known of a network's speed on a device; empty where nothing is."""
+def _on_device(
+    turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, device: str
+) -> tuple[str, str]:
+    """Return what is known of a network's speed in batches and singly; empty where nothing is."""
     from analysis.timing import comparison  # here, since it imports pandas
 
     own = series[(series.device == device) & (series.subject == f"trial {trial}")]
-    clauses = []
-    for mine, slow, words in (
-        (own[own.batch_size > 1], comparison.baseline(series, device), _in_batches),
-        (own[own.batch_size == 1], comparison.baseline(series, device, 1), _singly),
+    ratios: list[Ratio | None] = []
+    for mine, slow in (
+        (own[own.batch_size > 1], comparison.baseline(series, device)),
+        (own[own.batch_size == 1], comparison.baseline(series, device, 1)),
     ):
         fast = comparison.quickest(mine)
-        if fast is not None and slow is not None:
-            clauses.append(words(comparison.times_faster(turns, fast, slow)))
-    first, *others = list(filter(None, clauses)) or [""]
-    return ", ".join([f"{first} on the {named(device)}", *others]) if first else ""
+        if fast is None or slow is None:
+            ratios.append(None)
+        else:
+            ratios.append(comparison.times_faster(turns, fast, slow))
+    return _in_batches(ratios[0]), _singly(ratios[1])
 
 
-def _in_batches(ratio: "Ratio") -> str:
-    if not ratio.is_result:
+def _in_batches(ratio: "Ratio | None") -> str:
+    if ratio is None or not ratio.is_result:
         return ""
     ends = interval(ratio.low, ratio.high)
     rough = " (roughly timed)" if ratio.verdict == ROUGH else ""
     return f"{number(ratio.median)} × {ends} as fast in batches{rough}"
 
 
-def _singly(ratio: "Ratio") -> str:
+def _singly(ratio: "Ratio | None") -> str:
     """Say on which side of the pipeline it is, which a wide interval may tell too."""
-    if not ratio.has_interval:
+    if ratio is None or not ratio.has_interval:
         return ""
     if ratio.low > 1:
         return "faster singly"

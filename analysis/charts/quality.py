@@ -6,12 +6,12 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts.style import (
-    DASH_LENGTH,
+    LONG_DASH,
     RULE,
     colour,
     counts,
     fractions,
-    height_with,
+    legend_columns,
     moves,
     numbers,
     per,
@@ -20,7 +20,7 @@ from analysis.charts.style import (
 
 TILE = 72  # pixels of an image on the page
 CAPTION = 18  # pixels below it
-LANDSCAPE = 330  # pixels of the height of a figure that is wider than that, with its legends
+LANDSCAPE = 240  # pixels of the height of a figure that is wider than that
 DASHES = ([1, 3], [5, 3], [12, 4], [12, 3, 2, 3], [5, 3, 1, 3], [20, 4])
 BASELINE = ["subject", "kind", "threshold", "value", "images"]
 NETWORK = [
@@ -57,7 +57,7 @@ def thresholds(
     compared = baselines[BASELINE].rename(columns={"value": "share"})
     compared["name"] = compared.subject + " (" + compared.kind + ")"
     grey = (
-        alt.Chart(compared, height=height_with(networks.series, LANDSCAPE))
+        alt.Chart(compared, height=LANDSCAPE)
         .mark_line(color=RULE, strokeWidth=1.5)
         .encode(
             x,
@@ -69,10 +69,10 @@ def thresholds(
                 legend=alt.Legend(
                     orient="top",
                     titleOrient="top",
-                    columns=1,
+                    columns=legend_columns(compared.name, symbol=36),
                     labelLimit=300,
                     symbolStrokeColor=RULE,
-                    symbolSize=DASH_LENGTH,
+                    **LONG_DASH,
                 ),
             ),
             tooltip=[*words("name"), *fractions("share"), *counts("images")],

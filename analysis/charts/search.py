@@ -15,7 +15,6 @@ from analysis.charts.style import (
     colours,
     counts,
     fractions,
-    height_with,
     log_axis,
     log_scale,
     logarithmic_ends,
@@ -66,9 +65,14 @@ def _placed(trials: pd.DataFrame, measure: Measure, scale: str) -> pd.Series:
     return values > 0 if scale == "log" else values.abs() < np.inf
 
 
+def _trial() -> alt.X:
+    scale = alt.Scale(nice=False, zero=False, padding=8)
+    return alt.X("trial:Q", axis=whole("Trial"), scale=scale)
+
+
 def _states(trials: pd.DataFrame) -> alt.Shape:
     shown = [state for state in STATES.domain if state in set(trials.state)]
-    legend = alt.Legend(orient="top", columns=3, values=shown)
+    legend = alt.Legend(orient="top", columns=3, values=shown, symbolFillColor=RULE)
     return alt.Shape("state:N", scale=STATES, title=None, legend=legend)
 
 
@@ -98,10 +102,10 @@ def history(
     shown = trials.loc[_placed(trials, of, scale), _columns(space, of)]
     series = colour(shown.series, "Network", names=names)
     y_scale, axis = value_axis(scale, shown[of.of_trial])
-    x = alt.X("trial:Q", axis=whole("Trial"), scale=alt.Scale(nice=False, zero=False, padding=8))
+    x = _trial()
     points = (
-        alt.Chart(shown, height=height_with(shown.series, HEIGHT + 50))
-        .mark_point(filled=True, size=60, opacity=0.75)
+        alt.Chart(shown, height=HEIGHT)
+        .mark_point(filled=True, size=60, opacity=0.85)
         .encode(
             x,
             alt.Y(f"{of.of_trial}:Q", scale=y_scale, title=of.title(trials), axis=axis),
@@ -137,10 +141,10 @@ def compare(
     best = best[best.best > 0] if scale == "log" else best
     y_scale, axis = value_axis(scale, best.best)
     chart = (
-        alt.Chart(best, height=height_with(best.label))
+        alt.Chart(best, height=HEIGHT)
         .mark_line(interpolate="step-after", strokeWidth=2.5, point=alt.OverlayMarkDef(size=40))
         .encode(
-            alt.X("trial:Q", axis=whole("Trial"), scale=alt.Scale(nice=False, zero=False)),
+            _trial(),
             alt.Y("best:Q", scale=y_scale, title=title, axis=axis),
             colour(best.label, "Run", "label", names),
             detail=per("run", "series"),
@@ -183,7 +187,7 @@ def slices(
     x = _slice_axis(name, space[name], pd.concat([shown[name], ends.end]))
     points = (
         alt.Chart(shown, height=240)
-        .mark_point(filled=True, size=50, opacity=0.75)
+        .mark_point(filled=True, size=50, opacity=0.85)
         .encode(
             x,
             alt.Y(f"{of.of_trial}:Q", scale=y_scale, title=of.title(trials), axis=axis),
@@ -248,15 +252,17 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
     order = [label(name) for name in dict.fromkeys(found.parameter)]
     rows = found.assign(name=found.parameter.map(label)).drop(columns="parameter")
     series = found.series.nunique()
-    y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, ticks=False))
+    y = alt.Y(
+        "name:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, ticks=False, labelPadding=6)
+    )
     x = alt.X(
         "importance:Q",
-        title="Fraction explained",
+        title=f"Bars: {FANOVA}, diamonds: {PED_ANOVA}",
         axis=alt.Axis(format="%", tickCount=5),
         scale=alt.Scale(domain=[0, 1]),
     )
     height = len(order) * (12 + 20 * series)
-    base = alt.Chart(rows, height=height + height_with(found.series, 0)).encode(
+    base = alt.Chart(rows, height=height).encode(
         y,
         yOffset=alt.YOffset("series:N"),
         tooltip=[
@@ -269,13 +275,11 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
     bars = of_forests.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}).encode(
         x, colour(found.series, None, names=names)
     )
-    spread = of_forests.mark_rule(strokeWidth=2, color=RULE).encode(
-        alt.X("low:Q", title=""), alt.X2("high:Q")
-    )
+    spread = of_forests.mark_rule(strokeWidth=2).encode(alt.X("low:Q", title=""), alt.X2("high:Q"))
     diamonds = (
         base.transform_filter(f"datum.method == '{PED_ANOVA}'")
-        .mark_point(filled=True, shape="diamond", size=90, opacity=1, stroke=RULE)
-        .encode(x, colour(found.series, None, names=names))
+        .mark_point(shape="diamond", size=90, opacity=1, strokeWidth=2)
+        .encode(x, detail=per("series"))
     )
     return moves(bars + spread + diamonds, legend="series")
 

@@ -13,7 +13,6 @@ from analysis.charts.style import (
     colour,
     counts,
     fractions,
-    height_with,
     log_axis,
     logarithmic_ends,
     moves,
@@ -42,10 +41,18 @@ BEST = [*DRAWN, "kind", "share_95", "share_99", "unbeaten"]
 FAINT = alt.condition(
     alt.FieldOneOfPredicate("verdict", list(RESULTS)), alt.value(1), alt.value(0.4)
 )
-NARROW = 240  # pixels across the points on a phone, for which names are placed
+NARROW = 210  # pixels across the points on a phone, for which names are placed
+WIDEST = NARROW + 24  # with what is left free beside them
 LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
 ALIGNS: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
-LANES = (-12, 15, -26, 29, -40, 43)  # pixels below a point at which its name may stand
+# Where a name may stand beside its point: how it is aligned, pixels to the right and below
+PLACES = (
+    *(("center", 0, -13), ("center", 0, 15), ("left", 10, 1), ("right", -10, 1)),
+    *(("left", -6, -13), ("left", -6, 15), ("right", 6, -13), ("right", 6, 15)),
+    *(("left", 8, -26), ("left", 8, 28), ("right", -8, -26), ("right", -8, 28)),
+    *(("left", 8, -40), ("left", 8, 42), ("right", -8, -40), ("right", -8, 42)),
+)
+POINT = 6  # pixels from the middle of a point to its edge
 
 
 def times(
@@ -63,9 +70,7 @@ def times(
     low, high = logarithmic_ends(every)
     scale = alt.Scale(type="log", domain=[low / 1.2, high * 1.3], nice=False)
     y = alt.Y("us:Q", scale=scale, title="Time an image", axis=_time_axis(every))
-    base = alt.Chart(
-        series[[*DRAWN, *MORE]], height=height_with(series.subject, HEIGHT + 60)
-    ).encode(
+    base = alt.Chart(series[[*DRAWN, *MORE]], height=HEIGHT).encode(
         _batch_size(),
         colour(series.subject, None, "subject", names),
         tooltip=[
@@ -103,7 +108,7 @@ def speedup(ratios: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChar
     low, high = logarithmic_ends(every)
     scale = alt.Scale(type="log", domain=[low / 1.2, high * 1.2], nice=False)
     y = alt.Y("median:Q", scale=scale, title="Times as fast as the pipeline", axis=log_axis(every))
-    base = alt.Chart(ratios, height=height_with(ratios.subject)).encode(
+    base = alt.Chart(ratios, height=HEIGHT).encode(
         _batch_size(),
         colour(ratios.subject, None, "subject", names),
         tooltip=[
@@ -153,7 +158,7 @@ def pareto(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChart:
         axis=alt.Axis(labelExpr=UP_TO_ONE, tickCount=6),
         scale=alt.Scale(zero=False, padding=30),
     )
-    base = alt.Chart(bests[BEST], height=height_with(bests.subject, HEIGHT + 30)).encode(
+    base = alt.Chart(bests[BEST], height=HEIGHT).encode(
         colour(bests.subject, None, "subject", names),
         tooltip=[
             *words("subject", "kind", "verdict"),
@@ -187,29 +192,33 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
 
     No name lies on another or on another's point, on a phone's width, and so on any wider one.
     """
-    every = bests[BEST].assign(
-        across=_pixels(bests.us.astype(float).map(math.log), NARROW),
-        down=-_pixels(bests.share_95.astype(float), HEIGHT - 60),
-    )
+    across = _pixels(bests.us.astype(float).map(math.log), NARROW)
+    down = -_pixels(bests.share_95.astype(float), HEIGHT - 60)
+    taken = [
+        (x - POINT, y - POINT, x + POINT, y + POINT) for x, y in zip(across, down, strict=True)
+    ]
+    every = bests[BEST].assign(across=across, down=down)
     front = every[every.unbeaten].sort_values("us")
-    ends = list(zip(front.across, front.down, strict=True))
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in ends]
     places = []
-    for subject, (x, y) in zip(front.subject, ends, strict=True):
-        width = LETTER * len(subject)
-        align, right, left = "center", 0, x - width / 2
-        if left < 0:
-            align, right, left = "left", -6, x - 6
-        elif left + width > NARROW:
-            align, right, left = "right", 6, x + 6 - width
-        boxes = {
-            lane: (left, y + lane - LINE / 2, left + width, y + lane + LINE / 2) for lane in LANES
+    for subject, x, y in zip(front.subject, front.across, front.down, strict=True):
+        boxes = {place: _box(subject, x, y, *place) for place in PLACES}
+        inside = {
+            place: box
+            for place, box in boxes.items()
+            if box[0] >= NARROW - WIDEST and box[2] <= WIDEST
         }
-        lane = next((one for one, box in boxes.items() if _is_free(box, taken)), LANES[0])
-        taken.append(boxes[lane])
-        places.append((align, right, lane))
+        free = [place for place, box in inside.items() if _is_free(box, taken)]
+        place = next(iter([*free, *inside, *boxes]))
+        taken.append(boxes[place])
+        places.append(place)
     placed = pd.DataFrame(places, front.index, ["align", "right", "below"])
     return pd.concat([front[BEST], placed], axis=1)
+
+
+def _box(name: str, x: float, y: float, align: str, right: float, below: float) -> "Box":
+    width = LETTER * len(name)
+    left = x + right - {"left": 0.0, "center": width / 2, "right": width}[align]
+    return left, y + below - LINE / 2, left + width, y + below + LINE / 2
 
 
 def _pixels(values: pd.Series, length: int) -> pd.Series:
@@ -248,15 +257,15 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
         axis=_time_axis(every),
     )
     rows = len(order) * (14 * len(sessions) + 10)
-    base = alt.Chart(
-        bests[[*DRAWN, "measurement"]], height=rows + 70 + height_with(bests.measurement, 0)
-    ).encode(
+    base = alt.Chart(bests[[*DRAWN, "measurement"]], height=rows).encode(
         alt.Y(
             "subject:N",
             title=None,
             sort=order,
             scale=alt.Scale(paddingInner=0.25),
-            axis=alt.Axis(labelLimit=150, grid=True, ticks=False, labelOverlap=False),
+            axis=alt.Axis(
+                labelLimit=150, grid=True, ticks=False, labelPadding=6, labelOverlap=False
+            ),
         ),
         colour(bests.measurement, None, "measurement", names),
         yOffset=alt.YOffset("measurement:N", sort=sessions),

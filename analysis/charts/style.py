@@ -30,11 +30,16 @@ RAMPS = {"light": [0, 0.9], "dark": [1, 0.2]}  # of the scheme viridis, from bes
 HALO = "halo"  # the style of what lies behind a text
 GRIDS = {"light": "#e3e6ea", "dark": "#2d323a"}
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first three are of one width
-HEIGHT = 340  # pixels of a chart without its legend
-LEGEND_ROW = 22  # pixels
+HEIGHT = 320  # pixels of a chart, without axes and legends
 # Above and below the chart, so that it fits a phone's width too
 LEGEND: dict[str, Any] = {"orient": "bottom", "titleOrient": "left", "columns": 3}
-DASH_LENGTH = 900  # area of a line in a legend: 30 pixels, in which dashes can be told apart
+# A line in a legend: 36 pixels, in which dashes can be told apart
+LONG_DASH: dict[str, Any] = {
+    "symbolType": "M-3,0L3,0",
+    "symbolSize": 144,
+    "symbolOffset": 12,
+    "labelOffset": 18,
+}
 STEPS = (1, 2, 5)
 FINER = (1, 1.5, 2, 3, 5, 7)
 POWERS = range(-12, 13)
@@ -43,9 +48,11 @@ PLAIN_NUMBER = "format(datum.value, abs(datum.value) < 0.001 ? '.4~e' : ',.4~r')
 # Seconds as 1:30, or as 1:01:40
 CLOCK = (
     "(datum.value >= 3600 ? floor(datum.value / 3600) + ':' : '') + "
-    "pad(floor(datum.value / 60) % 60, datum.value >= 3600 ? 2 : 1, '0', 'right') + ':' + "
-    "pad(datum.value % 60, 2, '0', 'right')"
+    "pad(floor(datum.value / 60) % 60, datum.value >= 3600 ? 2 : 1, '0', 'left') + ':' + "
+    "pad(datum.value % 60, 2, '0', 'left')"
 )
+# Pixels for a legend. On a page without the axis before it; the last term follows a resize
+ACROSS = "(containerSize()[0] ? containerSize()[0] - 160 + 0 * width : width - 60)"
 # Pinched, or turned while Ctrl is held: a wheel alone scrolls the page
 ZOOMED_BY = "wheel![event.ctrlKey]"
 
@@ -66,7 +73,8 @@ def palette(names: Iterable[str]) -> dict[str, str]:
         if own and own not in chosen.values():
             chosen[name] = own
     others = [name for name in sorted_names if name not in chosen]
-    free = [one for one in PALETTE if one not in chosen.values()] or PALETTE
+    own_last = sorted(PALETTE, key=lambda one: one in NETWORKS.values())
+    free = [one for one in own_last if one not in chosen.values()] or PALETTE
     return chosen | {name: free[place % len(free)] for place, name in enumerate(others)}
 
 
@@ -93,20 +101,26 @@ def colour(
         scale=colours(labels, names),
         title=title,
         legend=alt.Legend(
-            symbolOpacity=1, symbolStrokeWidth=2, labelLimit=600, columns=_legend_columns(labels)
+            symbolOpacity=1,
+            symbolStrokeWidth=2,
+            labelLimit=alt.ExprRef("max(120, width - 20)"),
+            columns=legend_columns(labels),
         ),
     )
 
 
-def height_with(labels: pd.Series, height: int = HEIGHT) -> int:
-    """Return the height of a chart, in pixels, with the legend of these labels."""
-    return height + LEGEND_ROW * -(-labels.nunique() // _legend_columns(labels))
+def legend_columns(labels: Iterable[str], symbol: int = 16) -> alt.ExprRef:
+    """Return how many labels fit beside each other across the chart, however wide it is.
 
+    On a page it is the width of the chart's place that counts: that of the chart itself changes
+    while Vega makes room for the legend.
 
-def _legend_columns(labels: Iterable[str]) -> int:
-    """Return how many labels fit beside each other across a phone."""
+    Args:
+        labels: The legend's.
+        symbol: Pixels across a symbol.
+    """
     longest = max(map(len, labels), default=0)
-    return sum(longest <= limit for limit in (12, 20)) + 1
+    return alt.ExprRef(f"max(1, floor({ACROSS} / {symbol + 12 + 6.5 * longest:.0f}))")
 
 
 def log_scale() -> alt.Scale:
@@ -158,7 +172,11 @@ def value_axis(scale: str, values: pd.Series, **more: Any) -> tuple[alt.Scale, a
 
 
 def time_axis(most_sec: float, title: str) -> alt.Axis:
-    """Return an axis of durations from 0 to `most_sec`, with ticks at whole minutes or so."""
+    """Return an axis of durations from 0 to `most_sec`, with ticks at whole minutes or so.
+
+    The title is completed by what the labels say: minutes and seconds, or hours before them.
+    """
+    title += ", min:s" if most_sec < 3600 else ", h:min:s"
     steps = (1, 2, 5, 10, 15, 30, *(60 * step for step in (1, 2, 5, 10, 15, 30)))
     hours = (3600 * step * 10**power for power in range(6) for step in (1, 2, 5))
     step = next(step for step in (*steps, *hours) if 7 * step >= most_sec)
@@ -243,7 +261,11 @@ def theme(ground: str) -> dict[str, Any]:
             "symbolStrokeWidth": 2,
         },
         "text": {"color": ink},
-        "style": {HALO: {"stroke": GROUNDS[ground], "fill": GROUNDS[ground], "strokeWidth": 4}},
+        "rule": {"color": ink},
+        "point": {"color": ink},
+        "style": {
+            HALO: {"stroke": GROUNDS[ground], "fill": GROUNDS[ground], "strokeWidth": 4},
+        },
         # The best stands out most: dark on light ground, and light on dark ground
         "range": {"ramp": {"scheme": "viridis", "extent": RAMPS[ground]}},
     }
@@ -302,7 +324,8 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
     with alt.theme.enable("none"), alt.data_transformers.enable("default", max_rows=None):
         if getattr(chart, "width", alt.Undefined) is alt.Undefined:
             chart = chart.properties(width="container")
-        specified = chart.to_dict()
+        # Not checked by Vega-Lite's schema, which takes as long as the rest: tests do that
+        specified = chart.to_dict(validate=False)
     specified.pop("config", None)
     noted = specified.get("usermeta", {})
     layers = specified.get("layer", [specified])
@@ -310,15 +333,24 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         _hide_by_legend(layers, noted["legend"])
     if noted.get("brush"):
         select = {"type": "interval", "encodings": noted["brush"], "zoom": False}
-        layers[0].setdefault("params", []).append({"name": "brush", "select": select})
+        _add_parameter(specified, layers[0], {"name": "brush", "select": select})
     if noted.get("zoom"):
         select = {"type": "interval", "encodings": noted["zoom"], "zoom": ZOOMED_BY}
         if noted["brush"]:
             select["translate"] = False
-        layers[0].setdefault("params", []).append(
-            {"name": "zoom", "select": select, "bind": "scales"}
-        )
+        zoom = {"name": "zoom", "select": select, "bind": "scales"}
+        _add_parameter(specified, layers[0], zoom)
     return specified
+
+
+def _add_parameter(
+    specified: dict[str, Any], layer: dict[str, Any], parameter: dict[str, Any]
+) -> None:
+    """Add a selection to a layer; beside those of the whole figure its own would be dropped."""
+    if specified.get("params") and layer is not specified:
+        specified["params"].append({**parameter, "views": [layer["name"]]})
+    else:
+        layer.setdefault("params", []).append(parameter)
 
 
 def _hide_by_legend(layers: list[dict[str, Any]], column: str) -> None:

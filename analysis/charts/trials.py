@@ -8,14 +8,13 @@ import pandas as pd
 
 from analysis.charts.measures import MEASURES, Measure
 from analysis.charts.style import (
-    DASH_LENGTH,
     HEIGHT,
+    LONG_DASH,
     PALETTE,
     RULE,
     colour,
     counts,
     fractions,
-    height_with,
     moments,
     moves,
     numbers,
@@ -86,7 +85,7 @@ def curves(
     y_scale, axis = value_axis(scale, shown[of.name])
     y = alt.Y(f"{of.name}:Q", scale=y_scale, title=of.title(best) if len(best) else "", axis=axis)
     lines = (
-        alt.Chart(shown, height=height_with(shown.series, HEIGHT + 30))
+        alt.Chart(shown, height=HEIGHT)
         .mark_line(strokeWidth=1, opacity=0.35)
         .encode(x, y, series, detail=detail, tooltip=tooltip)
     )
@@ -100,7 +99,7 @@ def curves(
         "split:N",
         title="Best trials",
         scale=alt.Scale(domain=SPLITS, range=[[1, 0], [5, 4]]),
-        legend=alt.Legend(orient="top", symbolStrokeColor=RULE, symbolSize=DASH_LENGTH),
+        legend=alt.Legend(orient="top", symbolStrokeColor=RULE, **LONG_DASH),
     )
     of_best = shown.merge(best[["run", "trial"]], on=["run", "trial"])
     stand_out = (
@@ -160,9 +159,9 @@ def training(
 def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
     """Draw when each trial ran and how it ended; a running one lasts until `now`.
 
-    Times count from the start of the first of these trials.
+    Times count from the start of the run's first trial.
     """
-    first = trials.started_at.min()
+    first = trials.groupby("run").started_at.transform("min")
     until = trials.ended_at.fillna(now)
     rows = trials[SPAN].assign(
         start=(trials.started_at - first).dt.total_seconds(),
@@ -176,7 +175,7 @@ def timeline(trials: pd.DataFrame, now: pd.Timestamp) -> alt.Chart:
         .encode(
             alt.X(
                 "start:Q",
-                axis=time_axis(rows.end.max(), "Since the start of the run, min:s"),
+                axis=time_axis(rows.end.max(), "Since the start of the run"),
                 scale=alt.Scale(nice=False, zero=True),
             ),
             alt.X2("end:Q"),
@@ -210,7 +209,7 @@ def _by_time(epochs: pd.DataFrame) -> tuple[alt.X, pd.DataFrame]:
     epochs = epochs.sort_values(["run", "trial", "epoch"])
     each = epochs.train_sec + epochs.validation_sec
     timed = epochs.assign(sec=each.groupby([epochs.run, epochs.trial]).cumsum())
-    axis = time_axis(timed.sec.max(), "Training and validation, min:s")
+    axis = time_axis(timed.sec.max(), "Training and validation")
     return alt.X("sec:Q", axis=axis, scale=alt.Scale(nice=False, zero=True)), timed
 
 

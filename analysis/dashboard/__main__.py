@@ -11,14 +11,13 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from analysis.console import DEFAULT_STORAGE
-from analysis.dashboard.address import Address
+from analysis.dashboard.listener import Listener, expect_pauses
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
 from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
@@ -106,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _listen(address: str, port: int) -> socket.socket:
     """Take the port before anything large is imported, so that a taken one is said at once."""
-    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listening = Listener(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((address, port))
@@ -154,21 +153,21 @@ def _serve(
     import uvicorn
 
     from analysis.dashboard.access import middleware
-    from analysis.dashboard.app import Site, application, assets
+    from analysis.dashboard.app import Site, application
     from analysis.dashboard.snapshot import Store
 
     site = Site(storage, Store(tables))
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:
+        expect_pauses()
         print(*lines, sep="\n", flush=True)  # from here on Ctrl-C is waited for
         yield
 
     app = application(site, middleware(hosts, token), lifespan=announce)
-    # What the first page needs, while nobody has asked for it yet
-    threading.Thread(target=lambda: (assets(), site.html(Address(""))), daemon=True).start()
+    site.read_ahead()
     config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
+        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=1
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from analysis.charts.style import NothingToDrawError
+from analysis.charts.style import GROUNDS, NothingToDrawError, theme
 from analysis.console import command_text
 from analysis.dashboard import (
     compare,
@@ -36,7 +36,7 @@ from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Hint, Page, saveable
 from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
-from analysis.dashboard.snapshot import Store
+from analysis.dashboard.snapshot import KEPT, Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
 from trainables.errors import UsageError
 
@@ -50,6 +50,7 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
 }
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
+PATIENCE_SEC = 1.0  # until a page says how far the tables have been read
 LOOK_EVERY_SEC = 0.5  # at the files, however many pages ask
 TYPES = {
     "svg": "image/svg+xml",
@@ -73,6 +74,8 @@ class Site:
     def __init__(self, storage: str, store: Store) -> None:
         """Take the storage as it was typed, for the commands on the pages, and its tables."""
         self.storage, self.store = storage, store
+        self._is_read = Event()
+        self._is_read.set()
         self._looked = 0.0
         self._look = Lock()
         self._version = 0
@@ -86,13 +89,36 @@ class Site:
         self._environment.filters["json"] = _in_a_script
         self._drawn = lru_cache(maxsize=KEPT_PAGES)(self._draw)
 
+    def read_ahead(self) -> None:
+        """Begin to read all runs and to draw the first page, before anybody asks for one."""
+        self._is_read.clear()
+        Thread(target=self._read_ahead, daemon=True).start()
+
+    def _read_ahead(self) -> None:
+        try:
+            assets()
+            self.store.version()
+            for table in KEPT:
+                self.store.frame(table)
+            self._drawn(Address(OVERVIEW), self.version())
+        finally:
+            self._is_read.set()
+
     def version(self) -> str:
         """Return what changes whenever a table does, or a value has come that a page waits for."""
         with self._look:
             if time.monotonic() - self._looked > LOOK_EVERY_SEC:
                 self._version = self.store.version()
                 self._looked = time.monotonic()
-        return f"{self._version & 0xFFFFFFFFFFFF:x}-{search.shares_of.finished}"
+        came = search.shares_of.finished if self._is_read.is_set() else f"read-{self.store.read}"
+        return f"{self._version & 0xFFFFFFFFFFFF:x}-{came}"
+
+    def newest(self) -> tuple[str, ...]:
+        """Name the newest run, if there is one and the tables have been read."""
+        if not self._is_read.wait(PATIENCE_SEC):
+            return ()
+        self.version()
+        return choose(self.store, Address("")).names[:1]
 
     def close(self) -> None:
         """End what works beside the pages."""
@@ -100,7 +126,16 @@ class Site:
 
     def html(self, address: Address) -> tuple[int, str]:
         """Return the status and the text of a page."""
+        if not self._is_read.wait(PATIENCE_SEC):
+            return 200, self._reading(address)
         return self._drawn(address, self.version())
+
+    def _reading(self, address: Address) -> str:
+        files = sum(len(self.store.runs(table)) for table in KEPT)
+        told = Hint(f"Reading the tables: {self.store.read:,} of {files:,} files.")
+        no_runs = self.store.frame("runs", []).assign(task_name="", data_name="")
+        nothing = Selection(self.store, address, no_runs, (), (), ())
+        return self._rendered(address, nothing, Page("Reading", [told]), self.version())
 
     def page(self, address: Address) -> tuple[Selection, Page]:
         """Return what an address asks for. Raises NotThereError."""
@@ -147,27 +182,26 @@ class Site:
             status = 404 if isinstance(error, NotThereError) else 400
             selection = choose(self.store, Address(address.path))
             page = Page("Not here" if status == 404 else "Not understood", [Hint(str(error))])
+        return status, self._rendered(address, selection, page, version)
+
+    def _rendered(self, address: Address, selection: Selection, page: Page, version: str) -> str:
+        links = address
         if address.path not in PAGES:  # from a run or trial, pages lead on to its run
             named = tuple(("run", run) for run in selection.names if address.path != OVERVIEW)
             links = replace(address, query=named)
-        else:
-            links = address
-        titles = {path: title for path, (title, _) in PAGES.items()}
-        template = self._environment.get_template("page.html")
-        return status, template.render(
+        titles = {OVERVIEW: "Overview", **{path: title for path, (title, _) in PAGES.items()}}
+        return self._environment.get_template("page.html").render(
             page=page,
             address=address,
             selection=selection,
-            pages=[
-                (links.to(path), title, path == address.path)
-                for path, title in {OVERVIEW: "Overview", **titles}.items()
-            ],
+            pages=[(links.to(path), title, path == address.path) for path, title in titles.items()],
             sidebar=_sidebar(selection),
             warnings=_warnings(selection),
             problems=self.store.problems(),
             running=_running(selection),
             version=version,
             assets=assets(),
+            themes={ground: theme(ground) for ground in GROUNDS},
         )
 
     def _how_to_begin(self) -> Hint:
@@ -207,11 +241,7 @@ def _sidebar(selection: Selection) -> dict[str, Any]:
 def _warnings(selection: Selection) -> list[str]:
     told = []
     if selection.gone:
-        told.append(
-            f"Not here: {', '.join(selection.gone)}. Shown instead: {selection.names[0]}."
-            if selection.names and not set(selection.names) & set(selection.address.every("run"))
-            else f"Not here: {', '.join(selection.gone)}."
-        )
+        told.append(f"There is no run {' or '.join(selection.gone)} here any more.")
     told += [f"{line}." for line in changed_pipelines(tasks_of(selection.runs.to_dict("records")))]
     return told
 
@@ -251,10 +281,9 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
         address = _address(request)
         if address.path in PAGES and not address.query:
             # The address has the run: tomorrow another one is the newest
-            site.version()
-            names = choose(site.store, address).names
+            names = site.newest()
             if names:
-                return RedirectResponse(address.with_({"run": names[:1]}), 303)
+                return RedirectResponse(address.with_({"run": names}), 303)
         status, text = site.html(address)
         return HTMLResponse(text, status, {"Cache-Control": "no-cache"})
 
@@ -275,7 +304,6 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
     def save(request: Request) -> Response:
         kind, name = request.path_params["kind"], request.path_params["name"]
         address = _address(request)
-        site.version()
         try:
             selection, page = site.page(address)
             block = next(one for one in saveable(page.blocks) if one.name == name)

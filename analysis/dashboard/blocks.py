@@ -11,6 +11,7 @@ import altair as alt
 import pandas as pd
 
 from analysis.answer import Answer
+from analysis.charts import style
 from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.dashboard.address import Address
@@ -175,15 +176,7 @@ class Figure:
     @property
     def specified(self) -> dict[str, Any]:
         """The chart for a page, as wide as its card."""
-        chart = self.chart
-        if isinstance(chart, str):
-            return {}
-        with alt.data_transformers.enable("default", max_rows=None):
-            if getattr(chart, "width", alt.Undefined) is alt.Undefined:
-                chart = chart.properties(width="container")
-            # The tests of charts check them by Vega-Lite's schema, which takes as long as the rest
-            found: dict[str, Any] = chart.to_dict(validate=False)
-        return found
+        return {} if isinstance(self.chart, str) else style.page(self.chart)
 
     def saved(self, kind: str) -> bytes:
         """Return the figure for paper. Raises NothingToDrawError."""

@@ -101,7 +101,9 @@ def _section(
         "Accuracy by threshold",
         note,
         _named("thresholds", place),
-        partial(charts.thresholds, networks, views.accuracies(baselines), marked),
+        partial(
+            charts.thresholds, networks, views.accuracies(baselines), marked, names=selection.series
+        ),
     )
     yield from _images(selection, best, place)
     finalists = scores.run.isin(trials.run) & (scores.kind == "trial") & scores.repeat_of.isna()

@@ -1,6 +1,6 @@
 """The page Search: key figures, history, runs side by side, and what each hyperparameter does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,9 +8,12 @@ import pandas as pd
 
 from analysis.charts import search as charts
 from analysis.charts import views
+from analysis.charts.measures import MEASURES, panels
+from analysis.dashboard.axes import measure_choices, named, scale_choices
 from analysis.dashboard.blocks import (
     Figure,
     Group,
+    Heading,
     Hint,
     KeyFigure,
     KeyFigures,
@@ -45,17 +48,15 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     if trials.best_validation_loss.isna().all():
         yield Hint("No epoch with a finite loss has ended yet in these runs.")
         return
-    best = views.best_so_far(trials)
     if trials.series.nunique() > 1:
         yield Remark(
             f"There are {trials.series.nunique()} series: networks, pipelines, losses, "
-            "training or validation images differ. Losses compare within a series; across them "
-            "only where the loss, the pipeline and the validation images are the same."
+            "training or validation images differ. What does not compare has a figure of its own."
         )
     if len(best_trials) > 1:
         yield Table(
             "Best trial of each network",
-            f"By {bests_in_words(best_trials)}.",
+            f"By {bests_in_words(best_trials)}. Loss, cosine and accuracy: validation images.",
             "best",
             best_trials,
             [
@@ -65,17 +66,64 @@ def _blocks(selection: Selection) -> Iterator[Any]:
             ],
             selection.address,
         )
+    measures, measure = measure_choices(selection.address, trials)
+    scales, scale = scale_choices(selection.address, measure)
+    yield measures
+    yield scales
+    for panel, of_panel in panels(trials, measure).items():
+        yield from _panel(selection, of_panel, panel, measure, scale)
+    yield from _importance(trials, selection.space, selection.series)
+
+
+def _panel(
+    selection: Selection, trials: pd.DataFrame, panel: str, measure: str, scale: str
+) -> Iterator[Any]:
+    """Yield the figures of trials whose values compare."""
+    if panel:
+        yield Heading(panel)
+    space, names = selection.space, selection.series
+    value = MEASURES[measure].of_trial
+    best = views.best_so_far(trials, measure)
     if trials.run.nunique() > 1 and not best.empty:
-        yield _runs(best)
+        yield _runs(best, trials, panel, measure, scale)
     drawn = views.foremost(trials, DRAWN)
+    left_out = views.zero_losses(drawn[value], "trial") if scale == "log" else ""
+    of = MEASURES[measure].title(trials)
     yield Figure(
         "Search history",
-        f"Validation loss of {views.counted(len(drawn), len(trials))} in their order, each at its "
-        "best epoch; steps: the lowest so far." + views.zero_losses(drawn[charts.LOSS], "trial"),
-        "history",
-        partial(charts.history, drawn, best[best.run.isin(drawn.run)], selection.space),
+        f"{of} of {views.counted(len(drawn), len(trials))} in their order, each at its best epoch; "
+        f"steps: the best so far.{left_out}",
+        named("history", panel),
+        partial(
+            charts.history,
+            drawn,
+            best[best.run.isin(drawn.run)],
+            space,
+            measure=measure,
+            scale=scale,
+            names=names,
+        ),
     )
-    yield from _hyperparameters(drawn, trials, selection.space)
+    yield Figure(
+        "Parallel coordinates",
+        f"One line a trial, {views.counted(len(drawn), len(trials))}; the best of its series stand "
+        "out. Drag along an axis to choose trials."
+        + (views.zero_losses(drawn[value], "trial") if MEASURES[measure].log else ""),
+        named("parallel", panel),
+        partial(charts.parallel, drawn, space, measure=measure),
+    )
+    slices = [
+        Figure(
+            label(name),
+            f"{of} at each trial's best epoch.",
+            named(f"slice-{name}", panel),
+            partial(charts.slices, drawn, name, space, measure=measure, scale=scale, names=names),
+        )
+        for name in space
+        if drawn[name].nunique() > 1
+    ]
+    if slices:
+        yield Group(slices)
 
 
 def _figures(selection: Selection, trials: pd.DataFrame, best: pd.DataFrame) -> list[KeyFigure]:
@@ -119,66 +167,48 @@ def _figures(selection: Selection, trials: pd.DataFrame, best: pd.DataFrame) -> 
     ]
 
 
-def _runs(best: pd.DataFrame) -> Figure:
-    order = best.groupby("run").best.min().sort_values().index[:RUNS_DRAWN]
+def _runs(best: pd.DataFrame, trials: pd.DataFrame, panel: str, measure: str, scale: str) -> Figure:
+    of = MEASURES[measure]
+    order = of.order(trials).groupby(trials.run).min().dropna().sort_values().index[:RUNS_DRAWN]
     shown = best[best.run.isin(order)]
     shown = shown.assign(label=shown.run + " · " + shown.series)
     total = best.run.nunique()
     which = f"The {RUNS_DRAWN} best of {total:,} runs: the" if total > RUNS_DRAWN else "The"
+    title = f"Best so far: {of.title(trials)}"
     return Figure(
         "Runs side by side",
-        f"{which} lowest validation loss after each trial, each at its best epoch."
-        + views.zero_losses(shown.best, "step"),
-        "runs",
-        partial(charts.compare, shown),
+        f"{which} best after each trial, each at its best epoch."
+        + (views.zero_losses(shown.best, "step") if scale == "log" else ""),
+        named("runs", panel),
+        partial(charts.compare, shown, title=title, scale=scale),
     )
 
 
-def _hyperparameters(
-    drawn: pd.DataFrame, trials: pd.DataFrame, space: Mapping[str, Parameter]
-) -> Iterator[Any]:
-    yield Figure(
-        "Parallel coordinates",
-        f"One line a trial, {views.counted(len(drawn), len(trials))}; the darker, the lower "
-        "its loss at its best epoch, within its series."
-        + views.zero_losses(drawn[charts.LOSS], "trial"),
-        "parallel",
-        partial(charts.parallel, drawn, space),
+def _importance(
+    trials: pd.DataFrame, space: Mapping[str, Parameter], names: Sequence[str]
+) -> Iterator[Figure | Hint]:
+    too_few = Hint(
+        f"Hyperparameter importance needs {views.FEWEST_TRIALS} trials of a network with a "
+        "finished epoch."
     )
-    slices = [
-        Figure(
-            label(name),
-            "Each trial's loss at its best epoch.",
-            f"slice-{name}",
-            partial(charts.slices, drawn, name, space),
-        )
-        for name in space
-        if drawn[name].nunique() > 1
-    ]
-    if slices:
-        yield Group(slices)
     if trials.groupby("series").size().max() < views.FEWEST_TRIALS:
-        yield Hint(
-            f"Hyperparameter importance needs {views.FEWEST_TRIALS} trials of a network with a "
-            "finished epoch."
-        )
+        yield too_few
         return
     shares = shares_of(trials[[*SHARES, *space]], space)
     if shares is None:
         yield Hint("Hyperparameter importance is being worked out.")
     elif shares.empty:
-        yield Hint(
-            f"Hyperparameter importance needs {views.FEWEST_TRIALS} trials of a network with a "
-            "finished epoch."
-        )
+        yield too_few
     else:
         fitted = ", ".join(
             f"{count:,} of {name}" for name, count in shares.groupby("series").trials.max().items()
         )
         yield Figure(
             "Hyperparameter importance",
-            "fANOVA: share of the variance of a forest fitted to the log of each trial's loss "
-            f"at its best epoch that each explains alone; {fitted}.",
+            "For the logarithm of the loss at each trial's best epoch. Bars, fANOVA: the fraction "
+            f"of its variance that each explains alone, mean of {views.FORESTS} forests, with "
+            "their least and most. Diamonds, PED-ANOVA: how far its values among the best tenth "
+            f"are from those of all. Trials: {fitted}.",
             "importance",
-            partial(charts.importance, shares),
+            partial(charts.importance, shares, names=names),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pandas as pd
 
@@ -78,6 +78,11 @@ class Selection:
         return shown_space(self.runs, self.all_trials)
 
     @cached_property
+    def series(self) -> list[str]:
+        """Every series of the chosen runs: each keeps its colour, whatever is filtered."""
+        return sorted(self.all_trials.series.unique())
+
+    @cached_property
     def trials(self) -> pd.DataFrame:
         """Those of them that the filters leave.
 
@@ -127,8 +132,12 @@ class Selection:
         return Filter(name, head, {}, low=low, high=high)
 
 
-def every_run(store: Store) -> pd.DataFrame:
-    """Return all rows of `runs`, the newest first, with a name of task and data."""
+@lru_cache(maxsize=4)
+def every_run(store: Store, _key: object) -> pd.DataFrame:
+    """Return all rows of `runs`, the newest first, with a name of task and data.
+
+    They are made once for each `_key` of that table.
+    """
     runs = store.frame("runs").sort_values("started_at", ascending=False, kind="stable")
     named = {"data_name": data_names(runs), "task_name": task_names(runs)}
     return runs.assign(**{name: one.reindex(runs.run).to_numpy() for name, one in named.items()})
@@ -142,7 +151,7 @@ def choose(store: Store, address: Address, asked: Sequence[str] | None = None) -
         address: Names runs, or what they have in common.
         asked: Runs in place of those that it names.
     """
-    runs = every_run(store)
+    runs = every_run(store, store.key("runs"))
     left = runs
     for name, _, column in FILTERS:
         if wanted := address.every(name):

@@ -1,7 +1,7 @@
 """The tables of a storage as they are now: a file is read once, and again when it changed."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
@@ -58,6 +58,15 @@ class Store:
         stamp = self._files.get(table, {}).get(run)
         content = self._content(table, run, stamp) if stamp else None
         return content.to_pylist() if content is not None else []
+
+    @property
+    def read(self) -> int:
+        """How many files of the tables that are kept have been read and were sound."""
+        return len(self._kept)
+
+    def key(self, table: str) -> Hashable:
+        """Return what changes whenever a table of any run does."""
+        return tuple(self._files.get(table, {}).items())
 
     def state(self, run: str) -> tuple[Stamp | None, ...]:
         """Return what changes whenever a table of a run does."""

@@ -92,7 +92,7 @@ def _device(
     measure: str,
 ) -> Iterator[Any]:
     name = views.DEVICES[device]
-    count = comparison.processes(series)
+    count, names = comparison.processes(series), sorted(rows.subject.unique())
     yield Heading(name)
     yield Remark(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
@@ -108,7 +108,7 @@ def _device(
         f"Time an image, {name}",
         f"Median of {count}; bars: its 95 % interval{dashed}.",
         f"times-{device}",
-        partial(charts.times, measured, quoted),
+        partial(charts.times, measured, quoted, names=names),
     )
     ratios = views.speedups(turns, series, device)
     if ratios.empty:
@@ -118,7 +118,7 @@ def _device(
             "Times as fast as the pipeline",
             f"At the same batch size, by pairs of turns in {count}, 95 % interval.",
             f"speedup-{device}",
-            partial(charts.speedup, ratios),
+            partial(charts.speedup, ratios, names=names),
         )
         crossovers = [
             (subject, comparison.crossover_text(turns, series, subject, device))
@@ -133,7 +133,7 @@ def _device(
             "At its best batch size; on the line: not beaten at "
             f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time.",
             f"pareto-{device}",
-            partial(charts.pareto, bests),
+            partial(charts.pareto, bests, names=names),
         )
     yield Table(
         f"Every series, {name}",
@@ -178,5 +178,5 @@ def _side_by_side(timings: pd.DataFrame, found: pd.DataFrame) -> Iterator[Any]:
             f"Best time of each subject, {views.DEVICES[str(device)]}",
             f"{which} measurements, {on}; separate series, never pooled.",
             f"measurements-{device}",
-            partial(charts.measurements, bests),
+            partial(charts.measurements, bests, names=shown.label),
         )

@@ -8,7 +8,9 @@ import pandas as pd
 
 from analysis.charts import trials as charts
 from analysis.charts import views
-from analysis.dashboard.blocks import Figure, Hint, Page, Table
+from analysis.charts.measures import MEASURES, panels
+from analysis.dashboard.axes import OVER, SMOOTHING, measure_choices, named, scale_choices
+from analysis.dashboard.blocks import Choices, Figure, Heading, Hint, Page, Table
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns
 from analysis.tables.ranking import beside_each_other, order_in_words
@@ -47,21 +49,42 @@ def _blocks(selection: Selection) -> Iterator[Any]:
 
 
 def _curves(selection: Selection, trials: pd.DataFrame) -> Iterator[Any]:
-    drawn = views.foremost(trials[trials.epochs > 0], views.CURVES)
-    if drawn.empty:
+    if not (trials.epochs > 0).any():
         yield Hint("No epoch has ended yet in these runs.")
         return
-    rows = selection.store.frame("epochs", drawn.run.unique()).merge(
-        drawn[["run", "trial", "series"]], on=["run", "trial"]
-    )
-    if not rows.empty:
+    address = selection.address
+    measures, measure = measure_choices(address, trials)
+    scales, scale = scale_choices(address, measure)
+    overs, over = Choices.of(address, "Over", "over", OVER)
+    smoothings, smoothing = Choices.of(address, "Smoothing", "smoothing", SMOOTHING)
+    yield from (measures, scales, overs, smoothings)
+    of = MEASURES[measure]
+    for panel, of_panel in panels(trials, measure).items():
+        drawn = views.foremost(of_panel[of_panel.epochs > 0], views.CURVES)
+        rows = selection.store.frame("epochs", drawn.run.unique()).merge(
+            drawn[["run", "trial", "series"]], on=["run", "trial"]
+        )
+        if rows.empty:
+            continue
+        if panel:
+            yield Heading(panel)
+        dashed = ", its training loss dashed" if measure == "loss" else ""
         yield Figure(
             "Learning curves",
-            f"Validation loss of {views.counted(len(drawn), len(trials))} by epoch; the best trial "
-            "of each network stands out, its training loss dashed."
-            + views.zero_losses(rows.validation_loss, "epoch"),
-            "curves",
-            partial(charts.curves, rows, views.bests(drawn)),
+            f"{of.title(trials)} of {views.counted(len(drawn), len(of_panel))} by {over}; the best "
+            f"trial of each network stands out{dashed}."
+            + (views.zero_losses(rows[of.name], "epoch") if scale == "log" else ""),
+            named("curves", panel),
+            partial(
+                charts.curves,
+                rows,
+                views.bests(drawn),
+                measure=measure,
+                scale=scale,
+                over=over,
+                smoothing=float(smoothing),
+                names=selection.series,
+            ),
         )
 
 

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts import quality, search, speed, trials, views
+from analysis.report.results import with_psnr
 from analysis.timing import comparison
 from trainables.hyperparameters import Parameter
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
@@ -98,10 +99,17 @@ def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
     )
 
 
-def _quality(run: str, tables: Tables) -> Iterator[Figure]:
-    # A resumed search may have a better one since
+def measured_best(tables: Tables) -> pd.DataFrame:
+    """Return the best trial of each series that was measured, the best of all first.
+
+    A resumed search may have a better one since.
+    """
     measured = tables.trials.trial.isin(tables.scores.trial[tables.scores.kind == "trial"])
-    best = views.bests(tables.trials, measured)
+    return views.bests(tables.trials, measured)
+
+
+def _quality(run: str, tables: Tables) -> Iterator[Figure]:
+    best = measured_best(tables)
     networks = views.accuracy_of(tables.scores, best)
     if networks.empty:
         return
@@ -117,24 +125,44 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
         "Accuracy by threshold",
         f"Share of the {images} that reach each cosine similarity, beside floors and ceiling.",
     )
-    kept = tables.samples[tables.samples.trial.isin(best.trial)]
+    kept = with_psnr(tables.samples[tables.samples.trial.isin(best.trial)])
     if kept.empty:
         return
+    by_psnr = kept.assign(rank=kept.groupby("trial").psnr_db.rank(method="first") - 1)
     # The mean squared error above the perceptual loss, as the study has them
     shown = best.sort_values("loss")
     for_one = f" for {_named(best[:1])}" if len(best) > 1 else ""
     colours = " Difference: red where the network is too bright, blue where too dark."
-    for order, chosen, more in (
-        ("spread", f"spread over the {images}", ""),
-        ("worst", f"the worst of the {images}{for_one}", colours),
+    spread, worst = f"spread over the {images}", f"the worst of the {images}"
+    of_kept = f"the worst by PSNR of the {kept.image.nunique():,} images that were kept"
+    for name, title, samples, order, chosen, more in (
+        ("images-spread", "Images, spread", kept, "spread", spread, ""),
+        (
+            "images-worst",
+            "Images, worst by cosine similarity",
+            kept,
+            "worst",
+            worst + for_one,
+            colours,
+        ),
+        (
+            "images-worst-psnr",
+            "Images, worst by PSNR",
+            by_psnr[by_psnr["rank"].notna()],
+            "worst",
+            of_kept + for_one,
+            colours,
+        ),
     ):
+        if samples.empty:
+            continue
         cells, rows = views.image_grid(
-            kept, shown, order, best.series.iloc[0], COLUMNS, order == "worst"
+            samples, shown, order, best.series.iloc[0], COLUMNS, order == "worst"
         )
         yield Figure(
-            f"images-{order}",
+            name,
             partial(quality.images, cells, rows),
-            f"Images, {order}",
+            title,
             f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, "
             f"{chosen}.{more}",
         )

@@ -3,6 +3,7 @@
 
 const POLL_MS = 1000;
 const BRUSH_MS = 400;
+const VEGA_ERROR = 1;
 const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
@@ -13,22 +14,8 @@ let isSwapping = false;
 const blocks = (root) => root.querySelectorAll("[data-block]");
 const root = new URL(document.documentElement.dataset.root, location.href);
 
-function theme() {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const [text, soft, line] = ["--text", "--soft", "--line"].map(colour);
-  return {
-    background: "transparent",
-    font: style.fontFamily,
-    view: { stroke: null },
-    axis: { labelColor: soft, titleColor: text, gridColor: line, domainColor: line, tickColor: line,
-            titleFontWeight: "normal", gridOpacity: 0.5 },
-    legend: { labelColor: text, titleColor: text, titleFontWeight: "normal",
-              orient: "bottom", titleOrient: "left", columns: 3 },
-    header: { labelColor: text, titleColor: text },
-    title: { color: text },
-  };
-}
+const themes = JSON.parse(document.getElementById("themes").textContent);
+const theme = () => themes[dark.matches ? "dark" : "light"];
 
 async function draw(block) {
   const chart = block.querySelector(":scope > .chart");
@@ -39,11 +26,19 @@ async function draw(block) {
   chart.append(place);
   try {
     const { view } = await window.vegaEmbed(place, specification, {
-      actions: false, renderer: "svg", ast: true, config: theme(), tooltip: { theme: dark.matches ? "dark" : "light" },
+      actions: false,
+      ast: true, // without eval, which the policy of these pages does not allow
+      config: theme(),
+      logLevel: VEGA_ERROR, // layers without rows are no news
+      renderer: "svg",
+      tooltip: { theme: dark.matches ? "dark" : "light" },
     });
     chart.view = view;
     view.addEventListener("click", (_, item) => open(item && item.datum));
     listen(view, specification);
+  } catch (error) {
+    place.textContent = `This figure could not be drawn: ${error.message}`;
+    console.error(error);
   } finally {
     for (const old of before) old.remove();
     chart.dataset.drawn = "1";
@@ -57,21 +52,51 @@ function open(datum) {
 }
 
 // An interval that is brushed becomes a filter in the address
-function listen(view, specification) {
-  if (!JSON.stringify(specification.params ?? []).includes('"brush"')) return;
+function listen(view, { usermeta }) {
+  if (!usermeta?.brush?.length) return;
   let timer;
-  view.addSignalListener("brush", (_, fields) => {
+  view.addSignalListener("brush", (_, chosen) => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       const address = new URL(location.href);
-      for (const [field, ends] of Object.entries(fields)) {
-        const [low, high] = [Math.min(...ends), Math.max(...ends)];
-        address.searchParams.set(`${field}.from`, low.toPrecision(4));
-        address.searchParams.set(`${field}.to`, high.toPrecision(4));
+      for (const [name, values] of usermeta.axes ? along(usermeta.axes, chosen) : between(chosen)) {
+        address.searchParams.delete(name);
+        for (const value of values) address.searchParams.append(name, value);
       }
-      if (address.href !== location.href) go(address);
+      go(address);
     }, BRUSH_MS);
   });
+}
+
+const digits = (value) => String(Number(value.toPrecision(4)));
+
+// Only what the page has a field for can be chosen by
+function* interval(name, one, other) {
+  if (!document.getElementsByName(`${name}.from`).length) return;
+  yield [`${name}.from`, [digits(Math.min(one, other))]];
+  yield [`${name}.to`, [digits(Math.max(one, other))]];
+}
+
+// Of a plane: both of its fields, where they are numbers
+function* between(chosen) {
+  for (const [name, ends] of Object.entries(chosen))
+    if (ends.length === 2 && ends.every(Number.isFinite)) yield* interval(name, ...ends);
+}
+
+// Of parallel axes: those that were touched, each from place 0 to 1
+function* along(axes, { _axis: titles = [], _place: places = [0, 1] }) {
+  for (const title of titles) {
+    const axis = axes[title];
+    if (axis.values) {
+      const last = Math.max(axis.values.length - 1, 1);
+      const inside = axis.values.filter((_, place) => places[0] <= place / last && place / last <= places[1]);
+      yield [axis.name, inside];
+    } else {
+      const [scaled, back] = axis.log ? [Math.log10, (value) => 10 ** value] : [Number, Number];
+      const [start, end] = [axis.low, axis.high].map(scaled);
+      yield* interval(axis.name, ...places.map((place) => back(start + (end - start) * place)));
+    }
+  }
 }
 
 function remember(tree) {

@@ -241,7 +241,8 @@ class Neighbour(http.server.BaseHTTPRequestHandler):
 
 TRY = """async (target) => {
   const tried = {};
-  const outcome = (name, promise) => promise.then((got) => tried[name] = got, () => tried[name] = "refused");
+  const outcome = (name, promise) =>
+    promise.then((got) => tried[name] = got, () => tried[name] = "refused");
   await outcome("fetch", fetch(target, {credentials: "include"}).then((answer) => answer.text()));
   await outcome("blind fetch", fetch(target, {credentials: "include", mode: "no-cors"})
     .then((answer) => answer.text()));
