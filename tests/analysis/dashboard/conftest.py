@@ -207,6 +207,8 @@ class Visitor:
         visit = Visit(page, f"{parts.scheme}://{parts.hostname}:{parts.port}")
         visit.listen()
         visit.page.goto(address)
+        if parts.password:
+            visit.page.wait_for_url(address.replace(f"{parts.username}:{parts.password}@", ""))
         return visit.wait(charts) if ready else visit
 
     def leave(self) -> None:
