@@ -31,7 +31,7 @@ from tests.analysis.dashboard.conftest import (
 TOKEN = "known+to/few="  # as openssl rand -base64 makes them
 FRIEND, STRANGER = "gpu1.example.org", "evil.example"
 SESSIONS, DESCRIPTORS = 200, 256
-POLLS = 3  # of each session
+POLLS = 2  # of each session
 EVERYWHERE = ("/", "/trials?run=fc-1", "/version", "/save/csv/trials/trials?run=fc-1", "//", "/x")
 
 
