@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
 
 import altair as alt
 import pandas as pd
@@ -44,7 +43,7 @@ FAINT = alt.condition(
 NARROW = 210  # pixels across the points on a phone, for which names are placed
 WIDEST = NARROW + 24  # with what is left free beside them
 LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
-ALIGNS: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+PLACED = ["align", "right", "below"]
 # Where a name may stand beside its point: how it is aligned, pixels to the right and below
 PLACES = (
     *(("center", 0, -13), ("center", 0, 15), ("left", 10, 1), ("right", -10, 1)),
@@ -89,7 +88,7 @@ def times(
         + base.mark_rule(strokeWidth=2).encode(
             alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
         )
-        + base.mark_point(filled=True, size=80, opacity=1).encode(y, _verdict(series))
+        + base.mark_point(filled=True, size=80).encode(y, _verdict(series), opacity=FAINT)
     )
     return moves(chart, legend="subject")
 
@@ -167,23 +166,20 @@ def pareto(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChart:
             *fractions("share_95", "share_99"),
         ],
     )
-    points = base.mark_point(filled=True, size=110, opacity=0.9).encode(x, y, _verdict(bests))
+    points = base.mark_point(filled=True, size=110).encode(x, y, _verdict(bests), opacity=FAINT)
     spread = base.mark_rule(strokeWidth=1.5).encode(
         alt.X("lower:Q", title=""), alt.X2("upper:Q"), y
     )
     front = alt.Chart(_named(bests)).encode(x, y)
-    right, below = alt.ExprRef("datum.right"), alt.ExprRef("datum.below")
+    align, right, below = (alt.ExprRef(f"datum.{name}") for name in PLACED)
     chart = (
         points
         + spread
         + front.mark_line(strokeWidth=1.5, color=RULE).encode(order=alt.Order("us:Q"))
-    )
-    for align in ALIGNS:
-        chart += (
-            front.transform_filter(f"datum.align == '{align}'")
-            .mark_text(fontSize=11, align=align, dx=right, dy=below)
-            .encode(text=alt.Text("subject:N"))
+        + front.mark_text(fontSize=11, align=align, dx=right, dy=below).encode(
+            text=alt.Text("subject:N")
         )
+    )
     return moves(chart, legend="subject", zoom="xy")
 
 
@@ -210,7 +206,7 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
         place = next(iter([*free, *inside, *boxes]))
         taken.append(boxes[place])
         places.append(place)
-    placed = pd.DataFrame(places, front.index, ["align", "right", "below"])
+    placed = pd.DataFrame(places, front.index, PLACED)
     return pd.concat([front[BEST], placed], axis=1)
 
 
@@ -275,7 +271,7 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
         ],
     )
     spread = base.mark_rule(strokeWidth=2).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
-    points = base.mark_point(filled=True, size=70, opacity=1).encode(x, _verdict(bests))
+    points = base.mark_point(filled=True, size=70).encode(x, _verdict(bests), opacity=FAINT)
     return moves(spread + points, legend="measurement")
 
 

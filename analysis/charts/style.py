@@ -328,47 +328,47 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         specified = chart.to_dict(validate=False)
     specified.pop("config", None)
     noted = specified.get("usermeta", {})
-    layers = specified.get("layer", [specified])
     if noted.get("legend"):
-        _hide_by_legend(layers, noted["legend"])
+        _hide_by_legend(specified, noted["legend"])
+    layer = specified.get("layer", [specified])[0]
     if noted.get("brush"):
         select = {"type": "interval", "encodings": noted["brush"], "zoom": False}
-        _add_parameter(specified, layers[0], {"name": "brush", "select": select})
+        _add_parameter(specified, layer, {"name": "brush", "select": select})
     if noted.get("zoom"):
         select = {"type": "interval", "encodings": noted["zoom"], "zoom": ZOOMED_BY}
         if noted["brush"]:
             select["translate"] = False
-        zoom = {"name": "zoom", "select": select, "bind": "scales"}
-        _add_parameter(specified, layers[0], zoom)
+        _add_parameter(specified, layer, {"name": "zoom", "select": select, "bind": "scales"})
     return specified
+
+
+def _hide_by_legend(specified: dict[str, Any], column: str) -> None:
+    """Let a click on the legend hide what it names, and the next one show it again."""
+    coloured = []
+    for layer in specified.get("layer", [specified]):
+        fields = {
+            channel: one.get("field")
+            for channel, one in layer["encoding"].items()
+            if isinstance(one, dict)
+        }
+        if column in fields.values():
+            layer.setdefault("transform", []).append({"filter": {"param": "shown"}})
+        if fields.get("color") == column:
+            coloured.append(layer)
+    every = coloured[0]["encoding"]["color"]["scale"]["domain"]
+    parameter = {
+        "name": "shown",
+        "select": {"type": "point", "fields": [column], "toggle": "true"},
+        "bind": "legend",
+        "value": [{column: one} for one in every],
+    }
+    _add_parameter(specified, coloured[0], parameter)
 
 
 def _add_parameter(
     specified: dict[str, Any], layer: dict[str, Any], parameter: dict[str, Any]
 ) -> None:
-    """Add a selection to a layer; beside those of the whole figure its own would be dropped."""
-    if specified.get("params") and layer is not specified:
-        specified["params"].append({**parameter, "views": [layer["name"]]})
-    else:
-        layer.setdefault("params", []).append(parameter)
-
-
-def _hide_by_legend(layers: list[dict[str, Any]], column: str) -> None:
-    """Let a click on the legend hide what it names, and the next one show it again."""
-    coloured = [
-        layer
-        for layer in layers
-        if layer.get("encoding", {}).get("color", {}).get("field") == column
-    ]
-    with_legend = next(one for one in coloured if one["encoding"]["color"].get("legend", 1))
-    every = with_legend["encoding"]["color"]["scale"]["domain"]
-    with_legend.setdefault("params", []).append(
-        {
-            "name": "shown",
-            "select": {"type": "point", "fields": [column], "toggle": "true"},
-            "bind": "legend",
-            "value": [{column: one} for one in every],
-        }
-    )
-    for layer in coloured:
-        layer.setdefault("transform", []).append({"filter": {"param": "shown"}})
+    """Add a selection to a layer: at the top, since those there replace a layer's own."""
+    if layer is not specified:
+        parameter["views"] = [layer.setdefault("name", f"layer of {parameter['name']}")]
+    specified.setdefault("params", []).append(parameter)
