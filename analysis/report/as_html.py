@@ -7,15 +7,20 @@ from pathlib import Path
 import jinja2
 
 from analysis.answer import RULE
+from analysis.charts.style import GRIDS, GROUNDS, INKS
 from analysis.report.content import Picture, Report
 
 INTERVAL = re.compile(r" (\[[^\]]*\])$")
-# What a figure for paper has in black and grey, where the reader's system is dark
-DARK = (
-    "<style>@media screen and (prefers-color-scheme: dark) {"
-    'rect[fill="white"] { fill: #14171b } text { fill: #e6e9ed } '
-    '[stroke="#e5e7eb"] { stroke: #343b44 } '
-    '[stroke="#333"], [stroke="#333333"] { stroke: #a9b3bf } }</style>'
+# What a figure on white has in ink, grid and ground becomes what the theme has on dark
+DARK = "".join(
+    [
+        "<style>@media screen and (prefers-color-scheme: dark) { ",
+        f"text {{ fill: {INKS['dark']} }} ",
+        f'[stroke="{GRIDS["light"]}"] {{ stroke: {GRIDS["dark"]} }} ',
+        f'[stroke="{GROUNDS["light"]}"] {{ stroke: {GROUNDS["dark"]} }} ',
+        f'[fill="white"], [fill="{GROUNDS["light"]}"] {{ fill: {GROUNDS["dark"]} }} ',
+        "}</style>",
+    ]
 )
 
 
@@ -31,7 +36,7 @@ def as_html(report: Report) -> str:
     template = environment.from_string(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
-    return template.render(report=report, answer=report.answer, rule=RULE)
+    return template.render(report=report, answer=report.answer, rule=RULE, ground=GROUNDS["dark"])
 
 
 def _parted(cell: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from analysis.answer import RULE
 from analysis.report.content import Block, Code, Facts, Grid, Picture, Remark, Report
 
-HEAD = r"""% Written by transform-tuner from the run %s.
+HEAD = r"""% Written by transform-tuner from the run RUN.
 % In the preamble: \usepackage{booktabs} \usepackage{graphicx}
 % Figures are files beside this one: \graphicspath{{.../}} says where.
 """
@@ -26,7 +26,7 @@ FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 def as_latex(report: Report) -> str:
     """Return the report as the text of a file."""
     answer = report.answer
-    lines = [HEAD % " ".join(report.run.split())]
+    lines = [HEAD.replace("RUN", report.run)]
     lines += [rf"\section{{{_plain(answer.question)}}}", ""]
     lines += [rf"\textbf{{{_plain(answer.reply)}.}} {_plain(answer.sentence)}", ""]
     lines += [*_list([*answer.reasons, RULE]), ""]
