@@ -170,6 +170,12 @@ async function fetched(address, isOther = true) {
   const fresh = swap(page, isOther);
   isSwapping = false;
   await drawEvery(fresh);
+  if (number === asked) settled();
+}
+
+// Says which address is drawn: that of the page once it is whole
+function settled() {
+  document.documentElement.dataset.drawn = location.pathname + location.search;
 }
 
 async function go(address) {
@@ -226,5 +232,5 @@ for (const link of document.head.querySelectorAll("link")) link.href = link.href
 remember(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
-document.documentElement.dataset.drawn = "1";
+settled();
 watch();
