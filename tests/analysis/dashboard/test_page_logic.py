@@ -394,7 +394,7 @@ def test_a_run_of_the_address_that_is_gone_is_told_and_another_is_shown(storage:
     assert "There is no run nothing here any more." in seen.text
     seen = opened(storage, run=["nothing", "fc-1"])
     assert seen.selection.names == ("fc-1",)
-    assert "Not here: nothing." in seen.text
+    assert "There is no run nothing here any more." in seen.text
 
 
 def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
