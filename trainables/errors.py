@@ -1,11 +1,13 @@
 """A person's mistakes, what is said of errors, and how every command ends.
 
-A mistake is one sentence, Ctrl-C is quiet, a bug says that it is one.
+A mistake is one sentence, Ctrl-C and SIGTERM are quiet, a bug says that it is one.
 """
 
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -176,17 +178,31 @@ def prog(module: str) -> str:
     return typed if typed.startswith("transform-tuner ") else f"python -m {module}"
 
 
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, unless it is handled or ignored already."""
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def command(
     interrupted: str = "",
 ) -> Callable[[Callable[Arguments, int]], Callable[Arguments, int]]:
     """Let a `main`, which returns an exit status, print and end as every command does.
 
-    UsageError is a person's mistake: one sentence and exit status 2. Ctrl-C is 130. What else is
-    raised is a bug of this project: its traceback, a line that says so, and 1. What happens to the
-    machine (a full disk, a bucket that is away) is for the `main` itself to catch.
+    UsageError is a person's mistake: one sentence and exit status 2. Ctrl-C and SIGTERM are 130.
+    What else is raised is a bug of this project: its traceback, a line that says so, and 1. What
+    happens to the machine (a full disk, a bucket that is away) is for the `main` itself to catch.
 
     Args:
-        interrupted: The line that Ctrl-C prints: what was kept, and how to go on.
+        interrupted: The line that Ctrl-C and SIGTERM print: what was kept, and how to go on.
     """
 
     def decorated(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
@@ -194,8 +210,9 @@ def command(
         def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
             take_every_character()
             try:
-                _check_directory()
-                return main(*args, **kwargs)
+                with _sigterm_as_ctrl_c():
+                    _check_directory()
+                    return main(*args, **kwargs)
             except UsageError as mistake:
                 complain(mistake)
                 return MISTAKE

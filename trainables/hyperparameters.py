@@ -128,16 +128,17 @@ class Parameter:
     def read(self, word: str) -> Any:
         """Return the value that a person typed.
 
-        Raises ValueError, with a sentence that follows the name, where it can't be that.
+        Raises ValueError, with a sentence that follows the name, where it is of another type.
         """
         kind = self.kind or str
         if not _all_are(kind, [word]):
-            raise ValueError(f"is {KINDS[kind]}, but got {word}")
-        value = _read(kind, word)
+            raise ValueError(f"is {KINDS[kind]}, {self.in_words} here, but got {word}")
+        return _read(kind, word)
+
+    def may_be(self, value: Any) -> bool:
+        """Whether a value of its type is in the range, or among the choices."""
         is_range = not (self.choices or self.is_fixed)
-        if value in self.values or (is_range and self.low <= value <= self.high):
-            return value
-        raise ValueError(f"is {self.in_words} here, but got {word}")
+        return value in self.values or (is_range and self.low <= value <= self.high)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON takes it: its type, and its range with its scale or its choices."""
@@ -457,9 +458,11 @@ def parsed(setting: str, kind: type | None = None) -> Parameter:
     kind = kind or next(one for one in (int, float, bool, str) if _all_are(one, choices))
     if not _all_are(kind, choices):
         raise UsageError(f"--set {setting}: {name} is {KINDS[kind]}")
-    values = tuple(dict.fromkeys(_read(kind, word) for word in choices))
+    values = tuple(_read(kind, word) for word in choices)
     if is_range:
         return Parameter(values[0], values[-1], log=len(others) > 1)
+    if len(set(values)) < len(values):
+        raise UsageError(f"--set {setting}: name each value once")
     return Parameter(choices=values) if len(values) > 1 else Parameter(values[0])
 
 

@@ -48,5 +48,8 @@ def main() -> int:
     sys.argv = [f"transform-tuner {name}", *arguments]
     sys.path.insert(0, os.getcwd())
     # Only what is asked for: PyTorch, Ray or Streamlit cost seconds
-    status: int = import_module(COMMANDS[name][0]).main()
+    module = import_module(COMMANDS[name][0])
+    status: int = module.main()
+    if name == "run":
+        module.leave(status)
     return status

@@ -129,7 +129,7 @@ def _search_and_evaluate(
         row.say(phase="timing")
         with trace.span("timing"):
             time_best(config, storage, best[0], data, console)
-    point_onward(console, config, best[0]["model"])
+    point_onward(console, plan, best[0]["model"])
     return 0
 
 

@@ -483,11 +483,14 @@ class SearchConfig:
     def _check_schedule(self) -> None:
         if self.schedule is None:
             return
-        if not set(self.schedule.split(",")) <= set(SCHEDULES):
+        names = self.schedule.split(",")
+        if not set(names) <= set(SCHEDULES):
             raise UsageError(
                 f"--schedule {self.schedule}: choose one of {', '.join(SCHEDULES)}, or several "
                 f"with commas between"
             )
+        if len(set(names)) < len(names):
+            raise UsageError(f"--schedule {self.schedule}: name each schedule once")
         for one in self.set or ():
             if one.startswith("schedule="):
                 raise UsageError(f"--set {one} and --schedule: say once what schedule is to be")

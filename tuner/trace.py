@@ -85,9 +85,15 @@ class TrialLanes:
     def __init__(self) -> None:
         self._lanes: dict[int, int] = {}
         self._since_sec: dict[int, float] = {}
+        self._asked_sec: float | None = None
+
+    def ask(self) -> None:
+        """Ray is asked for processes for trials."""
+        self._asked_sec = time.time()
 
     def begin(self, trial: int) -> None:
         """A trial was given a process, or is given another one."""
+        self.close()
         taken = set(self._lanes.values())
         self._lanes.setdefault(trial, next(n for n in range(len(taken) + 1) if n not in taken))
         self._since_sec[trial] = time.time()
@@ -103,9 +109,18 @@ class TrialLanes:
         add(f"trial {trial}, epoch {result['epoch']}", lane, began_sec, now)
         self._since_sec[trial] = now
 
-    def end(self, trial: int) -> None:
-        """A trial has ended: its lane is free."""
-        self._lanes.pop(trial, None)
+    def end(self, trial: int, reason: str) -> None:
+        """A trial has ended, perhaps in the middle of an epoch: its lane is free."""
+        if trial not in self._lanes:
+            return
+        lane = f"trials, {self._lanes.pop(trial) + 1}"
+        add(f"trial {trial} ends: {reason}", lane, self._since_sec[trial], time.time())
+
+    def close(self) -> None:
+        """Nobody waits for the first process any more: it is there, or all is over."""
+        if self._asked_sec is not None:
+            add("waiting for the first trial's process", COMMAND, self._asked_sec, time.time())
+            self._asked_sec = None
 
 
 def write(path: Path) -> None:

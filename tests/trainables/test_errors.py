@@ -1,5 +1,7 @@
 """What sentences say of errors and of names that are not there, and how commands end."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,6 +136,28 @@ def test_ctrl_c_says_what_was_kept_and_is_status_130(capsys: pytest.CaptureFixtu
     assert command(interrupted="Interrupted; all is kept.")(raising)(KeyboardInterrupt()) == 130
     assert command()(raising)(KeyboardInterrupt()) == 130
     assert capsys.readouterr() == ("Interrupted; all is kept.\n", "")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    def terminated() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    assert command(interrupted="Interrupted; all is kept.")(terminated)() == 130
+    assert capsys.readouterr() == ("Interrupted; all is kept.\n", "")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_sigterm_that_is_ignored_stays_so() -> None:
+    def terminated() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert command()(terminated)() == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_library_s_error_is_a_bug_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

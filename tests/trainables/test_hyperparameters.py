@@ -142,7 +142,7 @@ def test_what_describes_no_hyperparameter_is_refused(plain: dict[str, Any]) -> N
         ("hidden=32:512", Parameter(32, 512)),
         ("hidden=64,128,256", Parameter(choices=(64, 128, 256))),
         ("hidden=128", Parameter(128)),
-        ("hidden=128,128", Parameter(128)),
+        ("hidden=128:128", Parameter(128)),
         ("slope=0:1e-1", Parameter(0.0, 0.1)),
         ("slope=1,2.5", Parameter(choices=(1.0, 2.5))),
         ("kind=relu,gelu", Parameter(choices=("relu", "gelu"))),
@@ -152,6 +152,12 @@ def test_what_describes_no_hyperparameter_is_refused(plain: dict[str, Any]) -> N
 def test_a_setting_is_a_range_choices_or_one_value(setting: str, parameter: Parameter) -> None:
     assert parsed(setting) == parameter
     Asked({}, (setting,)).check()
+
+
+@pytest.mark.parametrize("values", ["64,128,64", "1,1.0", "relu,relu"])
+def test_a_value_that_is_named_twice_is_told(values: str) -> None:
+    with pytest.raises(UsageError, match=f"--set hidden={values}: name each value once"):
+        parsed(f"hidden={values}")
 
 
 FORM = "write NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=A,B,C or NAME=VALUE"

@@ -11,7 +11,7 @@ import pytest
 from tests.paths import ROOT
 from tests.tuner.conftest import Command
 from tests.tuner.simulated_tune import simulated
-from tuner import command
+from tuner import command, interrupts, run
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,15 @@ def test_a_sub_command_gets_the_arguments_behind_it_and_finds_modules_of_the_cur
     )
     monkeypatch.setitem(command.COMMANDS, "made-up", ("made_up_command", ""))
     assert type_(monkeypatch, "made-up", "7") == 7
+
+
+def test_a_search_ends_as_after_python_m(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "end_early", lambda: None)
+    monkeypatch.setattr(run, "main", lambda: 3)
+    left: list[int] = []
+    monkeypatch.setattr(run, "leave", left.append)
+    type_(monkeypatch, "run")
+    assert left == [3]
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)

@@ -108,6 +108,7 @@ RANGE = "LOW HIGH: LOW"
             "--schedule linear: choose one of constant, cosine, one-cycle, or several with commas",
         ),
         ("schedule", "cosine,", "--schedule cosine,: choose one of constant, cosine, one-cycle"),
+        ("schedule", "cosine,cosine", "--schedule cosine,cosine: name each schedule once"),
         ("patience", (0, 2), f"--patience {RANGE} ≥ 1 must hold, but got 0"),
         (
             "storage",

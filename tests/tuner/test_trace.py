@@ -66,7 +66,7 @@ def test_trials_that_run_at_once_have_lanes_and_the_next_one_takes_that_which_is
     lanes.begin(1)
     clock[0] += 5
     lanes.epoch(0, {"epoch": 1, "train_sec": 2.5, "validation_sec": 0.5})
-    lanes.end(0)
+    lanes.end(0, "asha")
     lanes.begin(2)
     clock[0] += 1
     lanes.epoch(2, {"epoch": 1, "train_sec": 9.0, "validation_sec": 9.0})  # another host's clock
@@ -75,10 +75,59 @@ def test_trials_that_run_at_once_have_lanes_and_the_next_one_takes_that_which_is
     assert drawn(tmp_path / "trace.json") == {
         "trial 0 waits": ("trials, 1", 0, 2),
         "trial 0, epoch 1": ("trials, 1", 2, 3),
+        "trial 0 ends: asha": ("trials, 1", 5, 0),
         "trial 2 waits": ("trials, 1", 5, 0),
         "trial 2, epoch 1": ("trials, 1", 5, 1),
         "trial 1 waits": ("trials, 2", 0, 6),
         "trial 1, epoch 1": ("trials, 2", 6, 0),
+    }
+
+
+def test_a_trial_that_is_interrupted_leaves_what_it_was_at(
+    clock: list[float], tmp_path: Path
+) -> None:
+    lanes = TrialLanes()
+    lanes.begin(0)
+    lanes.begin(1)
+    clock[0] += 2
+    lanes.epoch(0, {"epoch": 1, "train_sec": 2.0})
+    clock[0] += 3
+    for trial in (0, 1, 2):  # the last of which never had a process
+        lanes.end(trial, "interrupted")
+    trace.write(tmp_path / "trace.json")
+    spans = drawn(tmp_path / "trace.json")
+    assert spans["trial 0 ends: interrupted"] == ("trials, 1", 2, 3)
+    assert spans["trial 1 ends: interrupted"] == ("trials, 2", 0, 5)
+    assert not any("trial 2" in name for name in spans)
+
+
+def test_the_wait_for_the_first_trial_s_process_is_one_span_of_the_command(
+    clock: list[float], tmp_path: Path
+) -> None:
+    lanes = TrialLanes()
+    lanes.ask()
+    clock[0] += 4
+    lanes.begin(0)
+    clock[0] += 1
+    lanes.begin(1)
+    lanes.epoch(1, {"epoch": 1})
+    trace.write(tmp_path / "trace.json")
+    lanes.close()
+    spans = drawn(tmp_path / "trace.json")
+    assert spans["waiting for the first trial's process"] == (COMMAND, 0, 4)
+    assert spans["trial 1 waits"] == ("trials, 2", 5, 0)
+
+
+def test_a_search_that_ends_before_its_first_trial_shows_what_it_waited_for(
+    clock: list[float], tmp_path: Path
+) -> None:
+    lanes = TrialLanes()
+    lanes.ask()
+    clock[0] += 4
+    lanes.close()
+    trace.write(tmp_path / "trace.json")
+    assert drawn(tmp_path / "trace.json") == {
+        "waiting for the first trial's process": (COMMAND, 0, 4)
     }
 
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -41,6 +41,7 @@ AHEAD = {
 NONE_AHEAD = {"RAY_prestart_worker_first_driver": "0"}
 LISTEN_PORT = "dashboard_agent_listen_port"
 AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", LISTEN_PORT)
+AGENT_COMMAND = "--dashboard_agent_command="
 OURS = range(20_000, 32_768)  # below the ports that systems give to connections
 SCARCE = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # memory, processes, open files
 NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
@@ -80,7 +81,7 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
     timer = Timer(SLOW_SEC, console.line, [slow], {"style": "yellow"})
     timer.start()
     try:
-        with _patient(), nullcontext() if dashboard else _slim(verbose):
+        with _our_start(slim=not dashboard, verbose=verbose):
             connect.init(
                 address="local",
                 include_dashboard=dashboard,
@@ -138,64 +139,56 @@ def _cure(error: Exception) -> str:
 
 
 @contextmanager
-def _patient() -> Iterator[None]:
-    """Let Ray wait START_SEC for its own processes, as long as they live.
+def _our_start(*, slim: bool, verbose: bool) -> Iterator[None]:
+    """Let Ray wait for its processes as long as they live; the one place that changes its start.
 
     Its limit for a raylet to be known is 30 s, which is written into `Node` itself. A raylet ends
     when its agents have not told their ports in 15 s, so they are given theirs.
+
+    Args:
+        slim: Whether to start none that nobody asks: autoscaler's monitor, dashboard, logs. With
+            what the node's agent imports for the dashboard they take 6 s of processor time, while
+            trials wait for their processes.
+        verbose: Whether somebody reads the logs.
     """
     import ray._private.node
     from ray._private import parameter, services
 
     node: Any = ray._private.node
     until = time.monotonic() + START_SEC
-    get_node, wait_for_port = services.get_node, node.wait_for_persisted_port
-    params, start_process = parameter.RayParams, services.start_ray_process
+    params, start_ray_process = parameter.RayParams, services.start_ray_process
     ports = _agent_ports()
+    fixed: dict[str, Any] = dict(ports)
+    if slim:
+        fixed |= {"no_monitor": True, "include_log_monitor": verbose}
 
-    def start_with_port(command: list[str], kind: str, **options: Any) -> Any:
-        told = [f"--{LISTEN_PORT}={ports[LISTEN_PORT]}"] if kind == "raylet" else []
-        return start_process([*command, *told], kind, **options)
+    def start_process(command: list[str], kind: str, **options: Any) -> Any:
+        if kind == "raylet":
+            command = [*command, f"--{LISTEN_PORT}={ports[LISTEN_PORT]}"]
+        if slim:
+            command = [
+                f"{one} --minimal" if one.startswith(AGENT_COMMAND) else one for one in command
+            ]
+        return start_ray_process(command, kind, **options)
 
-    services.get_node = _patiently(get_node, "raylet", until)
-    node.wait_for_persisted_port = _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000)
-    parameter.RayParams = lambda **options: params(**options | ports)
-    services.start_ray_process = start_with_port
-    try:
+    wait_for_port = node.wait_for_persisted_port
+    changes = [
+        (services, "get_node", _patiently(services.get_node, "raylet", until)),
+        (
+            node,
+            "wait_for_persisted_port",
+            _patiently(wait_for_port, "gcs_server", until, timeout_ms=1000),
+        ),
+        (services, "start_ray_process", start_process),
+        (parameter, "RayParams", lambda **options: params(**options | fixed)),
+    ]
+    if slim:
+        changes.append((node.Node, "start_api_server", lambda node, **options: None))
+    with ExitStack() as as_it_was:
+        for owner, name, changed in changes:
+            as_it_was.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, changed)
         yield
-    finally:
-        services.get_node, node.wait_for_persisted_port = get_node, wait_for_port
-        parameter.RayParams, services.start_ray_process = params, start_process
-
-
-@contextmanager
-def _slim(verbose: bool) -> Iterator[None]:
-    """Let Ray start without processes that nobody asks: autoscaler's monitor, dashboard, logs.
-
-    With what the node's agent imports for the dashboard they take 6 s of processor time, while
-    trials wait for their processes.
-    """
-    import ray._private.node
-    from ray._private import parameter, services
-
-    node: Any = ray._private.node.Node
-    params, start_process = parameter.RayParams, services.start_ray_process
-    start_api_server = node.start_api_server
-
-    def start_slim(command: list[str], kind: str, **options: Any) -> Any:
-        agent = "--dashboard_agent_command="
-        slim = [f"{one} --minimal" if one.startswith(agent) else one for one in command]
-        return start_process(slim, kind, **options)
-
-    without = {"no_monitor": True, "include_log_monitor": verbose}
-    parameter.RayParams = lambda **options: params(**options | without)
-    services.start_ray_process = start_slim
-    node.start_api_server = lambda node, **options: None
-    try:
-        yield
-    finally:
-        parameter.RayParams, services.start_ray_process = params, start_process
-        node.start_api_server = start_api_server
 
 
 def _agent_ports() -> dict[str, int]:

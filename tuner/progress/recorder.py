@@ -166,6 +166,10 @@ class Recorder(tune.Callback):
         """Nothing for the pickle that Ray keeps of its callbacks: the state is in the tables."""
         return {}
 
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Tune begins."""
+        self._lanes.ask()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts, or starts again after its process died."""
         row = self.rows.start(trial.config)
@@ -210,7 +214,9 @@ class Recorder(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died, or the node under it; it waits to be started again."""
-        row = self.rows.trial(trial.config["number"])
+        number = trial.config["number"]
+        self._lanes.end(number, "its process died")
+        row = self.rows.trial(number)
         if row is not None:  # it is None when the process died before the trial was started
             self._lines.killed(row)
 
@@ -230,7 +236,7 @@ class Recorder(tune.Callback):
 
     def end(self, number: int, stop_reason: str, **more: Any) -> None:
         """Record that a trial has ended, why, and what more its row says now."""
-        self._lanes.end(number)
+        self._lanes.end(number, stop_reason)
         row = self.rows.end(number, stop_reason, **more)
         self.rows.publish_if_due()
         self._tracker.send("finish", row)
@@ -239,6 +245,7 @@ class Recorder(tune.Callback):
 
     def close(self) -> None:
         """Mark what still runs as interrupted, and publish everything. Raises OSError."""
+        self._lanes.close()
         for number in sorted(self.rows.running):
             self.end(number, "interrupted")
         self.rows.publish()

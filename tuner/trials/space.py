@@ -115,13 +115,17 @@ class Space:
                 raise UsageError(
                     f"{model} has no hyperparameter {name!r}; it has {', '.join(known)}"
                 )
+            parameter = known[name]
             try:
-                values[name] = known[name].read(word)
+                values[name] = parameter.read(word)
             except ValueError as error:
-                cure = "--loss" if name == "loss" else range_flag(name, known[name])
+                raise UsageError(f"{name} of {model} {error}") from error
+            if not parameter.may_be(values[name]):
+                cure = "--loss" if name == "loss" else range_flag(name, parameter)
                 raise UsageError(
-                    f"{name} of {model} {error}; change one of both, the space with {cure}"
-                ) from error
+                    f"{name} of {model} is {parameter.in_words} here, but got {word}; "
+                    f"change one of both, the space with {cure}"
+                )
         return values
 
     def seed(self, search_seed: int, drawn: Drawn, repeat: int = 0) -> int:

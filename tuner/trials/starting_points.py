@@ -1,6 +1,6 @@
 """The points of `--start`: what is known of the first trials before they are drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trainables.errors import UsageError
@@ -35,19 +35,7 @@ def starting_points(config: SearchConfig, spaces: Mapping[str, Space]) -> dict[i
     Raises:
         UsageError: A point lies in no network's space, or there are more than trials.
     """
-    found: dict[str, list[StartingPoint]] = {model: [] for model in spaces}
-    for text in config.start or ():
-        problems = []
-        for model, space in spaces.items():
-            try:
-                point = StartingPoint(text, model, space.point(point_of(text), model))
-            except UsageError as error:
-                problems.append(str(error))
-            else:
-                found[model].append(point)
-        if len(problems) == len(spaces):
-            also = "; no other network that is tried has it" if len(spaces) > 1 else ""
-            raise UsageError(f"--start {text}: {problems[0]}{also}")
+    found = points_of(config.start or (), spaces)
     by_number: dict[int, StartingPoint] = {}
     turns: dict[str, list[int]] = {model: [] for model in spaces}
     for number in range(config.samples or 0):
@@ -60,3 +48,29 @@ def starting_points(config: SearchConfig, spaces: Mapping[str, Space]) -> dict[i
             )
         by_number.update(zip(turns[model], points, strict=False))
     return dict(sorted(by_number.items()))
+
+
+def points_of(texts: Sequence[str], spaces: Mapping[str, Space]) -> dict[str, list[StartingPoint]]:
+    """Return the points that each network tries: those that lie in its space, in their order.
+
+    Args:
+        texts: As they were typed.
+        spaces: What trials are drawn from, by network.
+
+    Raises:
+        UsageError: A point lies in no network's space.
+    """
+    found: dict[str, list[StartingPoint]] = {model: [] for model in spaces}
+    for text in texts:
+        problems = []
+        for model, space in spaces.items():
+            try:
+                point = StartingPoint(text, model, space.point(point_of(text), model))
+            except UsageError as error:
+                problems.append(str(error))
+            else:
+                found[model].append(point)
+        if len(problems) == len(spaces):
+            also = "; no other network that is tried has it" if len(spaces) > 1 else ""
+            raise UsageError(f"--start {text}: {problems[0]}{also}")
+    return found

@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from analysis.dashboard.parts import as_csv
 from streamlit.testing.v1 import AppTest
 
-from analysis.dashboard import trials
-from analysis.dashboard.parts import as_csv
 from analysis.dashboard.search import DRAWN
 from analysis.tables.files import publish, read, rows_of, table_path
 from analysis.tables.parameters import space_text
@@ -39,7 +38,6 @@ from tests.analysis.made_runs import (
 from trainables.hyperparameters import Parameter
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
-from trainables.tasks import Task
 
 SLICES = ("Learning rate", "Dropout", "Patience")
 STRANGE = "a*b*_[x](http:evil)`~<b>$1$:smile:"  # a run's name is a folder's: anything but a slash
@@ -69,8 +67,8 @@ def page(storage: "Path", name: str) -> None:
     from importlib import import_module
 
     import streamlit as st
-
     from analysis.dashboard.page import _problems, _state
+
     from analysis.dashboard.selection import choose
     from analysis.dashboard.snapshot import Store
 
@@ -671,16 +669,3 @@ def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path
     app = opened(tmp_path, "speed", runs=["fc-1"])
     assert "bars: its 95 % interval." in told(app)
     assert "study" not in told(app)
-
-
-def test_lines_that_load_a_network_of_an_own_task_build_it_for_that_task(tmp_path: Path) -> None:
-    task = Task(pipeline="mine.py:half", output_shape=(3, 16, 16), low=-1.0)
-    state = {"weights": build("fc", task, hidden=8).state_dict(), "best_weights": None}
-    torch.save(state, tmp_path / "state.pt")
-    trial = pd.Series({"model": "fc"})
-    lines = trials._load_checkpoint(trial, task, {"hidden": 8}, str(tmp_path / "state.pt"))
-    names: dict[str, Any] = {}
-    exec(lines, names)
-    assert names["network"](torch.rand(2, 3, 32, 32)).shape == (2, 3, 16, 16)
-    told = trials._load_weights("fc", "w.safetensors", task)
-    assert told.endswith("# (N, 3, 32, 32) uint8 → (N, 3, 16, 16)")

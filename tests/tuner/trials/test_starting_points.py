@@ -68,8 +68,6 @@ def test_a_loss_that_is_searched_may_be_named() -> None:
             "--start lr=0.5: learning_rate of fc is 0.0001 to 0.01 (log) here, but got 0.5; change "
             "one of both, the space with --learning-rate LOW HIGH",
         ),
-        (("hidden=a",), "--start hidden=a: hidden of fc is a whole number, but got a; change"),
-        (("hidden=64.5",), "hidden of fc is a whole number, but got 64.5"),
         (("lr=nan",), "learning_rate of fc is 0.0001 to 0.01 (log) here, but got nan"),
         (
             ("lr=1e-3",) * 5,
@@ -83,6 +81,18 @@ def test_what_can_not_be_tried_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
         starting_points(config(*start), ONE)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("lr=abc", "learning_rate of fc is a number, 0.0001 to 0.01 (log) here, but got abc"),
+        ("hidden=64.5", "hidden of fc is a whole number, 32 to 512 here, but got 64.5"),
+    ],
+)
+def test_no_other_range_is_advised_for_what_is_of_another_type(start: str, told: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(f'--start {start}: {told}')}$"):
+        starting_points(config(start), ONE)
 
 
 def test_a_point_that_no_network_has_is_refused() -> None:
