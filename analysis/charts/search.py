@@ -253,7 +253,10 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
     rows = found.assign(name=found.parameter.map(label)).drop(columns="parameter")
     series = found.series.nunique()
     y = alt.Y(
-        "name:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, ticks=False, labelPadding=6)
+        "name:N",
+        scale=alt.Scale(domain=order),
+        title=None,
+        axis=alt.Axis(labelLimit=160, ticks=False, labelPadding=6),
     )
     x = alt.X(
         "importance:Q",

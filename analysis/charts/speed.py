@@ -259,14 +259,13 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
         alt.Y(
             "subject:N",
             title=None,
-            sort=order,
-            scale=alt.Scale(paddingInner=0.25),
+            scale=alt.Scale(domain=order, paddingInner=0.25),
             axis=alt.Axis(
                 labelLimit=150, grid=True, ticks=False, labelPadding=6, labelOverlap=False
             ),
         ),
         colour(bests.measurement, None, "measurement", names),
-        yOffset=alt.YOffset("measurement:N", sort=sessions),
+        yOffset=alt.YOffset("measurement:N", scale=alt.Scale(domain=sessions)),
         tooltip=[
             *words("measurement", "subject", "verdict"),
             *counts("batch_size"),
