@@ -32,7 +32,7 @@ KNOWN = (
     "section subsection textbf item begin end toprule midrule bottomrule centering caption label "
     "includegraphics linewidth resizebox ifdim width else fi usepackage graphicspath "
     "textbackslash textasciitilde textasciicircum textless textgreater textbar ldots "
-    "geq leq times pm mu to cdot infty surd"
+    "geq leq times pm mu to cdot infty surd ref footnotesize scriptsize shortstack"
 )
 
 
@@ -63,11 +63,13 @@ def test_latex_has_tables_with_rules_and_figures_with_labels() -> None:
         "\\item[Data] a\\_b",
         "\\caption{\\textbf{How exactly.} n = 5.}\n\\label{tab:r-accuracy}",
         "\\begin{tabular}{lr}\n\\toprule\n{} & {at $\\geq$ 0.95} \\\\\n\\midrule\n"
-        "{trial\\_0} & {9 \\% [8, 10]} \\\\\n\\bottomrule\n\\end{tabular}}",
+        "{trial\\_0} & \\shortstack[r]{9 \\%\\\\{\\scriptsize [8, 10]}} \\\\\n"
+        "\\bottomrule\n\\end{tabular}}",
         "\\includegraphics[width=\\linewidth]{r-loss.pdf}\n",
         "\\label{fig:r-loss}",
         "\\textbf{Curves.} Left out: no value.",
-        "\\begin{verbatim}\nf(images)  # (N, 3) -> (N, 1)\n\\end{verbatim}",
+        "{\\footnotesize\\begin{verbatim}\nf(images)  # (N, 3) -> (N, 1)\n\\end{verbatim}}",
+        "Table~\\ref{tab:r-accuracy}: How exactly.\nFigure~\\ref{fig:r-loss}: Loss.\n",
         "\\subsection{More}",
     ):
         assert part in text, part
