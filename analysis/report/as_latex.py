@@ -1,5 +1,6 @@
 r"""A report as LaTeX: sections to \input into a paper that loads booktabs and graphicx."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from analysis.answer import RULE
@@ -26,9 +27,11 @@ SPECIAL = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", '"': "''", "|": r"\textbar{}"},
     **{"≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "µ": r"$\mu$"},
     **{"→": r"$\to$", "−": r"$-$", "·": r"$\cdot$", "∞": r"$\infty$", "√": r"$\surd$"},
-    **{"–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'"},
+    **{"\u200b": "{}", "–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'"},
 }
+DASHES = re.compile("-(?=-)")
 LAST_OF_LATIN = "\u017f"  # up to which LaTeX knows letters by itself
+STACKED = r"\begin{tabular}[t]{@{}r@{}}"
 # No wider than the text, and no packages but graphicx
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -88,6 +91,7 @@ def _table(grid: Grid, run: str) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{\textbf{{{_plain(grid.title)}.}} {_plain(' '.join(grid.remarks))}}}"
     yield rf"\label{{tab:{run}-{grid.name}}}"
+    yield r"\par\smallskip"
     yield FITTED
     yield rf"\begin{{tabular}}{{l{'r' * (len(grid.heads) - 1)}}}"
     yield r"\toprule"
@@ -107,7 +111,7 @@ def _cell(cell: str) -> str:
     """Return a cell, its interval below it."""
     value, interval = map(_plain, parted(cell))
     if interval:
-        return rf"\shortstack[r]{{{value}\\{{\scriptsize {interval}}}}}"
+        return rf"{STACKED}{value}\\{{\scriptsize {interval}}}\end{{tabular}}"
     return f"{{{value}}}"  # since a row that begins with a bracket would be an argument
 
 
@@ -117,7 +121,8 @@ def _list(sentences: Sequence[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return text in which no character means anything, and that LaTeX has letters for."""
-    return "".join(map(_letter, " ".join(text.split())))
+    apart = DASHES.sub("-\u200b", " ".join(text.split()))  # which LaTeX would join: --out
+    return "".join(map(_letter, apart))
 
 
 def _ascii(lines: str) -> str:
