@@ -208,7 +208,7 @@ def round_marks(low: float, high: float, log: bool, most: int = 6) -> dict[float
         span = (high - low) or abs(high) or 1.0
         steps = (digit * 10.0**power for power in POWERS for digit in STEPS)
         step = next(step for step in steps if most * step >= span)
-        first = int(-(-low // step))
+        first = math.ceil(low / step - 1e-9)
         marks = [float(f"{number * step:.12g}") for number in range(first, first + most + 2)]
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
 
