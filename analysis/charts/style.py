@@ -1,5 +1,6 @@
 """What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -342,7 +343,17 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         if noted["brush"]:
             select["translate"] = False
         _add_parameter(specified, layer, {"name": "zoom", "select": select, "bind": "scales"})
+        for channel in noted["zoom"]:
+            _free_ticks(specified, channel, layer["encoding"][channel]["field"])
     return specified
+
+
+def _free_ticks(specified: dict[str, Any], channel: str, column: str) -> None:
+    """Leave the ticks of an axis to Vega while it is zoomed: ours are of the whole of it."""
+    for layer in specified.get("layer", [specified]):
+        axis = layer["encoding"].get(channel, {}).get("axis")
+        if axis and "values" in axis:
+            axis["values"] = {"expr": f"zoom['{column}'] ? null : {json.dumps(axis['values'])}"}
 
 
 def _hide_by_legend(specified: dict[str, Any], column: str) -> None:
