@@ -251,7 +251,7 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
     """
     order = [label(name) for name in dict.fromkeys(found.parameter)]
     rows = found.assign(name=found.parameter.map(label)).drop(columns="parameter")
-    series = found.series.nunique()
+    series = sorted(set(found.series))
     y = alt.Y(
         "name:N",
         scale=alt.Scale(domain=order),
@@ -264,10 +264,10 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
         axis=alt.Axis(format="%", tickCount=5),
         scale=alt.Scale(domain=[0, 1]),
     )
-    height = len(order) * (12 + 20 * series)
+    height = len(order) * (12 + 20 * len(series))
     base = alt.Chart(rows, height=height).encode(
         y,
-        yOffset=alt.YOffset("series:N"),
+        yOffset=alt.YOffset("series:N", scale=alt.Scale(domain=series)),
         tooltip=[
             *words("series", "method", "name"),
             *fractions("importance", "low", "high"),

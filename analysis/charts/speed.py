@@ -46,8 +46,9 @@ LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
 PLACED = ["align", "right", "below"]
 # Where a name may stand beside its point: how it is aligned, pixels to the right and below
 PLACES = (
-    *(("center", 0, -13), ("center", 0, 15), ("left", 10, 1), ("right", -10, 1)),
+    *(("center", 0, -13), ("center", 0, 15)),
     *(("left", -6, -13), ("left", -6, 15), ("right", 6, -13), ("right", 6, 15)),
+    *(("left", 10, 1), ("right", -10, 1)),
     *(("left", 8, -26), ("left", 8, 28), ("right", -8, -26), ("right", -8, 28)),
     *(("left", 8, -40), ("left", 8, 42), ("right", -8, -40), ("right", -8, 42)),
 )
@@ -86,7 +87,7 @@ def times(
             text=alt.Text("subject:N")
         )
         + base.mark_rule(strokeWidth=2).encode(
-            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
+            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"), opacity=FAINT
         )
         + base.mark_point(filled=True, size=80).encode(y, _verdict(series), opacity=FAINT)
     )
@@ -168,7 +169,7 @@ def pareto(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChart:
     )
     points = base.mark_point(filled=True, size=110).encode(x, y, _verdict(bests), opacity=FAINT)
     spread = base.mark_rule(strokeWidth=1.5).encode(
-        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y, opacity=FAINT
     )
     front = alt.Chart(_named(bests)).encode(x, y)
     align, right, below = (alt.ExprRef(f"datum.{name}") for name in PLACED)
@@ -272,7 +273,9 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
             *numbers("us", "lower", "upper"),
         ],
     )
-    spread = base.mark_rule(strokeWidth=2).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
+    spread = base.mark_rule(strokeWidth=2).encode(
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), opacity=FAINT
+    )
     points = base.mark_point(filled=True, size=70).encode(x, _verdict(bests), opacity=FAINT)
     return moves(spread + points, legend="measurement")
 

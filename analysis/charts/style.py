@@ -1,5 +1,6 @@
 """What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -208,7 +209,7 @@ def round_marks(low: float, high: float, log: bool, most: int = 6) -> dict[float
         span = (high - low) or abs(high) or 1.0
         steps = (digit * 10.0**power for power in POWERS for digit in STEPS)
         step = next(step for step in steps if most * step >= span)
-        first = int(-(-low // step))
+        first = math.ceil(low / step - 1e-9)
         marks = [float(f"{number * step:.12g}") for number in range(first, first + most + 2)]
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
 
@@ -342,7 +343,17 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         if noted["brush"]:
             select["translate"] = False
         _add_parameter(specified, layer, {"name": "zoom", "select": select, "bind": "scales"})
+        for channel in noted["zoom"]:
+            _free_ticks(specified, channel, layer["encoding"][channel]["field"])
     return specified
+
+
+def _free_ticks(specified: dict[str, Any], channel: str, column: str) -> None:
+    """Leave the ticks of an axis to Vega while it is zoomed: ours are of the whole of it."""
+    for layer in specified.get("layer", [specified]):
+        axis = layer["encoding"].get(channel, {}).get("axis")
+        if axis and "values" in axis:
+            axis["values"] = {"expr": f"zoom['{column}'] ? null : {json.dumps(axis['values'])}"}
 
 
 def _hide_by_legend(specified: dict[str, Any], column: str) -> None:

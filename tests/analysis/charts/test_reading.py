@@ -107,6 +107,14 @@ def test_a_page_hides_what_its_legend_names_zooms_and_brushes() -> None:
     assert all(one["views"] == [first] for one in by_name.values())
 
 
+def test_a_zoomed_axis_has_ticks_of_what_is_left_of_it() -> None:
+    made = searched([0.001, 0.01, 0.1, 1.0])
+    axis = style.page(search.history(made, best(made), SPACE))["layer"][0]["encoding"]["y"]["axis"]
+    assert axis["values"] == {
+        "expr": "zoom['best_validation_loss'] ? null : [0.001, 0.01, 0.1, 1.0]"
+    }
+
+
 def test_parameters_of_a_page_join_those_that_a_chart_has_of_its_own() -> None:
     specified = style.page(search.parallel(searched(LOSSES), SPACE))
     assert len(specified["params"]) == 2
