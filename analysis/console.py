@@ -112,18 +112,6 @@ def perceptual(config: dict[str, Any]) -> str:
     )
 
 
-def duration(sec: float) -> str:
-    """Return seconds as people read them: 90 is 1:30, and 3700 is 1:01:40."""
-    minutes, seconds = divmod(round(sec), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def microseconds(value: float) -> str:
-    """Return a time with three digits, and from 100 on as a whole number: 3.54, 1,340."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def command_text(module: str, *arguments: str, storage: str = DEFAULT_STORAGE) -> str:
     """Return a line that a shell takes: `python -m analysis.report fc --storage /mnt/results`.
 

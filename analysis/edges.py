@@ -49,9 +49,9 @@ def places(trial: Mapping[str, Any], space: Mapping[str, Parameter]) -> list[Pla
     found = []
     for name, parameter in space.items():
         if not parameter.is_fixed:
-            position = parameter.position(values[name])
-            edge = "" if position is None else _edge(name, parameter, position, trial)
-            found.append(Place(name, parameter, values[name], position, edge))
+            value = values[name]
+            edge = edge_of(name, parameter, value, trial["stop_reason"])
+            found.append(Place(name, parameter, value, parameter.position(value), edge))
     return found
 
 
@@ -72,10 +72,21 @@ def edge_line(trial: Mapping[str, Any], space: Mapping[str, Parameter]) -> str:
     return f"The best may lie outside of what was searched: {said}; widen it: {flags}"
 
 
-def _edge(name: str, parameter: Parameter, position: float, trial: Mapping[str, Any]) -> str:
+def edge_of(name: str, parameter: Parameter, value: Any, stop_reason: str | None) -> str:
+    """Return the edge of a range at which a value lies, as `Place` has it.
+
+    Args:
+        name: The hyperparameter's.
+        parameter: What it may be.
+        value: What it is.
+        stop_reason: What ended the trial that has it.
+    """
+    position = parameter.position(value)
+    if position is None:
+        return ""
     if parameter.kind is int and parameter.high - parameter.low + 1 < FEWEST_VALUES:
         return ""
-    if name == "patience" and trial["stop_reason"] != "early_stopping":
+    if name == "patience" and stop_reason != "early_stopping":
         return ""  # another one would have changed nothing
     known = KNOWN.get(name)
     if position <= MARGIN and not (known and parameter.low == known.low):

@@ -9,6 +9,12 @@ STRICT_THRESHOLD = 0.99  # shown beside the headline's
 THRESHOLDS = (0.80, 0.85, 0.90, THRESHOLD, 0.97, 0.98, STRICT_THRESHOLD, 0.995, 0.999)
 
 
-def percent(fraction: float) -> str:
-    """Return 0.99871 as 99.87 %: cut, not rounded, so that only all images are 100 %."""
-    return f"{int(fraction * 10_000 + 1e-9) / 100:.2f} %"
+def percent(fraction: float, decimals: int = 1) -> str:
+    """Return 0.99871 as 99.8 %: cut, not rounded, so that only all images are 100 %.
+
+    None and all have no decimals: 0 % and 100 %.
+    """
+    if fraction in (0, 1):
+        return f"{100 * fraction:.0f} %"
+    steps = 10**decimals
+    return f"{int(100 * fraction * steps + 1e-9) / steps:.{decimals}f} %"

@@ -25,6 +25,6 @@ def converted(svg: str, kind: str) -> bytes:
 
 
 def for_paper(specified: dict[str, Any]) -> dict[str, bytes]:
-    """Return the figure as `svg` and `pdf`, drawn once."""
+    """Return the figure as `svg`, `pdf` and `png`, drawn once."""
     svg = drawn(specified)
-    return {kind: converted(svg, kind) for kind in ("svg", "pdf")}
+    return {kind: converted(svg, kind) for kind in ("svg", "pdf", "png")}

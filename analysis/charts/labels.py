@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.tables.parameters import wide
 from analysis.tables.ranking import NEVER_BEST, STOPPED, with_rules
 from analysis.tables.task_columns import tasks_of
+from analysis.wording import named
 
 SHORT = 6  # digits of a fingerprint that tell two data sets of one name apart
 STATES = {
@@ -62,8 +63,9 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     that their losses compare.
 
     Returns:
-        The rows as `wide` returns them, with the columns `data_name`, `series`, `ending`, `state`,
-        the run's `rank_by` and `threshold`, and those of `with_rules` beside their own.
+        The rows as `wide` returns them, with the columns `data_name`, `task_name`, `series`,
+        `ending` (as people read it), `state`, the run's `rank_by` and `threshold`, and those of
+        `with_rules` beside their own.
     """
     shown = with_rules(wide(trials[trials.repeat_of.isna()].astype({"run": str}), runs), runs)
     for column in ("rank_by", "threshold"):
@@ -73,14 +75,16 @@ def labelled(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if shown.data_name.nunique() > 1:
         shown["series"] += " on " + shown.data_name
     tasks = shown.run.map(task_names(runs)).astype(object).fillna("an unknown pipeline")
+    shown["task_name"] = tasks
     if tasks.nunique() > 1:
         shown["series"] += " for " + tasks
     training = shown.run.map(_training_images(runs)).astype(object)
     training = training.fillna("unknown images to train on")
     ambiguous = training.groupby(shown.series).transform("nunique") > 1
     shown["series"] = shown.series.where(~ambiguous, shown.series + ", " + training)
-    shown["ending"] = shown.stop_reason.fillna("running").astype(str)
-    shown["state"] = shown.ending.map(lambda ending: STATES.get(ending, "finished"))
+    reasons = shown.stop_reason.fillna("running").astype(str)
+    shown["ending"] = reasons.map(named)
+    shown["state"] = reasons.map(lambda reason: STATES.get(reason, "finished"))
     return shown
 
 

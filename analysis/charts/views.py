@@ -2,12 +2,14 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from analysis.charts.measures import MEASURES
 from analysis.tables.parameters import distribution
 from analysis.tables.ranking import beside_each_other, ranked_frame
 from analysis.timing import comparison
@@ -25,27 +27,35 @@ DRAWN_SIDE = 128  # pixels of one that is drawn: larger ones are made smaller
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 ORDERS = ("spread", "worst", "median", "best")
 FEWEST_TRIALS = 20
-MOST_TRIALS = 250
-# Optuna has 64; the time grows with the square of the trials: 0.3 s for 100, 2 s for 400
-TREES = 16
+# Their time grows with the square of the trials; Optuna has one forest of 64 trees
+FORESTS, TREES = 5, 8
+MOST_TRIALS = 150  # of a forest; each draws its own
+BEST_FRACTION, FEWEST_BEST = 0.1, 5  # of trials, for PED-ANOVA: as Optuna has and advises
+FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs", "verdict"]
 
 
-def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the lowest loss after each trial that improved on it, and after the run's last trial.
+def best_so_far(trials: pd.DataFrame, measure: str = "loss") -> pd.DataFrame:
+    """Return the best value after each trial that improved on it, and after the run's last trial.
 
-    A trial's loss is that at its best epoch, which is that of its lowest loss only where its run
+    A trial's value is that at its best epoch, which is that of its lowest loss only where its run
     ranks by the loss.
 
     Args:
         trials: As `labelled` returns them, of any number of runs.
+        measure: A key of MEASURES.
 
     Returns:
         `run`, `series`, `trial` and `best`.
     """
     by = ["run", "series"]
+    of = MEASURES[measure]
     candidates = ranked_frame(trials).sort_values([*by, "trial"])
-    steps = candidates.assign(best=candidates.groupby(by).best_validation_loss.cummin())[
+    candidates["order"] = of.order(candidates)
+    candidates = candidates[candidates.order.notna()]
+    improved = candidates.order == candidates.groupby(by).order.cummin()
+    values = candidates[of.of_trial].where(improved)
+    steps = candidates.assign(best=values.groupby([candidates[name] for name in by]).ffill())[
         [*by, "trial", "best"]
     ]
     ends = steps.groupby(by, as_index=False).last()
@@ -234,51 +244,94 @@ def speedups(turns: pd.DataFrame, series: pd.DataFrame, device: str) -> pd.DataF
 
 
 def importances(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> pd.DataFrame:
-    """Return how much of the variance of the loss each hyperparameter of a series explains.
+    """Return how much each hyperparameter of a series matters for the loss, by two methods.
 
-    fANOVA (Hutter, Hoos, Leyton-Brown 2014) on the logarithm of each trial's loss at its best
-    epoch. Series with fewer than FEWEST_TRIALS are left out; of more than MOST_TRIALS a fixed
-    random choice is taken.
+    Both look at the logarithm of each trial's loss at its best epoch. The order of the trials
+    changes nothing. Series with fewer than FEWEST_TRIALS are left out.
+
+    - fANOVA (Hutter, Hoos, Leyton-Brown 2014): the fraction of the variance of a fitted forest that
+      the hyperparameter explains alone. The mean of FORESTS forests; each sees at most MOST_TRIALS.
+    - PED-ANOVA (Watanabe, Bansal, Hutter 2023): how far the distribution of its values among the
+      best trials (a tenth, but at least five) is from that among all, as fractions of a whole.
 
     Args:
         trials: As `labelled` returns them.
         space: What the hyperparameters may be.
 
     Returns:
-        One row per series and hyperparameter: `series`, `parameter`, `importance` (a fraction of
-        the variance) and `trials`, how many were looked at.
+        One row per series, method and hyperparameter: `series`, `method`, `parameter`,
+        `importance`, `low` and `high` (least and most of the forests; of PED-ANOVA, which draws
+        nothing, both are its value), and `trials`, how many there were.
     """
     rows = []
     for series, group in ranked_frame(trials).groupby("series"):
         usable = group[group.best_validation_loss > 0]
+        usable = usable.sort_values(["run", "trial"]).reset_index(drop=True)
         if len(usable) >= FEWEST_TRIALS:
-            chosen = usable.sample(min(len(usable), MOST_TRIALS), random_state=0)
-            rows += [(series, *found, len(chosen)) for found in _fractions(chosen, space).items()]
-    return pd.DataFrame(rows, columns=["series", "parameter", "importance", "trials"])
+            found = (*_by_forests(usable, space), *_by_best_trials(usable, space))
+            rows += [(series, *row, len(usable)) for row in found]
+    columns = ["series", "method", "parameter", "importance", "low", "high", "trials"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _fractions(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> dict[str, float]:
-    import optuna  # here, with what it imports: 0.5 s that a page without such a chart is spared
-    from optuna.importance import FanovaImportanceEvaluator
+Importance = tuple[str, str, float, float, float]
+
+
+def _by_forests(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> Iterator[Importance]:
+    from optuna.importance import FanovaImportanceEvaluator  # 0.5 s that most pages are spared
+
+    found = []
+    for seed in range(FORESTS):
+        chosen = trials.sample(min(len(trials), MOST_TRIALS), random_state=seed).sort_index()
+        study, names = _study(chosen, space)
+        if names:
+            # Not get_param_importances, which scales the fractions to a sum of 1
+            evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
+            found.append(evaluator.evaluate(study, params=names))
+    fractions = pd.DataFrame(found)
+    for name in fractions.mean().sort_values(ascending=False, kind="stable").index:
+        of_name = fractions[name]
+        yield FANOVA, str(name), float(of_name.mean()), float(of_name.min()), float(of_name.max())
+
+
+def _by_best_trials(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> Iterator[Importance]:
+    from optuna.importance import PedAnovaImportanceEvaluator  # as above
+
+    study, names = _study(trials, space)
+    if names:
+        quantile = max(BEST_FRACTION, FEWEST_BEST / len(trials))
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+        divergences = evaluator.evaluate(study, params=names)
+        total = sum(divergences.values()) or 1.0
+        for name, divergence in divergences.items():
+            fraction = divergence / total
+            yield PED_ANOVA, name, fraction, fraction, fraction
+
+
+def _study(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> tuple[Any, list[str]]:
+    """Return trials as a study of Optuna's, and the hyperparameters that vary in it.
+
+    None where all losses are the same.
+    """
+    import optuna  # as above
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     varied = {
         name: distribution(_spanned(parameter, trials[name]))
-        for name, parameter in space.items()
+        for name, parameter in sorted(space.items())
         if trials[name].notna().all() and trials[name].nunique() > 1
     }
     losses = np.log(trials.best_validation_loss)
-    if not varied or losses.nunique() < 2:
-        return {}
     study = optuna.create_study()
+    if losses.nunique() < 2:
+        return study, []
     for loss, values in zip(losses, trials[[*varied]].itertuples(index=False), strict=True):
         study.add_trial(
             optuna.create_trial(
                 params=dict(zip(varied, values, strict=True)), distributions=varied, value=loss
             )
         )
-    # Not get_param_importances, which scales the fractions to a sum of 1
-    return FanovaImportanceEvaluator(n_trees=TREES, seed=0).evaluate(study)
+    return study, list(varied)
 
 
 def _spanned(parameter: Parameter, values: pd.Series) -> Parameter:

@@ -11,10 +11,8 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,21 +22,6 @@ from analysis.tables.table_sources import BUCKET
 from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
 
 TOKEN_VARIABLE = "TRANSFORM_TUNER_TOKEN"
-SCRIPT = Path(__file__).with_name("page.py")
-SETTINGS = {
-    "server.headless": True,
-    "server.fileWatcherType": "none",
-    "server.enableWebsocketCompression": True,
-    "browser.gatherUsageStats": False,
-    "client.toolbarMode": "viewer",
-    "client.showErrorLinks": False,
-    "theme.base": "light",
-    "theme.primaryColor": "#005C94",
-    "theme.baseRadius": "0.4rem",
-    "theme.headingFontSizes": ["1.8rem", "1.3rem"],
-    "theme.metricValueFontSize": "1.6rem",
-    "theme.showWidgetBorder": True,
-}
 
 
 @command()
@@ -74,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     with suppress(KeyboardInterrupt):
         _serve(
+            options.directory.partition("?")[0],
             storage,
             listening,
             hosts,
@@ -119,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    """Take the port before Streamlit is imported, so that a taken one is said at once."""
+    """Take the port before anything large is imported, so that a taken one is said at once."""
     listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -134,10 +118,10 @@ def _listen(address: str, port: int) -> socket.socket:
 def _announcement(options: argparse.Namespace, port: int, token: str | None) -> list[str]:
     """List the lines that are printed once the page can be opened."""
     host = f"[{options.address}]" if ":" in options.address else options.address
-    query = f"?token={quote(token, safe='')}" if token else ""
+    user = f"token:{quote(token, safe='')}@" if token else ""
     lines = [
         f"Tables   {options.directory.partition('?')[0].rstrip('/')}/tables",
-        f"Address  http://{host}:{port}/{query}",
+        f"Address  http://{user}{host}:{port}/",
         f"From elsewhere: ssh -L {port}:localhost:{port} THIS-MACHINE. Ctrl-C ends it.",
     ]
     if options.address not in ("127.0.0.1", "::1", "localhost") and not token:
@@ -148,51 +132,45 @@ def _announcement(options: argparse.Namespace, port: int, token: str | None) -> 
 
 
 def _serve(
-    storage: Path, listening: socket.socket, hosts: list[str], token: str | None, lines: list[str]
+    storage: str,
+    tables: Path,
+    listening: socket.socket,
+    hosts: list[str],
+    token: str | None,
+    lines: list[str],
 ) -> None:
     """Serve until Ctrl-C; `lines` are printed when the page can be opened.
 
     Args:
-        storage: The directory that has the tables.
+        storage: The storage as it was typed.
+        tables: The directory that has its tables.
         listening: The socket to accept on.
         hosts: Names under which browsers may ask for the page.
         token: What a visitor must know; None for nothing.
         lines: What is printed then.
     """
-    import streamlit as st
     import uvicorn
-    from streamlit import config
 
     from analysis.dashboard.access import middleware
-    from analysis.dashboard.snapshot import STORAGE_VARIABLE
+    from analysis.dashboard.app import Site, application
+    from analysis.dashboard.snapshot import Store
 
-    os.environ[STORAGE_VARIABLE] = str(storage)
-    port = listening.getsockname()[1]
-    where = {"server.port": port, "browser.serverPort": port, "server.allowedHosts": hosts}
-    for name, value in (SETTINGS | where).items():
-        config.set_option(name, value)
+    site = Site(storage, Store(tables))
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:
         print(*lines, sep="\n", flush=True)  # from here on Ctrl-C is waited for
         yield
 
-    app = st.App(SCRIPT, middleware=middleware(hosts, token), lifespan=announce)
-    threading.Thread(target=_warm_up, args=(storage,), daemon=True).start()
-    uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
-    ).run(sockets=[listening])
-
-
-def _warm_up(storage: Path) -> None:
-    """Read and import what the first page needs while nobody has asked for it yet."""
-    from analysis.dashboard.snapshot import opened_store
-
-    store = opened_store(storage)
-    store.version()
-    store.frame("runs")
-    for module in ("analysis.charts.views", "altair", "optuna.importance", "sklearn.ensemble"):
-        import_module(module)
+    app = application(site, middleware(hosts, token), lifespan=announce)
+    site.read_ahead()
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        site.close()
 
 
 if __name__ == "__main__":

@@ -1,118 +1,110 @@
 """Who gets in: requests that name an allowed host, from the page itself, and who has the token."""
 
-import hashlib
+import base64
+import binascii
 import hmac
 import ipaddress
-from contextlib import suppress
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import HTTPConnection
-from starlette.responses import HTMLResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnected
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainables.errors import UsageError
 
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]  # with brackets as a browser sends it
-CLOSE_POLICY = 1008  # RFC 6455, 7.4.1: policy violation
-FORM = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>transform-tuner</title>
-<style>
-body { font: 18px/1.6 system-ui, sans-serif; max-width: 28rem; margin: 18vh auto; padding: 0 1rem }
-input, button {
-  font: inherit; padding: .3rem .6rem; width: 100%; box-sizing: border-box; margin: .3rem 0
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
-</style>
-<main>
-<h1>transform-tuner</h1>
-<form>
-<label>Token
-<input name="token" type="password" autofocus required autocomplete="current-password"></label>
-<button>Open</button>
-</form>
-<p>MESSAGE</p>
-</main>
-</html>"""
 
 
 class OriginMiddleware:
-    """Refuses a websocket that another site's page opens.
+    """Answers the dashboard's own pages only, and tells browsers to keep its own to themselves.
 
-    Browsers let every page do that, and say which it was.
+    Another page may lead here by a link. It may neither frame these pages nor load from them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The next application, unless the page's host is not the one that was asked."""
-        headers = HTTPConnection(scope).headers if scope["type"] == "websocket" else {}
-        if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
-            await send({"type": "websocket.close", "code": CLOSE_POLICY})
-        else:
-            # Streamlit closes a socket twice whose browser leaves as it ends
-            with suppress(WebSocketDisconnected):
-                await self.app(scope, receive, send)
+        """The next application, unless the request is of another site's page."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app: ASGIApp = self.app
+        if _is_foreign(Headers(scope=scope)):
+            app = PlainTextResponse("Only the dashboard's own pages may ask for this.", 403)
+        await app(scope, receive, with_headers)
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Return whether a browser says that another origin's page makes this request.
+
+    A link from there is none: `Sec-Fetch-Mode` is then `navigate` and `Sec-Fetch-Dest` `document`.
+    """
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        return True
+    from_here = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+    return not from_here and headers.get("sec-fetch-dest") != "document"
 
 
 class TokenMiddleware:
-    """Lets in who brings the token in the address, and asks all others for it.
+    """Lets in who knows the token, by HTTP Basic (RFC 7617): any name, the token as password.
 
-    That is needed once; then a cookie stands for it.
+    A cookie would not do: browsers send a host's cookies to all of its ports, and so to whatever
+    another user of the machine serves there. What Basic keeps is bound to one port.
     """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
         self.token = token
-        self.cookie, self.digest = cookie(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The next application, a redirect that leaves the token out of the address, or a form."""
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        connection = HTTPConnection(scope)
-        given = connection.query_params.get("token")
-        is_right = given is not None and hmac.compare_digest(given.encode(), self.token.encode())
-        if scope["type"] == "http" and is_right:
-            await self._remember(connection)(scope, receive, send)
-        elif hmac.compare_digest(
-            connection.cookies.get(self.cookie, "").encode(), self.digest.encode()
-        ):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": CLOSE_POLICY})
-        else:
-            text = "It stands in the address that the command printed."
-            page = FORM.replace("MESSAGE", "That is not the token. " + text if given else text)
-            await HTMLResponse(page, 401, {"Cache-Control": "no-store"})(scope, receive, send)
+        """The next application, or what makes a browser ask for the token."""
+        app = self.app
+        if scope["type"] == "http" and not self._is_known(Headers(scope=scope)):
+            app = PlainTextResponse(
+                "Give the token as password, any name: it stands in the address that the command "
+                "printed.",
+                401,
+                {
+                    "WWW-Authenticate": 'Basic realm="transform-tuner: the token as password", '
+                    'charset="UTF-8"',
+                    "Cache-Control": "no-store",
+                },
+            )
+        await app(scope, receive, send)
 
-    def _remember(self, connection: HTTPConnection) -> RedirectResponse:
-        rest = parse_qs(connection.url.query, keep_blank_values=True)
-        del rest["token"]
-        query = urlencode(rest, doseq=True)
-        path = "/" + quote(
-            connection.url.path.lstrip("/\\")
-        )  # two slashes would lead to another host
-        response = RedirectResponse(path + (f"?{query}" if query else ""), 303)
-        response.set_cookie(self.cookie, self.digest, httponly=True, samesite="strict")
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
-
-
-def cookie(token: str) -> tuple[str, str]:
-    """Return name and value of the cookie that stands for a token.
-
-    It is not the token itself: any text is one, and browsers send a host's cookies to all of its
-    ports. Hence also the name.
-    """
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    return f"transform_tuner_{digest[:8]}", digest
+    def _is_known(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        try:
+            named = (
+                base64.b64decode(given.strip(), validate=True) if scheme.lower() == "basic" else b""
+            )
+        except (binascii.Error, ValueError):
+            return False
+        _, _, password = named.partition(b":")
+        return hmac.compare_digest(password, self.token.encode())
 
 
 def middleware(hosts: list[str], token: str | None) -> list[Middleware]:

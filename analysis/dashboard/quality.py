@@ -1,33 +1,63 @@
 """The page Quality: accuracy by threshold, and images, for each set of test images."""
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 import pandas as pd
-import streamlit as st
 
 from analysis.charts import quality as charts
 from analysis.charts import views
 from analysis.charts.labels import data_names, task_names
-from analysis.dashboard.parts import NUMBER, card, hint, picture, plain, remark, table
+from analysis.dashboard.blocks import (
+    Choices,
+    Column,
+    Figure,
+    Heading,
+    Hint,
+    Page,
+    Pictures,
+    Remark,
+    Table,
+    number,
+)
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import BY_LOSS, bests_in_words
 from analysis.tables.scored import scores_at
-from trainables.thresholds import THRESHOLD
+from analysis.wording import named, percent_with_interval
+from trainables.thresholds import THRESHOLD, percent
 
 SHOWN = 8
-SUBJECT = {"series": "Network", "run": "Run", "subject": "Subject", "kind": "Kind"}
+SUBJECT = [
+    Column("series", "Network"),
+    Column("run", "Run"),
+    Column("subject", "Subject"),
+    Column("kind", "Kind", named),
+]
 MEANS = {
-    "cosine": NUMBER("Mean cosine", format="%.4f"),
-    "mse": NUMBER("MSE", format="%.2e"),
-    "psnr": NUMBER("PSNR, dB", format="%.1f"),
-    "ssim": NUMBER("SSIM", format="%.4f"),
+    "cosine": number("cosine", "Mean cosine", ".4f"),
+    "mse": number("mse", "MSE", ".2e"),
+    "psnr": number("psnr", "PSNR, dB", ".1f"),
+    "ssim": number("ssim", "SSIM", ".4f"),
+}
+ORDERS = {
+    "spread": "spread over the test images",
+    "worst": "worst",
+    "median": "middling",
+    "best": "best",
 }
 
 
-def show(selection: Selection) -> None:
-    """Draw the page: one section for each set of test images."""
+def page(selection: Selection) -> Page:
+    """Return the page: one section for each set of test images."""
+    return Page("Quality", list(_blocks(selection)))
+
+
+def _blocks(selection: Selection) -> Iterator[Any]:
     scores = selection.table("scores")
     scores = scores[scores.split == "test"]
     if scores.empty:
-        hint("No scores yet: a search measures its finalists on the test images when it ends.")
+        yield Hint("No scores yet: a search measures its finalists on the test images at its end.")
         return
     names = data_names(selection.runs, "test")
     tasks = task_names(selection.runs)
@@ -37,23 +67,25 @@ def show(selection: Selection) -> None:
     tested = tested[tested.run.isin(scores.run)]
     groups = sorted(tested.test_name.unique())
     if len(groups) > 1:
-        remark(
+        yield Remark(
             f"These runs were tested on {len(groups)} different sets of images: each has its own "
             "section."
         )
-    for number, name in enumerate(groups):
+    for place, name in enumerate(groups):
         if len(groups) > 1:
-            st.header(plain(name), anchor=False)
-        _section(selection, scores, tested[tested.test_name == name], number)
+            yield Heading(name)
+        yield from _section(selection, scores, tested[tested.test_name == name], place)
 
 
-def _section(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+def _section(
+    selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, place: int
+) -> Iterator[Any]:
     measured = set(zip(scores.run, scores.trial, strict=True))
     among = [pair in measured for pair in zip(trials.run, trials.trial, strict=True)]
     best = views.bests(trials, pd.Series(among, trials.index, dtype=bool))
     networks = views.accuracy_of(scores, best)
     if networks.empty:
-        hint("None of these runs' best trials was measured on the test images.")
+        yield Hint("None of these runs' best trials was measured on the test images.")
         return
     newest = selection.runs[selection.runs.run.isin(trials.run)].iloc[0].run
     baselines = views.baselines_of(scores, newest)
@@ -64,69 +96,86 @@ def _section(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, n
     rule = bests_in_words(best)
     if rule != BY_LOSS:
         note += f" Best: {rule}."
-    card(
+    marked = sorted(set(trials.threshold))
+    yield Figure(
         "Accuracy by threshold",
         note,
-        f"thresholds {number}",
-        charts.thresholds,
-        networks,
-        views.accuracies(baselines),
-        sorted(set(trials.threshold)),
+        _named("thresholds", place),
+        partial(
+            charts.thresholds, networks, views.accuracies(baselines), marked, names=selection.series
+        ),
     )
-    _images(selection.table("samples"), best, number)
+    yield from _images(selection, best, place)
     finalists = scores.run.isin(trials.run) & (scores.kind == "trial") & scores.repeat_of.isna()
-    _table(pd.concat([scores[finalists], baselines]), trials, number)
+    yield _table(selection, pd.concat([scores[finalists], baselines]), trials, place)
 
 
-def _images(samples: pd.DataFrame, best: pd.DataFrame, number: int) -> None:
+def _named(name: str, place: int) -> str:
+    """Return a name that is a block's own where there are several sections."""
+    return f"{name}-{place}" if place else name
+
+
+def _images(selection: Selection, best: pd.DataFrame, place: int) -> Iterator[Any]:
+    samples, address = selection.table("samples"), selection.address
     kept = best[best.run.isin(samples.run)]
     if kept.empty:
-        hint("These runs kept no images.")
+        yield Hint("These runs kept no images.")
         return
-    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    order = left.segmented_control(
-        "Images",
-        views.ORDERS,
-        default="spread",
-        required=True,
-        key=f"images{number or ''}",
-        bind="query-params",
-        help="Evenly spread over the test images, or where a network is worst, middling and best",
+    orders, order = Choices.of(address, "Images", _named("images", place), ORDERS)
+    series = {name: name for name in kept.series}
+    which, of = Choices.of(address, "of", _named("of", place), series)
+    named = _named("difference", place)
+    shown, difference = Choices.of(
+        address, "Difference", named, {"no": "not shown", "yes": "shown"}
     )
-    of = middle.selectbox("of", kept.series.tolist(), key=f"of{number or ''}", bind="query-params")
-    difference = right.toggle("Difference", key=f"difference{number or ''}", bind="query-params")
-    cells, rows = views.image_grid(samples, kept, order or "spread", of, SHOWN, difference)
+    yield orders
+    if len(series) > 1 and order != "spread":
+        yield which
+    yield shown
+    cells, rows = views.image_grid(samples, kept, order, of, SHOWN, difference == "yes")
     note = (
         "Input, what the pipeline makes of it, and each network's best trial with its cosine "
         "similarity."
     )
-    if difference:
+    if difference == "yes":
         note += " Difference: red where it is too bright, blue where too dark."
-    picture("Images", note, f"images {number}", charts.images, cells, rows)
+    name = _named("test-images", place)
+    yield Pictures.of("Images", note, name, cells, rows, partial(charts.images, cells, rows))
 
 
-def _table(scores: pd.DataFrame, trials: pd.DataFrame, number: int) -> None:
+def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, place: int) -> Table:
     thresholds = set(trials.threshold)
     threshold = thresholds.pop() if len(thresholds) == 1 else THRESHOLD  # which every run has
     subject = ["run", "subject"]
     means = scores[scores.threshold.isna()].pivot(index=subject, columns="metric", values="value")
-    rows = scores_at(scores, "cosine", threshold).drop(columns=["metric", "value"])
-    rows = rows.merge(means.reset_index(), on=subject, how="left")
+    at = scores_at(scores, "cosine", threshold)
+    rows = at.assign(share=[_share(one) for one in at.itertuples()])
+    rows = rows.drop(columns=["metric", "value"]).merge(means.reset_index(), on=subject, how="left")
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
-    own = {name: NUMBER(name, format="%.4g") for name in means.columns if name not in MEANS}
-    table(
+    own = [number(name, name, ".4g") for name in means.columns if name not in MEANS]
+    return Table(
         f"At cosine ≥ {threshold:g}",
-        "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds.",
+        "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds; in "
+        "brackets the 95 % interval that the choice of the images leaves (Wilson).",
+        _named("accuracy", place),
         rows.sort_values("mean", ascending=False),
-        f"accuracy {number}",
-        {
-            **SUBJECT,
-            "mean": NUMBER(f"≥ {threshold:g}, mean", format="percent"),
-            "sd": NUMBER("± deviation", format="percent"),
-            "trainings": "Trainings",
-            "images": "Images",
-            **MEANS,
-            **own,
-            "parameters": "Parameters",
-        },
+        [
+            *SUBJECT,
+            Column("share", f"≥ {threshold:g} [95 %]", is_number=True),
+            number("mean", "Mean of trainings", percent, bar=True),
+            number("sd", "± deviation", percent),
+            number("trainings", "Trainings", "d"),
+            number("images", "Images", ",d"),
+            *(one for name, one in MEANS.items() if name in means.columns),
+            *own,
+            number("parameters", "Parameters", ",.0f"),
+        ],
+        selection.address,
     )
+
+
+def _share(row: Any) -> str:
+    """Return what share of the images one subject's row has, with its interval."""
+    if pd.isna(row.low):
+        return percent(row.value)
+    return percent_with_interval(row.value, row.low, row.high)

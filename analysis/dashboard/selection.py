@@ -1,15 +1,47 @@
-"""What is shown: the filters in the sidebar, which live in the address, and what they leave."""
+"""What is shown: the runs and trials that an address asks for."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import pandas as pd
-import streamlit as st
 
 from analysis.charts.labels import data_names, labelled, task_names
-from analysis.dashboard.parts import plain
+from analysis.dashboard.address import Address
 from analysis.dashboard.snapshot import Store
 from analysis.tables.parameters import shown_space
-from trainables.hyperparameters import Parameter
+from trainables.errors import UsageError
+from trainables.hyperparameters import Parameter, label
+
+FILTERS = (  # name in the address, what stands above it, the column
+    ("pipeline", "Pipelines", "task_name"),
+    ("network", "Networks", "model"),
+    ("data", "Data", "data_name"),
+)
+LOSS = "best_validation_loss"
+FROM, TO = ".from", ".to"  # of a filter's name: the ends of an interval
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A choice of trials in the sidebar.
+
+    Attributes:
+        name: In the address; of an interval with FROM and TO behind it.
+        options: What can be chosen, with the texts; none for an interval.
+    """
+
+    name: str
+    label: str
+    options: Mapping[str, str]
+    chosen: tuple[str, ...] = ()
+    low: str = ""
+    high: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it leaves anything out."""
+        return bool(self.chosen or self.low or self.high)
 
 
 @dataclass(frozen=True)
@@ -17,16 +49,76 @@ class Selection:
     """The runs that are shown, and their tables.
 
     Attributes:
-        trials: Trials of the search with `series`, `ending` and `state`, as `labels.labelled` makes
-            them.
-        space: What their hyperparameters may be, all runs together.
+        every: All rows of `runs`, the newest first, with `task_name` and `data_name`.
+        options: The runs that can be chosen, the newest first.
+        names: Those that are.
+        gone: Asked for, but not there.
     """
 
     store: Store
+    address: Address
+    every: pd.DataFrame
+    options: tuple[str, ...]
     names: tuple[str, ...]
-    runs: pd.DataFrame
-    trials: pd.DataFrame
-    space: dict[str, Parameter]
+    gone: tuple[str, ...]
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The chosen rows of `runs`."""
+        return self.every[self.every.run.isin(self.names)]
+
+    @cached_property
+    def all_trials(self) -> pd.DataFrame:
+        """Trials of the chosen runs, as `labels.labelled` makes them."""
+        return labelled(self.store.frame("trials", self.runs.run), self.runs)
+
+    @cached_property
+    def space(self) -> dict[str, Parameter]:
+        """What their hyperparameters may be, all runs together."""
+        return shown_space(self.runs, self.all_trials)
+
+    @cached_property
+    def series(self) -> list[str]:
+        """Every series of the chosen runs: each keeps its colour, whatever is filtered."""
+        return sorted(self.all_trials.series.unique())
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Those of them that the filters leave.
+
+        Raises UsageError when an end of an interval is no number.
+        """
+        left = self.all_trials
+        for one in self.filters:
+            if one.chosen:
+                left = left[left[one.name].astype(str).isin(one.chosen)]
+            if one.low:
+                left = left[left[one.name] >= _number(one.name + FROM, one.low)]
+            if one.high:
+                left = left[left[one.name] <= _number(one.name + TO, one.high)]
+        return left
+
+    @cached_property
+    def filters(self) -> list[Filter]:
+        """What the trials can be chosen by."""
+        trials, found = self.all_trials, []
+        for name, head in (("series", "Series"), ("state", "State")):
+            options = {str(one): str(one) for one in sorted(trials[name].unique())}
+            chosen = tuple(one for one in self.address.every(name) if one in options)
+            if len(options) > 1:
+                found.append(Filter(name, head, options, chosen))
+        if trials[LOSS].notna().any():
+            found.append(self._interval(LOSS, "Validation loss"))
+        for name, parameter in self.space.items():
+            if trials[name].nunique() < 2:
+                continue
+            if parameter.is_numeric:
+                found.append(self._interval(name, label(name)))
+            else:
+                options = {str(one): str(one) for one in sorted(trials[name].dropna().unique())}
+                chosen = tuple(one for one in self.address.every(name) if one in options)
+                found.append(Filter(name, label(name), options, chosen))
+        return found
 
     def table(self, table: str) -> pd.DataFrame:
         """Return a table's rows of the chosen runs.
@@ -35,62 +127,51 @@ class Selection:
         """
         return self.store.frame(table, self.names if table == "timings" else self.runs.run)
 
-
-def choose(store: Store) -> Selection:
-    """Draw the filters, and return what they leave."""
-    runs = store.frame("runs").sort_values("started_at", ascending=False)
-    with st.sidebar:
-        named = {"data_name": data_names(runs), "task_name": task_names(runs)}
-        by_run = {column: names.reindex(runs.run).to_numpy() for column, names in named.items()}
-        runs_left = _filtered(runs.assign(**by_run))
-        # Timings without a search are named by their times
-        alone = sorted(set(store.runs("timings")) - set(store.runs()), reverse=True)
-        options = [*runs_left.run, *alone]
-        _begin_with_newest(options)
-        names = st.multiselect(
-            "Runs",
-            options,
-            key="runs",
-            bind="query-params",
-            placeholder="Choose runs",
-            help="Newest first. What is shown here is in the address: a copy of it shows the same.",
-        )
-    chosen = runs[runs.run.isin(names)]
-    trials = labelled(store.frame("trials", chosen.run), chosen)
-    return Selection(store, tuple(names), chosen, trials, shown_space(chosen, trials))
+    def _interval(self, name: str, head: str) -> Filter:
+        low, high = (self.address.one(name + end).strip() for end in (FROM, TO))
+        return Filter(name, head, {}, low=low, high=high)
 
 
-def _begin_with_newest(options: list[str]) -> None:
-    """Choose the newest run at the first visit, and where a filter leaves none of the chosen ones.
+@lru_cache(maxsize=4)
+def every_run(store: Store, _key: object) -> pd.DataFrame:
+    """Return all rows of `runs`, the newest first, with a name of task and data.
 
-    It is a choice and not a default: the address has only what was chosen, and tomorrow another run
-    is the newest.
+    They are made once for each `_key` of that table.
     """
-    if "runs" in st.session_state:
-        chosen = st.session_state["runs"]
-        if chosen and not set(chosen) & set(options):
-            st.session_state["runs"] = options[:1]
-    elif "runs" not in st.query_params and options:
-        st.query_params["runs"] = options[:1]  # the widget writes only what was chosen by hand
-        st.session_state["runs"] = options[:1]
+    runs = store.frame("runs").sort_values("started_at", ascending=False, kind="stable")
+    named = {"data_name": data_names(runs), "task_name": task_names(runs)}
+    return runs.assign(**{name: one.reindex(runs.run).to_numpy() for name, one in named.items()})
 
 
-def _filtered(runs: pd.DataFrame) -> pd.DataFrame:
-    filters = (
-        ("pipelines", "Pipelines", "task_name"),
-        ("networks", "Networks", "model"),
-        ("data", "Data", "data_name"),
+def choose(store: Store, address: Address, asked: Sequence[str] | None = None) -> Selection:
+    """Return what an address asks for; the newest run where it names none.
+
+    Args:
+        store: The tables.
+        address: Names runs, or what they have in common.
+        asked: Runs in place of those that it names.
+    """
+    runs = every_run(store, store.key("runs"))
+    left = runs
+    for name, _, column in FILTERS:
+        if wanted := address.every(name):
+            left = left[left[column].isin(wanted)]
+    # Timings without a search are named by their times
+    alone = sorted(set(store.runs("timings")) - set(store.runs()), reverse=True)
+    options = (*left.run, *alone)
+    there = {*runs.run, *alone}
+    if asked is None:
+        asked = address.every("run")
+        names = tuple(name for name in asked if name in options) or options[:1]
+    else:
+        names = tuple(name for name in asked if name in there)
+    return Selection(
+        store, address, runs, options, names, tuple(name for name in asked if name not in there)
     )
-    for key, label, column in filters:
-        options = sorted(runs[column].unique())
-        if len(options) > 1:
-            wanted = st.pills(
-                label,
-                options,
-                selection_mode="multi",
-                key=key,
-                bind="query-params",
-                format_func=plain,
-            )
-            runs = runs[runs[column].isin(wanted)] if wanted else runs
-    return runs
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name}={text}: give a number, such as 1e-3") from None

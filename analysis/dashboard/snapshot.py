@@ -1,22 +1,20 @@
 """The tables of a storage as they are now: a file is read once, and again when it changed."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from analysis.tables.files import read_file, table_file
+from analysis.tables.files import Row, read_file, table_file
 from analysis.tables.schema import TABLES, arrow_schema
 from analysis.tables.version_4 import names_of
 from trainables.errors import UsageError
 
-STORAGE_VARIABLE = "TRANSFORM_TUNER_STORAGE"
-"""How the command tells the script, which Streamlit runs, where the tables lie."""
 KEPT = frozenset({"runs", "trials"})
 """Small, and of every run: kept. The others are read for the runs that are shown."""
 READERS = 4
@@ -55,6 +53,25 @@ class Store:
         chosen = sorted(files) if runs is None else sorted(set(runs) & set(files))
         return self._frame(table, tuple((run, files[run]) for run in chosen))
 
+    def rows(self, table: str, run: str) -> list[Row]:
+        """Return the table's rows of a run, null as None; none where its file can't be used."""
+        stamp = self._files.get(table, {}).get(run)
+        content = self._content(table, run, stamp) if stamp else None
+        return content.to_pylist() if content is not None else []
+
+    @property
+    def read(self) -> int:
+        """How many files of the tables that are kept have been read and were sound."""
+        return len(self._kept)
+
+    def key(self, table: str) -> Hashable:
+        """Return what changes whenever a table of any run does."""
+        return tuple(self._files.get(table, {}).items())
+
+    def state(self, run: str) -> tuple[Stamp | None, ...]:
+        """Return what changes whenever a table of a run does."""
+        return tuple(self._files.get(table, {}).get(run) for table in TABLES)
+
     def problems(self) -> list[str]:
         """Say which files were left out as they are now, a sentence each."""
         current = self._files
@@ -84,10 +101,6 @@ class Store:
         if table in KEPT:
             self._kept[table, run] = (stamp, content)
         return content
-
-
-opened_store = cache(Store)
-"""The one store of a storage, for every session of the page."""
 
 
 def _stamps(tables: Path, names: Iterable[str]) -> dict[str, Stamp]:

@@ -1,7 +1,7 @@
-"""The command: one run as a self-contained page, and each of its figures as PDF and SVG.
+"""The command: one run as a page, Markdown or LaTeX, and its figures as PDF, SVG and PNG.
 
     python -m analysis.report RUN                  # results/reports/RUN/report.html
-    python -m analysis.report RUN --storage DIR --out paper
+    python -m analysis.report RUN --format tex --out paper
 
 Exit status: 0, 1 when the files could not be written, 2 for a mistake on the command line,
 130 after Ctrl-C.
@@ -27,6 +27,7 @@ from trainables.errors import (
     prog,
 )
 
+FORMATS = ("html", "md", "tex")
 CTRL_C_IGNORED = (signal.SIGINT, signal.SIG_IGN)
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = run_of(options.storage, tables, options.run)
     try:
         with console, extra_packages("a report", "dashboard"):
-            page = _written(options.storage, tables, run, out, console)
+            page = _written(options.storage, tables, run, out, options.format, console)
     except BrokenExecutor:
         complain(
             "a process that draws figures was killed, most likely for want of memory: "
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"the report could not be written ({error}): give another --out")
         return FAILED
     console.line(f"Report   {page} ({page.stat().st_size / 1000:,.0f} kB)")
-    console.line(f"Figures  {out}/*.pdf and *.svg")
+    console.line(f"Figures  {out}/{options.run}-*.pdf, *.svg and *.png")
     return 0
 
 
@@ -73,10 +74,17 @@ def parser() -> argparse.ArgumentParser:
         help="directory to write to (default: STORAGE/reports/RUN, or for a bucket "
         f"{DEFAULT_STORAGE}/reports/RUN)",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="html: a page that needs nothing else; md: Markdown as GitHub reads it; tex: tables "
+        "and figures to include into a paper (default: html)",
+    )
     return parser
 
 
-def _written(storage: str, tables: Path, run: Row, out: Path, console: Console) -> Path:
+def _written(storage: str, tables: Path, run: Row, out: Path, form: str, console: Console) -> Path:
     """Write the report; figures and importances are made in processes of their own."""
     from analysis.charts.drawing import SMALLEST, drawn
 
@@ -85,7 +93,7 @@ def _written(storage: str, tables: Path, run: Row, out: Path, console: Console) 
         pool.submit(drawn, SMALLEST)
         from analysis.report.writing import write
 
-        return write(storage, tables, run, out, pool, console)
+        return write(storage, tables, run, out, form, pool, console)
 
 
 if __name__ == "__main__":

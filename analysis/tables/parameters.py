@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What data frames of trials are given beside the columns of the table
-ADDED = ("series", "state", "ending", "data_name", "rule", "objective", "rank_by", "threshold")
+ADDED = (
+    *("series", "state", "ending", "data_name", "task_name"),
+    *("rule", "objective", "rank_by", "threshold"),
+)
 TAKEN = {column.name for column in TABLES["trials"]} - set(COLUMNS) | set(ADDED)
 
 

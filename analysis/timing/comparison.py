@@ -19,6 +19,7 @@ from analysis.timing.protocol import (
     ratio_verdict,
 )
 from analysis.timing.subjects import PIPELINE
+from analysis.wording import interval, number
 
 UNJUDGED = "unfinished"  # the verdict of a series whose session has not come to its end
 SERIES = ["subject", "device", "batch_size"]
@@ -66,7 +67,7 @@ class Ratio:
         return self.pairs >= PROCESSES and not self.biased
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return f"{number(self.median)} {interval(self.low, self.high)}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from analysis.console import Console, duration
+from analysis.console import Console
 from analysis.tables.files import GrowingTable, Row, rows_of
 from analysis.timing import machine
 from analysis.timing.limits import Rates
@@ -44,6 +44,7 @@ from analysis.timing.timing_rows import (
 )
 from analysis.timing.timing_settings import TimingSettings
 from analysis.timing.worker import Circumstances, SeriesPlan, SubjectCheck, SubjectError
+from analysis.wording import duration
 from trainables.data import cifar10
 from trainables.data.cache import cache_directory
 from trainables.data.examples import Examples

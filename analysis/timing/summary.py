@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.console import Console, microseconds
+from analysis.console import Console
 from analysis.tables.files import Row
 from analysis.timing import comparison
 from analysis.timing.protocol import INVALID, ROUGH_WITHIN, VALID_WITHIN
+from analysis.wording import interval, number
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
 MARKS = {"valid": "", "unfinished": "unfinished", "rough": "rough", "invalid": "INVALID"}
@@ -73,11 +74,11 @@ def _speed(console: Console, turns: pd.DataFrame, series: pd.DataFrame, device: 
     table = [
         [
             one.series.subject,
-            "" if one.single_us is None else microseconds(one.single_us),
-            microseconds(one.series.end_to_end_us),
+            "" if one.single_us is None else number(one.single_us),
+            number(one.series.end_to_end_us),
             _within(one.series),
             f"{one.series.batch_size:,.0f}",
-            microseconds(one.series.device_us),
+            number(one.series.device_us),
             _ratio(one.times_single),
             _ratio(one.times_batched),
             f"{one.series.limit_share:.1%}",
@@ -119,7 +120,7 @@ def _ratio(ratio: comparison.Ratio | None) -> str:
         return ""
     if ratio.is_result:
         return str(ratio)
-    return f"[{ratio.low:.3g}, {ratio.high:.3g}]" if ratio.has_interval else "–"
+    return interval(ratio.low, ratio.high) if ratio.has_interval else "–"
 
 
 def _within(one: pd.Series) -> str:
@@ -145,7 +146,7 @@ def _latency(console: Console, series: pd.DataFrame, device: str) -> None:
         [
             row.subject,
             *(
-                "" if pd.isna(sec) else microseconds(1e6 * sec)
+                "" if pd.isna(sec) else number(1e6 * sec)
                 for sec in (row.p50_sec, row.p90_sec, row.p99_sec)
             ),
             f"{row.first_call_sec:.2g}",
@@ -170,9 +171,9 @@ def _copies(console: Console, series: pd.DataFrame, device: str) -> None:
         [
             row.subject,
             f"{row.batch_size:,}",
-            microseconds(row.end_to_end_us),
-            microseconds(row.overlapped_us),
-            microseconds(row.bus_us),
+            number(row.end_to_end_us),
+            number(row.overlapped_us),
+            number(row.bus_us),
             f"{row.bus_us / row.overlapped_us:.0%}",
         ]
         for _, row in here[here.batch_size == here.batch_size.max()].iterrows()
@@ -196,7 +197,7 @@ def _quality(console: Console, series: pd.DataFrame, device: str) -> None:
             percent(row.share_95),
             percent(row.share_99),
             f"{row.max_difference:.1e}",
-            microseconds(row.end_to_end_us),
+            number(row.end_to_end_us),
             "unbeaten" if row.unbeaten else "",
         ]
         for _, row in bests.dropna(subset=comparison.QUALITY).iterrows()
@@ -235,7 +236,7 @@ def _cards(console: Console, turns: pd.DataFrame, cards: Sequence[Row]) -> None:
             f"{card['flops_per_image'] / 1e6:.3g}",
             f"{card['weight_bytes'] / 2**10:,.0f}",
             _window(card),
-            ", ".join(f"{microseconds(us)} ({on})" for on, us in limits[card["subject"]].items()),
+            ", ".join(f"{number(us)} ({on})" for on, us in limits[card["subject"]].items()),
         ]
         for card in cards
         if card["subject"] in limits.index

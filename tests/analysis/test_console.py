@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from analysis import console
-from analysis.console import Console, command_text, duration, hyperparameters, perceptual
-from trainables.thresholds import percent
+from analysis.console import Console, command_text, hyperparameters, perceptual
 
 
 @pytest.mark.parametrize(
@@ -179,36 +178,6 @@ def test_a_perceptual_loss_is_told_with_layers_weights_and_size() -> None:
     assert perceptual({**config, "vgg_weights": "file"}) == (
         "2 × MSE, and layers 2, 7 of VGG16 (file, 64 × 64 pixels) weighted 1, 0.5"
     )
-
-
-@pytest.mark.parametrize(
-    ("sec", "shown"),
-    [
-        (0, "0:00"),
-        (59.4, "0:59"),
-        (59.6, "1:00"),
-        (90, "1:30"),
-        (3700, "1:01:40"),
-        (36000, "10:00:00"),
-    ],
-)
-def test_durations_are_minutes_and_seconds(sec: float, shown: str) -> None:
-    assert duration(sec) == shown
-
-
-@pytest.mark.parametrize(
-    ("share", "shown"),
-    [
-        (1.0, "100.00 %"),
-        (0.99999, "99.99 %"),
-        (0.99871, "99.87 %"),
-        (0.29, "29.00 %"),
-        (0.57, "57.00 %"),
-        (0, "0.00 %"),
-    ],
-)
-def test_a_percentage_is_cut_so_that_only_all_is_100(share: float, shown: str) -> None:
-    assert percent(share) == shown
 
 
 def test_the_default_storage_is_not_typed() -> None:

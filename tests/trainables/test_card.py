@@ -26,4 +26,4 @@ def test_a_share_is_cut_as_in_a_search_so_that_only_all_images_are_100_percent(
     monkeypatch.setattr(card, "floors", lambda *_: {"two of three": [nearly]})
     monkeypatch.setattr(card, "ceilings", lambda *_: {})
     _, floor = bars(Splits(images, images, images, available_images=3), None)
-    assert floor.split()[-5:-1] == ["66.66", "%", "66.66", "%"]
+    assert floor.split()[-5:-1] == ["66.6", "%", "66.6", "%"]

@@ -33,7 +33,7 @@ def test_the_study_is_of_rank_1_and_every_network_fits_that_may_change_the_size(
     assert lines[2] == "makes     1 × 28 × 28 of 3 × 32 × 32, from 0 to 1"
     assert lines[4].startswith("affine    yes, within 0 of its range, of Kronecker rank 1 within")
     assert lines[6].startswith("60 test images, share at cosine similarity")
-    assert lines[-7].split()[-3:] == ["100.00", "%", "1.0000"]
+    assert lines[-7].split()[-3:] == ["100", "%", "1.0000"]
     assert [line.split()[0] for line in lines[-5:]] == ["fc", "cnn", "separable", "kron", "can"]
     assert ["fits: --model" in line for line in lines[-5:]] == [True] * 4 + [False]
     assert lines[-1].endswith("these are 28 × 28 for 32 × 32; give --model fc")

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import yaml
 
-from analysis.console import Console, duration
+from analysis.console import Console
+from analysis.wording import duration
 from trainables.errors import UsageError, last_line
 
 ANSWER_SEC = 60.0  # for a task on every node, the start of its process included

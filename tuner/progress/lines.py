@@ -9,7 +9,6 @@ from analysis.console import (
     DEFAULT_STORAGE,
     Console,
     command_text,
-    duration,
     hyperparameters,
     perceptual,
 )
@@ -17,6 +16,7 @@ from analysis.edges import edge_line
 from analysis.tables.files import Row
 from analysis.tables.ranking import FAILED, ranked, ranking_rule
 from analysis.tables.scored import by_subject
+from analysis.wording import duration, named, percent_with_spread
 from trainables.errors import last_line
 from trainables.goal import COSINE, LOSS, Goal
 from trainables.metrics.metric_registry import METRICS
@@ -318,7 +318,7 @@ def _reached(row: Row, goal: Goal) -> str:
 
 
 def _ending(row: Row, goal: Goal) -> str:
-    reason = row["stop_reason"]
+    reason = named(row["stop_reason"])
     if row["error"] is not None:
         return f"{reason:<9} {last_line(row['error'])}"
     if row["best_epoch"] is None:
@@ -326,7 +326,7 @@ def _ending(row: Row, goal: Goal) -> str:
     accuracy = percent(row["best_validation_accuracy"])
     epochs = f"{row['epochs']} epoch{'s' if row['epochs'] > 1 else ''}"
     return (
-        f"{reason:<14} after {epochs} ({duration(row['train_sec'])}): "
+        f"{reason:<15} after {epochs} ({duration(row['train_sec'])}): "
         f"{_reached(row, goal)}, {accuracy} "
         f"at cosine ≥ {goal.threshold:g} in epoch {row['best_epoch']}"
     )
@@ -446,7 +446,7 @@ def _table(
         if confirm_seeds:
             cells.insert(1, "")
             if head["sd"] is not None:
-                cells[1] = f"{100 * head['mean']:.2f} ± {100 * head['sd']:.2f} %"
+                cells[1] = percent_with_spread(head["mean"], head["sd"])
         rows.append([name, *cells])
     console.table(f"{images:,} test images, share at cosine similarity", ["", *columns], rows)
 

@@ -16,9 +16,10 @@ import psutil
 from filelock import FileLock, Timeout
 from pyarrow import ArrowException
 
-from analysis.console import Console, duration
+from analysis.console import Console
 from analysis.tables.bucket import Bucket, TakenError
 from analysis.tables.table_sources import BUCKET, READINGS
+from analysis.wording import duration
 from trainables.errors import UsageError, first_line
 from tuner.storage.run_storage import RunStorage
 

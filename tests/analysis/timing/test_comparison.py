@@ -160,7 +160,7 @@ def test_devices_are_compared_by_the_time_end_to_end() -> None:
 
 
 def test_a_ratio_is_told_with_three_digits_and_its_interval() -> None:
-    assert str(Ratio(12.3456, 0.98765, 1234.0, 30)) == "12.3 [0.988, 1.23e+03]"
+    assert str(Ratio(12.3456, 0.98765, 1234.0, 30)) == "12.3 [0.988, 1,234]"
 
 
 SIZES = (1, 8, 64, 250)

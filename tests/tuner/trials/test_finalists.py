@@ -75,7 +75,7 @@ def test_a_network_that_ends_the_worker_leaves_it_unknown_and_the_search_complet
     ("sight", "line"),
     [
         (Sight(1.0, 32, 32), ""),
-        (Sight(0.04, 13, 9), "cnn sees 13 × 9 input pixels around each output pixel: 96.00 % of"),
+        (Sight(0.04, 13, 9), "cnn sees 13 × 9 input pixels around each output pixel: 96.0 % of"),
     ],
 )
 def test_only_a_network_that_sees_too_little_is_told_of(
