@@ -1,6 +1,12 @@
 // Draws the charts of a page, and swaps in what has changed: a new version of the tables, or another
 // address. Whatever has not changed stays as it is.
 
+// The address that the command prints has the token. A browser remembers it: links shall not have it
+if (document.baseURI !== location.href) {
+  location.replace(location.href);
+  await new Promise(() => {});
+}
+
 const POLL_MS = 1000;
 const BRUSH_MS = 400;
 const VEGA_ERROR = 1;

@@ -135,7 +135,7 @@ class Visit:
     """An open page, and what went wrong on it."""
 
     page: "Page"
-    origin: str
+    host: str
     foreign: list[str] = field(default_factory=list)
     """Addresses asked of any other server."""
     errors: list[str] = field(default_factory=list)
@@ -166,7 +166,8 @@ class Visit:
 
     def _requested(self, url: str) -> None:
         self.requests += 1
-        if not url.startswith((self.origin, "data:", "blob:")):
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and f"{parts.hostname}:{parts.port}" != self.host:
             self.foreign.append(url)
 
     def _said(self, message: "ConsoleMessage") -> None:
@@ -198,9 +199,11 @@ class Visitor:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.emulate_media(color_scheme="dark" if dark else "light")
         parts = urlsplit(address)
-        visit = Visit(page, f"{parts.scheme}://{parts.hostname}:{parts.port}")
+        visit = Visit(page, f"{parts.hostname}:{parts.port}")
         visit.listen()
         visit.page.goto(address)
+        if parts.password:
+            visit.page.wait_for_url(address.replace(f"{parts.username}:{parts.password}@", ""))
         return visit.wait(charts) if ready else visit
 
     def leave(self) -> None:
