@@ -7,7 +7,7 @@ targets while it does, and `make_plan` fits the search to the cluster.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from trainables.metrics import metric_registry
 from trainables.networks.registry import AUTO, NETWORKS, check_module, find
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
+from trainables.settings_fields import flag
 from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
 from tuner import trace
@@ -32,7 +33,10 @@ from tuner.cluster.nodes import Growth, Node, WorkerResources, on_each
 from tuner.settings import (
     DEFAULT_VGG_WEIGHTS,
     GRACE_EPOCHS,
+    LOSS,
     PERCEPTUAL,
+    SEARCHED,
+    SETTINGS,
     UNSTOPPED,
     SearchConfig,
 )
@@ -55,6 +59,7 @@ DASHBOARD_SEC = 20
 # What each network of --model auto gets: on 2 CPU cores a search that a person will wait for
 EACH_ON_CPU: Mapping[str, Any] = {"samples": 3, "max_epochs": 6, "images": 6_000}
 EACH_ON_GPU: Mapping[str, Any] = {"samples": 16, "max_epochs": 30}
+OF_A_SEARCH = {"model", "data", "pairs", "start"}  # settings that say which network, which images
 WANDB_LOGIN = """
 import sys
 try:
@@ -371,8 +376,7 @@ def _fitting(
     }
     if not fitting:
         raise UsageError(f"--model {AUTO}: no network fits: {'; '.join(left_out.values())}")
-    # As `network_of` takes turns: the last network begins when each before it has had every loss
-    least = (len(fitting) - 1) * len(config.losses) + 1
+    least = _least_samples(fitting, config)
     if config.samples is not None and config.samples < least:
         raise UsageError(
             f"--samples {config.samples}: {len(fitting)} networks fit the task "
@@ -701,3 +705,45 @@ def completed(
         batch_size=config.batch_size or (batch_sizes.pop() if len(batch_sizes) == 1 else None),
         **loss,
     )
+
+
+def asked_flags(plan: Plan, model: str) -> list[str]:
+    """Return what the search was asked for beside network, images and hyperparameters, as flags.
+
+    What is as it would be without a flag is left out, and fewer trials than `--model auto` takes.
+
+    Args:
+        plan: Of the search.
+        model: What is to be searched in the same way, as `--model` takes it.
+    """
+    config = plan.config
+    gpus = sum(node.gpus for node in plan.nodes)
+    # Other settings follow from these
+    first = {name: getattr(config, name) for name in ("loss", "scheduler", "max_epochs")}
+    unasked = completed(
+        SearchConfig(**first),
+        plan.networks,
+        gpus=gpus,
+        data=config.data,
+        train_images=plan.available_images,
+    ).flat()
+    unasked |= {name: SETTINGS[name].default for name in first}
+    unasked["max_epochs"] = budget(plan.networks, gpus).max_epochs
+    too_few = model == AUTO and (config.samples or 0) < _least_samples(NETWORKS, config)
+    left_out = {*OF_A_SEARCH, "samples"} if too_few else OF_A_SEARCH
+    flags = []
+    for name, value in config.flat().items():
+        is_asked = SETTINGS[name].group in (SEARCHED, LOSS) and value != unasked[name]
+        if is_asked and name not in left_out:
+            values = value if isinstance(value, tuple) else (value,)
+            flags += [flag(name), *map(str, values)]
+    return flags
+
+
+def _least_samples(networks: Sized, config: SearchConfig) -> int:
+    """Return with how many trials each of several networks has one.
+
+    They take turns as `network_of` has it: the last one begins when each before it has had every
+    loss.
+    """
+    return (len(networks) - 1) * len(config.losses) + 1

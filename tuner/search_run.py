@@ -75,7 +75,8 @@ def _search_and_evaluate(
     known = {row["trial"] for row in trials}
     # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
     epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
-    rows = RunRows(storage, plan.goal, trials, epochs)
+    usage = [row for row in storage.rows("usage") if row["trial"] in known]
+    rows = RunRows(storage, plan.goal, trials, epochs, usage)
     lines = TrialLines(
         console,
         plan.goal,
@@ -129,7 +130,7 @@ def _search_and_evaluate(
         row.say(phase="timing")
         with trace.span("timing"):
             time_best(config, storage, best[0], data, console)
-    point_onward(console, config, best[0]["model"])
+    point_onward(console, plan, best[0]["model"])
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
 
 import altair as alt
 import pandas as pd
@@ -44,11 +43,12 @@ FAINT = alt.condition(
 NARROW = 210  # pixels across the points on a phone, for which names are placed
 WIDEST = NARROW + 24  # with what is left free beside them
 LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
-ALIGNS: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+PLACED = ["align", "right", "below"]
 # Where a name may stand beside its point: how it is aligned, pixels to the right and below
 PLACES = (
-    *(("center", 0, -13), ("center", 0, 15), ("left", 10, 1), ("right", -10, 1)),
+    *(("center", 0, -13), ("center", 0, 15)),
     *(("left", -6, -13), ("left", -6, 15), ("right", 6, -13), ("right", 6, 15)),
+    *(("left", 10, 1), ("right", -10, 1)),
     *(("left", 8, -26), ("left", 8, 28), ("right", -8, -26), ("right", -8, 28)),
     *(("left", 8, -40), ("left", 8, 42), ("right", -8, -40), ("right", -8, 42)),
 )
@@ -87,9 +87,9 @@ def times(
             text=alt.Text("subject:N")
         )
         + base.mark_rule(strokeWidth=2).encode(
-            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
+            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"), opacity=FAINT
         )
-        + base.mark_point(filled=True, size=80, opacity=1).encode(y, _verdict(series))
+        + base.mark_point(filled=True, size=80).encode(y, _verdict(series), opacity=FAINT)
     )
     return moves(chart, legend="subject")
 
@@ -167,23 +167,20 @@ def pareto(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChart:
             *fractions("share_95", "share_99"),
         ],
     )
-    points = base.mark_point(filled=True, size=110, opacity=0.9).encode(x, y, _verdict(bests))
+    points = base.mark_point(filled=True, size=110).encode(x, y, _verdict(bests), opacity=FAINT)
     spread = base.mark_rule(strokeWidth=1.5).encode(
-        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y, opacity=FAINT
     )
     front = alt.Chart(_named(bests)).encode(x, y)
-    right, below = alt.ExprRef("datum.right"), alt.ExprRef("datum.below")
+    align, right, below = (alt.ExprRef(f"datum.{name}") for name in PLACED)
     chart = (
         points
         + spread
         + front.mark_line(strokeWidth=1.5, color=RULE).encode(order=alt.Order("us:Q"))
-    )
-    for align in ALIGNS:
-        chart += (
-            front.transform_filter(f"datum.align == '{align}'")
-            .mark_text(fontSize=11, align=align, dx=right, dy=below)
-            .encode(text=alt.Text("subject:N"))
+        + front.mark_text(fontSize=11, align=align, dx=right, dy=below).encode(
+            text=alt.Text("subject:N")
         )
+    )
     return moves(chart, legend="subject", zoom="xy")
 
 
@@ -192,12 +189,14 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
 
     No name lies on another or on another's point, on a phone's width, and so on any wider one.
     """
-    across = _pixels(bests.us.astype(float).map(math.log), NARROW)
-    down = -_pixels(bests.share_95.astype(float), HEIGHT - 60)
+    every = bests[BEST].assign(
+        across=_pixels(bests.us.astype(float).map(math.log), NARROW),
+        down=-_pixels(bests.share_95.astype(float), HEIGHT - 60),
+    )
     taken = [
-        (x - POINT, y - POINT, x + POINT, y + POINT) for x, y in zip(across, down, strict=True)
+        (x - POINT, y - POINT, x + POINT, y + POINT)
+        for x, y in zip(every.across, every.down, strict=True)
     ]
-    every = bests[BEST].assign(across=across, down=down)
     front = every[every.unbeaten].sort_values("us")
     places = []
     for subject, x, y in zip(front.subject, front.across, front.down, strict=True):
@@ -211,7 +210,7 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
         place = next(iter([*free, *inside, *boxes]))
         taken.append(boxes[place])
         places.append(place)
-    placed = pd.DataFrame(places, front.index, ["align", "right", "below"])
+    placed = pd.DataFrame(places, front.index, PLACED)
     return pd.concat([front[BEST], placed], axis=1)
 
 
@@ -261,22 +260,23 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
         alt.Y(
             "subject:N",
             title=None,
-            sort=order,
-            scale=alt.Scale(paddingInner=0.25),
+            scale=alt.Scale(domain=order, paddingInner=0.25),
             axis=alt.Axis(
                 labelLimit=150, grid=True, ticks=False, labelPadding=6, labelOverlap=False
             ),
         ),
         colour(bests.measurement, None, "measurement", names),
-        yOffset=alt.YOffset("measurement:N", sort=sessions),
+        yOffset=alt.YOffset("measurement:N", scale=alt.Scale(domain=sessions)),
         tooltip=[
             *words("measurement", "subject", "verdict"),
             *counts("batch_size"),
             *numbers("us", "lower", "upper"),
         ],
     )
-    spread = base.mark_rule(strokeWidth=2).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
-    points = base.mark_point(filled=True, size=70, opacity=1).encode(x, _verdict(bests))
+    spread = base.mark_rule(strokeWidth=2).encode(
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), opacity=FAINT
+    )
+    points = base.mark_point(filled=True, size=70).encode(x, _verdict(bests), opacity=FAINT)
     return moves(spread + points, legend="measurement")
 
 

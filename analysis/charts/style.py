@@ -1,5 +1,6 @@
 """What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -150,7 +151,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ticks = [tick for tick in every if low / 1.001 <= tick <= high * 1.001]
         if len(ticks) >= FEWEST_TICKS:
             return ticks[:: -(-len(ticks) // MOST_TICKS)]
-    return list(round_marks(low, high, log=False)) if low < high else [low]
+    return list(round_marks(low, high, log=False, most=10)) if low < high else [low]
 
 
 def value_axis(scale: str, values: pd.Series, **more: Any) -> tuple[alt.Scale, alt.Axis]:
@@ -196,17 +197,20 @@ def logarithmic_ends(values: pd.Series) -> tuple[float, float]:
     return shown.min(), shown.max()
 
 
-def round_marks(low: float, high: float, log: bool) -> dict[float, str]:
-    """Return round numbers between two values, with their labels, for an axis of one's own."""
+def round_marks(low: float, high: float, log: bool, most: int = 6) -> dict[float, str]:
+    """Return round numbers between two values, with their labels, for an axis of one's own.
+
+    On an axis that is not logarithmic there are at most `most` steps, and more than 0.4 of that.
+    """
     if log:
         digits = (1,) if high / low > 200 else STEPS
         marks = [digit * 10.0**power for power in POWERS for digit in digits]
     else:
         span = (high - low) or abs(high) or 1.0
         steps = (digit * 10.0**power for power in POWERS for digit in STEPS)
-        step = next(step for step in steps if 6 * step >= span)
-        first = int(-(-low // step))
-        marks = [float(f"{number * step:.12g}") for number in range(first, first + 8)]
+        step = next(step for step in steps if most * step >= span)
+        first = math.ceil(low / step - 1e-9)
+        marks = [float(f"{number * step:.12g}") for number in range(first, first + most + 2)]
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
 
 
@@ -328,47 +332,57 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         specified = chart.to_dict(validate=False)
     specified.pop("config", None)
     noted = specified.get("usermeta", {})
-    layers = specified.get("layer", [specified])
     if noted.get("legend"):
-        _hide_by_legend(layers, noted["legend"])
+        _hide_by_legend(specified, noted["legend"])
+    layer = specified.get("layer", [specified])[0]
     if noted.get("brush"):
         select = {"type": "interval", "encodings": noted["brush"], "zoom": False}
-        _add_parameter(specified, layers[0], {"name": "brush", "select": select})
+        _add_parameter(specified, layer, {"name": "brush", "select": select})
     if noted.get("zoom"):
         select = {"type": "interval", "encodings": noted["zoom"], "zoom": ZOOMED_BY}
         if noted["brush"]:
             select["translate"] = False
-        zoom = {"name": "zoom", "select": select, "bind": "scales"}
-        _add_parameter(specified, layers[0], zoom)
+        _add_parameter(specified, layer, {"name": "zoom", "select": select, "bind": "scales"})
+        for channel in noted["zoom"]:
+            _free_ticks(specified, channel, layer["encoding"][channel]["field"])
     return specified
+
+
+def _free_ticks(specified: dict[str, Any], channel: str, column: str) -> None:
+    """Leave the ticks of an axis to Vega while it is zoomed: ours are of the whole of it."""
+    for layer in specified.get("layer", [specified]):
+        axis = layer["encoding"].get(channel, {}).get("axis")
+        if axis and "values" in axis:
+            axis["values"] = {"expr": f"zoom['{column}'] ? null : {json.dumps(axis['values'])}"}
+
+
+def _hide_by_legend(specified: dict[str, Any], column: str) -> None:
+    """Let a click on the legend hide what it names, and the next one show it again."""
+    coloured = []
+    for layer in specified.get("layer", [specified]):
+        fields = {
+            channel: one.get("field")
+            for channel, one in layer["encoding"].items()
+            if isinstance(one, dict)
+        }
+        if column in fields.values():
+            layer.setdefault("transform", []).append({"filter": {"param": "shown"}})
+        if fields.get("color") == column:
+            coloured.append(layer)
+    every = coloured[0]["encoding"]["color"]["scale"]["domain"]
+    parameter = {
+        "name": "shown",
+        "select": {"type": "point", "fields": [column], "toggle": "true"},
+        "bind": "legend",
+        "value": [{column: one} for one in every],
+    }
+    _add_parameter(specified, coloured[0], parameter)
 
 
 def _add_parameter(
     specified: dict[str, Any], layer: dict[str, Any], parameter: dict[str, Any]
 ) -> None:
-    """Add a selection to a layer; beside those of the whole figure its own would be dropped."""
-    if specified.get("params") and layer is not specified:
-        specified["params"].append({**parameter, "views": [layer["name"]]})
-    else:
-        layer.setdefault("params", []).append(parameter)
-
-
-def _hide_by_legend(layers: list[dict[str, Any]], column: str) -> None:
-    """Let a click on the legend hide what it names, and the next one show it again."""
-    coloured = [
-        layer
-        for layer in layers
-        if layer.get("encoding", {}).get("color", {}).get("field") == column
-    ]
-    with_legend = next(one for one in coloured if one["encoding"]["color"].get("legend", 1))
-    every = with_legend["encoding"]["color"]["scale"]["domain"]
-    with_legend.setdefault("params", []).append(
-        {
-            "name": "shown",
-            "select": {"type": "point", "fields": [column], "toggle": "true"},
-            "bind": "legend",
-            "value": [{column: one} for one in every],
-        }
-    )
-    for layer in coloured:
-        layer.setdefault("transform", []).append({"filter": {"param": "shown"}})
+    """Add a selection to a layer: at the top, since those there replace a layer's own."""
+    if layer is not specified:
+        parameter["views"] = [layer.setdefault("name", f"layer of {parameter['name']}")]
+    specified.setdefault("params", []).append(parameter)

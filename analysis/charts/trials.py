@@ -32,12 +32,12 @@ SPLITS = ["validation", "training"]
 COLOURS = {
     "max_epochs": "#0072B2",
     "early_stopping": "#2E9BD6",
-    "asha": "#9aa2ad",
-    "median": "#a89468",
+    "asha": "#8c939d",
+    "median": "#a08a5a",
     "diverged": "#B88000",
     "out_of_memory": "#C26A98",
     "error": "#D64545",
-    "interrupted": "#6b7280",
+    "interrupted": "#8566C9",
     "running": "#009E73",
 }
 ENDINGS = alt.Scale(domain=[named(one) for one in COLOURS], range=list(COLOURS.values()))
@@ -92,7 +92,7 @@ def curves(
     alone = shown[~shown.duplicated(["run", "trial"], keep=False)]
     points = (
         alt.Chart(alone)
-        .mark_point(filled=True, size=30, opacity=0.7)
+        .mark_point(filled=True, size=40, opacity=0.85)
         .encode(x, alt.Y(f"{of.name}:Q"), series, tooltip=tooltip)
     )
     dash = alt.StrokeDash(
@@ -107,7 +107,8 @@ def curves(
         .mark_line(strokeWidth=2.5)
         .encode(x, alt.Y("value:Q"), series, dash, detail=detail, tooltip=tooltip)
     )
-    return moves(lines + points + stand_out, legend="series", zoom="xy")
+    chart = lines + stand_out if alone.empty else lines + stand_out + points
+    return moves(chart, legend="series", zoom="xy")
 
 
 def training(

@@ -3,7 +3,7 @@
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from trainables.metrics.metric import Metric
 from trainables.tasks import Task
 
 SAMPLE_COUNT = 64
-EXTREME_COUNT = 8  # of the worst images, of those around the median, and of the best
+EXTREME_COUNT = 8  # of the worst by each, of those around the median, and of the best
 
 
 @dataclass(frozen=True)
@@ -119,18 +119,20 @@ def sample_rows(
     what: Measured,
     run: Callable[[Tensor], Tensor],
     examples: Examples,
-    cosines: Tensor,
+    values: Mapping[str, Tensor],
     task: Task,
 ) -> list[Row]:
     """Return rows of the samples table: input, truth and output of some images, as PNG.
 
-    They are those of `sample_indices`, and the worst, those around the median, and the best.
+    They are those of `sample_indices`, the worst by cosine similarity, those around the median, and
+    the best; and the worst by PSNR.
 
     Args:
         what, examples, task: As for `evaluate`.
         run: (N, 3, H, W) uint8 → (N, c, h, w) float32, on the device of `examples`.
-        cosines: (N,) of all images, as `evaluate` returns them.
+        values: (N,) of all images by metric, as `evaluate` returns them.
     """
+    cosines = values["cosine"]
     order = cosines.argsort(stable=True)
     ranks = order.argsort()
     middle = max(0, (len(order) - EXTREME_COUNT) // 2)
@@ -140,6 +142,7 @@ def sample_rows(
             *order[:EXTREME_COUNT].tolist(),
             *order[middle : middle + EXTREME_COUNT].tolist(),
             *order[-EXTREME_COUNT:].tolist(),
+            *values["psnr"].argsort(stable=True)[:EXTREME_COUNT].tolist(),
         }
     )
     images = examples.images[indices]

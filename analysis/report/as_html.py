@@ -1,21 +1,24 @@
 """A report as one page that needs nothing else: no script, no other file, no network."""
 
 import base64
-import re
 from pathlib import Path
 
 import jinja2
 
 from analysis.answer import RULE
-from analysis.report.content import Picture, Report
+from analysis.charts.style import GRIDS, GROUNDS, INKS
+from analysis.report.content import Picture, Report, parted
 
-INTERVAL = re.compile(r" (\[[^\]]*\])$")
-# What a figure for paper has in black and grey, where the reader's system is dark
-DARK = (
-    "<style>@media screen and (prefers-color-scheme: dark) {"
-    'rect[fill="white"] { fill: #14171b } text { fill: #e6e9ed } '
-    '[stroke="#e5e7eb"] { stroke: #343b44 } '
-    '[stroke="#333"], [stroke="#333333"] { stroke: #a9b3bf } }</style>'
+# What a figure on white has in ink, grid and ground becomes what the theme has on dark
+DARK = "".join(
+    [
+        "<style>@media screen and (prefers-color-scheme: dark) { ",
+        f"text {{ fill: {INKS['dark']} }} ",
+        f'[stroke="{GRIDS["light"]}"] {{ stroke: {GRIDS["dark"]} }} ',
+        f'[stroke="{GROUNDS["light"]}"] {{ stroke: {GROUNDS["dark"]} }} ',
+        f'[fill="white"], [fill="{GROUNDS["light"]}"] {{ fill: {GROUNDS["dark"]} }} ',
+        "}</style>",
+    ]
 )
 
 
@@ -27,17 +30,11 @@ def as_html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"parted": _parted, "source": _source}
+    environment.filters |= {"parted": parted, "source": _source}
     template = environment.from_string(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
-    return template.render(report=report, answer=report.answer, rule=RULE)
-
-
-def _parted(cell: str) -> tuple[str, str]:
-    """Return a value and the interval that follows it; empty without one."""
-    found = INTERVAL.search(cell)
-    return (cell[: found.start()], found[1]) if found else (cell, "")
+    return template.render(report=report, answer=report.answer, rule=RULE, ground=GROUNDS["dark"])
 
 
 def _source(picture: Picture) -> str:

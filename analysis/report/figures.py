@@ -1,5 +1,6 @@
 """The figures of a report, each with its caption."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -9,13 +10,18 @@ import altair as alt
 import pandas as pd
 
 from analysis.charts import quality, search, speed, trials, views
+from analysis.charts.measures import panels
 from analysis.report.results import with_psnr
 from analysis.timing import comparison
+from analysis.wording import named
 from trainables.hyperparameters import Parameter
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 COLUMNS = 7
 DRAWN = 200  # trials in a chart
+BEST, EXACTNESS, FAILURES, SEARCH = "best", "exactness", "failures", "search"
+"""Parts of a report that have figures; those of a device's speed are called as the device."""
+COLOURS = " Difference: red where the network is too bright, blue where too dark."
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,12 @@ class Figure:
     """A chart, and what a reader has to know of it.
 
     Attributes:
-        name: Its files', without an ending.
+        part: The part of the report that it belongs to.
+        name: A word that tells it from the run's others.
         chart: Makes it. Raises NothingToDrawError.
     """
 
+    part: str
     name: str
     chart: Callable[[], alt.Chart | alt.LayerChart]
     title: str
@@ -48,7 +56,7 @@ class Tables:
 
 
 def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> Iterator[Figure]:
-    """Yield every figure for which the run has numbers.
+    """Yield every figure for which the run has numbers, those of one part in their order.
 
     Args:
         run: The run's name.
@@ -67,36 +75,15 @@ def figures(run: str, tables: Tables, shares: Future[pd.DataFrame] | None) -> It
     found = shares.result() if shares else pd.DataFrame()
     if not found.empty:
         yield Figure(
+            SEARCH,
             "importance",
-            partial(search.importance, found),
+            partial(search.importance, found, names=_series(tables)),
             "Hyperparameter importance",
-            "fANOVA: share of the variance of a forest fitted to log loss of "
-            f"{found.trials.max()} trials, each alone.",
+            f"Of the log loss of {found.trials.max():,} trials. Bars: {views.FANOVA}, the fraction "
+            f"of the variance that each explains alone, mean of {views.FORESTS} forests; lines "
+            f"from their least to their most. Diamonds: {views.PED_ANOVA}, what tells the best "
+            "trials from all.",
         )
-
-
-def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
-    first = best.iloc[0]
-    yield Figure(
-        "loss",
-        partial(
-            trials.training, tables.epochs[tables.epochs.trial == first.trial], first.best_epoch
-        ),
-        "Loss of the best trial",
-        f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose "
-        "weights are kept.",
-    )
-    drawn = views.foremost(tables.trials[tables.trials.epochs > 0], views.CURVES)
-    curves = tables.epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
-    which = views.counted(curves.trial.nunique(), len(tables.trials))
-    yield Figure(
-        "curves",
-        partial(trials.curves, curves, best),
-        "Loss of every trial",
-        f"Validation loss of {which}; the best stands out, its training loss dashed."
-        + views.zero_losses(curves.validation_loss, "epoch")
-        + _mixed_losses(tables),
-    )
 
 
 def measured_best(tables: Tables) -> pd.DataFrame:
@@ -108,6 +95,37 @@ def measured_best(tables: Tables) -> pd.DataFrame:
     return views.bests(tables.trials, measured)
 
 
+def _series(tables: Tables) -> list[str]:
+    """Return all that has a colour in charts of trials, so that each has one throughout."""
+    return list(tables.trials.series.unique())
+
+
+def _learning(tables: Tables, best: pd.DataFrame) -> Iterator[Figure]:
+    first = best.iloc[0]
+    yield Figure(
+        BEST,
+        "loss",
+        partial(
+            trials.training, tables.epochs[tables.epochs.trial == first.trial], first.best_epoch
+        ),
+        "Loss of the best trial",
+        f"Loss of trial {first.trial} on training and validation images; dashed: the epoch whose "
+        "weights are kept.",
+    )
+    for loss, some in panels(tables.trials[tables.trials.epochs > 0]).items():
+        drawn = views.foremost(some, views.CURVES)
+        curves = tables.epochs.merge(drawn[["run", "trial", "series"]], on=["run", "trial"])
+        which = views.counted(curves.trial.nunique(), len(some))
+        yield Figure(
+            SEARCH,
+            _of_panel("curves", loss),
+            partial(trials.curves, curves, views.bests(some), names=_series(tables)),
+            _of_loss("Loss of every trial", loss),
+            f"Validation loss of {which}; the best stands out, its training loss dashed."
+            + views.zero_losses(curves.validation_loss, "epoch"),
+        )
+
+
 def _quality(run: str, tables: Tables) -> Iterator[Figure]:
     best = measured_best(tables)
     networks = views.accuracy_of(tables.scores, best)
@@ -115,12 +133,14 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
         return
     images = f"{tables.scores.images.max():,} test images"
     yield Figure(
+        EXACTNESS,
         "thresholds",
         partial(
             quality.thresholds,
             networks,
             views.accuracies(views.baselines_of(tables.scores, run)),
             [tables.trials.threshold.iloc[0]],
+            names=_series(tables),
         ),
         "Accuracy by threshold",
         f"Share of the {images} that reach each cosine similarity, beside floors and ceiling.",
@@ -128,44 +148,47 @@ def _quality(run: str, tables: Tables) -> Iterator[Figure]:
     kept = with_psnr(tables.samples[tables.samples.trial.isin(best.trial)])
     if kept.empty:
         return
+    for_one = f" for {_named(best[:1])}" if len(best) > 1 else ""
+    yield _images(EXACTNESS, "spread", "Images, spread", kept, best, f"spread over the {images}.")
+    yield _images(
+        FAILURES,
+        "worst",
+        "Images, worst by cosine similarity",
+        kept,
+        best,
+        f"the worst of the {images}{for_one}.{COLOURS}",
+    )
     by_psnr = kept.assign(rank=kept.groupby("trial").psnr_db.rank(method="first") - 1)
+    by_psnr = by_psnr[by_psnr["rank"].notna()]
+    if not by_psnr.empty:
+        yield _images(
+            FAILURES,
+            "worst-psnr",
+            "Images, worst by PSNR",
+            by_psnr,
+            best,
+            f"the worst by PSNR of the {by_psnr.image.nunique():,} that were kept{for_one}."
+            f"{COLOURS}",
+        )
+
+
+def _images(
+    part: str, name: str, title: str, samples: pd.DataFrame, best: pd.DataFrame, which: str
+) -> Figure:
+    """Return images with their outputs: spread over the test split, or those of lowest rank."""
     # The mean squared error above the perceptual loss, as the study has them
     shown = best.sort_values("loss")
-    for_one = f" for {_named(best[:1])}" if len(best) > 1 else ""
-    colours = " Difference: red where the network is too bright, blue where too dark."
-    spread, worst = f"spread over the {images}", f"the worst of the {images}"
-    of_kept = f"the worst by PSNR of the {kept.image.nunique():,} images that were kept"
-    for name, title, samples, order, chosen, more in (
-        ("images-spread", "Images, spread", kept, "spread", spread, ""),
-        (
-            "images-worst",
-            "Images, worst by cosine similarity",
-            kept,
-            "worst",
-            worst + for_one,
-            colours,
-        ),
-        (
-            "images-worst-psnr",
-            "Images, worst by PSNR",
-            by_psnr[by_psnr["rank"].notna()],
-            "worst",
-            of_kept + for_one,
-            colours,
-        ),
-    ):
-        if samples.empty:
-            continue
-        cells, rows = views.image_grid(
-            samples, shown, order, best.series.iloc[0], COLUMNS, order == "worst"
-        )
-        yield Figure(
-            name,
-            partial(quality.images, cells, rows),
-            title,
-            f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, "
-            f"{chosen}.{more}",
-        )
+    order = "spread" if name == "spread" else "worst"
+    cells, rows = views.image_grid(
+        samples, shown, order, best.series.iloc[0], COLUMNS, order == "worst"
+    )
+    return Figure(
+        part,
+        f"images-{name}",
+        partial(quality.images, cells, rows),
+        title,
+        f"Input, pipeline and output of {_named(shown)}: {cells.column.nunique()} images, {which}",
+    )
 
 
 def _named(best: pd.DataFrame) -> str:
@@ -176,48 +199,65 @@ def _named(best: pd.DataFrame) -> str:
 
 
 def _search(tables: Tables) -> Iterator[Figure]:
-    drawn = views.foremost(tables.trials, DRAWN)
-    which = views.counted(len(drawn), len(tables.trials))
-    zeros = views.zero_losses(drawn.best_validation_loss, "trial")
-    yield Figure(
-        "history",
-        partial(search.history, drawn, views.best_so_far(tables.trials), tables.space),
-        "Search history",
-        f"Validation loss of each of {which} at its best epoch, in their order; the steps are the "
-        "lowest so far." + zeros + _mixed_losses(tables),
-    )
-    yield Figure(
-        "parallel",
-        partial(search.parallel, drawn, tables.space),
-        "Parallel coordinates",
-        f"One line a trial, {which}.{zeros}",
-    )
+    for loss, some in panels(tables.trials).items():
+        drawn = views.foremost(some, DRAWN)
+        which = views.counted(len(drawn), len(some))
+        zeros = views.zero_losses(drawn.best_validation_loss, "trial")
+        yield Figure(
+            SEARCH,
+            _of_panel("history", loss),
+            partial(
+                search.history,
+                drawn,
+                views.best_so_far(some),
+                tables.space,
+                names=_series(tables),
+            ),
+            _of_loss("Search history", loss),
+            f"Validation loss of each of {which} at its best epoch, in their order; the steps are "
+            f"the lowest so far.{zeros}",
+        )
+        yield Figure(
+            SEARCH,
+            _of_panel("parallel", loss),
+            partial(search.parallel, drawn, tables.space),
+            _of_loss("Parallel coordinates", loss),
+            f"One line a trial, {which}; the darker, the lower its loss.{zeros}",
+        )
 
 
-def _mixed_losses(tables: Tables) -> str:
-    return " Losses of different kinds do not compare." if tables.trials.loss.nunique() > 1 else ""
+def _of_panel(name: str, loss: str) -> str:
+    """Name a figure of the trials with one loss, where losses do not compare."""
+    return f"{name}-{re.sub(r'[^A-Za-z0-9_]+', '-', loss)}" if loss else name
+
+
+def _of_loss(title: str, loss: str) -> str:
+    return f"{title}, {loss}" if loss else title
 
 
 def _speed(tables: Tables, device: str) -> Iterator[Figure]:
     here = tables.series[tables.series.device == device]
-    name = views.DEVICES[device]
+    subjects = list(tables.series.subject.unique())
     yield Figure(
+        device,
         f"times-{device}",
         partial(
             speed.times,
             views.measured(here, "end_to_end"),
             views.study_marks(tables.timings, device),
+            names=subjects,
         ),
-        f"Time an image, {name}",
+        f"Time an image, {named(device)}",
         f"End to end: median of {comparison.processes(here)}, bars its 95 % interval; dashed the "
         "study's numbers, on its own machine.",
     )
     bests = views.fronted(here)
     if not bests.empty:
         yield Figure(
+            device,
             f"pareto-{device}",
-            partial(speed.pareto, bests),
-            f"Quality and speed, {name}",
-            "Each at its best batch size; on the line: not beaten at "
+            partial(speed.pareto, bests, names=subjects),
+            f"Quality and speed, {named(device)}",
+            "Each at its best batch size; named and on the line: not beaten at "
             f"≥ {THRESHOLD}, ≥ {STRICT_THRESHOLD} and time together.",
         )

@@ -19,7 +19,16 @@ from analysis.report.as_html import as_html
 from analysis.report.as_latex import as_latex
 from analysis.report.as_markdown import as_markdown
 from analysis.report.content import Block, Code, Facts, Grid, Picture, Remark, Report, Section
-from analysis.report.figures import Figure, Tables, figures, measured_best
+from analysis.report.figures import (
+    BEST,
+    EXACTNESS,
+    FAILURES,
+    SEARCH,
+    Figure,
+    Tables,
+    figures,
+    measured_best,
+)
 from analysis.tables.files import Row, read, rows_of
 from analysis.tables.parameters import shown_space
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranked
@@ -35,6 +44,8 @@ WRITERS: Mapping[str, Callable[[Report], str]] = {
     "tex": as_latex,
 }
 """What a report can be written as, by the ending of its file."""
+Drawn = dict[str, list[Picture]]
+"""Figures by the part of the report that they belong to."""
 WORST = 8  # images that a table names
 REPEATED = (
     "Same seed, same trials of a random search: hyperparameters and each trial's own seed follow "
@@ -71,7 +82,8 @@ def write(
     path = out / f"report.{form}"
     files = {
         f"{picture.stem}.{kind}": data
-        for picture in drawn.values()
+        for pictures in drawn.values()
+        for picture in pictures
         for kind, data in picture.files.items()
     }
     files[path.name] = WRITERS[form](report).encode()
@@ -82,12 +94,10 @@ def write(
     return path
 
 
-def _drawn(
-    run: str, every: Iterable[Figure], pool: Executor, console: Console
-) -> dict[str, Picture]:
-    """Draw figures, by name. One that can't be drawn is left out, which is printed too."""
+def _drawn(run: str, every: Iterable[Figure], pool: Executor, console: Console) -> Drawn:
+    """Draw figures. One that can't be drawn is left out, which is printed too."""
     pending = [(figure, _begun(figure, pool)) for figure in every]
-    found = {}
+    found: Drawn = {}
     for figure, future in pending:
         console.progress(f"drawing {figure.name}")
         caption, files = figure.caption, {}
@@ -97,7 +107,8 @@ def _drawn(
             caption = f"Left out: {first_line(error)}."
             console.line(f"The figure {figure.name} is left out: {first_line(error)}", "yellow")
         stem = f"{run}-{figure.name}"
-        found[figure.name] = Picture(figure.name, stem, figure.title, caption, files)
+        picture = Picture(figure.name, stem, figure.title, caption, files)
+        found.setdefault(figure.part, []).append(picture)
     return found
 
 
@@ -131,7 +142,7 @@ def _report(
     run: Row,
     content: Tables,
     out: Path,
-    drawn: Mapping[str, Picture],
+    drawn: Drawn,
 ) -> Report:
     trials, scores, cards = (
         rows_of(tables, table, run["run"]) for table in ("trials", "scores", "cards")
@@ -139,28 +150,28 @@ def _report(
     best = next(iter(ranked(trials, goal_of(run).between(has_mixed_losses(run)))), None)
     timing = command_text("analysis.timing", "--run", run["run"], storage=storage)
     speed = speed_in_words(content.turns, content.series, best["trial"], timing) if best else ""
-    said = answer(run, best, scores, speed)
     sections = [
         Section("What was asked", [Facts(facts.asked(run, trials, _batch_sizes(run, trials)))]),
         Section("The pipeline", [Facts(facts.pipeline(run))]),
         Section("Where", [Facts(facts.where(run))]),
     ]
     if best:
-        blocks = [Facts(facts.best_trial(best, trials, run)), *_shown(drawn, "loss")]
-        sections.append(Section("Best trial", blocks))
+        best_facts = Facts(facts.best_trial(best, trials, run))
+        sections.append(Section("Best trial", [best_facts, *drawn.get(BEST, [])]))
         row = content.trials[content.trials.trial == best["trial"]].iloc[0]
         lines, note = loading(tables.parent / "networks", run, row)
-        code = [Code(lines)] if lines else []
-        remarks = [Remark(note)] if note else []
-        sections.append(Section("Load its network", [*code, *remarks], level=3))
+        said_of_it: list[Block] = [Code(lines)] if lines else []
+        said_of_it += [Remark(note)] if note else []
+        sections.append(Section("Load its network", said_of_it, level=3))
     sections += _exactness(run, content, scores, trials, drawn)
     sections += _speeds(content, cards, drawn, timing)
     searched = [facts.searched(best, run)] if best else []
-    curves = _shown(drawn, "curves", "history", "parallel", "importance")
-    sections.append(Section("The search", [*_filled(searched), *curves]))
+    sections.append(Section("The search", [*_filled(searched), *drawn.get(SEARCH, [])]))
     again = Code(facts.commands(run, storage, out))
     sections.append(Section("Do it again", [again, Remark(REPEATED)]))
-    return Report(run["run"], said, [one for one in sections if one.blocks])
+    return Report(
+        run["run"], answer(run, best, scores, speed), [one for one in sections if one.blocks]
+    )
 
 
 def _batch_sizes(run: Row, trials: list[Row]) -> dict[str, int]:
@@ -175,23 +186,19 @@ def _batch_sizes(run: Row, trials: list[Row]) -> dict[str, int]:
 
 
 def _exactness(
-    run: Row, content: Tables, scores: list[Row], trials: list[Row], drawn: Mapping[str, Picture]
+    run: Row, content: Tables, scores: list[Row], trials: list[Row], drawn: Drawn
 ) -> Iterator[Section]:
     accuracy = results.accuracy(run, scores, trials)
     if not accuracy.rows:
         yield Section("How exactly", [Remark(UNMEASURED)])
         return
-    shown = _shown(drawn, "thresholds", "images-spread")
-    yield Section("How exactly", [accuracy, *shown])
+    yield Section("How exactly", [accuracy, *drawn.get(EXACTNESS, [])])
     mine = content.samples[content.samples.trial == measured_best(content).trial.iloc[0]]
     failures = [results.failures(results.with_psnr(mine), WORST)] if len(mine) else []
-    pictures = _shown(drawn, "images-worst", "images-worst-psnr")
-    yield Section("Where it fails", [*failures, *pictures], level=3)
+    yield Section("Where it fails", [*failures, *drawn.get(FAILURES, [])], level=3)
 
 
-def _speeds(
-    content: Tables, cards: list[Row], drawn: Mapping[str, Picture], timing: str
-) -> Iterator[Section]:
+def _speeds(content: Tables, cards: list[Row], drawn: Drawn, timing: str) -> Iterator[Section]:
     yield Section("What networks see", _filled([results.sight(cards)]))
     if content.series.empty:
         yield Section("How fast", [Remark("Not measured yet:"), Code(timing)])
@@ -208,13 +215,9 @@ def _speeds(
             results.latency(content.series, device),
             results.crossover(content.turns, content.series, device),
         ]
-        pictures = _shown(drawn, f"times-{device}", f"pareto-{device}")
+        pictures = drawn.get(device, [])
         yield Section(f"On the {named(device)}", [*_filled(grids), *pictures], level=3)
     yield Section("The study's times", _filled([results.study(content.timings, content.series)]), 3)
-
-
-def _shown(drawn: Mapping[str, Picture], *names: str) -> list[Block]:
-    return [drawn[name] for name in names if name in drawn]
 
 
 def _filled(grids: Iterable[Grid]) -> list[Block]:

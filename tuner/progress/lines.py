@@ -27,7 +27,7 @@ from trainables.start_map import StartMap
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD, percent
 from trainables.training.schedules import CONSTANT
-from tuner.plan import Plan, budget
+from tuner.plan import Plan, asked_flags, budget
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import ASHA, MEDIAN, TPE, TPE_MEMORY, SearchConfig
 from tuner.storage.run_storage import BEST_FILE
@@ -376,19 +376,16 @@ def print_answer(
     _table(console, config.confirm_seeds, scores, kinds, goal.threshold)
 
 
-def point_onward(console: Console, config: SearchConfig, best: str) -> None:
+def point_onward(console: Console, plan: Plan, best: str) -> None:
     """Print where everything lies, and what to type next, where `best` is the best network."""
+    config = plan.config
     name, storage = config.name, config.storage
     place = storage.partition("?")[0].rstrip("/")  # a bucket's address without its options
     directory = () if storage == DEFAULT_STORAGE else (storage,)
     # A comparison of networks; after that a search for the best of them alone
     other = best if config.model == AUTO else AUTO
     images = ("--pairs", config.pairs) if config.pairs else ("--data", config.data)
-    search = ["--model", other, *images]
-    if config.pipeline != STUDY_NAME:
-        search += ["--pipeline", config.pipeline]
-    if config.image_size is not None:
-        search += ["--image-size", *map(str, config.image_size)]
+    search = ["--model", other, *images, *asked_flags(plan, other)]
     pointers = {
         "Tables": f"{place}/tables/*/run={name}/",
         "Network": f"{place}/networks/run={name}/{BEST_FILE}",

@@ -255,7 +255,7 @@ def _evaluate(given: Given, test: Examples) -> Evaluated:
 
     outputs = map(run, test.images.split(CHUNK))
     rows, values = evaluate(measured, outputs, "test", test, task, metrics.load())
-    return weights, rows, sample_rows(measured, run, test, values["cosine"], task)
+    return weights, rows, sample_rows(measured, run, test, values, task)
 
 
 def best_weights(experiment: Experiment, number: int) -> dict[str, torch.Tensor]:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from analysis.tables.files import publish, rows_of
+from tests.analysis.conftest import WAIT_SEC
 from tests.analysis.made_runs import make_run, timing_rows
 from tests.paths import ROOT
 from trainables.networks.registry import build
@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 ARTIFACTS_VARIABLE = "TRANSFORM_TUNER_ARTIFACTS"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 MODULE = ("-m", "analysis.dashboard")
-WAIT_SEC = 180  # only a busy machine needs more than a few
 DRAWN = """(timeout) => new Promise((drawn, failed) => {
   const end = performance.now() + timeout;
   const look = () => {
@@ -218,22 +212,6 @@ class Visitor:
             picture = self._pictures.with_name(f"{self._pictures.name}-{number}.png")
             page.screenshot(path=picture, full_page=True)
             page.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[BrowserContext]":
-    """One browser for all pages of this test process."""
-    path = shutil.which(CHROMIUM) or shutil.which("chromium")
-    if path is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        context = browser.new_context()
-        context.set_default_timeout(WAIT_SEC * 1000)
-        yield context
-        browser.close()
 
 
 @pytest.fixture(scope="session")

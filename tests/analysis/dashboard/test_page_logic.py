@@ -142,8 +142,13 @@ class Seen:
 
     def drawn(self, title: str) -> pd.DataFrame:
         """The rows behind a chart: the largest of its tables."""
-        (figure,) = [one for one in self.blocks(Figure) if one.title == title]
-        return pd.DataFrame(max(figure.specified["datasets"].values(), key=len))
+        (found,) = self.panels(title)
+        return found
+
+    def panels(self, title: str) -> list[pd.DataFrame]:
+        """The rows behind each chart of this title."""
+        figures = [one for one in self.blocks(Figure) if one.title == title]
+        return [pd.DataFrame(max(one.specified["datasets"].values(), key=len)) for one in figures]
 
     def table(self, name: str) -> Table:
         (table,) = [one for one in self.blocks(Table) if one.name == name]
@@ -299,7 +304,7 @@ def test_runs_of_one_pipeline_whose_code_changed_are_told_and_never_pooled(tmp_p
     make_run(tmp_path, "fc-2", pipeline="mine.py:blur", probe_outputs=edited, day=1)
     seen = opened(tmp_path, run=["fc-1", "fc-2"])
     assert "mine.py:blur gives other outputs in fc-2 than in fc-1" in seen.text
-    assert seen.drawn("Search history").series.nunique() == 2
+    assert [one.series.nunique() for one in seen.panels("Search history")] == [1, 1]
 
 
 def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None:
@@ -310,12 +315,11 @@ def test_losses_on_different_data_are_series_of_their_own(storage: Path) -> None
         "There are 4 series: networks, pipelines, losses, training or validation images differ."
     )
     assert remark in seen.text
-    series = {"cnn on cifar10", "fc on cifar10", "fc on photos", "separable on cifar10"}
-    assert set(seen.drawn("Search history").series) == series
-    assert set(seen.table("best").frame.series) == series
+    cifar = {"cnn on cifar10", "fc on cifar10", "separable on cifar10"}
+    assert [set(one.series) for one in seen.panels("Search history")] == [cifar, {"fc on photos"}]
+    assert set(seen.table("best").frame.series) == cifar | {"fc on photos"}
     assert set(seen.drawn("Runs side by side").label) == {
-        "cnn-1 · cnn on cifar10", "fc-1 · fc on cifar10", "fc-photos · fc on photos",
-        "separable-1 · separable on cifar10"
+        "cnn-1 · cnn on cifar10", "fc-1 · fc on cifar10", "separable-1 · separable on cifar10"
     }  # fmt: skip
 
 
@@ -387,10 +391,10 @@ def test_an_address_of_what_is_not_there_says_so(path: str, told: str, storage: 
 def test_a_run_of_the_address_that_is_gone_is_told_and_another_is_shown(storage: Path) -> None:
     seen = opened(storage, run="nothing")
     assert seen.page.title == "Search"
-    assert "Not here: nothing. Shown instead: separable-1." in seen.text
+    assert "There is no run nothing here any more." in seen.text
     seen = opened(storage, run=["nothing", "fc-1"])
     assert seen.selection.names == ("fc-1",)
-    assert "Not here: nothing." in seen.text
+    assert "There is no run nothing here any more." in seen.text
 
 
 def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:

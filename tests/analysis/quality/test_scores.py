@@ -110,7 +110,7 @@ def test_exact_outputs_reach_everything_and_nan_reaches_nothing_and_has_no_mean(
 def test_the_rows_fill_their_table(tmp_path: Any) -> None:
     data = examples(3)
     rows, values = evaluate(TRIAL, parts_at([0.9] * 3), "test", data, STUDY, METRICS)
-    samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, values["cosine"], STUDY)
+    samples = sample_rows(TRIAL, lambda _: next(parts_at([0.9] * 3)), data, values, STUDY)
     for table, content in (("scores", rows), ("samples", samples)):
         publish(tmp_path, table, "r", [{"run": "r", **row} for row in content])
     frame = read(tmp_path, "scores", "r")
@@ -179,6 +179,7 @@ def decoded(png: bytes) -> np.ndarray:
 def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images() -> None:
     data = examples(200)
     cosines = torch.linspace(0, 1, 200)
+    values = {"cosine": cosines, "psnr": 20 * cosines}
 
     def bright(images: Tensor) -> Tensor:
         return torch.full((len(images), 1, 28, 28), 1.7)
@@ -186,8 +187,8 @@ def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images()
     def dim(images: Tensor) -> Tensor:
         return torch.full((len(images), 1, 28, 28), 0.5)
 
-    first = sample_rows(TRIAL, bright, data, cosines, STUDY)
-    second = sample_rows(Measured("trial 8", "trial", trial=8), dim, data, cosines, STUDY)
+    first = sample_rows(TRIAL, bright, data, values, STUDY)
+    second = sample_rows(Measured("trial 8", "trial", trial=8), dim, data, values, STUDY)
     for rows in (first, second):
         assert {row["image"] for row in rows} > set(sample_indices(200))
     for row in first:
@@ -204,15 +205,17 @@ def test_samples_are_pngs_of_input_truth_and_clipped_output_of_the_same_images()
 
 def test_samples_hold_a_subjects_own_worst_median_and_best_images_with_their_ranks() -> None:
     data = examples(500)
-    cosines = torch.rand(500, generator=torch.Generator().manual_seed(0))
+    cosines, ratios = torch.rand(2, 500, generator=torch.Generator().manual_seed(0))
+    values = {"cosine": cosines, "psnr": 20 + ratios}
     rows = sample_rows(
-        TRIAL, lambda images: torch.zeros(len(images), 1, 28, 28), data, cosines, STUDY
+        TRIAL, lambda images: torch.zeros(len(images), 1, 28, 28), data, values, STUDY
     )
     by_rank = {row["rank"]: row["cosine"] for row in rows}
     ordered = sorted(cosines.tolist())
     assert {*range(8), *range(246, 254), *range(492, 500)} <= set(by_rank)
     assert all(cosine == ordered[rank] for rank, cosine in by_rank.items())
-    assert len({row["image"] for row in rows}) == len(rows) <= SAMPLE_COUNT + 24
+    assert {row["image"] for row in rows} >= set(ratios.argsort()[:8].tolist())
+    assert len({row["image"] for row in rows}) == len(rows) <= SAMPLE_COUNT + 32
 
 
 @pytest.mark.parametrize(
@@ -229,6 +232,8 @@ def test_samples_show_the_range_of_the_task_from_black_to_white(values: Any, pix
     made = torch.tensor(values)[..., None]
     task = Task(output_shape=tuple(made.shape), low=-1.0, high=3.0)
     data = Examples(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), made[None])
-    (row,) = sample_rows(TRIAL, lambda _: made[None], data, torch.ones(1), task)
+    (row,) = sample_rows(
+        TRIAL, lambda _: made[None], data, {"cosine": torch.ones(1), "psnr": torch.ones(1)}, task
+    )
     for name in ("truth", "output"):
         assert decoded(row[name])[0].tolist() == ([pixels] if isinstance(pixels, int) else pixels)

@@ -8,20 +8,15 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.charts.drawing import for_paper
-from analysis.console import Console
 from analysis.report.__main__ import main
 from analysis.report.as_html import DARK
 from analysis.report.facts import asked
 from analysis.report.results import accuracy
-from analysis.report.writing import write
 from analysis.tables.files import publish, rows_of
 from analysis.tables.ranking import RANKED_BY
 from tests.analysis.collecting import state
@@ -36,6 +31,7 @@ from tests.analysis.made_runs import (
     timing_rows,
     trial_frame,
 )
+from tests.analysis.report.made_reports import write_report
 from tests.analysis.version_4_runs import write_version_4
 from tests.paths import ROOT
 from trainables.errors import UsageError
@@ -89,33 +85,9 @@ class Page(html.parser.HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-class Undrawn(Executor):
-    """Makes figures without drawing them, for tests of what the page says.
-
-    Those with a mark that is `refused` can't be drawn.
-    """
-
-    def __init__(self, refused: str = "") -> None:
-        self.refused = refused
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        made: Future[Any] = Future()
-        if fn is not for_paper:
-            made.set_result(fn(*args, **kwargs))
-        elif self.refused and f"'{self.refused}'" in str(args):
-            made.set_exception(ValueError("SVG has an invalid size\nin line 7"))
-        else:
-            made.set_result({"svg": b"<svg></svg>", "pdf": b"%PDF-", "png": b"\x89PNG"})
-        return made
-
-
 def page_of(storage: Path, run: str = "r", refused: str = "") -> Page:
     """The page of a run, with blank figures."""
-    tables = storage / "tables"
-    (row,) = rows_of(tables, "runs", run)
-    with Undrawn(refused) as pool:
-        path = write(str(storage), tables, row, storage / "out", "html", pool, Console())
-    return Page(path.read_text())
+    return Page(write_report(storage, run, refused=refused).read_text())
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
 """Tables appear whole or not at all, and a run's rows are replaced by key."""
 
+import itertools
 import random
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.tables import files as files_module
 from analysis.tables import parquet
 from analysis.tables.checks import check
 from analysis.tables.files import GrowingTable, publish, read, read_file, rows_of, table_path
@@ -200,12 +203,17 @@ def test_columns_that_are_left_out_are_null(tmp_path: Path) -> None:
     assert (row["run"], row["trial"], row["started_at"]) == ("r", 4, MOMENT)
 
 
-def test_a_cheap_table_is_not_written_again_at_once_but_is_when_asked(tmp_path: Path) -> None:
-    table = growing(tmp_path)
+def test_a_table_is_written_for_a_twentieth_of_the_time_or_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()  # a look at the clock, and so each writing, takes one
+    monkeypatch.setattr(files_module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    table, written = growing(tmp_path), []
     for number in range(50):
         table.put(epoch(0, number))
         table.publish_if_due()
-    assert 0 < len(epochs_of(tmp_path)) < 50
+        written.append(len(epochs_of(tmp_path)))
+    assert list(dict.fromkeys(written)) == [1, 21, 41]
     table.publish()
     assert len(epochs_of(tmp_path)) == 50
 

@@ -307,7 +307,7 @@ def test_what_is_compiled_is_compiled_for_each_batch_size_before_that_several_at
     class Compiling(InProcess):
         def call(self, method: str, *arguments: Any) -> Any:
             if method == "compile":
-                at_once.wait(timeout=20)  # alone it would wait in vain
+                at_once.wait(timeout=300)  # alone it would wait in vain
                 compiled.append((self.subject.name, *arguments))
                 return None
             if method == "plan":
@@ -495,8 +495,8 @@ def test_what_is_too_slow_is_left_out_with_the_time_that_would_do(sessions: Sess
     lines = [line for line in sessions.lines[1] if ":too_slow at" in line]
     assert len(lines) == 2
     assert re.fullmatch(
-        rf"{OWN}:too_slow at batch 1 is left out: one batch takes 0\.\d+ s; "
-        r"python -m analysis\.timing … --series-sec [1-9] would measure it",
+        rf"{OWN}:too_slow at batch 1 is left out: one batch takes [\d.]+ s; "
+        r"python -m analysis\.timing … --series-sec [1-9]\d* would measure it",
         lines[0],
     )
 

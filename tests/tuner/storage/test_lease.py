@@ -122,12 +122,21 @@ def test_a_lease_that_can_not_be_read_is_told_with_its_address(run: RunStorage) 
 def test_of_several_that_come_at_once_one_has_the_run(
     run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "SETTLE_SEC", 1.5)
-    together, taken, refused = threading.Barrier(4), [], []
+    monkeypatch.setattr(claim, "SETTLE_SEC", 0.0)
+    have_looked, have_written = threading.Barrier(4), threading.Barrier(4)
+    taken, refused = [], []
 
     def come() -> None:
         mine = Lease(run, Console())
-        together.wait()
+        write = mine._write
+
+        def write_with_the_others() -> None:
+            mine._write = write  # type: ignore[method-assign]
+            have_looked.wait()
+            write()
+            have_written.wait()
+
+        mine._write = write_with_the_others  # type: ignore[method-assign]
         try:
             taken.append(mine.__enter__())
         except ValueError as error:
