@@ -196,12 +196,15 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
 
     No name lies on another or on another's point, on a phone's width, and so on any wider one.
     """
-    across = _pixels(bests.us.astype(float).map(math.log), NARROW)
-    down = -_pixels(bests.share_95.astype(float), HEIGHT - 60)
+    every = bests[BEST].assign(
+        across=_pixels(bests.us.astype(float).map(math.log), NARROW),
+        down=-_pixels(bests.share_95.astype(float), HEIGHT - 60),
+    )
     taken = [
-        (x - POINT, y - POINT, x + POINT, y + POINT) for x, y in zip(across, down, strict=True)
+        (x - POINT, y - POINT, x + POINT, y + POINT)
+        for x, y in zip(every.across, every.down, strict=True)
     ]
-    front = bests.loc[bests.unbeaten, BEST].assign(across=across, down=down).sort_values("us")
+    front = every[every.unbeaten].sort_values("us")
     places = []
     for subject, x, y in zip(front.subject, front.across, front.down, strict=True):
         boxes = {place: _box(subject, x, y, *place) for place in PLACES}

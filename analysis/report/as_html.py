@@ -1,16 +1,14 @@
 """A report as one page that needs nothing else: no script, no other file, no network."""
 
 import base64
-import re
 from pathlib import Path
 
 import jinja2
 
 from analysis.answer import RULE
 from analysis.charts.style import GRIDS, GROUNDS, INKS
-from analysis.report.content import Picture, Report
+from analysis.report.content import Picture, Report, parted
 
-INTERVAL = re.compile(r" (\[[^\]]*\])$")
 # What a figure on white has in ink, grid and ground becomes what the theme has on dark
 DARK = "".join(
     [
@@ -32,17 +30,11 @@ def as_html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"parted": _parted, "source": _source}
+    environment.filters |= {"parted": parted, "source": _source}
     template = environment.from_string(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
     return template.render(report=report, answer=report.answer, rule=RULE, ground=GROUNDS["dark"])
-
-
-def _parted(cell: str) -> tuple[str, str]:
-    """Return a value and the interval that follows it; empty without one."""
-    found = INTERVAL.search(cell)
-    return (cell[: found.start()], found[1]) if found else (cell, "")
 
 
 def _source(picture: Picture) -> str:

@@ -1,9 +1,20 @@
 r"""A report as LaTeX: sections to \input into a paper that loads booktabs and graphicx."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from analysis.answer import RULE
-from analysis.report.content import Block, Code, Facts, Grid, Picture, Remark, Report
+from analysis.report.content import (
+    Block,
+    Code,
+    Facts,
+    Grid,
+    Picture,
+    Remark,
+    Report,
+    Section,
+    parted,
+)
 
 HEAD = r"""% Written by transform-tuner from the run RUN.
 % In the preamble: \usepackage{booktabs} \usepackage{graphicx}
@@ -16,9 +27,11 @@ SPECIAL = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", '"': "''", "|": r"\textbar{}"},
     **{"≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "µ": r"$\mu$"},
     **{"→": r"$\to$", "−": r"$-$", "·": r"$\cdot$", "∞": r"$\infty$", "√": r"$\surd$"},
-    **{"–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'"},
+    **{"\u200b": "{}", "–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'"},
 }
+DASHES = re.compile("-(?=-)")
 LAST_OF_LATIN = "\u017f"  # up to which LaTeX knows letters by itself
+STACKED = r"\begin{tabular}[t]{@{}r@{}}"
 # No wider than the text, and no packages but graphicx
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -32,9 +45,20 @@ def as_latex(report: Report) -> str:
     lines += [*_list([*answer.reasons, RULE]), ""]
     for section in report.sections:
         lines += [rf"\{LEVELS[section.level]}{{{_plain(section.title)}}}", ""]
+        lines += [*_references(section, report.run), ""]
         for block in section.blocks:
             lines += [*_lines(block, report.run), ""]
     return "\n".join(lines)
+
+
+def _references(section: Section, run: str) -> Iterator[str]:
+    """Name the tables and figures of a section, which LaTeX puts where there is room."""
+    for block in section.blocks:
+        match block:
+            case Grid():
+                yield rf"Table~\ref{{tab:{run}-{block.name}}}: {_plain(block.title)}."
+            case Picture() if block.files:
+                yield rf"Figure~\ref{{fig:{run}-{block.name}}}: {_plain(block.title)}."
 
 
 def _lines(block: Block, run: str) -> Iterator[str]:
@@ -55,9 +79,9 @@ def _lines(block: Block, run: str) -> Iterator[str]:
         case Picture():
             yield rf"\textbf{{{_plain(block.title)}.}} {_plain(block.caption)}"
         case Code():
-            yield r"\begin{verbatim}"
+            yield r"{\footnotesize\begin{verbatim}"
             yield _ascii(block.lines.replace(r"\end{verbatim}", ""))
-            yield r"\end{verbatim}"
+            yield r"\end{verbatim}}"
         case Remark():
             yield _plain(block.text)
 
@@ -67,6 +91,7 @@ def _table(grid: Grid, run: str) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{\textbf{{{_plain(grid.title)}.}} {_plain(' '.join(grid.remarks))}}}"
     yield rf"\label{{tab:{run}-{grid.name}}}"
+    yield r"\par\smallskip"
     yield FITTED
     yield rf"\begin{{tabular}}{{l{'r' * (len(grid.heads) - 1)}}}"
     yield r"\toprule"
@@ -79,8 +104,15 @@ def _table(grid: Grid, run: str) -> Iterator[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    # A row that begins with a bracket would be an argument of the one before
-    return " & ".join("{" + _plain(cell) + "}" for cell in cells) + r" \\"
+    return " & ".join(map(_cell, cells)) + r" \\"
+
+
+def _cell(cell: str) -> str:
+    """Return a cell, its interval below it."""
+    value, interval = map(_plain, parted(cell))
+    if interval:
+        return rf"{STACKED}{value}\\{{\scriptsize {interval}}}\end{{tabular}}"
+    return f"{{{value}}}"  # since a row that begins with a bracket would be an argument
 
 
 def _list(sentences: Sequence[str]) -> list[str]:
@@ -89,7 +121,8 @@ def _list(sentences: Sequence[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return text in which no character means anything, and that LaTeX has letters for."""
-    return "".join(map(_letter, " ".join(text.split())))
+    apart = DASHES.sub("-\u200b", " ".join(text.split()))  # which LaTeX would join: --out
+    return "".join(map(_letter, apart))
 
 
 def _ascii(lines: str) -> str:

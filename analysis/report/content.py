@@ -1,10 +1,13 @@
 """What a report holds, whatever it is written as: sections of facts, tables, code and figures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from analysis.answer import Answer
+
+INTERVAL = re.compile(r" (\[[^\]]*\])$")
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,9 @@ class Report:
     run: str
     answer: Answer
     sections: Sequence[Section] = field(default_factory=list)
+
+
+def parted(cell: str) -> tuple[str, str]:
+    """Return a cell of a table as a value and the interval that follows it, empty without one."""
+    found = INTERVAL.search(cell)
+    return (cell[: found.start()], found[1]) if found else (cell, "")

@@ -13,7 +13,7 @@ from analysis.report.as_markdown import as_markdown
 from analysis.report.content import Code, Facts, Grid, Picture, Remark, Report, Section
 from tests.analysis.report.made_reports import make_wide_run, write_report
 
-SPECIAL = r"\ & % $ # _ { } ~ ^ < > | * ` [ ] ≥ × µ ± – … → − ü 中"
+SPECIAL = r"-- \ & % $ # _ { } ~ ^ < > | * ` [ ] ≥ × µ ± – … → − ü 中"
 GRID = Grid("accuracy", "How exactly", ["", "at ≥ 0.95"], [["trial_0", "9 % [8, 10]"]], ["n = 5."])
 PARTS = [
     Facts([("Data", "a_b")]),
@@ -32,7 +32,7 @@ KNOWN = (
     "section subsection textbf item begin end toprule midrule bottomrule centering caption label "
     "includegraphics linewidth resizebox ifdim width else fi usepackage graphicspath "
     "textbackslash textasciitilde textasciicircum textless textgreater textbar ldots "
-    "geq leq times pm mu to cdot infty surd"
+    "geq leq times pm mu to cdot infty surd ref footnotesize scriptsize par smallskip"
 )
 
 
@@ -63,11 +63,13 @@ def test_latex_has_tables_with_rules_and_figures_with_labels() -> None:
         "\\item[Data] a\\_b",
         "\\caption{\\textbf{How exactly.} n = 5.}\n\\label{tab:r-accuracy}",
         "\\begin{tabular}{lr}\n\\toprule\n{} & {at $\\geq$ 0.95} \\\\\n\\midrule\n"
-        "{trial\\_0} & {9 \\% [8, 10]} \\\\\n\\bottomrule\n\\end{tabular}}",
+        "{trial\\_0} & \\begin{tabular}[t]{@{}r@{}}9 \\%\\\\{\\scriptsize [8, 10]}\\end{tabular} "
+        "\\\\\n\\bottomrule\n\\end{tabular}}",
         "\\includegraphics[width=\\linewidth]{r-loss.pdf}\n",
         "\\label{fig:r-loss}",
         "\\textbf{Curves.} Left out: no value.",
-        "\\begin{verbatim}\nf(images)  # (N, 3) -> (N, 1)\n\\end{verbatim}",
+        "{\\footnotesize\\begin{verbatim}\nf(images)  # (N, 3) -> (N, 1)\n\\end{verbatim}}",
+        "Table~\\ref{tab:r-accuracy}: How exactly.\nFigure~\\ref{fig:r-loss}: Loss.\n",
         "\\subsection{More}",
     ):
         assert part in text, part
@@ -77,8 +79,8 @@ def test_latex_has_tables_with_rules_and_figures_with_labels() -> None:
 def test_no_character_means_anything_in_latex() -> None:
     (line,) = [line for line in as_latex(REPORT).splitlines() if "geq$ $" in line]
     assert line == (
-        r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} \textless{} "
-        r"\textgreater{} \textbar{} * ` [ ] $\geq$ $\times$ $\mu$ $\pm$ -- \ldots{} $\to$ $-$ ü ?"
+        r"-{}- \textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} "
+        r"\textless{} \textgreater{} \textbar{} * ` [ ] $\geq$ $\times$ $\mu$ $\pm$ -- \ldots{} $\to$ $-$ ü ?"
     )
 
 
@@ -97,7 +99,7 @@ def test_the_latex_of_a_run_asks_for_booktabs_and_graphicx_alone(latex: Path) ->
     assert sorted(opened) == sorted(closed)
     plain = re.sub(r"\\.", "", text)
     assert plain.count("{") == plain.count("}")
-    for columns, body in re.findall(r"begin{tabular}{(\w+)}(.*?)\\end{tabular}", text, re.DOTALL):
+    for columns, body in re.findall(r"begin{tabular}{(\w+)}(.*?)\\bottomrule", text, re.DOTALL):
         rows = [row for row in re.sub(r"\\&", "", body).split("\\\\\n") if "&" in row]
         assert {row.count("&") for row in rows} == {len(columns) - 1}
     figures = re.findall(r"includegraphics\[[^]]*\]{([^}]+)}", text)
