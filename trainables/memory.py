@@ -4,9 +4,9 @@ import resource
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
-KIB = ("VmHWM", "RssFile", "RssShmem")  # proc(5): peak of the resident memory, and what is shared
 SAID = (  # each library words its own
     "can't allocate memory",  # PyTorch on a CPU
     "bad_alloc",
@@ -45,14 +45,30 @@ class PeakMemory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         try:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            status = dict(line.split(":", 1) for line in lines)
-            peak, *shared = (int(status[name].split()[0]) for name in KIB)
+            # proc(5): peak of the resident memory, and what is shared
+            peak, *shared = _status_kib("VmHWM", "RssFile", "RssShmem")
             return (peak - sum(shared)) / 1024
         except (OSError, LookupError):
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             # macOS counts bytes, others KiB
             return peak / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def own_mib() -> float:
+    """Return the memory in MiB that this process holds for itself now.
+
+    It is the resident memory without what is shared with others, where the system tells (Linux).
+    """
+    try:
+        return _status_kib("RssAnon")[0] / 1024
+    except (OSError, LookupError):
+        return float(psutil.Process().memory_info().rss / 2**20)
+
+
+def _status_kib(*names: str) -> list[int]:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    return [int(status[name].split()[0]) for name in names]
 
 
 def is_short_of_memory(error: BaseException) -> bool:

@@ -75,7 +75,8 @@ def _search_and_evaluate(
     known = {row["trial"] for row in trials}
     # A killed driver may have written the epochs of a trial and not yet the trial: it begins anew
     epochs = [row for row in storage.rows("epochs") if row["trial"] in known]
-    rows = RunRows(storage, plan.goal, trials, epochs)
+    usage = [row for row in storage.rows("usage") if row["trial"] in known]
+    rows = RunRows(storage, plan.goal, trials, epochs, usage)
     lines = TrialLines(
         console,
         plan.goal,

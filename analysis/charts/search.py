@@ -251,9 +251,12 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
     """
     order = [label(name) for name in dict.fromkeys(found.parameter)]
     rows = found.assign(name=found.parameter.map(label)).drop(columns="parameter")
-    series = found.series.nunique()
+    series = sorted(set(found.series))
     y = alt.Y(
-        "name:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, ticks=False, labelPadding=6)
+        "name:N",
+        scale=alt.Scale(domain=order),
+        title=None,
+        axis=alt.Axis(labelLimit=160, ticks=False, labelPadding=6),
     )
     x = alt.X(
         "importance:Q",
@@ -261,10 +264,10 @@ def importance(found: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerCh
         axis=alt.Axis(format="%", tickCount=5),
         scale=alt.Scale(domain=[0, 1]),
     )
-    height = len(order) * (12 + 20 * series)
+    height = len(order) * (12 + 20 * len(series))
     base = alt.Chart(rows, height=height).encode(
         y,
-        yOffset=alt.YOffset("series:N"),
+        yOffset=alt.YOffset("series:N", scale=alt.Scale(domain=series)),
         tooltip=[
             *words("series", "method", "name"),
             *fractions("importance", "low", "high"),

@@ -46,8 +46,9 @@ LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
 PLACED = ["align", "right", "below"]
 # Where a name may stand beside its point: how it is aligned, pixels to the right and below
 PLACES = (
-    *(("center", 0, -13), ("center", 0, 15), ("left", 10, 1), ("right", -10, 1)),
+    *(("center", 0, -13), ("center", 0, 15)),
     *(("left", -6, -13), ("left", -6, 15), ("right", 6, -13), ("right", 6, 15)),
+    *(("left", 10, 1), ("right", -10, 1)),
     *(("left", 8, -26), ("left", 8, 28), ("right", -8, -26), ("right", -8, 28)),
     *(("left", 8, -40), ("left", 8, 42), ("right", -8, -40), ("right", -8, 42)),
 )
@@ -86,7 +87,7 @@ def times(
             text=alt.Text("subject:N")
         )
         + base.mark_rule(strokeWidth=2).encode(
-            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q")
+            alt.Y("lower:Q", scale=scale, title=""), alt.Y2("upper:Q"), opacity=FAINT
         )
         + base.mark_point(filled=True, size=80).encode(y, _verdict(series), opacity=FAINT)
     )
@@ -168,7 +169,7 @@ def pareto(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.LayerChart:
     )
     points = base.mark_point(filled=True, size=110).encode(x, y, _verdict(bests), opacity=FAINT)
     spread = base.mark_rule(strokeWidth=1.5).encode(
-        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), y, opacity=FAINT
     )
     front = alt.Chart(_named(bests)).encode(x, y)
     align, right, below = (alt.ExprRef(f"datum.{name}") for name in PLACED)
@@ -188,12 +189,15 @@ def _named(bests: pd.DataFrame) -> pd.DataFrame:
 
     No name lies on another or on another's point, on a phone's width, and so on any wider one.
     """
-    across = _pixels(bests.us.astype(float).map(math.log), NARROW)
-    down = -_pixels(bests.share_95.astype(float), HEIGHT - 60)
+    every = bests[BEST].assign(
+        across=_pixels(bests.us.astype(float).map(math.log), NARROW),
+        down=-_pixels(bests.share_95.astype(float), HEIGHT - 60),
+    )
     taken = [
-        (x - POINT, y - POINT, x + POINT, y + POINT) for x, y in zip(across, down, strict=True)
+        (x - POINT, y - POINT, x + POINT, y + POINT)
+        for x, y in zip(every.across, every.down, strict=True)
     ]
-    front = bests.loc[bests.unbeaten, BEST].assign(across=across, down=down).sort_values("us")
+    front = every[every.unbeaten].sort_values("us")
     places = []
     for subject, x, y in zip(front.subject, front.across, front.down, strict=True):
         boxes = {place: _box(subject, x, y, *place) for place in PLACES}
@@ -256,21 +260,22 @@ def measurements(bests: pd.DataFrame, *, names: Iterable[str] = ()) -> alt.Layer
         alt.Y(
             "subject:N",
             title=None,
-            sort=order,
-            scale=alt.Scale(paddingInner=0.25),
+            scale=alt.Scale(domain=order, paddingInner=0.25),
             axis=alt.Axis(
                 labelLimit=150, grid=True, ticks=False, labelPadding=6, labelOverlap=False
             ),
         ),
         colour(bests.measurement, None, "measurement", names),
-        yOffset=alt.YOffset("measurement:N", sort=sessions),
+        yOffset=alt.YOffset("measurement:N", scale=alt.Scale(domain=sessions)),
         tooltip=[
             *words("measurement", "subject", "verdict"),
             *counts("batch_size"),
             *numbers("us", "lower", "upper"),
         ],
     )
-    spread = base.mark_rule(strokeWidth=2).encode(alt.X("lower:Q", title=""), alt.X2("upper:Q"))
+    spread = base.mark_rule(strokeWidth=2).encode(
+        alt.X("lower:Q", title=""), alt.X2("upper:Q"), opacity=FAINT
+    )
     points = base.mark_point(filled=True, size=70).encode(x, _verdict(bests), opacity=FAINT)
     return moves(spread + points, legend="measurement")
 

@@ -1,5 +1,6 @@
 """What every chart shares: colours, axes, tooltips, and the theme for paper."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -150,7 +151,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ticks = [tick for tick in every if low / 1.001 <= tick <= high * 1.001]
         if len(ticks) >= FEWEST_TICKS:
             return ticks[:: -(-len(ticks) // MOST_TICKS)]
-    return list(round_marks(low, high, log=False)) if low < high else [low]
+    return list(round_marks(low, high, log=False, most=10)) if low < high else [low]
 
 
 def value_axis(scale: str, values: pd.Series, **more: Any) -> tuple[alt.Scale, alt.Axis]:
@@ -196,17 +197,20 @@ def logarithmic_ends(values: pd.Series) -> tuple[float, float]:
     return shown.min(), shown.max()
 
 
-def round_marks(low: float, high: float, log: bool) -> dict[float, str]:
-    """Return round numbers between two values, with their labels, for an axis of one's own."""
+def round_marks(low: float, high: float, log: bool, most: int = 6) -> dict[float, str]:
+    """Return round numbers between two values, with their labels, for an axis of one's own.
+
+    On an axis that is not logarithmic there are at most `most` steps, and more than 0.4 of that.
+    """
     if log:
         digits = (1,) if high / low > 200 else STEPS
         marks = [digit * 10.0**power for power in POWERS for digit in digits]
     else:
         span = (high - low) or abs(high) or 1.0
         steps = (digit * 10.0**power for power in POWERS for digit in STEPS)
-        step = next(step for step in steps if 6 * step >= span)
-        first = int(-(-low // step))
-        marks = [float(f"{number * step:.12g}") for number in range(first, first + 8)]
+        step = next(step for step in steps if most * step >= span)
+        first = math.ceil(low / step - 1e-9)
+        marks = [float(f"{number * step:.12g}") for number in range(first, first + most + 2)]
     return {mark: f"{mark:.6g}" for mark in marks if low <= mark <= high} or {low: f"{low:.3g}"}
 
 
@@ -339,7 +343,17 @@ def page(chart: alt.TopLevelMixin) -> dict[str, Any]:
         if noted["brush"]:
             select["translate"] = False
         _add_parameter(specified, layer, {"name": "zoom", "select": select, "bind": "scales"})
+        for channel in noted["zoom"]:
+            _free_ticks(specified, channel, layer["encoding"][channel]["field"])
     return specified
+
+
+def _free_ticks(specified: dict[str, Any], channel: str, column: str) -> None:
+    """Leave the ticks of an axis to Vega while it is zoomed: ours are of the whole of it."""
+    for layer in specified.get("layer", [specified]):
+        axis = layer["encoding"].get(channel, {}).get("axis")
+        if axis and "values" in axis:
+            axis["values"] = {"expr": f"zoom['{column}'] ? null : {json.dumps(axis['values'])}"}
 
 
 def _hide_by_legend(specified: dict[str, Any], column: str) -> None:

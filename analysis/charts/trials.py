@@ -32,12 +32,12 @@ SPLITS = ["validation", "training"]
 COLOURS = {
     "max_epochs": "#0072B2",
     "early_stopping": "#2E9BD6",
-    "asha": "#9aa2ad",
-    "median": "#a89468",
+    "asha": "#8c939d",
+    "median": "#a08a5a",
     "diverged": "#B88000",
     "out_of_memory": "#C26A98",
     "error": "#D64545",
-    "interrupted": "#6b7280",
+    "interrupted": "#8566C9",
     "running": "#009E73",
 }
 ENDINGS = alt.Scale(domain=[named(one) for one in COLOURS], range=list(COLOURS.values()))

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from analysis.console import DEFAULT_STORAGE
+from analysis.dashboard.listener import Listener, expect_pauses
 from analysis.tables.bucket import follow
 from analysis.tables.table_sources import BUCKET
 from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
@@ -104,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _listen(address: str, port: int) -> socket.socket:
     """Take the port before anything large is imported, so that a taken one is said at once."""
-    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listening = Listener(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((address, port))
@@ -159,13 +160,14 @@ def _serve(
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:
+        expect_pauses()
         print(*lines, sep="\n", flush=True)  # from here on Ctrl-C is waited for
         yield
 
     app = application(site, middleware(hosts, token), lifespan=announce)
     site.read_ahead()
     config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1
+        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=1
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -50,9 +50,10 @@ class Later(Generic[P, Value]):
     def close(self) -> None:
         """End the process, whatever it is doing."""
         if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
+            # Without the wait its thread may meet the end of Python, which prints a traceback
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submitted(self, work: Callable[[], Value]) -> Future[Value]:
         if self._pool is None:

@@ -227,6 +227,27 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("images_per_sec", FLOAT, "training", "1/s"),
         Column("reported_at", MOMENT, "when the search heard of it"),
     ),
+    "usage": (
+        RUN,
+        TRIAL,
+        Column("sampled_at", MOMENT, "when, by the clock of the search"),
+        Column("cpu_cores", FLOAT, "cores that the trial's process kept busy before that", "cores"),
+        Column(
+            "memory_mib",
+            FLOAT,
+            "main memory that it held for itself, without what it shares with others",
+            "MiB",
+        ),
+        fraction(
+            "gpu_used",
+            meaning="of the time just before: the GPU computed something, for whomever; null "
+            "without a GPU, and where NVIDIA's NVML does not tell",
+            nullable=True,
+        ),
+        nullable(
+            "gpu_memory_mib", FLOAT, "memory of the GPU that PyTorch held for the trial", "MiB"
+        ),
+    ),
     "scores": (
         RUN,
         Column("subject", TEXT, "`trial 7`, or the floor's or ceiling's name"),
@@ -393,6 +414,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": (),
     "trials": ("trial",),
     "epochs": ("trial", "epoch"),
+    "usage": ("trial", "sampled_at"),
     "scores": ("subject", "split", "metric", "threshold"),
     "samples": ("subject", "image"),
     "timings": ("session", "subject", "device", "batch_size", "turn"),

@@ -112,6 +112,11 @@ class Gpu:
         clock = self._ask("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
         return None if clock is None else float(clock)
 
+    def used(self) -> float | None:
+        """Fraction of the time just before, at most a second, in which it computed something."""
+        rates = self._ask("nvmlDeviceGetUtilizationRates")
+        return None if rates is None else rates.gpu / 100
+
     def driver(self) -> str | None:
         """Version of NVIDIA's driver."""
         if self._nvml is None:

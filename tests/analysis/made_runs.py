@@ -60,6 +60,7 @@ def make_run(
     made = trial_frame(run, trials, epochs, loss)
     put(tables, "trials", name, made)
     put(tables, "epochs", name, epoch_frame(made, epochs))
+    put(tables, "usage", name, usage_frame(made))
     if tested:
         publish(tables, "scores", name, score_rows(run, made))
         publish(tables, "samples", name, sample_rows(name, made))
@@ -207,6 +208,22 @@ def epoch_frame(trials: pd.DataFrame, epochs: int) -> pd.DataFrame:
             "validation_sec": 0.1,
             "images_per_sec": 20_000.0,
             "reported_at": pd.Timestamp(START),
+        },
+    )
+
+
+def usage_frame(trials: pd.DataFrame, samples: int = 5) -> pd.DataFrame:
+    """The rows of `usage`: as many a trial, ten seconds apart, each busier than the one before."""
+    number = np.tile(np.arange(samples), len(trials))
+    at = trials.started_at.repeat(samples).reset_index(drop=True)
+    return filled(
+        "usage",
+        {
+            "run": trials.run.iloc[0] if len(trials) else "",
+            "trial": np.repeat(trials.trial.to_numpy(), samples),
+            "sampled_at": at + pd.to_timedelta(10 * (number + 1), unit="s"),
+            "cpu_cores": 1 - 0.5 ** (number + 1),
+            "memory_mib": 300.0 + 10 * number,
         },
     )
 

@@ -51,7 +51,7 @@ def test_runs_of_several_storages_lie_in_one_as_they_were(
     assert contents(out) == contents(a) | contents(b)
     assert len(read(out / "tables", "epochs")) == 12
     told = capsys.readouterr().out
-    assert "Runs: 3, with something new: 3. Files collected: 21, unchanged: 0. Problems: 0." in told
+    assert "Runs: 3, with something new: 3. Files collected: 24, unchanged: 0. Problems: 0." in told
     assert f"python -m analysis.dashboard {out}" in told
 
 
@@ -93,7 +93,7 @@ def test_collecting_again_rewrites_no_file(
     assert collect(a, out, more=("--csv",)) == 0
     assert state(out) == before
     assert (
-        "Runs: 2, with something new: 0. Files collected: 0, unchanged: 8. Problems: 0."
+        "Runs: 2, with something new: 0. Files collected: 0, unchanged: 9. Problems: 0."
         in capsys.readouterr().out
     )
     search(a, "fc", 4)
@@ -373,7 +373,7 @@ def test_the_command_tells_problems_and_ends_with_their_status(tmp_path: Path) -
     )
     assert (done.returncode, done.stderr) == (1, f"error: {problem}\n")
     assert done.stdout == (
-        "Runs: 1, with something new: 1. Files collected: 6, unchanged: 0. Problems: 1.\n"
+        "Runs: 1, with something new: 1. Files collected: 7, unchanged: 0. Problems: 1.\n"
         f"They lie in {out}. To look at them: python -m analysis.dashboard '{out}'\n"
     )
     assert subprocess.run([*COMMAND, str(a)], capture_output=True, timeout=300).returncode == 2

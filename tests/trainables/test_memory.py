@@ -3,10 +3,11 @@ import resource
 from pathlib import Path
 
 import numpy
+import psutil
 import pytest
 import torch
 
-from trainables.memory import PeakMemory, is_short_of_memory
+from trainables.memory import PeakMemory, is_short_of_memory, own_mib
 
 MIB = 2**20
 
@@ -101,3 +102,20 @@ def test_memory_was_short_for_a_tensor_larger_than_any_machine(make: object) -> 
 )
 def test_other_errors_are_not_for_want_of_memory(error: BaseException) -> None:
     assert not is_short_of_memory(error)
+
+
+@pytest.mark.skipif(
+    not can_forget_the_peak(), reason="needs a system that tells what of a process is its own"
+)
+def test_what_a_process_holds_for_itself_now_is_what_it_took_and_did_not_give_back() -> None:
+    before = own_mib()
+    with mmap.mmap(-1, 64 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        assert 60 < own_mib() - before < 80
+    assert own_mib() < before + 20
+
+
+def test_without_proc_that_is_the_resident_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_: "VmRSS: 1 kB")
+    assert own_mib() == pytest.approx(psutil.Process().memory_info().rss / MIB, rel=0.5)

@@ -137,7 +137,7 @@ def test_a_trace_shows_the_command_and_each_trial(finished: Finished) -> None:
 
 
 def test_every_table_has_its_schema(finished: Finished) -> None:
-    for table in ("runs", "trials", "epochs", "scores", "samples"):
+    for table in ("runs", "trials", "epochs", "usage", "scores", "samples"):
         path = finished.command.storage / "tables" / table / "run=run" / f"{table}.parquet"
         assert pq.read_schema(path).equals(arrow_schema(table), check_metadata=True)
 

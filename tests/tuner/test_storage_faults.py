@@ -30,6 +30,7 @@ from tuner.trials.reporter import (
     group_cause,
 )
 from tuner.trials.tune_run import SearchEnd
+from tuner.trials.usage_samples import UsageSamples
 
 EPOCHS = 4
 # More trials than run at once: none of them may be used up
@@ -154,13 +155,13 @@ def in_a_group(monkeypatch: pytest.MonkeyPatch, report: Callable[..., None]) -> 
     monkeypatch.setattr(ray.train, "get_context", lambda: context)
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: None)
     monkeypatch.setattr(ray.train, "report", report)
-    return TrialReporter(setup(workers=2))
+    return TrialReporter(setup(workers=2), UsageSamples())
 
 
 def alone(monkeypatch: pytest.MonkeyPatch, report: Callable[..., None]) -> TrialReporter:
     monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
     monkeypatch.setattr(tune, "report", report)
-    return TrialReporter(setup(workers=1))
+    return TrialReporter(setup(workers=1), UsageSamples())
 
 
 def refusing(error: OSError) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""The rows of a run's tables `runs`, `trials` and `epochs`, which this process alone writes."""
+"""The rows of `runs`, `trials`, `epochs` and `usage` of a run, which this process alone writes."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from analysis.console import command_text
@@ -26,6 +26,7 @@ from trainables.networks.registry import AUTO
 from tuner.cluster.nodes import nodes
 from tuner.settings import SearchConfig
 from tuner.storage.run_storage import RunStorage
+from tuner.trials.usage_samples import USAGE
 
 CHOSEN = ("model", "loss", *COLUMNS, "parameters", "seed")  # what a proposal says of a trial
 EPOCH_COLUMNS = (
@@ -67,12 +68,14 @@ class RunRows:
         goal: Goal,
         trials: Iterable[Row] = (),
         epochs: Iterable[Row] = (),
+        usage: Iterable[Row] = (),
     ) -> None:
         """Begin with the rows of earlier sessions, where there are any."""
         self._run = run
         self._goal = goal
         self._trials = GrowingTable(run.tables, "trials", run.name, trials)
         self._epochs = GrowingTable(run.tables, "epochs", run.name, epochs)
+        self._usage = GrowingTable(run.tables, "usage", run.name, usage)
         self._by_number: dict[int, Row] = {}
         self._curves: dict[int, dict[int, Row]] = defaultdict(dict)
         for row in self._epochs.rows:
@@ -124,6 +127,10 @@ class RunRows:
             Whether it is an epoch that was not known yet.
         """
         row = {**self._by_number[number], **{k: result[k] for k in FACTS if k in result}}
+        for sample in result.get(USAGE, ()):
+            # The clocks of machines differ, the age of a sample does not
+            sampled_at = datetime.now(UTC) - timedelta(seconds=sample["age_sec"])
+            self._usage.put({"trial": number, "sampled_at": sampled_at, **sample})
         is_new = False
         if "train_loss" in result:
             known = self._curves[number]
@@ -176,18 +183,20 @@ class RunRows:
         return left * (time.monotonic() - self._began) / self._new_epochs
 
     def publish_if_due(self) -> None:
-        """Write both tables unless that was a short while ago.
+        """Write the tables unless that was a short while ago.
 
         A storage that fails for a while fails no trial: the rows wait in memory, and `publish`
         says so at the end.
         """
         with suppress(OSError):
             self._epochs.publish_if_due()
+            self._usage.publish_if_due()
             self._trials.publish_if_due()
 
     def publish(self) -> None:
-        """Write both tables now. Raises OSError when the storage does not take them."""
+        """Write the tables now. Raises OSError when the storage does not take them."""
         self._epochs.publish()
+        self._usage.publish()
         self._trials.publish()
 
     def _put(self, row: Row) -> Row:

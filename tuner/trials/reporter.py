@@ -23,6 +23,7 @@ from tuner.cluster.nodes import WorkerResources
 from tuner.cluster.object_store import StoredVgg16
 from tuner.storage import checkpoints
 from tuner.storage.run_storage import UNWRITABLE, Experiment
+from tuner.trials.usage_samples import USAGE, UsageSamples
 
 OBJECTIVE = "objective"
 """The metric that scheduler and TPE minimise: of a trial's best epoch so far, as the ranking has
@@ -132,8 +133,15 @@ class TrialReporter:
         is_stopped: Whether the search has ended the trial: `report` did not return.
     """
 
-    def __init__(self, setup: TrialSetup) -> None:
+    def __init__(self, setup: TrialSetup, usage: UsageSamples) -> None:
+        """Begin a trial.
+
+        Args:
+            setup: What every trial has in common.
+            usage: Samples of this process, of which each report takes what is new.
+        """
         self._setup = setup
+        self._usage = usage
         self._experiment = setup.experiment
         self._memory = PeakMemory(torch.device("cpu"))
         self._epoch = 0
@@ -210,6 +218,8 @@ class TrialReporter:
         self._send({**self.facts, **result}, None)
 
     def _send(self, metrics: dict[str, Any], directory: str | None) -> None:
+        if samples := self._usage.take():
+            metrics[USAGE] = samples
         checkpoint = tune.Checkpoint.from_directory(directory) if directory else None
         # Ray writes the checkpoint to the storage before it does anything else
         try:

@@ -35,8 +35,10 @@ from tuner.trials.reporter import (
     group_cause,
     raise_for_ray,
 )
+from tuner.trials.usage_samples import UsageSamples
 
 _process = {"trials": 0, "free_since": psutil.Process().create_time()}
+_usage = UsageSamples()
 
 
 def run_trial(config: Proposal, setup: TrialSetup) -> None:
@@ -81,7 +83,7 @@ def train_loop(loop_config: dict[str, Any]) -> None:
     """Train one trial in this process, reporting each epoch with a checkpoint."""
     proposal: Proposal = loop_config["proposal"]
     setup: TrialSetup = loop_config["setup"]
-    reporter = TrialReporter(setup)
+    reporter = TrialReporter(setup, _usage)
     try:
         if not _process["trials"]:
             _check_storage(setup)
@@ -93,6 +95,7 @@ def train_loop(loop_config: dict[str, Any]) -> None:
             raise_for_ray(error)  # the other workers wait for this one: the whole group must end
         reporter.report_failure(error)
     finally:
+        _usage.stop()
         _process["trials"] += 1
         _process["free_since"] = time.time()
 
@@ -123,6 +126,7 @@ def _check_storage(setup: TrialSetup) -> None:
 def _train(reporter: TrialReporter, proposal: Proposal, setup: TrialSetup) -> None:
     start = _process["free_since"]
     device = reporter.prepare_device()
+    _usage.start(device)
     stored = from_store(setup.images)
     model = proposal["model"]
     config = TrainingConfig(

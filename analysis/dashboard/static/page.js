@@ -1,6 +1,12 @@
 // Draws the charts of a page, and swaps in what has changed: a new version of the tables, or another
 // address. Whatever has not changed stays as it is.
 
+// The address that the command prints has the token. A browser remembers it: links shall not have it
+if (document.baseURI !== location.href) {
+  location.replace(location.href);
+  await new Promise(() => {});
+}
+
 const POLL_MS = 1000;
 const BRUSH_MS = 400;
 const VEGA_ERROR = 1;
@@ -170,6 +176,12 @@ async function fetched(address, isOther = true) {
   const fresh = swap(page, isOther);
   isSwapping = false;
   await drawEvery(fresh);
+  if (number === asked) settled();
+}
+
+// Says which address is drawn: that of the page once it is whole
+function settled() {
+  document.documentElement.dataset.drawn = location.pathname + location.search;
 }
 
 async function go(address) {
@@ -226,5 +238,5 @@ for (const link of document.head.querySelectorAll("link")) link.href = link.href
 remember(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
-document.documentElement.dataset.drawn = "1";
+settled();
 watch();

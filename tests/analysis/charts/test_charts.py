@@ -357,11 +357,11 @@ def test_more_labels_than_colours_are_no_error() -> None:
 @pytest.mark.parametrize(
     ("values", "ticks"),
     [
-        ([0.0011, 0.012], [0.001, 0.002, 0.005, 0.01]),
-        ([1.0, 90.0], [1, 2, 5, 10, 20, 50, 100]),
+        ([0.0011, 0.012], [0.0015, 0.002, 0.003, 0.005, 0.007, 0.01]),
+        ([1.0, 90.0], [1, 2, 5, 10, 20, 50]),
         ([1e-6, 1.0], [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]),
-        ([1.1, 3.4], [1, 1.5, 2, 3]),
-        ([0.0041, 0.0048], [0.0041, 0.0048]),
+        ([1.1, 3.4], [1.5, 2, 2.5, 3]),
+        ([0.0041, 0.0048], [0.0041, 0.0042, 0.0043, 0.0044, 0.0045, 0.0046, 0.0047, 0.0048]),
         ([0.0042, 0.0042], [0.0042]),
         ([0.0, float("nan"), float("inf"), 0.0042], [0.0042]),
     ],
@@ -419,13 +419,13 @@ def test_a_cell_without_an_image_gets_into_a_pdf() -> None:
     assert paper["pdf"].startswith(b"%PDF-")
 
 
-def test_a_log_axis_has_between_one_and_twelve_ticks_among_the_data() -> None:
+def test_a_log_axis_has_four_to_twelve_ticks_among_the_data() -> None:
     luck = np.random.default_rng(0)
     for low, span in zip(
-        10 ** luck.uniform(-6, 3, 300), 10 ** luck.uniform(0, 6, 300), strict=True
+        10 ** luck.uniform(-6, 3, 300), 10 ** luck.uniform(0.01, 6, 300), strict=True
     ):
         ticks = style.log_axis(pd.Series([low, low * span])).to_dict()["values"]
-        assert any(low <= tick <= low * span for tick in ticks)
+        assert sum(low / 1.01 <= tick <= 1.01 * low * span for tick in ticks) >= 4
         assert len(ticks) <= 12
 
 
@@ -464,7 +464,7 @@ def test_the_front_joins_and_names_those_that_no_other_beats() -> None:
         views.measured(bests.assign(unbeaten=comparison.pareto(bests)), "end_to_end")
     )
     spec = chart.to_dict()
-    front, points, names = (
+    points, _, front, names = (
         [row["subject"] for row in spec["datasets"][layer.get("data", spec.get("data"))["name"]]]
         for layer in spec["layer"]
     )
@@ -472,8 +472,8 @@ def test_the_front_joins_and_names_those_that_no_other_beats() -> None:
     assert sorted(names) == front
     assert len(points) == 5
     shown = texts(drawn(chart))
-    assert {"quick", "slow", "torchvision uint8"} <= set(shown)
-    assert "slower, no better" not in shown
+    assert shown.count("quick") == shown.count("slow") == 2, "in the legend and at the point"
+    assert shown.count("slower, no better") == 1, "in the legend"
 
 
 def test_more_than_5000_trials_are_drawn() -> None:
@@ -515,4 +515,4 @@ def test_a_running_trials_bar_lasts_until_now_and_an_ended_ones_until_its_end() 
     trials.loc[1, "ended_at"] = pd.NaT
     spec = curves.timeline(trials, NOW).to_dict()
     (rows,) = spec["datasets"].values()
-    assert [pd.Timestamp(row["until"], tz="UTC") for row in rows] == [trials.ended_at[0], NOW]
+    assert [(row["start"], row["end"]) for row in rows] == [(0, 60), (30, 7200)]

@@ -25,18 +25,23 @@ def trials(count: int = 40, **columns: Any) -> pd.DataFrame:
     return searched(np.random.default_rng(1).uniform(0.1, 0.2, count).tolist(), **columns)
 
 
-def shares(trials: pd.DataFrame) -> dict[str, float]:
+def shares(trials: pd.DataFrame, method: str = views.FANOVA) -> dict[str, float]:
     found = importances(trials)
+    found = found[found.method == method]
     return dict(zip(found.parameter, found.importance, strict=True))
 
 
 @pytest.mark.parametrize("parameter", DECIDES)
 def test_the_hyperparameter_that_decides_the_loss_has_the_largest_share(parameter: str) -> None:
     made = trials()
-    found = shares(made.assign(best_validation_loss=DECIDES[parameter](made)))
+    made = made.assign(best_validation_loss=DECIDES[parameter](made))
+    found = shares(made)
     assert set(found) == set(DECIDES)
     assert found[parameter] > 0.8
     assert 0.8 < sum(found.values()) < 1 - 1e-6, "the rest is explained by several together"
+    by_best = shares(made, views.PED_ANOVA)
+    assert max(by_best, key=by_best.__getitem__) == parameter
+    assert sum(by_best.values()) == pytest.approx(1)
 
 
 def test_every_series_has_shares_of_its_own() -> None:
@@ -45,13 +50,11 @@ def test_every_series_has_shares_of_its_own() -> None:
         fc.assign(best_validation_loss=DECIDES["dropout"](fc)),
         cnn.assign(best_validation_loss=cnn.patience / 1.0),
     ]
-    found = (
-        importances(pd.concat(both, ignore_index=True))
-        .set_index(["series", "parameter"])
-        .importance
-    )
-    assert found["fc"].idxmax() == "dropout"
-    assert found["cnn"].idxmax() == "patience"
+    found = importances(pd.concat(both, ignore_index=True))
+    found = found.set_index(["method", "series", "parameter"]).importance.sort_index()
+    for method in (views.FANOVA, views.PED_ANOVA):
+        assert found[method, "fc"].idxmax() == "dropout"
+        assert found[method, "cnn"].idxmax() == "patience"
 
 
 def test_below_20_usable_trials_there_is_no_row() -> None:
@@ -99,9 +102,30 @@ def test_identical_losses_have_nothing_to_explain() -> None:
     assert shares(trials().assign(best_validation_loss=0.1)) == {}
 
 
-def test_of_more_than_250_trials_250_are_taken() -> None:
-    assert set(importances(trials(250, dropout=0.1, patience=5)).trials) == {250}
-    assert set(importances(trials(251, dropout=0.1, patience=5)).trials) == {250}
+def test_each_forest_sees_at_most_150_trials_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    study = views._study
+
+    def noted(trials: pd.DataFrame, space: Any) -> Any:
+        seen.append(sorted(trials.trial))
+        return study(trials, space)
+
+    monkeypatch.setattr(views, "_study", noted)
+    assert set(importances(trials(160, dropout=0.1, patience=5)).trials) == {160}
+    *forests, all_trials = seen
+    assert [len(one) for one in forests] == [150] * views.FORESTS
+    assert len({tuple(one) for one in forests}) == views.FORESTS
+    assert len(all_trials) == 160
+
+
+def test_what_several_forests_say_has_a_spread_and_what_draws_nothing_has_none() -> None:
+    found = importances(trials())
+    forests = found[found.method == views.FANOVA]
+    assert (forests.low < forests.importance).all()
+    assert (forests.importance < forests.high).all()
+    others = found[found.method == views.PED_ANOVA]
+    assert (others.low == others.importance).all()
+    assert (others.high == others.importance).all()
 
 
 def test_the_same_trials_have_the_same_shares_in_whichever_order_they_come() -> None:

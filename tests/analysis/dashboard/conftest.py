@@ -24,14 +24,21 @@ from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 ARTIFACTS_VARIABLE = "TRANSFORM_TUNER_ARTIFACTS"
-READY = (
-    "[data-testid='stApp'][data-test-connection-state='CONNECTED']"
-    "[data-test-script-state='notRunning']"
-)
-PLOTS = "[data-testid='stVegaLiteChart'] :is(canvas, svg.marks)"
+MODULE = ("-m", "analysis.dashboard")
+DRAWN = """(timeout) => new Promise((drawn, failed) => {
+  const end = performance.now() + timeout;
+  const look = () => {
+    const { drawn: address } = document.documentElement.dataset;
+    if (address === location.pathname + location.search) drawn();
+    else if (performance.now() > end) failed(new Error(`drawn is ${address}`));
+    else setTimeout(look, 20);
+  };
+  look();
+})"""  # no wait_for_function: that is evaluated by what the content security policy forbids
+PLOTS = ".chart svg.marks"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 RUNS = ("fc-1", "cnn-1", "separable-1", "fc-photos")
@@ -72,21 +79,32 @@ class Dashboard:
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders()
         answer = connection.getresponse()
-        body = (
-            ""
-            if answer.status == http.HTTPStatus.SWITCHING_PROTOCOLS
-            else answer.read().decode(errors="replace")
-        )
+        body = answer.read().decode(errors="replace")
         connection.close()
         return answer.status, answer.headers, body
 
 
 @contextmanager
-def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Dashboard]:
-    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C with status 0."""
+def dashboard(
+    storage: Path, *arguments: str, descriptors: int | None = None, **environment: str
+) -> Iterator[Dashboard]:
+    """`python -m analysis.dashboard storage` on a free port, ended by Ctrl-C with status 0.
+
+    It may open so many `descriptors`.
+    """
+    limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.dashboard", str(storage), "--port", "0", *arguments],
+            [
+                *limit,
+                sys.executable,
+                "-m",
+                "analysis.dashboard",
+                str(storage),
+                "--port",
+                "0",
+                *arguments,
+            ],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -100,9 +118,7 @@ def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Da
                 line = process.stdout.readline()
                 assert line, f"it ended: {printed}"
                 printed += line
-            running = Dashboard(process, found[1], printed)
-            running.get("/_stcore/health")  # waits until it serves
-            yield running
+            yield Dashboard(process, found[1], printed)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=WAIT_SEC)
         finally:
@@ -116,10 +132,10 @@ def dashboard(storage: Path, *arguments: str, **environment: str) -> Iterator[Da
 
 @dataclass
 class Visit:
-    """A page without cookies of others, and what went wrong on it."""
+    """An open page, and what went wrong on it."""
 
     page: "Page"
-    origin: str
+    host: str
     foreign: list[str] = field(default_factory=list)
     """Addresses asked of any other server."""
     errors: list[str] = field(default_factory=list)
@@ -128,21 +144,12 @@ class Visit:
     def listen(self) -> None:
         """Note requests and errors from now on."""
         self.page.on("request", lambda request: self._requested(request.url))
-        self.page.on(
-            "websocket", lambda socket: self._requested(socket.url.replace("ws://", "http://"))
-        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on(
-            "console",
-            lambda message: self._said(message.type, message.text, message.location.get("url", "")),
-        )
+        self.page.on("console", self._said)
 
     def wait(self, charts: int = 0) -> "Visit":
-        """Until the page is connected, its script has run, and so many charts are drawn."""
-        self.page.wait_for_selector(READY)
-        self.page.locator("[data-testid='stSkeleton'], [data-stale='true']").first.wait_for(
-            state="detached"
-        )
+        """Until what the address asks for is drawn, with so many charts."""
+        self.page.evaluate(DRAWN, 1000 * WAIT_SEC)
         if charts:
             self.page.locator(PLOTS).nth(charts - 1).wait_for()
         return self
@@ -153,33 +160,25 @@ class Visit:
         place.wait_for()
         return place
 
-    def whole(self) -> None:
-        """Make the window as high as the page, which scrolls in a part of it."""
-        height = self.page.evaluate(
-            "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? innerHeight"
-        )
-        self.page.set_viewport_size(
-            {"width": self.page.viewport_size["width"], "height": int(height)}
-        )  # type: ignore[index]
+    def keep(self, path: Path) -> None:
+        """Keep a picture of the whole page."""
+        self.page.screenshot(path=path, full_page=True)
 
     def _requested(self, url: str) -> None:
         self.requests += 1
-        if not url.startswith((self.origin, "data:", "blob:")):
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and f"{parts.hostname}:{parts.port}" != self.host:
             self.foreign.append(url)
 
-    def _said(self, kind: str, text: str, url: str) -> None:
-        harmless = (
-            "/_stcore/" in url and "404" in text
-        )  # Streamlit looks for its base path below each page's address
-        if kind == "error" and not harmless:
-            self.errors.append(f"{text} {url}")
+    def _said(self, message: "ConsoleMessage") -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
 
 class Visitor:
     """Opens pages, and keeps a picture of each when it leaves.
 
-    They share one context, so that Streamlit's scripts are fetched and compiled once. A page begins
-    without cookies.
+    They share one context, so that scripts are fetched and compiled once.
     """
 
     def __init__(self, browser: "BrowserContext", pictures: Path) -> None:
@@ -187,21 +186,31 @@ class Visitor:
         self._pictures = pictures
 
     def __call__(
-        self, address: str, size: dict[str, int] = DESKTOP, charts: int = 0, ready: bool = True
+        self,
+        address: str,
+        size: dict[str, int] = DESKTOP,
+        charts: int = 0,
+        *,
+        dark: bool = False,
+        ready: bool = True,
     ) -> Visit:
-        """A page at this address with no cookies; `ready` unless it is no page of Streamlit's."""
-        self._browser.clear_cookies()
+        """Open an address; wait until it is drawn unless it is no page of the dashboard's."""
         page = self._browser.new_page()
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        visit = Visit(page, "{0.scheme}://{0.netloc}".format(urlsplit(address)))
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        parts = urlsplit(address)
+        visit = Visit(page, f"{parts.hostname}:{parts.port}")
         visit.listen()
         visit.page.goto(address)
+        if parts.password:
+            visit.page.wait_for_url(address.replace(f"{parts.username}:{parts.password}@", ""))
         return visit.wait(charts) if ready else visit
 
     def leave(self) -> None:
         """Close all pages."""
         for number, page in enumerate(self._browser.pages):
-            page.screenshot(path=self._pictures.with_name(f"{self._pictures.name}-{number}.png"))
+            picture = self._pictures.with_name(f"{self._pictures.name}-{number}.png")
+            page.screenshot(path=picture, full_page=True)
             page.close()
 
 

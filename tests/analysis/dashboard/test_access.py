@@ -1,31 +1,38 @@
 """Who gets in: allowed hosts only, those who know the token, and nobody from another page."""
 
-import asyncio
+import base64
+import http.server
+import re
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from socket import socket
-from urllib.parse import parse_qs, quote, urlsplit
+from socket import create_connection, socket
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import psutil
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-from starlette.types import Message
-from starlette.websockets import WebSocket
 
 from analysis.dashboard import __main__ as dashboard_command
-from analysis.dashboard.access import OriginMiddleware, allowed_hosts, cookie
-from tests.analysis.dashboard.conftest import Dashboard, Visitor, dashboard
+from analysis.dashboard.access import HEADERS, allowed_hosts
+from tests.analysis.dashboard.conftest import (
+    FINALIST,
+    WAIT_SEC,
+    Dashboard,
+    Visitor,
+    dashboard,
+)
 
 TOKEN = "known+to/few="  # as openssl rand -base64 makes them
-QUOTED = quote(TOKEN, safe="")
 FRIEND, STRANGER = "gpu1.example.org", "evil.example"
-STREAM = "/_stcore/stream"
-HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
-             "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
-OPENED = (HTTPStatus.OK, HTTPStatus.SWITCHING_PROTOCOLS)
+SESSIONS, DESCRIPTORS = 200, 256
+POLLS = 2  # of each session
+EVERYWHERE = ("/", "/trials?run=fc-1", "/version", "/save/csv/trials/trials?run=fc-1", "//", "/x")
 
 
 @pytest.fixture(scope="module")
@@ -37,43 +44,80 @@ def guarded(storage: Path) -> Iterator[Dashboard]:
         yield running
 
 
-def statuses(server: Dashboard, **headers: str) -> tuple[int, int]:
-    """What the page and the websocket answer."""
-    return server.get("/", **headers)[0], server.get(STREAM, **HANDSHAKE, **headers)[0]
+def basic(token: str, user: str = "token") -> dict[str, str]:
+    """The header that a browser sends for a password."""
+    pair = base64.b64encode(f"{user}:{token}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
 
 
-def in_the_cookie(token: str) -> dict[str, str]:
-    return {"Cookie": "=".join(cookie(token))}
+def status(server: Dashboard, path: str = "/version", **headers: str) -> int:
+    return server.get(path, **headers)[0]
+
+
+def plain(server: Dashboard) -> str:
+    """The address without the token."""
+    return f"http://127.0.0.1:{server.port}/"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8501"])
 def test_it_answers_under_the_names_of_this_machine(server: Dashboard, host: str) -> None:
-    assert statuses(server, Host=host) == OPENED
+    assert status(server, Host=host) == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("host", [STRANGER, FRIEND, f"localhost.{STRANGER}", "www.localhost"])
 def test_it_refuses_every_other_name(server: Dashboard, host: str) -> None:
-    assert statuses(server, Host=host) == (HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST)
+    assert status(server, Host=host) == HTTPStatus.BAD_REQUEST
 
 
 def test_a_name_that_was_allowed_is_answered_too(guarded: Dashboard) -> None:
     for host in (FRIEND, f"{FRIEND}:8501", FRIEND.upper()):
-        assert statuses(guarded, Host=host, **in_the_cookie(TOKEN)) == OPENED
-    bad = HTTPStatus.BAD_REQUEST
-    assert statuses(guarded, Host=f"{FRIEND}.{STRANGER}", **in_the_cookie(TOKEN)) == (bad, bad)
+        assert status(guarded, Host=host, **basic(TOKEN)) == HTTPStatus.OK
+    refused = status(guarded, Host=f"{FRIEND}.{STRANGER}", **basic(TOKEN))
+    assert refused == HTTPStatus.BAD_REQUEST
 
 
-def test_a_page_of_another_site_can_open_no_websocket(
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"Origin": f"http://{STRANGER}"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "null"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "cors", "Sec_Fetch_Dest": "empty"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "script"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "object"},
+    ],
+)
+def test_what_a_page_of_another_origin_asks_for_is_refused(
+    server: Dashboard, foreign: dict[str, str]
+) -> None:
+    for path in ("/", "/version", "/save/csv/trials/trials?run=fc-1"):
+        assert status(server, path, **foreign) == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", "none"])
+def test_a_link_from_anywhere_may_lead_here(server: Dashboard, site: str) -> None:
+    link = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert status(server, "/run/fc-1", **link) == HTTPStatus.OK
+
+
+def test_what_its_own_page_asks_for_is_answered(server: Dashboard) -> None:
+    own = {"Origin": plain(server).rstrip("/"), "Sec_Fetch_Site": "same-origin"}
+    assert status(server, **own, Sec_Fetch_Dest="empty") == HTTPStatus.OK
+
+
+def test_every_answer_tells_browsers_to_keep_it_from_other_pages(
     server: Dashboard, guarded: Dashboard
 ) -> None:
-    stranger = {"Origin": f"http://{STRANGER}"}
-    assert server.get(STREAM, **HANDSHAKE, **stranger)[0] == HTTPStatus.FORBIDDEN
-    assert (
-        guarded.get(STREAM, **HANDSHAKE, **stranger, **in_the_cookie(TOKEN))[0]
-        == HTTPStatus.FORBIDDEN
-    )
-    own = {"Origin": server.address.rstrip("/")}
-    assert server.get(STREAM, **HANDSHAKE, **own)[0] == HTTPStatus.SWITCHING_PROTOCOLS
+    answers = [server.get(path)[1] for path in EVERYWHERE] + [guarded.get("/")[1]]
+    answers.append(server.get("/", Origin=f"http://{STRANGER}")[1])
+    for headers in answers:
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+        assert headers["Set-Cookie"] is None
+        assert headers["Access-Control-Allow-Origin"] is None
+    policy = HEADERS["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src 'self';" in policy, "and so neither inline scripts nor eval"
 
 
 def test_it_listens_on_the_loopback_only(server: Dashboard) -> None:
@@ -105,112 +149,232 @@ def test_an_ipv6_address_is_allowed_as_browsers_ask_for_it() -> None:
     assert {"[2001:db8::1]", "2001:db8::1"} <= set(allowed_hosts("2001:db8::1", []))
 
 
+@pytest.mark.parametrize("path", [*EVERYWHERE, "/static/page.js", f"/trial/fc-1/{FINALIST}"])
+def test_without_the_token_there_is_nothing_but_the_question_for_it(
+    guarded: Dashboard, path: str
+) -> None:
+    code, headers, body = guarded.get(path)
+    assert code == HTTPStatus.UNAUTHORIZED
+    assert headers["WWW-Authenticate"].startswith('Basic realm="')
+    assert headers["Cache-Control"] == "no-store"
+    assert body.startswith("Give the token as password, any name")
+
+
 @pytest.mark.parametrize(
-    "path",
+    "header",
     [
-        *("/", "/trials?runs=fc-1", "/_stcore/health", "/_stcore/host-config", "/media/a.png"),
-        *("/static/index.js", "/_stcore/agent/openapi.json", "//"),
+        *(basic(wrong)["Authorization"] for wrong in ("", "x", TOKEN[:-1], TOKEN + "x", "é")),
+        basic(TOKEN.upper())["Authorization"],
+        base64.b64encode(TOKEN.encode()).decode(),
+        f"Bearer {TOKEN}",
+        "Basic " + base64.b64encode(TOKEN.encode()).decode(),  # no name, and so no password
+        *("Basic", "Basic =", "Basic \xff", ""),
     ],
 )
-def test_without_the_token_there_is_a_form_and_nothing_else(guarded: Dashboard, path: str) -> None:
-    status, headers, body = guarded.get(path)
-    assert status == HTTPStatus.UNAUTHORIZED
-    assert 'name="token"' in body
-    assert "not the token" not in body
-    assert headers["Cache-Control"] == "no-store"
-    assert headers["Set-Cookie"] is None
+def test_anything_but_the_token_opens_nothing(guarded: Dashboard, header: str) -> None:
+    assert status(guarded, Authorization=header) == HTTPStatus.UNAUTHORIZED
+    assert status(guarded, f"/?token={quote(TOKEN)}") == HTTPStatus.UNAUTHORIZED
 
 
-@pytest.mark.parametrize(
-    "wrong", ["x", QUOTED[:-3], QUOTED + "x", QUOTED.upper(), "%C3%A9", "%ff", f"{QUOTED}%00"]
-)
-def test_a_wrong_token_is_told_so(guarded: Dashboard, wrong: str) -> None:
-    status, headers, body = guarded.get(f"/?token={wrong}")
-    assert (status, headers["Set-Cookie"]) == (HTTPStatus.UNAUTHORIZED, None)
-    assert "That is not the token." in body
-
-
-@pytest.mark.parametrize("wrong", ["", "x", TOKEN + "x", "\xe9"])
-def test_a_wrong_cookie_opens_nothing(guarded: Dashboard, wrong: str) -> None:
-    assert statuses(guarded, **in_the_cookie(wrong)) == (
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-    )
-
-
-def test_a_websocket_needs_the_cookie(guarded: Dashboard) -> None:
-    assert guarded.get(STREAM, **HANDSHAKE)[0] == HTTPStatus.FORBIDDEN
-    assert guarded.get(f"{STREAM}?token={QUOTED}", **HANDSHAKE)[0] == HTTPStatus.FORBIDDEN
-    assert (
-        guarded.get(STREAM, **HANDSHAKE, **in_the_cookie(TOKEN))[0]
-        == HTTPStatus.SWITCHING_PROTOCOLS
-    )
-
-
-def test_the_right_token_moves_from_the_address_into_a_cookie(guarded: Dashboard) -> None:
-    query = "runs=fc-1&runs=b%26c&trial=fc-1+%2F+%C3%A9&empty="
-    status, headers, body = guarded.get(f"/trials?token={QUOTED}&{query}")
-    assert status == HTTPStatus.SEE_OTHER
-    location = urlsplit(headers["Location"])
-    assert (location.netloc, location.path) == ("", "/trials")
-    assert parse_qs(location.query, keep_blank_values=True) == parse_qs(
-        query, keep_blank_values=True
-    )
-    assert "few" not in headers["Location"] + body
-    assert headers["Referrer-Policy"] == "no-referrer"
-    cookie, *flags = headers["Set-Cookie"].split("; ")
-    assert {flag.lower() for flag in flags} == {"httponly", "path=/", "samesite=strict"}
-    assert statuses(guarded, Cookie=cookie) == OPENED
-    assert guarded.get(headers["Location"], Cookie=cookie)[0] == HTTPStatus.OK
-
-
-def test_a_redirect_without_other_parameters_ends_in_the_path(guarded: Dashboard) -> None:
-    assert guarded.get(f"/speed?token={QUOTED}")[1]["Location"] == "/speed"
-
-
-@pytest.mark.parametrize("path", [f"//{STRANGER}/", f"/%2F{STRANGER}/", f"///{STRANGER}"])
-def test_a_redirect_stays_on_this_host(guarded: Dashboard, path: str) -> None:
-    location = guarded.get(f"{path}?token={QUOTED}")[1]["Location"] or "/"
-    assert not urlsplit(location).netloc
-    assert not location.startswith("//")
+@pytest.mark.parametrize("user", ["token", "", "anybody"])
+def test_the_token_is_the_password_of_any_user(guarded: Dashboard, user: str) -> None:
+    for path in ("/version", "/run/fc-1"):
+        assert status(guarded, path, **basic(TOKEN, user)) == HTTPStatus.OK
 
 
 def test_the_token_is_not_among_what_other_users_of_the_machine_see(guarded: Dashboard) -> None:
-    assert "--token" in psutil.Process(guarded.process.pid).cmdline()
-    assert not any(TOKEN in argument for argument in psutil.Process(guarded.process.pid).cmdline())
+    line = psutil.Process(guarded.process.pid).cmdline()
+    assert "--token" in line
+    assert not any(TOKEN in argument for argument in line)
 
 
 def test_without_the_flag_there_is_no_token(server: Dashboard) -> None:
-    assert "token" not in server.address
-    assert statuses(server) == OPENED
+    assert server.address == plain(server)
+    assert status(server) == HTTPStatus.OK
 
 
-def test_the_printed_address_has_the_token(guarded: Dashboard) -> None:
-    assert parse_qs(urlsplit(guarded.address).query) == {"token": [TOKEN]}
-
-
-def test_the_token_opens_the_page_in_the_address_or_once_entered(
+def test_the_printed_address_opens_the_page_and_every_link_of_it(
     guarded: Dashboard, visit: Visitor
 ) -> None:
-    opened = visit(guarded.address)
-    opened.page.get_by_role("heading", name="Search").wait_for()
-    assert "token" not in opened.page.url
-    kept = {one["name"]: one["value"] for one in opened.page.context.cookies()}
-    name, value = cookie(TOKEN)
-    assert kept[name] == value != TOKEN
+    parts = urlsplit(guarded.address)
+    assert (parts.username, unquote(parts.password or "")) == ("token", TOKEN)
+    opened = visit(f"{guarded.address}trials?run=fc-1", charts=2)
+    opened.page.get_by_role("link", name="Speed", exact=True).click()
+    opened.wait(charts=3)
+    with opened.page.expect_download() as download:
+        opened.page.locator("details.save summary").first.click()
+        opened.page.get_by_role("link", name="SVG").first.click()
+    assert Path(download.value.path()).read_bytes().startswith(b"<svg")
+    assert (opened.foreign, opened.errors) == ([], [])
+    page = "document.documentElement.outerHTML + document.baseURI"
+    assert not {TOKEN, parts.password} & {*re.split(r"[/:@?]", opened.page.evaluate(page))}
 
-    address = guarded.address.partition("?")[0]
-    stranger = visit(f"{address}trials?runs=fc-1", ready=False)
-    field = stranger.page.get_by_label("Token")
-    field.fill("no idea")
-    stranger.page.get_by_role("button", name="Open").click()
-    stranger.text("That is not the token.")
-    assert stranger.page.get_by_test_id("stApp").count() == 0
-    field.fill(TOKEN)
-    field.press("Enter")
-    stranger.wait().page.get_by_role("heading", name="Trials").wait_for()
-    assert not stranger.foreign
-    assert opened.errors == []
+
+@contextmanager
+def serving(handler: Any) -> Iterator[int]:
+    """A server of somebody else on this machine; its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class Neighbour(http.server.BaseHTTPRequestHandler):
+    """Serves a page of another user of the machine, and notes what browsers tell it."""
+
+    told: list[str]
+
+    def __init__(self, told: list[str], *arguments: Any) -> None:
+        self.told = told
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        self.told.append(str(self.headers))
+        body = b"<!doctype html><title>harmless</title><p>harmless"
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+TRY = """async (target) => {
+  const tried = {};
+  const outcome = (name, promise) =>
+    promise.then((got) => tried[name] = got, () => tried[name] = "refused");
+  await outcome("fetch", fetch(target, {credentials: "include"}).then((answer) => answer.text()));
+  await outcome("blind fetch", fetch(target, {credentials: "include", mode: "no-cors"})
+    .then((answer) => answer.text()));
+  const loaded = (tag, name, value) => new Promise((got, failed) => {
+    const element = document.createElement(tag);
+    element.onload = () => got("loaded");
+    element.onerror = failed;
+    element[name] = value;
+    document.body.append(element);
+  });
+  await outcome("script", loaded("script", "src", target + "version"));
+  await outcome("image", loaded("img", "src", target + "save/png/curves/trials?run=fc-1"));
+  await outcome("frame", loaded("iframe", "src", target).then(() => {
+    try { return document.querySelector("iframe").contentDocument?.title ?? "another origin"; }
+    catch { return "another origin"; }
+  }));
+  tried.cookie = document.cookie;
+  return tried;
+}"""
+
+
+def test_the_page_of_another_user_on_another_port_gets_nothing(
+    guarded: Dashboard, visit: Visitor
+) -> None:
+    told: list[str] = []
+    opened = visit(f"{guarded.address}trials?run=fc-1", charts=2)
+    with serving(partial(Neighbour, told)) as port:
+        other = visit(f"http://127.0.0.1:{port}/", ready=False)
+        found = other.page.evaluate(TRY, plain(guarded))
+        frames = [frame.evaluate("document.body.innerText") for frame in other.page.frames[1:]]
+        opened.page.evaluate(f"window.open('http://127.0.0.1:{port}/window')")
+        opened.page.context.pages[-1].wait_for_load_state()
+    assert found == {
+        "fetch": "refused",
+        "blind fetch": "refused",
+        "script": "refused",
+        "image": "refused",
+        "frame": "another origin",
+        "cookie": "",
+    }
+    assert not any("Trials" in text or "fc-1" in text for text in frames)
+    assert len(told) >= 2
+    for headers in told:
+        assert not {"cookie", "authorization"} & {line.split(":")[0].lower() for line in
+                                                  headers.splitlines()}  # fmt: skip
+        assert "run=fc-1" not in headers, "nor from where it came"
+    assert opened.page.context.cookies() == []
+    opened.page.reload()
+    opened.wait(charts=2)
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Serves the dashboard below a path of its own, as a reverse proxy does."""
+
+    PREFIX = "/user/ada/proxy"
+
+    def __init__(self, target: str, *arguments: Any) -> None:
+        self.target = target
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        if not self.path.startswith(self.PREFIX + "/"):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        address = self.target + self.path.removeprefix(self.PREFIX + "/")
+        headers = {name: self.headers[name] for name in ("Host", "Origin") if self.headers[name]}
+        opener = urllib.request.build_opener(NoRedirects)
+        try:
+            answer = opener.open(urllib.request.Request(address, headers=headers))
+        except urllib.error.HTTPError as error:
+            answer = error
+        body = answer.read()
+        self.send_response(answer.status or 0)
+        for name, value in answer.headers.items():
+            if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def test_behind_a_proxy_that_serves_it_below_a_path_everything_works(
+    server: Dashboard, visit: Visitor
+) -> None:
+    with serving(partial(Proxy, server.address)) as port:
+        root = f"http://127.0.0.1:{port}{Proxy.PREFIX}/"
+        opened = visit(f"{root}search", charts=3)
+        assert opened.page.url == f"{root}search?run=separable-1", "the redirect stays below"
+        opened.page.get_by_role("link", name="Trials", exact=True).click()
+        opened.wait(charts=2)
+        with opened.page.expect_download() as download:
+            opened.page.locator("[data-block=trials] details.save summary").click()
+            opened.page.get_by_role("link", name="CSV").click()
+        assert Path(download.value.path()).read_bytes().startswith(b'"run"')
+        opened.page.locator("[data-block=trials] tbody a").first.click()
+        opened.wait(charts=1)
+        assert urlsplit(opened.page.url).path.startswith(f"{Proxy.PREFIX}/trial/separable-1/")
+        opened.page.reload()
+        opened.wait(charts=1)
+        assert (opened.foreign, opened.errors) == ([], [])
+        opened.page.close()
+
+
+def test_many_sessions_at_once_with_few_descriptors_are_all_served(storage: Path) -> None:
+    with dashboard(storage, descriptors=DESCRIPTORS) as running:
+        asked = f"GET /version HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n\r\n".encode()
+        for _ in range(POLLS):
+            sessions = [
+                create_connection(("127.0.0.1", running.port), WAIT_SEC) for _ in range(SESSIONS)
+            ]
+            for one in sessions:
+                one.sendall(asked)
+            assert {answered(one) for one in sessions} == {b"HTTP/1.1 200 OK"}
+        idle = [create_connection(("127.0.0.1", running.port)) for _ in range(2 * SESSIONS)]
+        for one in idle:  # more than it can hold: it goes on once they are gone
+            one.close()
+        assert running.get("/trials?run=fc-1")[0] == HTTPStatus.OK
+
+
+def answered(session: socket) -> bytes:
+    """The first line of the answer."""
+    with session, session.makefile("rb") as answer:
+        return answer.readline().strip()
 
 
 def test_without_one_in_the_environment_a_token_is_made_up_and_printed(
@@ -219,7 +383,7 @@ def test_without_one_in_the_environment_a_token_is_made_up_and_printed(
     served: list[tuple[str, list[str]]] = []
 
     def serve(
-        storage: Path, listening: socket, hosts: object, token: str, lines: list[str]
+        storage: str, tables: Path, listening: socket, hosts: object, token: str, lines: list[str]
     ) -> None:
         listening.close()
         served.append((token, lines))
@@ -231,37 +395,5 @@ def test_without_one_in_the_environment_a_token_is_made_up_and_printed(
     for token, lines in served:
         assert len(token) >= 32
         (address,) = [line.split()[1] for line in lines if line.startswith("Address")]
-        assert parse_qs(urlsplit(address).query) == {"token": [token]}
+        assert urlsplit(address).password == token
     assert len({token for token, _ in served}) == 2, "another each time"
-
-
-def test_a_socket_that_is_closed_twice_makes_no_traceback() -> None:
-    ended = []
-
-    async def closes_twice(socket: WebSocket) -> None:
-        await socket.accept()
-        await socket.close()
-        ended.append(True)
-        await socket.close()
-
-    messages: Iterator[Message] = iter([{"type": "websocket.connect"}])
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return next(messages)
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    server = OriginMiddleware(Starlette(routes=[WebSocketRoute("/", closes_twice)]))
-    scope = {
-        "type": "websocket",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-        "subprotocols": [],
-    }
-    with ThreadPoolExecutor(1) as thread:  # in this one the browser of other tests has its own loop
-        thread.submit(lambda: asyncio.run(server(scope, receive, send))).result()
-    assert ended
-    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]

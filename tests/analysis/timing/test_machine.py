@@ -197,6 +197,12 @@ def gpu_with(monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
+def test_a_gpu_says_how_much_of_the_time_it_computed(gpu_with: Any) -> None:
+    rates = types.SimpleNamespace(gpu=25, memory=3)
+    assert gpu_with(nvmlDeviceGetUtilizationRates=rates).used() == 0.25
+    assert gpu_with().used() is None
+
+
 def test_the_gpu_that_is_asked_is_the_one_that_pytorch_uses(gpu_with: Any) -> None:
     gpu = gpu_with(
         nvmlDeviceGetTotalEnergyConsumption=1500, nvmlDeviceGetComputeRunningProcesses=["a", "b"]

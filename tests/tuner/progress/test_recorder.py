@@ -1,6 +1,7 @@
 """From what Ray Tune reports to tables and console; the rest is tested with the command."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,22 @@ def test_what_trials_had_to_do_without_is_told_once_whenever_it_turns_out(
         "trial   2  on here trains without torch.compile (no C++ compiler here"
         in capsys.readouterr().out
     )
+
+
+def test_samples_that_a_report_takes_along_are_rows_by_the_clock_of_the_search(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    sample = {"cpu_cores": 0.9, "memory_mib": 300.0, "gpu_used": None, "gpu_memory_mib": None}
+    before = datetime.now(UTC)
+    report(recorder, 0, 1)
+    report(recorder, 0, 2, usage=[{"age_sec": 3600, **sample}, {"age_sec": 1800, **sample}])
+    recorder.close()
+    first, second = RunStorage(str(tmp_path), "run").rows("usage")
+    assert before <= first["sampled_at"] + timedelta(hours=1) <= datetime.now(UTC)
+    since = second["sampled_at"] - first["sampled_at"]
+    assert since.total_seconds() == pytest.approx(1800, abs=60)
+    assert {name: first[name] for name in sample} == sample
+    assert (first["run"], first["trial"]) == ("run", 0)
 
 
 def test_a_row_that_was_not_due_is_written_before_the_next_one_comes(

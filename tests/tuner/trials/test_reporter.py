@@ -8,6 +8,7 @@ from ray import tune
 from tuner.cluster.nodes import WorkerResources
 from tuner.storage.run_storage import Experiment
 from tuner.trials.reporter import TrialReporter, TrialSetup
+from tuner.trials.usage_samples import UsageSamples
 
 
 @pytest.mark.parametrize("gpus", [0.25, 1.0, 2.0])
@@ -33,6 +34,6 @@ def test_cuda_is_ready_before_a_peak_of_its_memory_is_forgotten(
         vgg=None,
         start=None,
     )
-    assert TrialReporter(setup).prepare_device() == torch.device("cuda:0")
+    assert TrialReporter(setup, UsageSamples()).prepare_device() == torch.device("cuda:0")
     assert calls[:2] == ["init", "reset_peak_memory_stats"]
     assert ("set_per_process_memory_fraction" in calls) is (gpus < 1)
