@@ -62,7 +62,7 @@ def over_time(samples: pd.DataFrame, started_at: pd.Timestamp) -> pd.DataFrame:
     since = ordered.groupby("trial").sampled_at.diff().dt.total_seconds()
     # After a break, as before the first, nobody looked
     length = since.where(since < 2 * USAGE_EVERY_SEC, USAGE_EVERY_SEC).to_numpy()
-    start = np.maximum(end - length, 0)
+    start: Numbers = np.maximum(end - length, 0.0).astype(float)
     steps = int(np.clip(end.max() // USAGE_EVERY_SEC, 1, STEPS))
     edges = np.linspace(0, end.max(), steps + 1)
 
