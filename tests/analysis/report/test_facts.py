@@ -56,7 +56,7 @@ def test_how_near_a_pipeline_is_to_an_affine_map_is_told(
 
 def test_optimiser_batch_size_and_what_ended_trials_are_told() -> None:
     run = run_row("r")
-    trials = trial_frame(run, 3, 1).assign(repeat_of=None).to_dict("records")
+    trials = trial_frame(run, 3, 1).assign(repeat_of=None, parameters=None).to_dict("records")
     said = dict(facts.asked(run, trials, {"fc": 256}))
     assert said["Optimiser"] == "Adam, learning-rate schedule constant"
     assert said["Batch size"] == "256 images an update, the network's own"
