@@ -114,7 +114,11 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(wheel: Path)
         f"{meta}/entry_points.txt",
         f"{meta}/licenses/LICENSE",
     }
-    assert {"analysis/report/page.html", "tuner/py.typed"} <= held
+    assert {
+        "analysis/dashboard/static/page.js",
+        "analysis/report/page.html",
+        "tuner/py.typed",
+    } <= held
 
 
 def test_an_installed_search_and_its_report_need_no_checkout(installed: Installed) -> None:

@@ -47,7 +47,7 @@ def main() -> int:
     # (--model package.module:Class) are found in the directory where it is typed
     sys.argv = [f"transform-tuner {name}", *arguments]
     sys.path.insert(0, os.getcwd())
-    # Only what is asked for: PyTorch, Ray or Streamlit cost seconds
+    # Only what is asked for: PyTorch, Ray or Altair cost seconds
     module = import_module(COMMANDS[name][0])
     status: int = module.main()
     if name == "run":
