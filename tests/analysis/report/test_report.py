@@ -18,27 +18,23 @@ from analysis.report.as_html import DARK
 from analysis.report.facts import asked
 from analysis.report.results import accuracy
 from analysis.tables.files import publish, rows_of
-from analysis.tables.parameters import space_text
 from analysis.tables.ranking import RANKED_BY
 from tests.analysis.collecting import state
 from tests.analysis.made_runs import (
-    SPACE,
     change,
     make_auto_run,
     make_run,
     make_run_of_two_losses,
-    png,
     put,
     run_row,
     score_rows,
     timing_rows,
     trial_frame,
 )
-from tests.analysis.report.made_reports import make_wide_run, write_report
+from tests.analysis.report.made_reports import write_report
 from tests.analysis.version_4_runs import write_version_4
 from tests.paths import ROOT
 from trainables.errors import UsageError
-from trainables.hyperparameters import Parameter
 from trainables.networks.base import space_of
 from trainables.networks.registry import find
 from trainables.thresholds import THRESHOLD
@@ -635,66 +631,6 @@ def test_a_large_run_has_a_page_below_a_megabyte_that_says_what_it_left_out(tmp_
     text = Page(path.read_text()).text
     assert "the 100 best of 220 trials" in text
     assert "the 200 best of 220 trials" in text
-
-
-def test_the_pipeline_and_how_it_was_learned_are_told(tmp_path: Path) -> None:
-    make_run(tmp_path, "r", trials=3, epochs=1, kronecker_rank=None, offset=True)
-    text = page_of(tmp_path).text
-    for words in (
-        "Steps Resize → Grayscale → RandomHorizontalFlip → RandomVerticalFlip",
-        "Makes 1 × 28 × 28 of 3 × 32 × 32, values from 0 to 1",
-        "Is affine yes, with an offset, of no small Kronecker rank",
-        "Optimiser Adam, learning-rate schedule constant",
-        "Batch size 256 images an update, the network's own",
-        "Trials 3: 2 stopped by ASHA, 1 all epochs",
-    ):
-        assert words in text, words
-
-
-def test_a_pipeline_that_is_not_affine_is_called_that(tmp_path: Path) -> None:
-    make_run(tmp_path, "r", trials=1, epochs=1, affine_residual=0.0213, kronecker_rank=None)
-    assert "no: it differs from an affine map by 2.13 % of its range" in page_of(tmp_path).text
-
-
-def test_a_batch_size_that_was_asked_for_and_weight_decay_are_told(tmp_path: Path) -> None:
-    config = {"model": "fc", "batch_size": 1024}
-    space = space_text({**SPACE, "weight_decay": Parameter(0.0, 0.1)})
-    make_run(tmp_path, "r", trials=1, epochs=1, config=json.dumps(config), space=space)
-    text = page_of(tmp_path).text
-    assert "Batch size 1,024 images an update" in text
-    assert "Optimiser AdamW, " in text
-
-
-def test_every_measure_has_its_interval(tmp_path: Path) -> None:
-    make_wide_run(tmp_path)
-    text = page_of(tmp_path, "wide").text
-    for words in ("0.9900 [0.9890, 0.9910]", "0.004 [0.003, 0.005]", "24.0 [24.0, 24.0]"):
-        assert words in text, words
-
-
-def test_where_the_network_fails_is_told_by_cosine_and_by_psnr(tmp_path: Path) -> None:
-    make_run(tmp_path, "r", trials=3, epochs=1)
-    rows = rows_of(tmp_path / "tables", "samples", "r")
-    far = [row | {"output": png(28, 45)} if row["image"] == 20 else row for row in rows]
-    torn = [row | {"output": b"\x89PNG torn"} if row["image"] == 21 else row for row in far]
-    publish(tmp_path / "tables", "samples", "r", torn)
-    page = page_of(tmp_path)
-    first = r"is worst worst by cosine: image .* 1 0 0\.9000 20\.2 20 0\.9200 6\.2 2 "
-    assert re.search(first, page.text)
-    assert "among the 24 that the run kept" in page.text
-    assert any("the worst by PSNR of the 23 that were kept" in alt for alt in page.alts)
-
-
-def test_what_networks_see_and_cost_and_how_they_serve_is_told(tmp_path: Path) -> None:
-    make_wide_run(tmp_path)
-    text = page_of(tmp_path, "wide").text
-    for words in (
-        "separable 1,795 0.114 7.01 3 × 3",
-        "trial 0 1,795 0.114 7.01 unknown",
-        "separable rough 140 µs 200 µs 1.5 ms 500 ms 2",
-        "Faster than the pipeline on the CPU faster than the pipeline separable at every batch",
-    ):
-        assert words in text, words
 
 
 def test_the_lines_that_load_the_network_are_on_the_page(tmp_path: Path) -> None:
