@@ -46,11 +46,18 @@ LETTER, LINE = 6.2, 13  # pixels of a name: width of a letter, height
 PLACED = ["align", "right", "below"]
 # Where a name may stand beside its point: how it is aligned, pixels to the right and below
 PLACES = (
-    *(("center", 0, -13), ("center", 0, 15)),
-    *(("left", -6, -13), ("left", -6, 15), ("right", 6, -13), ("right", 6, 15)),
+    *(("center", 0, below) for below in (-13, 15)),
+    *(
+        (align, right, below)
+        for below in (-13, 15)
+        for align, right in (("left", -6), ("right", 6))
+    ),
     *(("left", 10, 1), ("right", -10, 1)),
-    *(("left", 8, -26), ("left", 8, 28), ("right", -8, -26), ("right", -8, 28)),
-    *(("left", 8, -40), ("left", 8, 42), ("right", -8, -40), ("right", -8, 42)),
+    *(
+        (align, right, below)
+        for below in (-26, 28, -40, 42, -54, 56)
+        for align, right in (("left", 8), ("right", -8))
+    ),
 )
 POINT = 6  # pixels from the middle of a point to its edge
 

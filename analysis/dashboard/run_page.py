@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from analysis.charts.usage import PANELS, over_time, usage
 from analysis.console import command_text
 from analysis.dashboard import run_table
-from analysis.dashboard.blocks import Code, Facts, Page
+from analysis.dashboard.answer_card import card
+from analysis.dashboard.blocks import Code, Facts, Figure, Group, Page
 from analysis.dashboard.selection import Selection
 from analysis.tables.files import Row
 from analysis.tables.parameters import read_spaces
+from analysis.tables.schema import USAGE_EVERY_SEC
 from analysis.wording import duration
 from trainables.hyperparameters import label
 
@@ -22,13 +26,15 @@ def page(selection: Selection, storage: str) -> Page:
 
 
 def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
+    name, store = str(run["run"]), selection.store
+    yield card(store, name, store.state(name), selection.address.to_run(name), storage)
     yield Facts("State", _state(selection, run))
     yield Code("Command", str(run["command"]))
+    yield from _usage(selection, run)
     yield Facts("Data", _data(run))
     yield Facts("What was searched", _space(run))
     yield Facts("Configuration", _config(run))
     yield Facts("Machine and versions", _machine(run))
-    name = str(run["run"])
     again = [
         command_text("tuner.run", "--resume", name, storage=storage),
         command_text("analysis.timing", "--run", name, storage=storage),
@@ -51,6 +57,23 @@ def _state(selection: Selection, run: Row) -> list[tuple[str, str]]:
         ("Best means", f"{run['rank_by']}, cosine threshold {run['threshold']:g}"),
         ("Seed", f"{run['seed']}"),
     ]
+
+
+def _usage(selection: Selection, run: Row) -> Iterator[Group]:
+    """Yield what its trials took of their machines over time, a figure for each thing."""
+    taken = over_time(selection.store.frame("usage", [run["run"]]), run["started_at"])
+    figures = [
+        Figure(
+            panel.title,
+            f"Of all trials together, sampled every {USAGE_EVERY_SEC:g} s.",
+            f"usage-{name}",
+            partial(usage, taken, panel),
+        )
+        for name, panel in PANELS.items()
+        if taken[panel.column].notna().any()
+    ]
+    if figures:
+        yield Group(figures)
 
 
 def _data(run: Row) -> list[tuple[str, str]]:

@@ -129,7 +129,8 @@ def failures(samples: pd.DataFrame, worst: int) -> Grid:
         f"pictures, among the {len(samples):,} that the run kept: a spread, and the worst, middle "
         "and best."
     ]
-    return Grid("failures", "Where the network fails", heads, rows, remarks)
+    title = f"The images on which {samples.subject.iloc[0]} is worst"
+    return Grid("failures", title, heads, rows, remarks)
 
 
 def with_psnr(samples: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from trainables.hyperparameters import COLUMNS, KNOWN
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD
 
 LONGEST_WORD = 80  # characters of a name or a type in a sentence
+USAGE_EVERY_SEC = 2.0  # of training: how often a process of a trial adds a row to `usage`
 VERSION = 5  # in every file; a change of a column asks for a new number
 
 TEXT = pa.string()

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from analysis.tables.schema import USAGE_EVERY_SEC
 from analysis.timing.machine import Gpu
 from trainables.memory import own_mib
 
 USAGE = "usage"  # what a report calls the samples that it takes along, where there are any
-EVERY_SEC = 2.0
 LEAST_SEC = 0.1  # over which processor time says something
 
 Sample = dict[str, float | None]
@@ -21,13 +21,13 @@ Sample = dict[str, float | None]
 class UsageSamples:
     """Samples that a thread takes while a trial trains, until a report of it takes them along.
 
-    A process has one for all its trials, so that of those that are shorter than EVERY_SEC some
-    have a sample.
+    A process has one for all its trials, so that of those that are shorter than USAGE_EVERY_SEC
+    some have a sample.
     """
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, Sample]] = deque()
-        self._left_sec = EVERY_SEC  # until the next one, in seconds of trials
+        self._left_sec = USAGE_EVERY_SEC  # until the next one, in seconds of trials
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._gpu: Gpu | None = None
@@ -62,7 +62,7 @@ class UsageSamples:
             at, cpu_sec = time.monotonic(), time.process_time()
             cores = (cpu_sec - before_sec) / (at - before)
             self._samples.append((at, {"cpu_cores": cores, **self._held(device)}))
-            self._left_sec = EVERY_SEC
+            self._left_sec = USAGE_EVERY_SEC
         self._left_sec -= time.monotonic() - at
 
     def _held(self, device: torch.device) -> Sample:

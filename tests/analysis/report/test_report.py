@@ -631,3 +631,22 @@ def test_a_large_run_has_a_page_below_a_megabyte_that_says_what_it_left_out(tmp_
     text = Page(path.read_text()).text
     assert "the 100 best of 220 trials" in text
     assert "the 200 best of 220 trials" in text
+
+
+def test_the_lines_that_load_the_network_are_on_the_page(tmp_path: Path) -> None:
+    make_run(tmp_path, "r", trials=1, epochs=1)
+    assert "network = build('fc', dropout=" in page_of(tmp_path).text
+    weights = tmp_path / "networks" / "run=r" / "trial-0000.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert f"network = load_network('{weights}')" in page_of(tmp_path).text
+
+
+def test_losses_of_two_kinds_have_figures_of_their_own(tmp_path: Path) -> None:
+    make_run_of_two_losses(tmp_path)
+    page = page_of(tmp_path)
+    assert "Search history, mse." in page.text
+    assert "Search history, perceptual." in page.text
+    for name in ("curves", "history", "parallel"):
+        assert {f"r-{name}-mse.svg", f"r-{name}-perceptual.svg"} <= files_of(tmp_path)
+        assert f"r-{name}.svg" not in files_of(tmp_path)

@@ -80,7 +80,8 @@ def test_no_character_means_anything_in_latex() -> None:
     (line,) = [line for line in as_latex(REPORT).splitlines() if "geq$ $" in line]
     assert line == (
         r"-{}- \textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} "
-        r"\textless{} \textgreater{} \textbar{} * ` [ ] $\geq$ $\times$ $\mu$ $\pm$ -- \ldots{} $\to$ $-$ ü ?"
+        r"\textless{} \textgreater{} \textbar{} * ` [ ] $\geq$ $\times$ $\mu$ $\pm$ -- \ldots{} "
+        r"$\to$ $-$ ü ?"
     )
 
 

@@ -66,7 +66,7 @@ def test_on_paper_heads_are_repeated_and_no_title_stands_alone(page: "Page") -> 
     page.emulate_media(media="print")
     assert style_of(page, "thead", "display") == {"table-header-group"}
     assert style_of(page, "h1, h2, h3, caption", "breakAfter") == {"avoid"}
-    assert style_of(page, "figure, tr, pre, dl", "breakInside") == {"avoid"}
+    assert style_of(page, "figure, .wide, tr, pre, dl", "breakInside") == {"avoid"}
 
 
 def test_on_paper_it_is_black_on_white_whatever_the_system_has(page: "Page") -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from analysis.tables.schema import USAGE_EVERY_SEC
 from tests.waiting import until
 from trainables.memory import own_mib
 from tuner.trials import usage_samples
-from tuner.trials.usage_samples import EVERY_SEC, UsageSamples
+from tuner.trials.usage_samples import UsageSamples
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -99,7 +100,7 @@ def test_a_sample_has_the_cores_since_the_one_before_and_its_age(
     assert first["memory_mib"] == pytest.approx(own_mib(), rel=0.5)
     assert (first["gpu_used"], first["gpu_memory_mib"]) == (None, None)
     assert samples.take() == []
-    assert clock.waits == [EVERY_SEC] * 3
+    assert clock.waits == [USAGE_EVERY_SEC] * 3
 
 
 def test_trials_that_are_shorter_than_that_have_a_sample_now_and_then(
