@@ -167,7 +167,7 @@ def _serve(
     app = application(site, middleware(hosts, token), lifespan=announce)
     site.read_ahead()
     config = uvicorn.Config(
-        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=1
+        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=10
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])
