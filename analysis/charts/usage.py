@@ -58,11 +58,11 @@ def over_time(samples: pd.DataFrame, started_at: pd.Timestamp) -> pd.DataFrame:
     if samples.empty:
         return pd.DataFrame(columns=columns, dtype=float)
     ordered = samples.sort_values("sampled_at")
-    end = (ordered.sampled_at - started_at).dt.total_seconds().to_numpy()
+    end: Numbers = np.asarray((ordered.sampled_at - started_at).dt.total_seconds(), np.float64)
     since = ordered.groupby("trial").sampled_at.diff().dt.total_seconds()
     # After a break, as before the first, nobody looked
-    length = since.where(since < 2 * USAGE_EVERY_SEC, USAGE_EVERY_SEC).to_numpy()
-    start: Numbers = np.maximum(end - length, 0.0).astype(float)
+    length = np.asarray(since.where(since < 2 * USAGE_EVERY_SEC, USAGE_EVERY_SEC), np.float64)
+    start = np.maximum(end - length, 0.0)
     steps = int(np.clip(end.max() // USAGE_EVERY_SEC, 1, STEPS))
     edges = np.linspace(0, end.max(), steps + 1)
 

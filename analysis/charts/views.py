@@ -29,7 +29,7 @@ ORDERS = ("spread", "worst", "median", "best")
 FEWEST_TRIALS = 20
 # Their time grows with the square of the trials; Optuna has one forest of 64 trees
 FORESTS, TREES = 5, 8
-MOST_TRIALS = 150  # of a forest; each draws its own
+MOST_TRIALS = 100  # of a forest; each draws its own
 BEST_FRACTION, FEWEST_BEST = 0.1, 5  # of trials, for PED-ANOVA: as Optuna has and advises
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 SPEEDUP = ["subject", "batch_size", "median", "low", "high", "pairs", "verdict"]

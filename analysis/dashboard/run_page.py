@@ -8,6 +8,7 @@ from typing import Any
 from analysis.charts.usage import PANELS, over_time, usage
 from analysis.console import command_text
 from analysis.dashboard import run_table
+from analysis.dashboard.answer_card import card
 from analysis.dashboard.blocks import Code, Facts, Figure, Group, Page
 from analysis.dashboard.selection import Selection
 from analysis.tables.files import Row
@@ -25,6 +26,8 @@ def page(selection: Selection, storage: str) -> Page:
 
 
 def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
+    name, store = str(run["run"]), selection.store
+    yield card(store, name, store.state(name), selection.address.to_run(name), storage)
     yield Facts("State", _state(selection, run))
     yield Code("Command", str(run["command"]))
     yield from _usage(selection, run)
@@ -32,7 +35,6 @@ def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
     yield Facts("What was searched", _space(run))
     yield Facts("Configuration", _config(run))
     yield Facts("Machine and versions", _machine(run))
-    name = str(run["run"])
     again = [
         command_text("tuner.run", "--resume", name, storage=storage),
         command_text("analysis.timing", "--run", name, storage=storage),

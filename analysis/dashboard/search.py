@@ -25,6 +25,7 @@ from analysis.dashboard.later import Later
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns, score_figure
 from analysis.tables.ranking import bests_in_words
+from analysis.wording import duration
 from trainables.hyperparameters import Parameter, label
 from trainables.thresholds import percent
 
@@ -144,7 +145,7 @@ def _figures(selection: Selection, trials: pd.DataFrame, best: pd.DataFrame) -> 
         KeyFigure(
             "Epochs",
             f"{trials.epochs.sum():,}",
-            f"{trials.train_sec.sum() / 3600:.2g} h of training",
+            f"{duration(trials.train_sec.sum())} of training",
         ),
     ]
     if len(best) != 1:

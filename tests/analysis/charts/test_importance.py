@@ -102,7 +102,7 @@ def test_identical_losses_have_nothing_to_explain() -> None:
     assert shares(trials().assign(best_validation_loss=0.1)) == {}
 
 
-def test_each_forest_sees_at_most_150_trials_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_forest_sees_at_most_100_trials_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     study = views._study
 
@@ -111,11 +111,11 @@ def test_each_forest_sees_at_most_150_trials_of_its_own(monkeypatch: pytest.Monk
         return study(trials, space)
 
     monkeypatch.setattr(views, "_study", noted)
-    assert set(importances(trials(160, dropout=0.1, patience=5)).trials) == {160}
+    assert set(importances(trials(110, dropout=0.1, patience=5)).trials) == {110}
     *forests, all_trials = seen
-    assert [len(one) for one in forests] == [150] * views.FORESTS
+    assert [len(one) for one in forests] == [100] * views.FORESTS
     assert len({tuple(one) for one in forests}) == views.FORESTS
-    assert len(all_trials) == 160
+    assert len(all_trials) == 110
 
 
 def test_what_several_forests_say_has_a_spread_and_what_draws_nothing_has_none() -> None:
