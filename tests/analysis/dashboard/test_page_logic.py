@@ -214,7 +214,7 @@ def test_key_figures_are_those_of_the_run(storage: Path, monkeypatch: pytest.Mon
     assert seen.figures == {
         "Trials": ("24", "0 running"),
         "Finished": ("12", "11 stopped early, 1 failed"),
-        "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
+        "Epochs": (f"{trials.epochs.sum()}", "24:00 of training"),
         "Loss of the best": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
         "Cosine ≥ 0.95": (
             f"{int(best.best_validation_accuracy * 1000) / 10:.1f} %",
