@@ -113,38 +113,41 @@ async function drawEvery(those) {
   for (const block of those) await draw(block);
 }
 
-function swap(page, isOther) {
+// Puts the page's blocks in place of those that are there, but for what is the same. Returns the new.
+function swap(page) {
+  const now = document.querySelector("main"), next = page.querySelector("main");
+  const focus = document.activeElement;
+  const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
   const fresh = [];
-  for (const [now, next] of [["aside", "aside"], ["main", "main"]].map(([one, two]) =>
-      [document.querySelector(one), page.querySelector(two)])) {
-    const focus = document.activeElement;
-    const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
-    if (next.dataset.block) there.set(next.dataset.block, now);
-    if (next.dataset.block) {
-      const isTyping = !isOther && now.contains(focus) && focus.matches("input:not([type=checkbox])");
-      if (original.get(next.dataset.block) === next.outerHTML || isTyping) continue;
-      original.set(next.dataset.block, next.outerHTML);
-      const choose = next.querySelector(".choose");
-      if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
-      now.replaceWith(next);
-      if (now.contains(focus)) same(next, focus)?.focus({ preventScroll: true });
+  for (const block of blocks(next)) {
+    const name = block.dataset.block, old = there.get(name);
+    if (old && original.get(name) === block.outerHTML) {
+      block.replaceWith(old);
       continue;
     }
-    for (const block of blocks(next)) {
-      const name = block.dataset.block, old = there.get(name);
-      if (old && original.get(name) === block.outerHTML) block.replaceWith(old);
-      else {
-        original.set(name, block.outerHTML);
-        const chart = old?.querySelector(":scope > .chart"), place = block.querySelector(":scope > .chart");
-        if (chart && place) place.replaceChildren(...chart.children); // until the new one is drawn
-        if (old) keepTicks(old, block);
-        fresh.push(block);
-      }
-    }
-    now.replaceChildren(...next.childNodes);
-    if (focus && focus.isConnected) focus.focus({ preventScroll: true });
+    original.set(name, block.outerHTML);
+    const chart = old?.querySelector(":scope > .chart"), place = block.querySelector(":scope > .chart");
+    if (chart && place) place.replaceChildren(...chart.children); // until the new one is drawn
+    if (old) keepTicks(old, block);
+    fresh.push(block);
   }
+  now.replaceChildren(...next.childNodes);
+  if (focus.isConnected) focus.focus({ preventScroll: true });
   return fresh;
+}
+
+// Puts the page's sidebar in place, unless a person is typing there while only numbers have changed
+function swapSidebar(page, isOther) {
+  const now = document.querySelector("aside"), next = page.querySelector("aside");
+  const name = next.dataset.block, focus = document.activeElement;
+  const hasFocus = now.contains(focus);
+  const isTyping = hasFocus && !isOther && focus.matches("input:not([type=checkbox])");
+  if (original.get(name) === next.outerHTML || isTyping) return;
+  original.set(name, next.outerHTML);
+  const choose = next.querySelector(".choose");
+  if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
+  now.replaceWith(next);
+  if (hasFocus) same(next, focus)?.focus({ preventScroll: true });
 }
 
 const same = (tree, { name, value }) =>
@@ -173,7 +176,8 @@ async function fetched(address, isOther = true) {
   document.documentElement.dataset.version = page.documentElement.dataset.version;
   document.querySelector("header").replaceWith(page.querySelector("header"));
   isSwapping = true;
-  const fresh = swap(page, isOther);
+  swapSidebar(page, isOther);
+  const fresh = swap(page);
   isSwapping = false;
   await drawEvery(fresh);
   if (number === asked) settled();
