@@ -14,7 +14,7 @@ const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
 let asked = 0; // only the last of several requests counts
-let shown = location.pathname;
+let shown = location.href;
 let isSwapping = false;
 
 const blocks = (root) => root.querySelectorAll("[data-block]");
@@ -165,14 +165,15 @@ function keepTicks(old, block) {
   if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
 }
 
-async function fetched(address, isOther = true) {
+async function fetched(address) {
   const number = ++asked;
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (number !== asked || !page.querySelector("main")) return;
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
-  shown = location.pathname;
+  const isOther = shown !== location.href;
+  shown = location.href;
   document.documentElement.dataset.version = page.documentElement.dataset.version;
   document.querySelector("header").replaceWith(page.querySelector("header"));
   isSwapping = true;
@@ -192,7 +193,7 @@ async function go(address) {
   const next = new URL(address, location.href);
   if (next.href === location.href) return; // a field's change and its form's submission are one
   history.pushState(null, "", next);
-  const isAway = next.pathname !== shown;
+  const isAway = next.pathname !== new URL(shown).pathname;
   await fetched(next.href);
   if (isAway) scrollTo(0, 0);
 }
@@ -229,7 +230,7 @@ async function watch() {
     const answer = await fetch(new URL("version", root), { cache: "no-store" });
     const version = await answer.text();
     if (answer.ok && version !== document.documentElement.dataset.version)
-      await fetched(location.href, false);
+      await fetched(location.href);
     document.documentElement.toggleAttribute("data-lost", !answer.ok);
   } catch {
     document.documentElement.toggleAttribute("data-lost", true); // the server has ended: it may come back
