@@ -28,6 +28,7 @@ async function draw(block) {
   if (!chart) return;
   const specification = JSON.parse(block.querySelector(":scope > script").textContent);
   const place = document.createElement("div");
+  place.ariaHidden = "true"; // the figure is one image, and has its description
   const before = [...chart.children];
   chart.append(place);
   try {
@@ -131,7 +132,10 @@ function swap(page) {
     if (old) keepTicks(old, block);
     fresh.push(block);
   }
+  // What leaves the document for a moment forgets where it was scrolled to
+  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
   now.replaceChildren(...next.childNodes);
+  for (const [one, left, top] of scrolled) one.scrollTo(left, top);
   if (focus.isConnected) focus.focus({ preventScroll: true });
   return fresh;
 }
