@@ -35,7 +35,7 @@ docs: .venv/installed
 	$(BIN)/python -m docs.generate
 
 bench: .venv/installed
-	for name in reading targets epoch cnn_step cnn_epoch can_step concurrent gpu_epoch perceptual search start storage nodes driver ask timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
+	for name in reading targets epoch cnn_step cnn_epoch can_step concurrent gpu_epoch perceptual search start storage nodes driver ask usage timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done
 
 # Made anew when a version changes; the stamp comes last, so that a broken-off installation starts again
 .venv/installed: pyproject.toml constraints.txt

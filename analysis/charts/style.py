@@ -236,7 +236,8 @@ def per(*names: str) -> list[alt.Detail]:
 
 def whole(title: str) -> alt.Axis:
     """Return an axis of whole numbers."""
-    return alt.Axis(tickMinStep=1, grid=False, title=title, format=",d")
+    labels = "datum.value % 1 ? '' : format(datum.value, ',d')"  # between 1 and 3 there are 1.5s
+    return alt.Axis(tickMinStep=1, grid=False, title=title, labelExpr=labels)
 
 
 def theme(ground: str) -> dict[str, Any]:

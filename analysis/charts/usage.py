@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.tables.schema import USAGE_EVERY_SEC
 STEPS = 200  # at most, over the whole run
 PANEL_HEIGHT = 140  # pixels
 
-Numbers = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

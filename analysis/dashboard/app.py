@@ -48,6 +48,7 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
     "quality": ("Quality", quality.page),
     "speed": ("Speed", speed.page),
 }
+FILTERED = ("search", "trials", "quality")  # by what trials have
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
 PATIENCE_SEC = 1.0  # until a page says how far the tables have been read
@@ -143,7 +144,8 @@ class Site:
         if kind in ("run", "trial") and len(names) == (1 if kind == "run" else 2):
             return self._of_run(address, kind, names)
         if kind == "compare" and not names:
-            runs = list(dict.fromkeys(run for run, _ in compare.asked(address.every("trial"))))
+            named = (run for run, _ in compare.asked(address.every("trial")) if run)
+            runs = list(dict.fromkeys(named))
             selection = choose(self.store, address, runs)
             return selection, compare.page(selection)
         if address.path not in (OVERVIEW, *PAGES):
@@ -156,6 +158,8 @@ class Site:
         title, make = PAGES[address.path]
         if not selection.names:
             return selection, Page(title, [Hint("No run is left by these filters.")])
+        if address.path in FILTERED and selection.trials.empty and len(selection.all_trials):
+            return selection, Page(title, [Hint("No trial is left by these filters.")])
         return selection, make(selection)
 
     def _of_run(self, address: Address, kind: str, names: list[str]) -> tuple[Selection, Page]:
@@ -242,6 +246,8 @@ def _warnings(selection: Selection) -> list[str]:
     told = []
     if selection.gone:
         told.append(f"There is no run {' or '.join(selection.gone)} here any more.")
+    if selection.address.path in FILTERED and not selection.runs.empty:
+        told += selection.unknown
     told += [f"{line}." for line in changed_pipelines(tasks_of(selection.runs.to_dict("records")))]
     return told
 
@@ -279,6 +285,9 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
 
     def show(request: Request) -> Response:
         address = _address(request)
+        if request.path_params["path"].endswith("/"):  # links would lead below it
+            here = address.path.rpartition("/")[2]
+            return RedirectResponse(address.text.replace(address.path, f"../{here}", 1), 308)
         if address.path in PAGES and not address.query:
             # The address has the run: tomorrow another one is the newest
             names = site.newest()
@@ -306,6 +315,8 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
         address = _address(request)
         try:
             selection, page = site.page(address)
+            if selection.gone:
+                raise NotThereError(f"There is no run {' or '.join(selection.gone)} here any more.")
             block = next(one for one in saveable(page.blocks) if one.name == name)
             if kind not in block.kinds:
                 raise NotThereError(f"{name} is saved as {', '.join(block.kinds)}.")
@@ -337,4 +348,5 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
 
 def _address(request: Request) -> Address:
     path = request.path_params["path"].strip("/")
-    return Address(quote(path), tuple(request.query_params.multi_items()))
+    said = tuple(pair for pair in request.query_params.multi_items() if pair[1])
+    return Address(quote(path), said)

@@ -1,5 +1,6 @@
 """What is shown: the runs and trials that an address asks for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -105,7 +106,7 @@ class Selection:
         for name, head in (("series", "Series"), ("state", "State")):
             options = {str(one): str(one) for one in sorted(trials[name].unique())}
             chosen = tuple(one for one in self.address.every(name) if one in options)
-            if len(options) > 1:
+            if len(options) > 1 or self.address.every(name):
                 found.append(Filter(name, head, options, chosen))
         if trials[LOSS].notna().any():
             found.append(self._interval(LOSS, "Validation loss"))
@@ -119,6 +120,17 @@ class Selection:
                 chosen = tuple(one for one in self.address.every(name) if one in options)
                 found.append(Filter(name, label(name), options, chosen))
         return found
+
+    @cached_property
+    def unknown(self) -> list[str]:
+        """What the address asks for that no trial has, a sentence each."""
+        return [
+            f"No trial has {one.label.lower()} {value}: there are {', '.join(one.options)}."
+            for one in self.filters
+            if one.options
+            for value in self.address.every(one.name)
+            if value not in one.options
+        ]
 
     def table(self, table: str) -> pd.DataFrame:
         """Return a table's rows of the chosen runs.
@@ -172,6 +184,9 @@ def choose(store: Store, address: Address, asked: Sequence[str] | None = None) -
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
+        if math.isnan(value):
+            raise ValueError
     except ValueError:
         raise UsageError(f"{name}={text}: give a number, such as 1e-3") from None
+    return value

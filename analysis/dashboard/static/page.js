@@ -14,7 +14,7 @@ const narrow = matchMedia("(max-width: 52rem)"); // as in page.css
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const original = new Map(); // by the name of a block: its HTML as the server made it
 let asked = 0; // only the last of several requests counts
-let shown = location.pathname;
+let shown = location.href;
 let isSwapping = false;
 
 const blocks = (root) => root.querySelectorAll("[data-block]");
@@ -114,41 +114,44 @@ async function drawEvery(those) {
   for (const block of those) await draw(block);
 }
 
-function swap(page, isOther) {
+// Puts the page's blocks in place of those that are there, but for what is the same. Returns the new.
+function swap(page) {
+  const now = document.querySelector("main"), next = page.querySelector("main");
+  const focus = document.activeElement;
+  const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
   const fresh = [];
-  for (const [now, next] of [["aside", "aside"], ["main", "main"]].map(([one, two]) =>
-      [document.querySelector(one), page.querySelector(two)])) {
-    const focus = document.activeElement;
-    const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
-    if (next.dataset.block) there.set(next.dataset.block, now);
-    if (next.dataset.block) {
-      const isTyping = !isOther && now.contains(focus) && focus.matches("input:not([type=checkbox])");
-      if (original.get(next.dataset.block) === next.outerHTML || isTyping) continue;
-      original.set(next.dataset.block, next.outerHTML);
-      const choose = next.querySelector(".choose");
-      if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
-      now.replaceWith(next);
-      if (now.contains(focus)) same(next, focus)?.focus({ preventScroll: true });
+  for (const block of blocks(next)) {
+    const name = block.dataset.block, old = there.get(name);
+    if (old && original.get(name) === block.outerHTML) {
+      block.replaceWith(old);
       continue;
     }
-    for (const block of blocks(next)) {
-      const name = block.dataset.block, old = there.get(name);
-      if (old && original.get(name) === block.outerHTML) block.replaceWith(old);
-      else {
-        original.set(name, block.outerHTML);
-        const chart = old?.querySelector(":scope > .chart"), place = block.querySelector(":scope > .chart");
-        if (chart && place) place.replaceChildren(...chart.children); // until the new one is drawn
-        if (old) keepTicks(old, block);
-        fresh.push(block);
-      }
-    }
-    // What leaves the document for a moment forgets where it was scrolled to
-    const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
-    now.replaceChildren(...next.childNodes);
-    for (const [one, left, top] of scrolled) one.scrollTo(left, top);
-    if (focus && focus.isConnected) focus.focus({ preventScroll: true });
+    original.set(name, block.outerHTML);
+    const chart = old?.querySelector(":scope > .chart"), place = block.querySelector(":scope > .chart");
+    if (chart && place) place.replaceChildren(...chart.children); // until the new one is drawn
+    if (old) keepTicks(old, block);
+    fresh.push(block);
   }
+  // What leaves the document for a moment forgets where it was scrolled to
+  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
+  now.replaceChildren(...next.childNodes);
+  for (const [one, left, top] of scrolled) one.scrollTo(left, top);
+  if (focus.isConnected) focus.focus({ preventScroll: true });
   return fresh;
+}
+
+// Puts the page's sidebar in place, unless a person is typing there while only numbers have changed
+function swapSidebar(page, isOther) {
+  const now = document.querySelector("aside"), next = page.querySelector("aside");
+  const name = next.dataset.block, focus = document.activeElement;
+  const hasFocus = now.contains(focus);
+  const isTyping = hasFocus && !isOther && focus.matches("input:not([type=checkbox])");
+  if (original.get(name) === next.outerHTML || isTyping) return;
+  original.set(name, next.outerHTML);
+  const choose = next.querySelector(".choose");
+  if (choose) choose.open = now.querySelector(".choose")?.open ?? !narrow.matches;
+  now.replaceWith(next);
+  if (hasFocus) same(next, focus)?.focus({ preventScroll: true });
 }
 
 const same = (tree, { name, value }) =>
@@ -166,18 +169,20 @@ function keepTicks(old, block) {
   if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
 }
 
-async function fetched(address, isOther = true) {
+async function fetched(address) {
   const number = ++asked;
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (number !== asked || !page.querySelector("main")) return;
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
-  shown = location.pathname;
+  const isOther = shown !== location.href;
+  shown = location.href;
   document.documentElement.dataset.version = page.documentElement.dataset.version;
   document.querySelector("header").replaceWith(page.querySelector("header"));
   isSwapping = true;
-  const fresh = swap(page, isOther);
+  swapSidebar(page, isOther);
+  const fresh = swap(page);
   isSwapping = false;
   await drawEvery(fresh);
   if (number === asked) settled();
@@ -192,7 +197,7 @@ async function go(address) {
   const next = new URL(address, location.href);
   if (next.href === location.href) return; // a field's change and its form's submission are one
   history.pushState(null, "", next);
-  const isAway = next.pathname !== shown;
+  const isAway = next.pathname !== new URL(shown).pathname;
   await fetched(next.href);
   if (isAway) scrollTo(0, 0);
 }
@@ -229,7 +234,7 @@ async function watch() {
     const answer = await fetch(new URL("version", root), { cache: "no-store" });
     const version = await answer.text();
     if (answer.ok && version !== document.documentElement.dataset.version)
-      await fetched(location.href, false);
+      await fetched(location.href);
     document.documentElement.toggleAttribute("data-lost", !answer.ok);
   } catch {
     document.documentElement.toggleAttribute("data-lost", true); // the server has ended: it may come back

@@ -516,3 +516,10 @@ def test_a_running_trials_bar_lasts_until_now_and_an_ended_ones_until_its_end() 
     spec = curves.timeline(trials, NOW).to_dict()
     (rows,) = spec["datasets"].values()
     assert [(row["start"], row["end"]) for row in rows] == [(0, 60), (30, 7200)]
+
+
+def test_few_epochs_are_labelled_once_each() -> None:
+    epochs = pd.DataFrame({"run": "r", "trial": 0, "epoch": [1, 2, 3], "validation_accuracy": 0.5})
+    epochs = epochs.assign(train_loss=[0.3, 0.2, 0.1], validation_loss=[0.3, 0.2, 0.15])
+    labels = re.findall(r">(\d+)</text>", drawn(curves.training(epochs, 3)))
+    assert labels == ["1", "2", "3"]

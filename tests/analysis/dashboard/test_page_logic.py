@@ -214,7 +214,7 @@ def test_key_figures_are_those_of_the_run(storage: Path, monkeypatch: pytest.Mon
     assert seen.figures == {
         "Trials": ("24", "0 running"),
         "Finished": ("12", "11 stopped early, 1 failed"),
-        "Epochs": (f"{trials.epochs.sum()}", "0.4 h of training"),
+        "Epochs": (f"{trials.epochs.sum()}", "24:00 of training"),
         "Loss of the best": (f"{best.best_validation_loss:.3g}", f"trial {best.trial}, epoch 1"),
         "Cosine ≥ 0.95": (
             f"{int(best.best_validation_accuracy * 1000) / 10:.1f} %",
@@ -356,19 +356,27 @@ def test_filters_of_trials_leave_only_those_within(path: str, storage: Path) -> 
     }
 
 
-def test_filters_that_leave_no_trial_are_told(storage: Path) -> None:
-    nothing = {"run": "fc-1", "learning_rate.to": "1e-9"}
-    assert "No epoch with a finite loss has ended yet" in opened(storage, **nothing).text
-    assert "have no trials" in opened(storage, "trials", **nothing).text
-
-
 @pytest.mark.parametrize("path", ["search", "trials", "quality"])
+def test_filters_that_leave_no_trial_are_told(path: str, storage: Path) -> None:
+    seen = opened(storage, path, run="fc-1", **{"learning_rate.to": "1e-9"})
+    assert "No trial is left by these filters." in seen.text
+
+
+def test_a_state_that_no_trial_has_is_told_with_those_there_are(storage: Path) -> None:
+    seen = opened(storage, run="fc-1", state="lost")
+    assert "No trial has state lost: there are finished, stopped." in seen.text
+    assert seen.figures["Trials"][0] == "24"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [("search", "tiny"), ("trials", "nan"), ("quality", "1,5")]
+)
 def test_an_end_of_an_interval_that_is_no_number_is_told_in_a_sentence(
-    path: str, storage: Path
+    path: str, word: str, storage: Path
 ) -> None:
-    status, text = answered(storage, path, (("run", "fc-1"), ("learning_rate.from", "tiny")))
+    status, text = answered(storage, path, (("run", "fc-1"), ("learning_rate.from", word)))
     assert status == 400
-    assert "learning_rate.from=tiny: give a number, such as 1e-3" in text
+    assert f"learning_rate.from={word}: give a number, such as 1e-3" in text
 
 
 @pytest.mark.parametrize(

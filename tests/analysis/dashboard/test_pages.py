@@ -319,3 +319,24 @@ def saved(visit: Visit, block: str, kind: str, file: str) -> bytes:
         menu.locator(f"a[href*='save/{kind}/']").click()
     assert download.value.suggested_filename == file
     return Path(download.value.path()).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("/run/fc-1/", "../fc-1"),
+        ("/search/?run=fc-1", "../search?run=fc-1"),
+        ("/search?run=", "./search?run=separable-1"),
+    ],
+)
+def test_an_address_that_is_nearly_one_leads_to_it(
+    asked: str, leads_to: str, server: Dashboard
+) -> None:
+    status, headers, _ = server.get(asked)
+    assert status in (303, 308)
+    assert headers["Location"] == leads_to
+
+
+def test_a_figure_of_a_run_that_is_gone_is_not_that_of_another(server: Dashboard) -> None:
+    status, _, told = server.get("/save/svg/history/search?run=gone")
+    assert (status, told) == (404, "There is no run gone here any more.")
