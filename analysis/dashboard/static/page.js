@@ -119,6 +119,8 @@ function swap(page) {
   const now = document.querySelector("main"), next = page.querySelector("main");
   const focus = document.activeElement;
   const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
+  // What leaves the document for a moment forgets where it was scrolled to
+  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
   const fresh = [];
   for (const block of blocks(next)) {
     const name = block.dataset.block, old = there.get(name);
@@ -132,8 +134,6 @@ function swap(page) {
     if (old) keepTicks(old, block);
     fresh.push(block);
   }
-  // What leaves the document for a moment forgets where it was scrolled to
-  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
   now.replaceChildren(...next.childNodes);
   for (const [one, left, top] of scrolled) one.scrollTo(left, top);
   if (focus.isConnected) focus.focus({ preventScroll: true });
@@ -166,7 +166,9 @@ function keepTicks(old, block) {
   const save = block.querySelector("details");
   if (save) save.open = old.querySelector("details")?.open ?? false;
   const [from, to] = [old, block].map((one) => one.querySelector(".wide"));
-  if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
+  if (!from || !to) return;
+  const { scrollLeft, scrollTop } = from; // once it has left the document they are 0
+  requestAnimationFrame(() => to.scrollTo(scrollLeft, scrollTop));
 }
 
 async function fetched(address) {
