@@ -156,7 +156,7 @@ def _serve(
     from analysis.dashboard.app import Site, application
     from analysis.dashboard.snapshot import Store
 
-    site = Site(storage, Store(tables))
+    site = Site(Store(tables, storage))
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:

@@ -49,6 +49,7 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
     "speed": ("Speed", speed.page),
 }
 FILTERED = ("search", "trials", "quality")  # by what trials have
+RUNNING = 5  # runs of which the sidebar says what they are doing
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
 PATIENCE_SEC = 1.0  # until a page says how far the tables have been read
@@ -72,9 +73,8 @@ class NotThereError(Exception):
 class Site:
     """The pages over one storage."""
 
-    def __init__(self, storage: str, store: Store) -> None:
-        """Take the storage as it was typed, for the commands on the pages, and its tables."""
-        self.storage, self.store = storage, store
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self._is_read = Event()
         self._is_read.set()
         self._looked = 0.0
@@ -154,7 +154,7 @@ class Site:
         if not self.store.runs() and not self.store.runs("timings"):
             return selection, Page("No runs yet", [self._how_to_begin()])
         if address.path == OVERVIEW:
-            return selection, overview.page(selection, self.storage)
+            return selection, overview.page(selection)
         title, make = PAGES[address.path]
         if not selection.names:
             return selection, Page(title, [Hint("No run is left by these filters.")])
@@ -170,7 +170,7 @@ class Site:
                 f"There is no run {run} here: the page Overview lists those there are."
             )
         if kind == "run":
-            return selection, run_page.page(selection, self.storage)
+            return selection, run_page.page(selection)
         found = selection.all_trials[selection.all_trials.trial.astype(str) == names[1]]
         if found.empty:
             raise NotThereError(
@@ -209,8 +209,8 @@ class Site:
         )
 
     def _how_to_begin(self) -> Hint:
-        command = command_text("tuner.run", storage=self.storage)
-        return Hint(f"{self.storage} has no tables. Start a search with: {command}")
+        command = command_text("tuner.run", storage=self.store.typed)
+        return Hint(f"{self.store.typed} has no tables. Start a search with: {command}")
 
 
 def _in_a_script(value: Any) -> Markup:
@@ -253,12 +253,11 @@ def _warnings(selection: Selection) -> list[str]:
 
 
 def _running(selection: Selection) -> list[str]:
-    """Say what each chosen run that is not over is doing."""
-    going = selection.runs[selection.runs.status == "running"].to_dict("records")
-    return [
-        f"{run['run']}: {doing(run, int((selection.all_trials.run == run['run']).sum()))}"
-        for run in going
-    ]
+    """Say what each run that is not over is doing, whichever are shown."""
+    going = selection.every[selection.every.status == "running"].head(RUNNING).to_dict("records")
+    trials = selection.store.frame("trials", [run["run"] for run in going])
+    begun = trials[trials.repeat_of.isna()].run.value_counts()
+    return [f"{run['run']}: {doing(run, int(begun.get(run['run'], 0)))}" for run in going]
 
 
 @cache

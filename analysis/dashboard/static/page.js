@@ -117,7 +117,7 @@ async function drawEvery(those) {
 // Puts the page's blocks in place of those that are there, but for what is the same. Returns the new.
 function swap(page) {
   const now = document.querySelector("main"), next = page.querySelector("main");
-  const focus = document.activeElement;
+  const focus = document.activeElement, hadFocus = now.contains(focus);
   const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
   // What leaves the document for a moment forgets where it was scrolled to
   const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
@@ -136,7 +136,8 @@ function swap(page) {
   }
   now.replaceChildren(...next.childNodes);
   for (const [one, left, top] of scrolled) one.scrollTo(left, top);
-  if (focus.isConnected) focus.focus({ preventScroll: true });
+  const focused = focus.isConnected ? focus : hadFocus && same(now, focus);
+  if (focused) focused.focus({ preventScroll: true });
   return fresh;
 }
 
@@ -210,15 +211,16 @@ document.addEventListener("click", (event) => {
   const row = event.target.closest("a, input, label") ? null : event.target.closest("tbody tr");
   const link = row && getSelection().isCollapsed ? row.querySelector("a") : event.target.closest("a");
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
+  const asked = link.getAttribute("href");
+  if (asked.startsWith("#")) return;
   event.preventDefault();
-  go(link.href);
+  go(new URL(asked, shown)); // the address may be that of a page which has not come yet
 });
 
 document.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  const address = new URL(form.action);
+  const address = new URL(form.getAttribute("action"), shown);
   address.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   go(address);
 });

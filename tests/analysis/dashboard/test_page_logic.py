@@ -186,7 +186,7 @@ def opened(storage: Path, path: str = "search", **query: str | list[str]) -> See
 
 def answered(storage: Path, path: str, query: tuple[tuple[str, str], ...] = ()) -> tuple[int, str]:
     """Status and text of a page that may not be there."""
-    status, html = Site(str(storage), Store(storage)).html(Address(path, query))
+    status, html = Site(Store(storage)).html(Address(path, query))
     return status, "\n".join(Text(html).lines)
 
 
@@ -656,7 +656,7 @@ def test_pages_of_a_run_with_such_a_name_are_found_by_the_links_to_it(tmp_path: 
 
 
 def test_every_link_leads_to_a_page(storage: Path) -> None:
-    site = Site(str(storage), Store(storage))
+    site = Site(Store(storage))
     followed = set()
     queue = ["http://here/", "http://here/compare?trial=fc-1/8&trial=fc-1/2"]
     while queue:
