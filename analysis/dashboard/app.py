@@ -4,8 +4,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
+from importlib import metadata
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -38,6 +40,8 @@ from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import KEPT, Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
+from trainables.atomic_write import atomic_write
+from trainables.data.cache import cache_directory
 from trainables.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -272,11 +276,24 @@ def assets() -> dict[str, str]:
 
 @cache
 def _contents() -> dict[str, bytes]:
+    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
+    return files | {"vega.js": _vega()}
+
+
+def _vega() -> bytes:
+    """Return Vega with Vega-Embed, which vl-convert takes seconds to put together."""
     import vl_convert
 
-    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
-    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
-    return files | {"vega.js": bundle.encode()}
+    kept = cache_directory() / "pages" / f"vega-{metadata.version('vl-convert-python')}.js"
+    with suppress(OSError):
+        return kept.read_bytes()
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks a default
+    with (
+        suppress(OSError),
+        atomic_write(kept, many_writers=True) as aside,
+    ):  # a cache is no reason to stop
+        aside.write_bytes(bundle.encode())
+    return bundle.encode()
 
 
 def application(site: Site, middleware: list[Middleware], **more: Any) -> Starlette:

@@ -176,7 +176,8 @@ async function fetched(address) {
   const number = ++asked;
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (number !== asked || !page.querySelector("main")) return;
+  if (number !== asked) return;
+  if (!page.querySelector("main")) return location.replace(address); // no page of ours: as it is
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
   const isOther = shown !== location.href;
