@@ -187,9 +187,10 @@ class Site:
         try:
             selection, page = self.page(address)
         except (NotThereError, UsageError) as error:
-            status = 404 if isinstance(error, NotThereError) else 400
-            selection = choose(self.store, Address(address.path))
-            page = Page("Not here" if status == 404 else "Not understood", [Hint(str(error))])
+            is_there = isinstance(error, UsageError)
+            status, title = (400, "Not understood") if is_there else (404, "Not here")
+            selection = choose(self.store, address if is_there else Address(address.path))
+            page = Page(title, [Hint(str(error))])
         return status, self._rendered(address, selection, page, version)
 
     def _rendered(self, address: Address, selection: Selection, page: Page, version: str) -> str:

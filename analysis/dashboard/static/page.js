@@ -155,8 +155,9 @@ function swapSidebar(page, isOther) {
   if (hasFocus) same(next, focus)?.focus({ preventScroll: true });
 }
 
-const same = (tree, { name, value }) =>
-  [...tree.querySelectorAll("input, button")].find((one) => one.name === name && one.value === value);
+const same = (tree, { name, value, type }) =>
+  [...tree.querySelectorAll("input, button")].find(
+    (one) => one.name === name && (type !== "checkbox" || one.value === value));
 
 // What a person has ticked or opened in a table stays so while its numbers change
 function keepTicks(old, block) {
@@ -164,6 +165,8 @@ function keepTicks(old, block) {
     const now = same(block, box);
     if (now) now.checked = true;
   }
+  const typed = old.querySelector("input[type=search]");
+  if (typed && typed.value !== typed.defaultValue) same(block, typed).value = typed.value;
   const save = block.querySelector("details");
   if (save) save.open = old.querySelector("details")?.open ?? false;
   const [from, to] = [old, block].map((one) => one.querySelector(".wide"));
@@ -172,9 +175,21 @@ function keepTicks(old, block) {
   requestAnimationFrame(() => to.scrollTo(scrollLeft, scrollTop));
 }
 
+// Links are relative to the address that their page has now, not to the next one while it is loading
+function fix(tree) {
+  for (const link of tree.querySelectorAll("a[href]:not([href^='#'])")) link.href = link.href;
+  for (const form of tree.querySelectorAll("form")) form.action = form.action;
+}
+
 async function fetched(address) {
   const number = ++asked;
-  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  let answer;
+  try {
+    answer = await fetch(address, { headers: { Accept: "text/html" } });
+  } catch {
+    document.documentElement.dataset.version = ""; // so that it is asked for again
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (number !== asked) return;
   if (!page.querySelector("main")) return location.replace(address); // no page of ours: as it is
@@ -188,6 +203,7 @@ async function fetched(address) {
   swapSidebar(page, isOther);
   const fresh = swap(page);
   isSwapping = false;
+  fix(document);
   await drawEvery(fresh);
   if (number === asked) settled();
 }
@@ -212,16 +228,15 @@ document.addEventListener("click", (event) => {
   const row = event.target.closest("a, input, label") ? null : event.target.closest("tbody tr");
   const link = row && getSelection().isCollapsed ? row.querySelector("a") : event.target.closest("a");
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const asked = link.getAttribute("href");
-  if (asked.startsWith("#")) return;
+  if (link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
-  go(new URL(asked, shown)); // the address may be that of a page which has not come yet
+  go(link.href);
 });
 
 document.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  const address = new URL(form.getAttribute("action"), shown);
+  const address = new URL(form.action);
   address.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   go(address);
 });
@@ -250,6 +265,7 @@ async function watch() {
 // The address may become deeper without a new document
 for (const link of document.head.querySelectorAll("link")) link.href = link.href;
 remember(document);
+fix(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
 settled();
