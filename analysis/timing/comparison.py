@@ -188,7 +188,7 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
     own interval, unless one of the two is biased, or not judged.
     """
     rows = rows[PAIRED]  # a tenth of the columns, which are copied several times here
-    sides = [rows[_is_of(rows, one)] for one in (slow, fast)]
+    sides = [_of(rows, one) for one in (slow, fast)]
     ratios = _paired(*map(_counted, sides)).to_numpy()
     if not len(ratios):
         return Ratio(math.nan, math.nan, math.nan, 0)
@@ -201,10 +201,10 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
     )
 
 
-def _is_of(rows: pd.DataFrame, series: pd.Series) -> pd.Series:
-    """Say which turns are those of a series."""
-    found: pd.Series = (rows.subject == series.subject) & (rows.batch_size == series.batch_size)
-    return found & (rows.device == series.device)
+def _of(rows: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
+    """Return the turns of a series."""
+    here = (rows.subject == series.subject) & (rows.device == series.device)
+    return rows[here & (rows.batch_size == series.batch_size)]
 
 
 def _may_be_biased(series: pd.Series) -> bool:
