@@ -204,7 +204,8 @@ def times_faster(rows: pd.DataFrame, fast: pd.Series, slow: pd.Series) -> Ratio:
 def _of(rows: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
     """Return the turns of a series."""
     here = (rows.subject == series.subject) & (rows.device == series.device)
-    return rows[here & (rows.batch_size == series.batch_size)]
+    found: pd.DataFrame = rows[here & (rows.batch_size == series.batch_size)]
+    return found
 
 
 def _may_be_biased(series: pd.Series) -> bool:
