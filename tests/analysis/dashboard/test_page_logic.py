@@ -780,7 +780,8 @@ def test_times_of_different_sessions_or_machines_are_never_pooled(tmp_path: Path
         )
         times = pd.DataFrame(timing_rows(run, session=number))
         times = times[times.turn.notna()].assign(
-            us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images
+            us=lambda rows: 1e6 * rows.end_to_end_sec / rows.images,
+            subject=lambda rows: rows.subject.replace("trial 0", "fc, trial 0"),
         )
         medians = times.groupby(["subject", "batch_size"]).us.median()
         shown = seen.drawn("Time an image, CPU").set_index(["subject", "batch_size"])
