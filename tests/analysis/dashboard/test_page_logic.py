@@ -56,7 +56,7 @@ from trainables.networks.weights import SavedNetwork, save_network
 
 SLICES = ("Learning rate", "Dropout", "Patience")
 STRANGE = "a*b*_[x](http:evil)`~<b>&amp;$1$\"'<i>%2F?#"  # a folder's name: anything but a slash
-PAGES = ("search", "trials", "quality", "speed")
+PAGES = ("search", "trials", "quality", "speed", "atlas")
 LONGEST = 2  # a page with one name in its query: sorted, or for a run
 LOADING = "Load its network"
 
