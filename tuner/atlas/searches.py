@@ -10,7 +10,6 @@ seeds, and a run that is resumed goes on at the trial that it was at.
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -249,6 +248,6 @@ def call(command: Sequence[str], log: Path) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT, which it ignores where this command was put behind `&`
             process.wait()
             raise
