@@ -248,6 +248,7 @@ def call(command: Sequence[str], log: Path) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # not SIGINT, which it ignores where this command was put behind `&`
+            # Not SIGINT, which it ignores where this command was put behind `&`
+            process.terminate()
             process.wait()
             raise
