@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.answer import IN_A_WORD, NOT_YET, answer, times_as_fast
+from analysis.answer import IN_A_WORD, answer, times_as_fast
 from analysis.charts.labels import task_names
 from analysis.tables.files import Row, read, rows_of
 from analysis.tables.ranking import goal_of, has_mixed_losses, ranked
@@ -44,8 +44,6 @@ HEADS = (
     *(f"≥ {THRESHOLD:g}", f"≥ {STRICT_THRESHOLD:g}", "PSNR, dB"),
     *(f"best floor ≥ {STRICT_THRESHOLD:g}", "ceiling", "parameters"),
 )
-WORDS = (*IN_A_WORD.values(), NOT_YET)
-"""What an answer may be, from the best on."""
 COLUMNS = (
     *("pipeline", "kind", "task", "data", "network", "answer", "run", "trial"),
     *(f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_mean", "_sd")),
@@ -134,7 +132,7 @@ def cells_of(
             "kind": _kind(name),
             "data": run["data"],
             "network": model,
-            "answer": _word(run, trial, scores),
+            "answer": IN_A_WORD[answer(run, trial, scores, "").grade],
             "run": run["run"],
             "trial": trial["trial"],
             **_scores(scored[trial["trial"]]),
@@ -154,11 +152,6 @@ def _kind(pipeline: str) -> str:
     if pipeline == RECORDED:
         return "recorded pairs"
     return str(PIPELINES[pipeline].kind) if pipeline in PIPELINES else "of your own"
-
-
-def _word(run: Row, trial: Row, scores: Sequence[Row]) -> str:
-    found = answer(run, trial, scores, "")
-    return NOT_YET if found.word == NOT_YET else IN_A_WORD[found.grade]
 
 
 def _scores(of: Scores) -> Row:

@@ -8,15 +8,9 @@ from analysis.charts.style import GRIDS, words
 
 ROW = 34  # pixels of a pipeline
 SMALL = 10.5  # pixels of the letters in a cell
-FILLS = {
-    "exact": "#1b7837",
-    "good": "#57a55a",
-    "rough": "#d9a441",
-    "no": "#b35a4c",
-    "not yet": "#7f7f7f",
-}
-"""Each is dark or light enough for the ink of INKS on it, on every ground."""
-INKS = {"exact": "#ffffff", "no": "#ffffff", "not yet": "#ffffff"}
+FILLS = {"exact": "#08519c", "good": "#6baed6", "rough": "#e0b04a", "no": "#a8503f"}
+"""From blue to red, which colour-blind readers tell apart too, on a light and on a dark ground."""
+INKS = {"exact": "#ffffff", "no": "#ffffff"}
 BLACK = "#111111"
 
 
