@@ -185,14 +185,11 @@ def _in_batches(ratio: "Ratio | None") -> str:
 
 
 def _singly(ratio: "Ratio | None") -> str:
-    """Say on which side of the pipeline it is, which a wide interval may tell too."""
-    if ratio is None or not ratio.has_interval:
+    if ratio is None or not ratio.is_result:
         return ""
     if ratio.low > 1:
         return "faster singly"
-    if ratio.high < 1:
-        return "slower singly"
-    return "as fast singly" if ratio.is_result else ""
+    return "slower singly" if ratio.high < 1 else "as fast singly"
 
 
 def _grade(of: Scores, threshold: float) -> str:

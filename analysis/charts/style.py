@@ -203,8 +203,7 @@ def round_marks(low: float, high: float, log: bool, most: int = 6) -> dict[float
     On an axis that is not logarithmic there are at most `most` steps, and more than 0.4 of that.
     """
     if log:
-        digits = (1,) if high / low > 200 else STEPS
-        marks = [digit * 10.0**power for power in POWERS for digit in digits]
+        marks = _log_ticks(low, high)
     else:
         span = (high - low) or abs(high) or 1.0
         steps = (digit * 10.0**power for power in POWERS for digit in STEPS)

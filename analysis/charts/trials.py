@@ -86,7 +86,7 @@ def curves(
     y = alt.Y(f"{of.name}:Q", scale=y_scale, title=of.title(best) if len(best) else "", axis=axis)
     lines = (
         alt.Chart(shown, height=HEIGHT)
-        .mark_line(strokeWidth=1, opacity=0.35)
+        .mark_line(strokeWidth=1, opacity=0.5)
         .encode(x, y, series, detail=detail, tooltip=tooltip)
     )
     alone = shown[~shown.duplicated(["run", "trial"], keep=False)]

@@ -156,7 +156,7 @@ def _serve(
     from analysis.dashboard.app import Site, application
     from analysis.dashboard.snapshot import Store
 
-    site = Site(storage, Store(tables))
+    site = Site(Store(tables, storage))
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:
@@ -167,7 +167,7 @@ def _serve(
     app = application(site, middleware(hosts, token), lifespan=announce)
     site.read_ahead()
     config = uvicorn.Config(
-        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=1
+        app, log_level="warning", loop="asyncio", server_header=False, timeout_graceful_shutdown=10
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])

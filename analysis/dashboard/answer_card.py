@@ -23,7 +23,7 @@ KEPT_CARDS = 32
 
 
 @lru_cache(maxsize=KEPT_CARDS)
-def card(store: Store, name: str, _state: object, link: str, storage: str) -> AnswerCard:
+def card(store: Store, name: str, _state: object, link: str) -> AnswerCard:
     """Return the card of a run, which is made once for each state of its tables.
 
     Args:
@@ -31,14 +31,13 @@ def card(store: Store, name: str, _state: object, link: str, storage: str) -> An
         name: The run's.
         _state: What changes with its tables.
         link: To its page.
-        storage: As it was typed.
     """
     (run,) = store.rows("runs", name)
     trials = store.rows("trials", name)
     best = ranked(trials, goal_of(run).between(has_mixed_losses(run)))
     scores = store.rows("scores", name)
     first = best[0] if best else None
-    speed = _speed(store, name, first, storage) if scores else ""
+    speed = _speed(store, name, first) if scores else ""
     begun = sum(row["repeat_of"] is None for row in trials)
     heads, rows = _scores(by_subject(scores), [row["trial"] for row in best], run["threshold"])
     return AnswerCard(
@@ -52,14 +51,14 @@ def card(store: Store, name: str, _state: object, link: str, storage: str) -> An
     )
 
 
-def _speed(store: Store, name: str, best: Row | None, storage: str) -> str:
+def _speed(store: Store, name: str, best: Row | None) -> str:
     if best is None:
         return ""
     timings = store.frame("timings", [name])
     session = comparison.last_session(timings)
     turns = timings.head(0) if session is None else comparison.turns(timings, session)
     series = comparison.summary(turns) if len(turns) else pd.DataFrame()
-    command = command_text("analysis.timing", "--run", name, storage=storage)
+    command = command_text("analysis.timing", "--run", name, storage=store.typed)
     return speed_in_words(turns, series, best["trial"], command)
 
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
+from importlib import metadata
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -39,6 +41,8 @@ from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import KEPT, Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
+from trainables.atomic_write import atomic_write
+from trainables.data.cache import cache_directory
 from trainables.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -53,6 +57,7 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
 OF_ALL_RUNS = ("atlas",)
 """Pages that show all runs where none is named, and not the newest."""
 FILTERED = ("search", "trials", "quality")  # by what trials have
+RUNNING = 5  # runs of which the sidebar says what they are doing
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
 PATIENCE_SEC = 1.0  # until a page says how far the tables have been read
@@ -76,9 +81,8 @@ class NotThereError(Exception):
 class Site:
     """The pages over one storage."""
 
-    def __init__(self, storage: str, store: Store) -> None:
-        """Take the storage as it was typed, for the commands on the pages, and its tables."""
-        self.storage, self.store = storage, store
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self._is_read = Event()
         self._is_read.set()
         self._looked = 0.0
@@ -158,7 +162,7 @@ class Site:
         if not self.store.runs() and not self.store.runs("timings"):
             return selection, Page("No runs yet", [self._how_to_begin()])
         if address.path == OVERVIEW:
-            return selection, overview.page(selection, self.storage)
+            return selection, overview.page(selection)
         title, make = PAGES[address.path]
         if not selection.names:
             return selection, Page(title, [Hint("No run is left by these filters.")])
@@ -174,7 +178,7 @@ class Site:
                 f"There is no run {run} here: the page Overview lists those there are."
             )
         if kind == "run":
-            return selection, run_page.page(selection, self.storage)
+            return selection, run_page.page(selection)
         found = selection.all_trials[selection.all_trials.trial.astype(str) == names[1]]
         if found.empty:
             raise NotThereError(
@@ -187,9 +191,10 @@ class Site:
         try:
             selection, page = self.page(address)
         except (NotThereError, UsageError) as error:
-            status = 404 if isinstance(error, NotThereError) else 400
-            selection = choose(self.store, Address(address.path))
-            page = Page("Not here" if status == 404 else "Not understood", [Hint(str(error))])
+            is_there = isinstance(error, UsageError)
+            status, title = (400, "Not understood") if is_there else (404, "Not here")
+            selection = choose(self.store, address if is_there else Address(address.path))
+            page = Page(title, [Hint(str(error))])
         return status, self._rendered(address, selection, page, version)
 
     def _rendered(self, address: Address, selection: Selection, page: Page, version: str) -> str:
@@ -213,8 +218,8 @@ class Site:
         )
 
     def _how_to_begin(self) -> Hint:
-        command = command_text("tuner.run", storage=self.storage)
-        return Hint(f"{self.storage} has no tables. Start a search with: {command}")
+        command = command_text("tuner.run", storage=self.store.typed)
+        return Hint(f"{self.store.typed} has no tables. Start a search with: {command}")
 
 
 def _in_a_script(value: Any) -> Markup:
@@ -257,12 +262,11 @@ def _warnings(selection: Selection) -> list[str]:
 
 
 def _running(selection: Selection) -> list[str]:
-    """Say what each chosen run that is not over is doing."""
-    going = selection.runs[selection.runs.status == "running"].to_dict("records")
-    return [
-        f"{run['run']}: {doing(run, int((selection.all_trials.run == run['run']).sum()))}"
-        for run in going
-    ]
+    """Say what each run that is not over is doing, whichever are shown."""
+    going = selection.every[selection.every.status == "running"].head(RUNNING).to_dict("records")
+    trials = selection.store.frame("trials", [run["run"] for run in going])
+    begun = trials[trials.repeat_of.isna()].run.value_counts()
+    return [f"{run['run']}: {doing(run, int(begun.get(run['run'], 0)))}" for run in going]
 
 
 @cache
@@ -277,11 +281,24 @@ def assets() -> dict[str, str]:
 
 @cache
 def _contents() -> dict[str, bytes]:
+    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
+    return files | {"vega.js": _vega()}
+
+
+def _vega() -> bytes:
+    """Return Vega with Vega-Embed, which vl-convert takes seconds to put together."""
     import vl_convert
 
-    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
-    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
-    return files | {"vega.js": bundle.encode()}
+    kept = cache_directory() / "pages" / f"vega-{metadata.version('vl-convert-python')}.js"
+    with suppress(OSError):
+        return kept.read_bytes()
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks a default
+    with (
+        suppress(OSError),
+        atomic_write(kept, many_writers=True) as aside,
+    ):  # a cache is no reason to stop
+        aside.write_bytes(bundle.encode())
+    return bundle.encode()
 
 
 def application(site: Site, middleware: list[Middleware], **more: Any) -> Starlette:

@@ -39,11 +39,10 @@ def _blocks(selection: Selection) -> Iterator[Any]:
         yield Hint("Tick trials in the table of the page Trials, and compare them from there.")
         return
     # Each trial is a series of its own here, so that it has its own colour
-    one_run = chosen.run.nunique() == 1
-    short = "trial " + chosen.trial.astype(str)
-    chosen = chosen.assign(
-        network=chosen.series, series=short if one_run else chosen.run + ", " + short
-    )
+    trial = "trial " + chosen.trial.astype(str)
+    if chosen.run.nunique() > 1:
+        trial += " of " + chosen.run
+    chosen = chosen.assign(network=chosen.series, series=chosen.series + ", " + trial)
     yield _side_by_side(selection, chosen)
     epochs = selection.store.frame("epochs", chosen.run.unique())
     epochs = epochs.merge(chosen[["run", "trial", "series"]], on=["run", "trial"])

@@ -18,16 +18,16 @@ from analysis.wording import duration
 from trainables.hyperparameters import label
 
 
-def page(selection: Selection, storage: str) -> Page:
-    """Return the page of the selection's only run; `storage` is as it was typed."""
+def page(selection: Selection) -> Page:
+    """Return the page of the selection's only run."""
     (row,) = selection.store.rows("runs", selection.names[0])
     above = [("All runs", selection.address.root)]
-    return Page(f"Run {row['run']}", list(_blocks(selection, row, storage)), above)
+    return Page(f"Run {row['run']}", list(_blocks(selection, row)), above)
 
 
-def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
+def _blocks(selection: Selection, run: Row) -> Iterator[Any]:
     name, store = str(run["run"]), selection.store
-    yield card(store, name, store.state(name), selection.address.to_run(name), storage)
+    yield card(store, name, store.state(name), selection.address.to_run(name))
     yield Facts("State", _state(selection, run))
     yield Code("Command", str(run["command"]))
     yield from _usage(selection, run)
@@ -36,9 +36,9 @@ def _blocks(selection: Selection, run: Row, storage: str) -> Iterator[Any]:
     yield Facts("Configuration", _config(run))
     yield Facts("Machine and versions", _machine(run))
     again = [
-        command_text("tuner.run", "--resume", name, storage=storage),
-        command_text("analysis.timing", "--run", name, storage=storage),
-        command_text("analysis.report", name, storage=storage),
+        command_text("tuner.run", "--resume", name, storage=store.typed),
+        command_text("analysis.timing", "--run", name, storage=store.typed),
+        command_text("analysis.report", name, storage=store.typed),
     ]
     yield Code("Go on: resume it, time it, write its report", "\n".join(again))
 

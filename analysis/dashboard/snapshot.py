@@ -23,9 +23,11 @@ Stamp = tuple[int, int, int]
 
 
 class Store:
-    """A reader of one storage, shared by all sessions of the page."""
+    """A reader of one storage, shared by all visitors."""
 
-    def __init__(self, storage: Path) -> None:
+    def __init__(self, storage: Path, typed: str = "") -> None:
+        """Take the directory, and how the storage was typed, for the commands on the pages."""
+        self.typed = typed or str(storage)
         self.tables = storage / "tables"
         self.networks = storage / "networks"
         self._files: dict[str, dict[str, Stamp]] = {}

@@ -1,6 +1,6 @@
 """The page Speed: times by batch size, ratios to the pipeline, quality beside speed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     if found.empty:
         yield Hint(
             "No timings yet: they are measured when a search ends, or by: "
-            + command_text("analysis.timing", "--run", "NAME")
+            + command_text("analysis.timing", "--run", "NAME", storage=selection.store.typed)
         )
         return
     labels = {label: label for label in found.label}
@@ -92,7 +92,7 @@ def _device(
     measure: str,
 ) -> Iterator[Any]:
     name = views.DEVICES[device]
-    count, names = comparison.processes(series), sorted(rows.subject.unique())
+    count = comparison.processes(series)
     yield Heading(name)
     yield Remark(
         f"Verdicts of {len(series)} series: {comparison.verdicts(series)}. What is invalid is "
@@ -100,9 +100,12 @@ def _device(
     )
     if not series.verdict.isin(comparison.RESULTS).any():
         run = str(rows.run.iloc[0])
-        command = command_text("analysis.timing", "--run", run)
+        command = command_text("analysis.timing", "--run", run, storage=selection.store.typed)
         yield Hint(f"No valid timing yet: type {command}")
-    measured, quoted = views.measured(series, measure), views.study_marks(rows, device)
+    labels = _labels(rows)
+    names = sorted(labels.values())
+    measured = _labelled(views.measured(series, measure), labels)
+    quoted = views.study_marks(rows, device)
     dashed = "" if quoted.empty else "; dashed: the study's numbers, on its own machine"
     yield Figure(
         f"Time an image, {name}",
@@ -110,7 +113,7 @@ def _device(
         f"times-{device}",
         partial(charts.times, measured, quoted, names=names),
     )
-    ratios = views.speedups(turns, series, device)
+    ratios = _labelled(views.speedups(turns, series, device), labels)
     if ratios.empty:
         yield Hint("No series of the pipeline in this measurement, so nothing to compare with.")
     else:
@@ -121,12 +124,16 @@ def _device(
             partial(charts.speedup, ratios, names=names),
         )
         crossovers = [
-            (subject, comparison.crossover_text(turns, series, subject, device))
+            (labels[subject], comparison.crossover_text(turns, series, subject, device))
             for subject in comparison.networks(series, device)
         ]
         if crossovers:
+            yield Remark(
+                "Which of two is faster can be known where the interval of their ratio is too wide "
+                "for a result, but lies on one side of 1."
+            )
             yield Facts("Crossover: when it is faster than the pipeline", crossovers)
-    bests = views.fronted(series)
+    bests = _labelled(views.fronted(series), labels)
     if not bests.empty:
         yield Figure(
             "Quality and speed",
@@ -144,6 +151,21 @@ def _device(
         COLUMNS,
         selection.address,
     )
+
+
+def _labels(rows: pd.DataFrame) -> dict[str, str]:
+    """Return what each subject is called: `fc, trial 7`, which begins with its network."""
+    subjects = rows.drop_duplicates("subject")
+    return {
+        str(subject): f"{model}, {subject}" if kind == "trial" else str(subject)
+        for subject, kind, model in zip(
+            subjects.subject, subjects.kind, subjects.model, strict=True
+        )
+    }
+
+
+def _labelled(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    return rows.assign(subject=rows.subject.map(labels).astype(object))
 
 
 def _with_calls(series: pd.DataFrame) -> pd.DataFrame:

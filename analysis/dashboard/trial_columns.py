@@ -30,7 +30,7 @@ def columns(trials: pd.DataFrame, space: Mapping[str, Parameter], address: Addre
         Column("run", "Run", str, link=lambda row: address.to_run(row["run"])),
         Column("series", "Network"),
         Column("ending", "Ended by", named),
-        number("best_validation_loss", "Loss", ".3g", help="validation images, best epoch"),
+        number("best_validation_loss", "Loss", "#.3g", help="validation images, best epoch"),
     ]
     if head := score_label(trials):
         told = "what its run ranks by, at the best epoch"

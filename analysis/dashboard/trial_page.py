@@ -40,10 +40,8 @@ def page(selection: Selection, trial: pd.Series) -> Page:
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     device = trial.device if isinstance(trial.device, str) else "no device yet"
-    yield Remark(
-        f"{trial.series}, {named(trial.ending)}, {count(trial.epochs, 'epoch')}, on {device}, "
-        f"seed {trial.seed}."
-    )
+    epochs = f"{count(trial.epochs, 'epoch')} ({named(trial.ending)})"
+    yield Remark(f"{trial.series}, {epochs}, on {device}, seed {trial.seed}.")
     yield KeyFigures(_hyperparameters(selection, trial))
     if trial.error is not None and not pd.isna(trial.error):
         yield Code("It failed", str(trial.error), is_failure=True)

@@ -27,7 +27,7 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     order = beside_each_other(selection.trials).sort_values(kind="stable").index
     trials = selection.trials.loc[order].reset_index(drop=True)
     if trials.empty:
-        yield Hint("These runs have no trials yet.")
+        yield Hint("There are no trials of these runs yet, or their table can't be used.")
         return
     yield from _curves(selection, trials)
     yield _timeline(trials)

@@ -50,7 +50,7 @@ def asked(run: Row, trials: list[Row], batch_sizes: Mapping[str, int]) -> Pairs:
         ("Trials", f"{len(searched):,}: {ended}" if searched else "none yet"),
         (
             "Training",
-            f"{count(sum(row['epochs'] for row in trials), 'epoch')}, {_hours(train_sec)}",
+            f"{count(sum(row['epochs'] for row in trials), 'epoch')}, {duration(train_sec)}",
         ),
         ("Data", str(run["data"])),
         *[
@@ -278,7 +278,3 @@ def _losses(run: Row, config: dict[str, Any], minimised: list[str]) -> str:
                 f"({type(error).__name__}: {error}); put a sound copy in its place"
             ) from error
     return ", ".join(minimised) + settings
-
-
-def _hours(sec: float) -> str:
-    return f"{sec / 3600:.1f} h" if sec >= 3600 else f"{sec / 60:.1f} min"

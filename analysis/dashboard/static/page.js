@@ -117,8 +117,10 @@ async function drawEvery(those) {
 // Puts the page's blocks in place of those that are there, but for what is the same. Returns the new.
 function swap(page) {
   const now = document.querySelector("main"), next = page.querySelector("main");
-  const focus = document.activeElement;
+  const focus = document.activeElement, hadFocus = now.contains(focus);
   const there = new Map([...blocks(now)].map((block) => [block.dataset.block, block]));
+  // What leaves the document for a moment forgets where it was scrolled to
+  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
   const fresh = [];
   for (const block of blocks(next)) {
     const name = block.dataset.block, old = there.get(name);
@@ -132,11 +134,10 @@ function swap(page) {
     if (old) keepTicks(old, block);
     fresh.push(block);
   }
-  // What leaves the document for a moment forgets where it was scrolled to
-  const scrolled = [...now.querySelectorAll(".wide")].map((one) => [one, one.scrollLeft, one.scrollTop]);
   now.replaceChildren(...next.childNodes);
   for (const [one, left, top] of scrolled) one.scrollTo(left, top);
-  if (focus.isConnected) focus.focus({ preventScroll: true });
+  const focused = focus.isConnected ? focus : hadFocus && same(now, focus);
+  if (focused) focused.focus({ preventScroll: true });
   return fresh;
 }
 
@@ -154,8 +155,9 @@ function swapSidebar(page, isOther) {
   if (hasFocus) same(next, focus)?.focus({ preventScroll: true });
 }
 
-const same = (tree, { name, value }) =>
-  [...tree.querySelectorAll("input, button")].find((one) => one.name === name && one.value === value);
+const same = (tree, { name, value, type }) =>
+  [...tree.querySelectorAll("input, button")].find(
+    (one) => one.name === name && (type !== "checkbox" || one.value === value));
 
 // What a person has ticked or opened in a table stays so while its numbers change
 function keepTicks(old, block) {
@@ -163,17 +165,34 @@ function keepTicks(old, block) {
     const now = same(block, box);
     if (now) now.checked = true;
   }
+  const typed = old.querySelector("input[type=search]");
+  if (typed && typed.value !== typed.defaultValue) same(block, typed).value = typed.value;
   const save = block.querySelector("details");
   if (save) save.open = old.querySelector("details")?.open ?? false;
   const [from, to] = [old, block].map((one) => one.querySelector(".wide"));
-  if (from && to) requestAnimationFrame(() => to.scrollTo(from.scrollLeft, from.scrollTop));
+  if (!from || !to) return;
+  const { scrollLeft, scrollTop } = from; // once it has left the document they are 0
+  requestAnimationFrame(() => to.scrollTo(scrollLeft, scrollTop));
+}
+
+// Links are relative to the address that their page has now, not to the next one while it is loading
+function fix(tree) {
+  for (const link of tree.querySelectorAll("a[href]:not([href^='#'])")) link.href = link.href;
+  for (const form of tree.querySelectorAll("form")) form.action = form.action;
 }
 
 async function fetched(address) {
   const number = ++asked;
-  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  let answer;
+  try {
+    answer = await fetch(address, { headers: { Accept: "text/html" } });
+  } catch {
+    document.documentElement.dataset.version = ""; // so that it is asked for again
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (number !== asked || !page.querySelector("main")) return;
+  if (number !== asked) return;
+  if (!page.querySelector("main")) return location.replace(address); // no page of ours: as it is
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
   const isOther = shown !== location.href;
@@ -184,6 +203,7 @@ async function fetched(address) {
   swapSidebar(page, isOther);
   const fresh = swap(page);
   isSwapping = false;
+  fix(document);
   await drawEvery(fresh);
   if (number === asked) settled();
 }
@@ -208,7 +228,7 @@ document.addEventListener("click", (event) => {
   const row = event.target.closest("a, input, label") ? null : event.target.closest("tbody tr");
   const link = row && getSelection().isCollapsed ? row.querySelector("a") : event.target.closest("a");
   if (!link || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
+  if (link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
   go(link.href);
 });
@@ -245,6 +265,7 @@ async function watch() {
 // The address may become deeper without a new document
 for (const link of document.head.querySelectorAll("link")) link.href = link.href;
 remember(document);
+fix(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
 settled();

@@ -186,7 +186,7 @@ def opened(storage: Path, path: str = "search", **query: str | list[str]) -> See
 
 def answered(storage: Path, path: str, query: tuple[tuple[str, str], ...] = ()) -> tuple[int, str]:
     """Status and text of a page that may not be there."""
-    status, html = Site(str(storage), Store(storage)).html(Address(path, query))
+    status, html = Site(Store(storage)).html(Address(path, query))
     return status, "\n".join(Text(html).lines)
 
 
@@ -415,7 +415,7 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "hint"),
     [("search", "No epoch with a finite loss has ended yet in these runs."),
-     ("trials", "These runs have no trials yet."),
+     ("trials", "There are no trials of these runs yet"),
      ("quality", "No scores yet"), ("speed", "No timings yet"), ("", "1 runs")],
 )  # fmt: skip
 def test_a_run_without_trials_is_told(path: str, hint: str, tmp_path: Path) -> None:
@@ -487,7 +487,7 @@ def test_a_file_that_is_damaged_is_named_and_the_rest_is_shown(tmp_path: Path) -
     path = table_path(tmp_path / "tables", "trials", "fc-1")
     path.write_bytes(path.read_bytes()[:-100])
     seen = opened(tmp_path, run=["fc-1", "fc-2"])
-    assert "1 of the files can't be used and are left out:" in seen.text
+    assert "1 file can't be used and is left out:" in seen.text
     assert f"{path}: can't be read: " in seen.text
     assert seen.figures["Trials"] == ("24", "0 running")
     assert set(seen.drawn("Search history").run) == {"fc-2"}
@@ -580,7 +580,7 @@ def test_timings_without_a_search_are_shown(tmp_path: Path) -> None:
     assert seen.selection.options == ("timing-2026-01-02", "timing-2026-01-01")
     assert "No search is running." in seen.text
     assert "Verdicts of 9 series: 6 valid, 3 rough." in seen.text
-    assert "These runs have no trials yet." in opened(tmp_path, "trials").text
+    assert "There are no trials of these runs yet" in opened(tmp_path, "trials").text
     assert "No scores yet" in opened(tmp_path, "quality").text
     assert opened(tmp_path).status == opened(tmp_path, "").status == 200
 
@@ -656,7 +656,7 @@ def test_pages_of_a_run_with_such_a_name_are_found_by_the_links_to_it(tmp_path: 
 
 
 def test_every_link_leads_to_a_page(storage: Path) -> None:
-    site = Site(str(storage), Store(storage))
+    site = Site(Store(storage))
     followed = set()
     queue = ["http://here/", "http://here/compare?trial=fc-1/8&trial=fc-1/2"]
     while queue:
