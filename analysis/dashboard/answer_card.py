@@ -8,7 +8,6 @@ import pandas as pd
 from analysis.answer import answer, speed_in_words
 from analysis.charts import views
 from analysis.console import command_text
-from analysis.dashboard import run_table
 from analysis.dashboard.blocks import AnswerCard
 from analysis.dashboard.snapshot import Store
 from analysis.tables.files import Row
@@ -23,7 +22,7 @@ KEPT_CARDS = 32
 
 
 @lru_cache(maxsize=KEPT_CARDS)
-def card(store: Store, name: str, _state: object, link: str) -> AnswerCard:
+def card(store: Store, name: str, _state: object, link: str, doing: str) -> AnswerCard:
     """Return the card of a run, which is made once for each state of its tables.
 
     Args:
@@ -31,6 +30,7 @@ def card(store: Store, name: str, _state: object, link: str) -> AnswerCard:
         name: The run's.
         _state: What changes with its tables.
         link: To its page.
+        doing: What it is doing, as `run_table.doing` says it.
     """
     (run,) = store.rows("runs", name)
     trials = store.rows("trials", name)
@@ -38,13 +38,12 @@ def card(store: Store, name: str, _state: object, link: str) -> AnswerCard:
     scores = store.rows("scores", name)
     first = best[0] if best else None
     speed = _speed(store, name, first) if scores else ""
-    begun = sum(row["repeat_of"] is None for row in trials)
     heads, rows = _scores(by_subject(scores), [row["trial"] for row in best], run["threshold"])
     return AnswerCard(
         run=name,
         link=link,
         found=answer(run, first, scores, speed),
-        state=run_table.doing(run, begun) if run["status"] == "running" else "",
+        state=doing if run["status"] == "running" else "",
         heads=heads,
         rows=rows,
         images=_images(store, name, first),

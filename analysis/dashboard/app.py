@@ -57,6 +57,7 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
 OF_ALL_RUNS = ("atlas",)
 """Pages that show all runs where none is named, and not the newest."""
 FILTERED = ("search", "trials", "quality")  # by what trials have
+GONE = 5  # runs that are named where they are not there
 RUNNING = 5  # runs of which the sidebar says what they are doing
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
@@ -120,7 +121,10 @@ class Site:
                 self._version = self.store.version()
                 self._looked = time.monotonic()
         came = search.shares_of.finished if self._is_read.is_set() else f"read-{self.store.read}"
-        return f"{self._version & 0xFFFFFFFFFFFF:x}-{came}"
+        # How long a run that is not over has written nothing is told anew every minute
+        is_going = self._is_read.is_set() and (self.store.frame("runs").status == "running").any()
+        minute = int(time.time() // 60) if is_going else 0
+        return f"{self._version & 0xFFFFFFFFFFFF:x}-{minute}-{came}"
 
     def newest(self) -> tuple[str, ...]:
         """Name the newest run, if there is one and the tables have been read."""
@@ -254,7 +258,8 @@ def _sidebar(selection: Selection) -> dict[str, Any]:
 def _warnings(selection: Selection) -> list[str]:
     told = []
     if selection.gone:
-        told.append(f"There is no run {' or '.join(selection.gone)} here any more.")
+        names = [*selection.gone[:GONE], *(["others"] if len(selection.gone) > GONE else [])]
+        told.append(f"There is no run {' or '.join(names)} here any more.")
     if selection.address.path in FILTERED and not selection.runs.empty:
         told += selection.unknown
     told += [f"{line}." for line in changed_pipelines(tasks_of(selection.runs.to_dict("records")))]
@@ -266,7 +271,10 @@ def _running(selection: Selection) -> list[str]:
     going = selection.every[selection.every.status == "running"].head(RUNNING).to_dict("records")
     trials = selection.store.frame("trials", [run["run"] for run in going])
     begun = trials[trials.repeat_of.isna()].run.value_counts()
-    return [f"{run['run']}: {doing(run, int(begun.get(run['run'], 0)))}" for run in going]
+    return [
+        f"{name}: {doing(run, int(begun.get(name, 0)), selection.store.quiet_sec(name))}"
+        for name, run in ((run["run"], run) for run in going)
+    ]
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 from analysis.answer import RULE
 from analysis.atlas.cells import RATIOS, SCORES, as_frame, cells_of, said, timed
 from analysis.charts import atlas as charts
+from analysis.console import command_text
 from analysis.dashboard.blocks import (
     Choices,
     Column,
@@ -52,7 +53,7 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     if not found:
         yield Hint(
             "No scores yet: finalists are measured on the test images when a search ends. Searches "
-            "of many pipelines: python -m tuner.atlas"
+            f"of many pipelines: {command_text('tuner.atlas', storage=store.typed)}"
         )
         return
     cells = as_frame(runs, found)

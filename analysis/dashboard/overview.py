@@ -17,9 +17,12 @@ def page(selection: Selection) -> Page:
 
 
 def _blocks(selection: Selection) -> Iterator[Any]:
-    table = run_table.table(selection.every, selection.store.frame("trials"), selection.address)
+    store = selection.store
+    table = run_table.table(store, selection.every, store.frame("trials"), selection.address)
     if not table.order[0] and not table.start:  # who sorts or turns pages looks at the table
-        store = selection.store
-        for run in table.frame.run.head(ANSWERS):
-            yield card(store, run, store.state(run), selection.address.to_run(run))
+        for run in table.frame.head(ANSWERS).itertuples():
+            name = str(run.run)
+            yield card(
+                store, name, store.state(name), selection.address.to_run(name), str(run.doing)
+            )
     yield table

@@ -27,8 +27,9 @@ def page(selection: Selection) -> Page:
 
 def _blocks(selection: Selection, run: Row) -> Iterator[Any]:
     name, store = str(run["run"]), selection.store
-    yield card(store, name, store.state(name), selection.address.to_run(name))
-    yield Facts("State", _state(selection, run))
+    doing = run_table.doing(run, len(selection.all_trials), store.quiet_sec(name))
+    yield card(store, name, store.state(name), selection.address.to_run(name), doing)
+    yield Facts("State", _state(selection, run, doing))
     yield Code("Command", str(run["command"]))
     yield from _usage(selection, run)
     yield Facts("Data", _data(run))
@@ -43,17 +44,16 @@ def _blocks(selection: Selection, run: Row) -> Iterator[Any]:
     yield Code("Go on: resume it, time it, write its report", "\n".join(again))
 
 
-def _state(selection: Selection, run: Row) -> list[tuple[str, str]]:
-    begun = len(selection.all_trials)
+def _state(selection: Selection, run: Row, doing: str) -> list[tuple[str, str]]:
     took = "it has not ended"
     if run["ended_at"] is not None:
         took = duration((run["ended_at"] - run["started_at"]).total_seconds())
     return [
-        ("Status", run_table.doing(run, begun)),
+        ("Status", doing),
         ("Started", f"{run['started_at']:%Y-%m-%d %H:%M:%S} UTC"),
         ("Took", took),
         ("Sessions", f"{run['sessions']}"),
-        ("Trials", f"{begun:,}"),
+        ("Trials", f"{len(selection.all_trials):,}"),
         ("Best means", f"{run['rank_by']}, cosine threshold {run['threshold']:g}"),
         ("Seed", f"{run['seed']}"),
     ]

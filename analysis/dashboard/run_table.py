@@ -7,20 +7,23 @@ import pandas as pd
 
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Column, Table, number
+from analysis.dashboard.snapshot import Store
 from analysis.tables.ranking import ranked_frame, with_rules
 from analysis.wording import duration, state_of_run
 from trainables.thresholds import percent
 
+QUIET_SEC = 120.0
 SEARCHED = ("run", "status", "model", "pipeline", "data_name", "cpu_model", "commit", "command")
 """The columns in which the table of runs is searched for a text."""
 
 
-def doing(run: Any, trials: int) -> str:
+def doing(run: Any, trials: int, quiet_sec: float = 0.0) -> str:
     """Say what a run is doing: `searching, 5 of 12 trials, about 1:40 left`, or `finished`.
 
     Args:
         run: Its row of `runs`.
         trials: How many of its search have begun.
+        quiet_sec: For how long it has written nothing: a killed run can't say that it is over.
     """
     phase = run["phase"] if isinstance(run["phase"], str) else None  # a frame's null is NaN
     said = [state_of_run(run["status"], phase)]
@@ -28,15 +31,18 @@ def doing(run: Any, trials: int) -> str:
         return said[0]
     asked = json.loads(run["config"]).get("samples")
     said.append(f"{trials} of {asked} trials" if asked else f"{trials} trials")
-    if run["left_sec"] is not None and run["left_sec"] == run["left_sec"]:
+    if quiet_sec > QUIET_SEC:
+        said.append(f"but it has written nothing for {duration(quiet_sec)}: it may be over")
+    elif run["left_sec"] is not None and run["left_sec"] == run["left_sec"]:
         said.append(f"about {duration(run['left_sec'])} left")
     return ", ".join(said)
 
 
-def table(runs: pd.DataFrame, trials: pd.DataFrame, address: Address) -> Table:
+def table(store: Store, runs: pd.DataFrame, trials: pd.DataFrame, address: Address) -> Table:
     """Return the table of runs.
 
     Args:
+        store: The tables.
         runs: Rows of `runs`, the newest first, with `task_name` and `data_name`.
         trials: Rows of `trials` of all of them.
         address: Of the page that shows it; its `q` is a text to search for.
@@ -52,7 +58,8 @@ def table(runs: pd.DataFrame, trials: pd.DataFrame, address: Address) -> Table:
     counts = runs.run.map(begun).fillna(0).astype(int)
     shown = runs.assign(
         doing=[
-            doing(run, count) for run, count in zip(runs.to_dict("records"), counts, strict=True)
+            doing(run, count, store.quiet_sec(run["run"]))
+            for run, count in zip(runs.to_dict("records"), counts, strict=True)
         ],
         trials=counts,
         best=runs.run.map(accuracy).astype(float),

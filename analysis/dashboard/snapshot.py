@@ -1,6 +1,7 @@
 """The tables of a storage as they are now: a file is read once, and again when it changed."""
 
 import os
+import time
 from collections.abc import Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,6 +74,11 @@ class Store:
     def state(self, run: str) -> tuple[Stamp | None, ...]:
         """Return what changes whenever a table of a run does."""
         return tuple(self._files.get(table, {}).get(run) for table in TABLES)
+
+    def quiet_sec(self, run: str) -> float:
+        """Return for how long no table of a run has been written."""
+        last_ns = max((stamp[0] for stamp in self.state(run) if stamp), default=0)
+        return time.time() - last_ns / 1e9
 
     def problems(self) -> list[str]:
         """Say which files were left out as they are now, a sentence each."""

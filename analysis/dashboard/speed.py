@@ -145,7 +145,8 @@ def _device(
     yield Table(
         f"Every series, {name}",
         "µs an image: median and its 95 % interval; fast: where nothing disturbs, the 10 % "
-        "quantile of turns; p50, p90, p99: of single calls.",
+        "quantile of turns; p50, p90, p99: of single calls. The shares are of the images that were "
+        "timed, which may be fewer than Quality's.",
         f"series-{device}",
         _with_calls(measured).sort_values("us"),
         COLUMNS,

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return FAILED
     except OSError as error:
-        complain(f"the report could not be written ({error}): give another --out")
+        complain(f"the report could not be written to {out} ({error.strerror}): give another --out")
         return FAILED
     console.line(f"Report   {page} ({page.stat().st_size / 1000:,.0f} kB)")
     console.line(f"Figures  {out}/{options.run}-*.pdf, *.svg and *.png")

@@ -2,6 +2,7 @@ r"""A report as LaTeX: sections to \input into a paper that loads booktabs and g
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from analysis.answer import RULE
 from analysis.report.content import (
@@ -30,6 +31,8 @@ SPECIAL = {
     **{"\u200b": "{}", "–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'"},
 }
 DASHES = re.compile("-(?=-)")
+LINE_LETTERS = 78  # of a command in footnotesize
+SHELL = ("python ", "pip ", "git ", "transform-tuner ")
 LAST_OF_LATIN = "\u017f"  # up to which LaTeX knows letters by itself
 STACKED = r"\begin{tabular}[t]{@{}r@{}}"
 # No wider than the text, and no packages but graphicx
@@ -80,7 +83,7 @@ def _lines(block: Block, run: str) -> Iterator[str]:
             yield rf"\textbf{{{_plain(block.title)}.}} {_plain(block.caption)}"
         case Code():
             yield r"{\footnotesize\begin{verbatim}"
-            yield _ascii(block.lines.replace(r"\end{verbatim}", ""))
+            yield _ascii(_broken(block.lines.replace(r"\end{verbatim}", "")))
             yield r"\end{verbatim}}"
         case Remark():
             yield _plain(block.text)
@@ -123,6 +126,16 @@ def _plain(text: str) -> str:
     """Return text in which no character means anything, and that LaTeX has letters for."""
     apart = DASHES.sub("-\u200b", " ".join(text.split()))  # which LaTeX would join: --out
     return "".join(map(_letter, apart))
+
+
+def _broken(lines: str) -> str:
+    """Break commands that are longer than a line, as a shell takes them."""
+    return "\n".join(
+        " \\\n    ".join(wrap(line, LINE_LETTERS, break_long_words=False, break_on_hyphens=False))
+        if line.startswith(SHELL)
+        else line
+        for line in lines.splitlines()
+    )
 
 
 def _ascii(lines: str) -> str:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -178,7 +181,7 @@ class Remembering(Site):
 
 def opened(storage: Path, path: str = "search", **query: str | list[str]) -> Seen:
     """A page with this in its address."""
-    site = Remembering(str(storage), Store(storage))
+    site = Remembering(Store(storage))
     asked = [(name, [value] if isinstance(value, str) else value) for name, value in query.items()]
     address = Address(path, tuple((name, one) for name, values in asked for one in values))
     return Seen(*site.html(address), *site.last)
@@ -677,7 +680,7 @@ def test_a_failed_trial_shows_its_traceback_as_it_is(storage: Path) -> None:
     assert seen.page.title == f"Trial {FAILED} of cnn-1"
     assert seen.code("It failed") == TRACEBACK
     assert TRACEBACK in seen.text
-    assert "cnn, failed, 3 epochs, on cpu" in seen.text
+    assert "cnn, 3 epochs (failed), on cpu" in seen.text
     assert "Images are kept of a search's finalists only" in seen.text
 
 
@@ -849,3 +852,18 @@ def test_the_atlas_is_of_all_runs_unless_some_are_named(storage: Path) -> None:
 
 def test_an_atlas_without_scores_says_what_brings_them(storage: Path) -> None:
     assert "python -m tuner.atlas" in opened(storage, "atlas", run="separable-1").text
+
+
+def test_a_run_that_has_written_nothing_for_long_may_be_over(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1", status="running", phase="searching", left_sec=36.0, ended_at=None)
+    assert "searching, 24 trials, about 0:36 left" in opened(tmp_path, "").text
+    long_ago = time.time() - 600
+    for path in (tmp_path / "tables").rglob("*.parquet"):
+        os.utime(path, (long_ago, long_ago))
+    text = opened(tmp_path, "").text
+    assert re.search(r"but it has written nothing for 10:0\d: it may be over", text)
+    assert "left" not in text.partition("All runs")[0]
+
+
+def test_what_runs_is_said_beside_every_page_whichever_run_is_shown(storage: Path) -> None:
+    assert "separable-1: running" in opened(storage, run="fc-1").text
