@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 YES, NO, NOT_YET = "yes", "no", "not yet"
 EXACTLY, CLOSELY, ROUGHLY = "exactly", "closely", "roughly"
 NO_TIMING = "no valid timing yet"
+IN_A_WORD = {EXACTLY: "exact", CLOSELY: "good", ROUGHLY: "rough", "": "no"}
+"""What tables of many answers say for a grade."""
 EXACT_DB, CLOSE_DB = 60.0, 40.0
 CLOSE_PERCENT, ROUGH_PERCENT = 99, 95
 RULE = (
@@ -146,6 +148,18 @@ def _on_device(
     turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, device: str
 ) -> tuple[str, str]:
     """Return what is known of a network's speed in batches and singly; empty where nothing is."""
+    batched, singly = times_as_fast(turns, series, trial, device)
+    return _in_batches(batched), _singly(singly)
+
+
+def times_as_fast(
+    turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, device: str
+) -> "tuple[Ratio | None, Ratio | None]":
+    """Return how many times as fast as the pipeline a network is in batches, and singly.
+
+    In batches both are at their best batch size. None where one of the two was not timed. For the
+    arguments see `speed_in_words`.
+    """
     from analysis.timing import comparison  # here, since it imports pandas
 
     own = series[(series.device == device) & (series.subject == f"trial {trial}")]
@@ -159,7 +173,7 @@ def _on_device(
             ratios.append(None)
         else:
             ratios.append(comparison.times_faster(turns, fast, slow))
-    return _in_batches(ratios[0]), _singly(ratios[1])
+    return ratios[0], ratios[1]
 
 
 def _in_batches(ratio: "Ratio | None") -> str:

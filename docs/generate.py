@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import aggregate
+from analysis.atlas import __main__ as atlas
 from analysis.audit import __main__ as audit
 from analysis.dashboard import __main__ as dashboard
 from analysis.report import __main__ as report
@@ -22,6 +23,7 @@ from analysis.timing.timing_settings import SETTINGS as TIMING
 from trainables import export, profile
 from trainables.pipelines.catalogue import PIPELINES
 from trainables.settings_fields import Setting, flag
+from tuner.atlas import __main__ as searches
 from tuner.settings import SETTINGS as SEARCH
 
 DOCS = Path(__file__).parent
@@ -119,6 +121,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "flags of analysis.timing": lambda: "\n".join(flag_rows(TIMING)),
     "flags of analysis.dashboard": lambda: "\n".join(parser_rows(dashboard.parser())),
     "flags of analysis.report": lambda: "\n".join(parser_rows(report.parser())),
+    "flags of tuner.atlas": lambda: "\n".join(parser_rows(searches.parser())),
+    "flags of analysis.atlas": lambda: "\n".join(parser_rows(atlas.parser())),
     "flags of analysis.aggregate": lambda: "\n".join(parser_rows(aggregate.parser())),
     "flags of analysis.audit": lambda: "\n".join(parser_rows(audit.parser())),
     "flags of trainables.export": lambda: "\n".join(parser_rows(export.parser())),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis import aggregate
+from analysis.atlas import __main__ as atlas
 from analysis.audit import __main__ as audit
 from analysis.dashboard import __main__ as dashboard
 from analysis.report import __main__ as report
@@ -18,16 +19,19 @@ from docs.generate import BLOCK, TABLES, filled
 from tests.paths import ROOT
 from trainables import export, profile
 from tuner import run
+from tuner.atlas import __main__ as searches
 from tuner.command import COMMANDS
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 BY_NAME = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 PARSERS = {
     "tuner.run": run.parser,
+    "tuner.atlas": searches.parser,
     "analysis.timing": timing.parser,
     "analysis.dashboard": dashboard.parser,
     "analysis.report": report.parser,
     "analysis.aggregate": aggregate.parser,
+    "analysis.atlas": atlas.parser,
     "analysis.audit": audit.parser,
     "trainables.export": export.parser,
     "trainables.profile": profile.parser,

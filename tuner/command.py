@@ -14,6 +14,7 @@ from tuner import interrupts
 
 COMMANDS = {
     "run": ("tuner.run", "search a network's hyperparameters, evaluate the best"),
+    "atlas": ("tuner.atlas.__main__", "answer for many pipelines which networks replace them"),
     "task": ("trainables.task", "say what is known of a pipeline without a search"),
     "timing": ("analysis.timing.__main__", "time networks against the pipeline that they replace"),
     "dashboard": ("analysis.dashboard.__main__", "show the tables of runs in a browser"),

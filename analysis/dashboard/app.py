@@ -25,6 +25,7 @@ from starlette.routing import Route
 from analysis.charts.style import GROUNDS, NothingToDrawError, theme
 from analysis.console import command_text
 from analysis.dashboard import (
+    atlas,
     compare,
     overview,
     quality,
@@ -51,7 +52,10 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
     "trials": ("Trials", trials.page),
     "quality": ("Quality", quality.page),
     "speed": ("Speed", speed.page),
+    "atlas": ("Atlas", atlas.page),
 }
+OF_ALL_RUNS = ("atlas",)
+"""Pages that show all runs where none is named, and not the newest."""
 FILTERED = ("search", "trials", "quality")  # by what trials have
 GONE = 5  # runs that are named where they are not there
 RUNNING = 5  # runs of which the sidebar says what they are doing
@@ -158,7 +162,7 @@ class Site:
             return selection, compare.page(selection)
         if address.path not in (OVERVIEW, *PAGES):
             raise NotThereError(f"There is no page {address.path}.")
-        selection = choose(self.store, address)
+        selection = choose(self.store, address, of_all=address.path in OF_ALL_RUNS)
         if not self.store.runs() and not self.store.runs("timings"):
             return selection, Page("No runs yet", [self._how_to_begin()])
         if address.path == OVERVIEW:
@@ -313,7 +317,7 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
         if request.path_params["path"].endswith("/"):  # links would lead below it
             here = address.path.rpartition("/")[2]
             return RedirectResponse(address.text.replace(address.path, f"../{here}", 1), 308)
-        if address.path in PAGES and not address.query:
+        if address.path in PAGES and address.path not in OF_ALL_RUNS and not address.query:
             # The address has the run: tomorrow another one is the newest
             names = site.newest()
             if names:

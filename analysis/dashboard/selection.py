@@ -155,13 +155,16 @@ def every_run(store: Store, _key: object) -> pd.DataFrame:
     return runs.assign(**{name: one.reindex(runs.run).to_numpy() for name, one in named.items()})
 
 
-def choose(store: Store, address: Address, asked: Sequence[str] | None = None) -> Selection:
+def choose(
+    store: Store, address: Address, asked: Sequence[str] | None = None, *, of_all: bool = False
+) -> Selection:
     """Return what an address asks for; the newest run where it names none.
 
     Args:
         store: The tables.
         address: Names runs, or what they have in common.
         asked: Runs in place of those that it names.
+        of_all: Whether it asks for all runs, and not for the newest, where it names none.
     """
     runs = every_run(store, store.key("runs"))
     left = runs
@@ -174,7 +177,8 @@ def choose(store: Store, address: Address, asked: Sequence[str] | None = None) -
     there = {*runs.run, *alone}
     if asked is None:
         asked = address.every("run")
-        names = tuple(name for name in asked if name in options) or options[:1]
+        names = tuple(name for name in asked if name in options)
+        names = names or (options if of_all else options[:1])
     else:
         names = tuple(name for name in asked if name in there)
     return Selection(

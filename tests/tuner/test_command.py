@@ -108,7 +108,7 @@ def test_a_wrong_sub_command_gets_one_sentence_with_those_that_there_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert type_(monkeypatch, *arguments) == 2
-    names = "run, task, timing, dashboard, report, aggregate, audit, export, profile"
+    names = "run, atlas, task, timing, dashboard, report, aggregate, audit, export, profile"
     assert capsys.readouterr().err == f"error: {asked}: give one of {names}\n"
 
 

@@ -59,7 +59,7 @@ from trainables.networks.weights import SavedNetwork, save_network
 
 SLICES = ("Learning rate", "Dropout", "Patience")
 STRANGE = "a*b*_[x](http:evil)`~<b>&amp;$1$\"'<i>%2F?#"  # a folder's name: anything but a slash
-PAGES = ("search", "trials", "quality", "speed")
+PAGES = ("search", "trials", "quality", "speed", "atlas")
 LONGEST = 2  # a page with one name in its query: sorted, or for a run
 LOADING = "Load its network"
 
@@ -832,6 +832,27 @@ def test_where_the_study_is_not_quoted_no_rule_of_it_is_explained(tmp_path: Path
     text = opened(tmp_path, "speed").text
     assert "bars: its 95 % interval." in text
     assert "study" not in text
+
+
+def test_the_atlas_is_of_all_runs_unless_some_are_named(storage: Path) -> None:
+    seen = opened(storage, "atlas")
+    assert seen.charts == ["What replaces what"]
+    found = seen.table("cells").frame
+    assert set(found.run) == {"fc-1", "cnn-1", "fc-photos"}
+    assert set(found.answer) == {"rough"}
+    assert "A network replaces its pipeline exactly with" in seen.text
+    seen = opened(storage, "atlas", run="cnn-1")
+    assert list(seen.table("cells").frame.network) == ["cnn"]
+    assert seen.choices("Runs") == ["all", "the chosen"]
+    tiles = seen.drawn("What replaces what")
+    assert list(zip(tiles.network, tiles.share, tiles.psnr, strict=True)) == [
+        ("cnn", "87.0 %", "24.0 dB")
+    ]
+    assert len(seen.table("cells").saved("csv").splitlines()) == 2
+
+
+def test_an_atlas_without_scores_says_what_brings_them(storage: Path) -> None:
+    assert "python -m tuner.atlas" in opened(storage, "atlas", run="separable-1").text
 
 
 def test_a_run_that_has_written_nothing_for_long_may_be_over(tmp_path: Path) -> None:
