@@ -25,7 +25,7 @@ from analysis.tables.files import Row
 from analysis.wording import count
 from trainables.thresholds import STRICT_THRESHOLD, THRESHOLD, percent
 
-KEPT_RUNS = 1024
+MOST_RUNS = 100  # at once: their scores and timings are read
 HEADS = {
     "share_95": f"≥ {THRESHOLD:g}",
     "share_99": f"≥ {STRICT_THRESHOLD:g}",
@@ -48,7 +48,10 @@ def _blocks(selection: Selection) -> Iterator[Any]:
                 Option("the chosen", address.with_({}), True),
             ],
         )
-    runs = [row for name in selection.runs.run for row in store.rows("runs", name)]
+    names = list(selection.runs.run)
+    if len(names) > MOST_RUNS:
+        yield Remark(f"The newest {MOST_RUNS} of {len(names):,} runs: others are chosen by name.")
+    runs = [row for name in names[:MOST_RUNS] for row in store.rows("runs", name)]
     found = [cell for run in runs for cell in _cells(store, run["run"], store.state(run["run"]))]
     if not found:
         yield Hint(
@@ -97,7 +100,7 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     )
 
 
-@lru_cache(maxsize=KEPT_RUNS)
+@lru_cache(maxsize=4 * MOST_RUNS)
 def _cells(store: Store, name: str, _state: object) -> list[Row]:
     """Return the cells of a run, which are made once for each state of its tables."""
     (run,) = store.rows("runs", name)
