@@ -200,9 +200,15 @@ class SearchRun:
             stopped,
             self._plan.slots,
         )
-        for row in rows.trials:
-            if row["trial"] in stopped and row["stop_reason"] not in FINISHED:
-                self._recorder.end(row["trial"], config.scheduler)
+        killed = [
+            row["trial"]
+            for row in rows.trials
+            if row["trial"] in stopped and row["stop_reason"] not in FINISHED
+        ]
+        for number in killed:
+            self._recorder.end(number, config.scheduler)
+        if killed:
+            rows.publish()  # there may be no trial left to run, whose end would write it
         self._run(proposals, scheduler, config.samples or 0)
 
     def confirm(self, finalists: list[Row]) -> None:

@@ -70,7 +70,7 @@ def test_each_network_that_fits_gets_as_many_trials_and_the_best_of_each_is_eval
     assert specification(parallel(shown, space))
     assert specification(importance(shares))
     rows = {name: rows_of(Path(command.storage) / "tables", name, "run") for name in TABLES}
-    facts = dict(asked(rows["runs"][0], rows["trials"]))
+    facts = dict(asked(rows["runs"][0], rows["trials"], {}))
     assert facts["Network"].startswith(f"{', '.join(FIT)}, to replace the pipeline")
 
 

@@ -422,7 +422,7 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(
         search = ("--model", "separable", "--samples", "1", "--max-epochs", "1", *few_images)
         status, output = command.call("--name", "run", *search)
     assert status == 1
-    assert "error     its process died 6 times in a row, without getting through an epoch" in output
+    assert "failed    its process died 6 times in a row, without getting through an epoch" in output
     trials = command.table("trials", "run")
     assert trials.stop_reason.tolist() == ["error"]
     assert trials.restarts.tolist() == [5]

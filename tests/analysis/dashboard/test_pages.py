@@ -36,7 +36,7 @@ PAGES = {  # what stands behind the server's address, the heading, and how many 
     "quality": (f"quality?{ALL}", "Quality", 2),
     "speed": (f"speed?{ALL}", "Speed", 4),
     "atlas": ("atlas", "Atlas", 1),
-    "run": ("run/fc-1", "Run fc-1", 0),
+    "run": ("run/fc-1", "Run fc-1", 2),
     "trial": (f"trial/fc-1/{FINALIST}", f"Trial {FINALIST} of fc-1", 1),
     "failed": (f"trial/cnn-1/{FAILED}", f"Trial {FAILED} of cnn-1", 1),
     "compare": (f"compare?{TRIALS}", "Compare", 1),
