@@ -229,7 +229,7 @@ def test_ticked_trials_are_compared(server: Dashboard, visit: Visitor) -> None:
     asked = parse_qs(urlsplit(opened.page.url).query)
     assert set(asked["trial"]) == {f"fc-1/{FINALIST}", "cnn-1/3"}
     heads = opened.page.locator("[data-block=compared] th").all_inner_texts()
-    assert {f"fc-1, trial {FINALIST}", "cnn-1, trial 3"} <= set(heads)
+    assert {f"fc, trial {FINALIST} of fc-1", "cnn, trial 3 of cnn-1"} <= set(heads)
 
 
 def test_runs_are_searched_for_and_their_searches_shown_together(
