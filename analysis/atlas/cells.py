@@ -113,9 +113,7 @@ def cells_of(
     for trial in ranked(trials, goal_of(run).between(has_mixed_losses(run))):
         if trial["trial"] in scored:
             best.setdefault(trial["model"], trial)
-    session = comparison.last_session(timings)
-    turns = timings.head(0) if session is None else comparison.turns(timings, session)
-    series = comparison.summary(turns) if len(turns) else pd.DataFrame()
+    turns, series = comparison.last_measured(timings)
     baselines = {
         f"{kind}_{name}": max(
             (of[key]["value"] for of in subjects if _any(of)["kind"] == kind and key in of),

@@ -335,6 +335,15 @@ def last_session(timings: pd.DataFrame) -> int | None:
     return None if sessions.empty else int(sessions.max())
 
 
+def last_measured(timings: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the `turns` of `last_session` and their `summary`, both empty where there is none."""
+    session = last_session(timings)
+    if session is None:
+        return timings.head(0), pd.DataFrame()
+    measured = turns(timings, session)
+    return measured, summary(measured)
+
+
 def pareto(bests: pd.DataFrame) -> pd.Series:
     """Say of the `best` rows which no other on the same device beats in quality and speed: bool.
 
