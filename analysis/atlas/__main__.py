@@ -14,7 +14,7 @@ from pathlib import Path
 
 from analysis.console import DEFAULT_STORAGE, Console
 from analysis.tables.bucket import local_directory
-from analysis.tables.files import run_of, table_files
+from analysis.tables.files import as_csv, run_of, table_files
 from trainables.atomic_write import atomic_write
 from trainables.errors import FAILED, UsageError, command, complain, extra_packages, prog
 
@@ -63,7 +63,6 @@ def write(storage: Path, runs: Sequence[str], out: Path, console: Console) -> in
         from analysis.charts.atlas import grades
         from analysis.charts.drawing import for_paper
         from analysis.charts.style import specification
-        from analysis.dashboard.blocks import as_csv
 
         cells = best_of(storage, runs)
         if cells.empty:

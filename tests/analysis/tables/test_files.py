@@ -18,7 +18,15 @@ import pytest
 from analysis.tables import files as files_module
 from analysis.tables import parquet
 from analysis.tables.checks import check
-from analysis.tables.files import GrowingTable, publish, read, read_file, rows_of, table_path
+from analysis.tables.files import (
+    GrowingTable,
+    as_csv,
+    publish,
+    read,
+    read_file,
+    rows_of,
+    table_path,
+)
 from analysis.tables.schema import TABLES, arrow_schema
 from trainables.errors import UsageError
 
@@ -442,3 +450,14 @@ def test_text_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
                 "started_at": MOMENT})  # fmt: skip
     trials.publish()
     assert rows_of(tmp_path, "trials", "r")[0]["model"] == r"a\x00\ud800"
+
+
+def test_text_that_a_spreadsheet_would_run_is_text_in_a_saved_csv_file() -> None:
+    frame = pd.DataFrame({"error": ["=A1", "-1; @x", "fine", None], "number": [-1.5, 2, 3, 4]})
+    assert as_csv(frame).decode().splitlines() == [
+        '"error","number"',
+        '"\'=A1",-1.5',
+        '"\'-1; @x",2.0',
+        '"fine",3.0',
+        '"",4.0',
+    ]
