@@ -134,7 +134,7 @@ def _announcement(options: argparse.Namespace, port: int, token: str | None) -> 
 
 def _serve(
     storage: str,
-    tables: Path,
+    directory: Path,
     listening: socket.socket,
     hosts: list[str],
     token: str | None,
@@ -144,7 +144,7 @@ def _serve(
 
     Args:
         storage: The storage as it was typed.
-        tables: The directory that has its tables.
+        directory: The storage's own, or the copy of a bucket's tables.
         listening: The socket to accept on.
         hosts: Names under which browsers may ask for the page.
         token: What a visitor must know; None for nothing.
@@ -156,7 +156,7 @@ def _serve(
     from analysis.dashboard.app import Site, application
     from analysis.dashboard.snapshot import Store
 
-    site = Site(Store(tables, storage))
+    site = Site(Store(directory, storage))
 
     @asynccontextmanager
     async def announce(_: object) -> AsyncIterator[None]:

@@ -36,9 +36,9 @@ class Address:
         """The address below the root."""
         return self.path + _asking(self.query)
 
-    def one(self, name: str, default: str = "") -> str:
-        """Return the last value of a name."""
-        return next((value for key, value in reversed(self.query) if key == name), default)
+    def one(self, name: str) -> str:
+        """Return the last value of a name, empty where it has none."""
+        return next((value for key, value in reversed(self.query) if key == name), "")
 
     def every(self, name: str) -> list[str]:
         """Return all values of a name, each once."""

@@ -53,10 +53,7 @@ def card(store: Store, name: str, _state: object, link: str, doing: str) -> Answ
 def _speed(store: Store, name: str, best: Row | None) -> str:
     if best is None:
         return ""
-    timings = store.frame("timings", [name])
-    session = comparison.last_session(timings)
-    turns = timings.head(0) if session is None else comparison.turns(timings, session)
-    series = comparison.summary(turns) if len(turns) else pd.DataFrame()
+    turns, series = comparison.last_measured(store.frame("timings", [name]))
     command = command_text("analysis.timing", "--run", name, storage=store.typed)
     return speed_in_words(turns, series, best["trial"], command)
 

@@ -1,13 +1,10 @@
 """The server: every view is an address that is drawn here, and a number says what has changed."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache, lru_cache
-from importlib import metadata
+from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -36,13 +33,12 @@ from analysis.dashboard import (
     trials,
 )
 from analysis.dashboard.address import Address
+from analysis.dashboard.assets import assets, contents
 from analysis.dashboard.blocks import Hint, Page, saveable
 from analysis.dashboard.run_table import doing
 from analysis.dashboard.selection import FILTERS, FROM, TO, Selection, choose
 from analysis.dashboard.snapshot import KEPT, Store
 from analysis.tables.task_columns import changed_pipelines, tasks_of
-from trainables.atomic_write import atomic_write
-from trainables.data.cache import cache_directory
 from trainables.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -57,7 +53,6 @@ PAGES: dict[str, tuple[str, Callable[[Selection], Page]]] = {
 OF_ALL_RUNS = ("atlas",)
 """Pages that show all runs where none is named, and not the newest."""
 FILTERED = ("search", "trials", "quality")  # by what trials have
-GONE = 5  # runs that are named where they are not there
 RUNNING = 5  # runs of which the sidebar says what they are doing
 LISTED = 50  # runs in the sidebar
 KEPT_PAGES = 64
@@ -156,9 +151,7 @@ class Site:
         if kind in ("run", "trial") and len(names) == (1 if kind == "run" else 2):
             return self._of_run(address, kind, names)
         if kind == "compare" and not names:
-            named = (run for run, _ in compare.asked(address.every("trial")) if run)
-            runs = list(dict.fromkeys(named))
-            selection = choose(self.store, address, runs)
+            selection = choose(self.store, address, compare.runs_of(address))
             return selection, compare.page(selection)
         if address.path not in (OVERVIEW, *PAGES):
             raise NotThereError(f"There is no page {address.path}.")
@@ -256,10 +249,7 @@ def _sidebar(selection: Selection) -> dict[str, Any]:
 
 
 def _warnings(selection: Selection) -> list[str]:
-    told = []
-    if selection.gone:
-        names = [*selection.gone[:GONE], *(["others"] if len(selection.gone) > GONE else [])]
-        told.append(f"There is no run {' or '.join(names)} here any more.")
+    told = [selection.missing_runs] if selection.missing_runs else []
     if selection.address.path in FILTERED and not selection.runs.empty:
         told += selection.unknown
     told += [f"{line}." for line in changed_pipelines(tasks_of(selection.runs.to_dict("records")))]
@@ -275,38 +265,6 @@ def _running(selection: Selection) -> list[str]:
         f"{name}: {doing(run, int(begun.get(name, 0)), selection.store.quiet_sec(name))}"
         for name, run in ((run["run"], run) for run in going)
     ]
-
-
-@cache
-def assets() -> dict[str, str]:
-    """Return each file that pages load, by its name with a digest, which changes with it."""
-    found = {}
-    for name, content in _contents().items():
-        stem, _, kind = name.rpartition(".")
-        found[name] = f"static/{stem}-{hashlib.sha256(content).hexdigest()[:12]}.{kind}"
-    return found
-
-
-@cache
-def _contents() -> dict[str, bytes]:
-    files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
-    return files | {"vega.js": _vega()}
-
-
-def _vega() -> bytes:
-    """Return Vega with Vega-Embed, which vl-convert takes seconds to put together."""
-    import vl_convert
-
-    kept = cache_directory() / "pages" / f"vega-{metadata.version('vl-convert-python')}.js"
-    with suppress(OSError):
-        return kept.read_bytes()
-    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks a default
-    with (
-        suppress(OSError),
-        atomic_write(kept, many_writers=True) as aside,
-    ):  # a cache is no reason to stop
-        aside.write_bytes(bundle.encode())
-    return bundle.encode()
 
 
 def application(site: Site, middleware: list[Middleware], **more: Any) -> Starlette:
@@ -336,7 +294,7 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
         for name, path in assets().items():
             if path == asked:
                 kind = name.rpartition(".")[2]
-                return Response(_contents()[name], media_type=TYPES[kind], headers=FOREVER)
+                return Response(contents()[name], media_type=TYPES[kind], headers=FOREVER)
         return PlainTextResponse("There is no such file.", 404)
 
     def save(request: Request) -> Response:
@@ -344,8 +302,8 @@ def application(site: Site, middleware: list[Middleware], **more: Any) -> Starle
         address = _address(request)
         try:
             selection, page = site.page(address)
-            if selection.gone:
-                raise NotThereError(f"There is no run {' or '.join(selection.gone)} here any more.")
+            if selection.missing_runs:
+                raise NotThereError(selection.missing_runs)
             block = next(one for one in saveable(page.blocks) if one.name == name)
             if kind not in block.kinds:
                 raise NotThereError(f"{name} is saved as {', '.join(block.kinds)}.")

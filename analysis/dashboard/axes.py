@@ -26,8 +26,3 @@ def scale_choices(address: Address, measure: str) -> tuple[Choices, str]:
     other = "linear" if own == "log" else "log"
     names = {"log": "logarithmic", "linear": "linear"}
     return Choices.of(address, "Axis", "scale", {one: names[one] for one in (own, other)})
-
-
-def named(name: str, panel: str) -> str:
-    """Return a name that is a block's own where there are several panels."""
-    return f"{name}-{panel}" if panel else name

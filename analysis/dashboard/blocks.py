@@ -1,6 +1,5 @@
 """What pages are made of: each kind of block is drawn by the template that has its name."""
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from analysis.charts import style
 from analysis.charts.drawing import converted, drawn
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.dashboard.address import Address
-from analysis.tables.files import FORMULA, HARMLESS
+from analysis.tables.files import as_csv
 
 Chart = alt.Chart | alt.LayerChart
 ROWS = 100  # of a table, on one page
@@ -139,7 +138,6 @@ class Group:
 
     kind: ClassVar[str] = "group"
     blocks: Sequence[Any]
-    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -373,10 +371,9 @@ class Page:
     above: Sequence[tuple[str, str]] = ()
 
 
-def as_csv(frame: pd.DataFrame) -> bytes:
-    """Return a table as a CSV file in which no text is a formula."""
-    harmless = frame.replace(FORMULA, HARMLESS, regex=True)
-    return harmless.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode()
+def numbered(name: str, place: int) -> str:
+    """Return a block's name where a page has several of its kind, the first at place 0."""
+    return f"{name}-{place}" if place else name
 
 
 def saveable(blocks: Sequence[Any]) -> Iterator[Any]:

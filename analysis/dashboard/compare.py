@@ -9,7 +9,9 @@ import pandas as pd
 from analysis.charts import quality as image_charts
 from analysis.charts import trials as charts
 from analysis.charts import views
-from analysis.dashboard.blocks import Column, Figure, Hint, Page, Pictures, Table
+from analysis.charts.measures import panels
+from analysis.dashboard.address import Address
+from analysis.dashboard.blocks import Column, Figure, Hint, Page, Pictures, Table, numbered
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns
 
@@ -22,18 +24,16 @@ def page(selection: Selection) -> Page:
     return Page("Compare", list(_blocks(selection)), above)
 
 
-def asked(names: list[str]) -> list[tuple[str, str]]:
-    """Return runs and numbers of trials that an address names."""
-    return [(run, trial) for run, _, trial in (name.rpartition("/") for name in names)]
+def runs_of(address: Address) -> list[str]:
+    """Return the runs of the trials that an address names."""
+    runs = (name.rpartition("/")[0] for name in address.every("trial"))
+    return list(dict.fromkeys(run for run in runs if run))
 
 
 def _blocks(selection: Selection) -> Iterator[Any]:
-    wanted = asked(selection.address.every("trial"))
-    every = selection.all_trials
-    names = every.run + "/" + every.trial.astype(str)
-    chosen = every[names.isin([f"{run}/{trial}" for run, trial in wanted])]
-    missing = len(wanted) - len(chosen)
-    if missing:
+    wanted, every = selection.address.every("trial"), selection.all_trials
+    chosen = every[(every.run + "/" + every.trial.astype(str)).isin(wanted)]
+    if missing := len(wanted) - len(chosen):
         yield Hint(f"{missing} of the {len(wanted)} trials that were asked for are not there.")
     if chosen.empty:
         yield Hint("Tick trials in the table of the page Trials, and compare them from there.")
@@ -46,15 +46,18 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     yield _side_by_side(selection, chosen)
     epochs = selection.store.frame("epochs", chosen.run.unique())
     epochs = epochs.merge(chosen[["run", "trial", "series"]], on=["run", "trial"])
-    if not epochs.empty:
-        yield Figure(
-            "Learning curves",
-            "Validation loss by epoch; training loss dashed.",
-            "compared-curves",
-            partial(charts.curves, epochs, chosen),
-        )
+    for place, (panel, of_panel) in enumerate(panels(chosen).items()):
+        curves = epochs[epochs.series.isin(of_panel.series)]
+        if not curves.empty:
+            yield Figure(
+                f"Learning curves: {panel}" if panel else "Learning curves",
+                "Validation loss by epoch; training loss dashed.",
+                numbered("compared-curves", place),
+                partial(charts.curves, curves, of_panel, names=chosen.series),
+            )
     samples = selection.table("samples")
-    kept = chosen[[(one.run, one.trial) in _measured(samples) for one in chosen.itertuples()]]
+    measured = set(zip(samples.run, samples.trial, strict=True))
+    kept = chosen[[(one.run, one.trial) in measured for one in chosen.itertuples()]]
     if kept.empty:
         yield Hint("Images are kept of a search's finalists only, and none of these is one.")
         return
@@ -69,10 +72,6 @@ def _blocks(selection: Selection) -> Iterator[Any]:
         rows,
         partial(image_charts.images, cells, rows),
     )
-
-
-def _measured(samples: pd.DataFrame) -> set[tuple[str, int]]:
-    return set(zip(samples.run, samples.trial, strict=True))
 
 
 def _side_by_side(selection: Selection, chosen: pd.DataFrame) -> Table:

@@ -20,6 +20,7 @@ from analysis.dashboard.blocks import (
     Remark,
     Table,
     number,
+    numbered,
 )
 from analysis.dashboard.selection import Selection
 from analysis.tables.ranking import BY_LOSS, bests_in_words
@@ -100,7 +101,7 @@ def _section(
     yield Figure(
         "Accuracy by threshold",
         note,
-        _named("thresholds", place),
+        numbered("thresholds", place),
         partial(
             charts.thresholds, networks, views.accuracies(baselines), marked, names=selection.series
         ),
@@ -110,21 +111,16 @@ def _section(
     yield _table(selection, pd.concat([scores[finalists], baselines]), trials, place)
 
 
-def _named(name: str, place: int) -> str:
-    """Return a name that is a block's own where there are several sections."""
-    return f"{name}-{place}" if place else name
-
-
 def _images(selection: Selection, best: pd.DataFrame, place: int) -> Iterator[Any]:
     samples, address = selection.table("samples"), selection.address
     kept = best[best.run.isin(samples.run)]
     if kept.empty:
         yield Hint("These runs kept no images.")
         return
-    orders, order = Choices.of(address, "Images", _named("images", place), ORDERS)
+    orders, order = Choices.of(address, "Images", numbered("images", place), ORDERS)
     series = {name: name for name in kept.series}
-    which, of = Choices.of(address, "of", _named("of", place), series)
-    named = _named("difference", place)
+    which, of = Choices.of(address, "of", numbered("of", place), series)
+    named = numbered("difference", place)
     shown, difference = Choices.of(
         address, "Difference", named, {"no": "not shown", "yes": "shown"}
     )
@@ -139,7 +135,7 @@ def _images(selection: Selection, best: pd.DataFrame, place: int) -> Iterator[An
     )
     if difference == "yes":
         note += " Difference: red where it is too bright, blue where too dark."
-    name = _named("test-images", place)
+    name = numbered("test-images", place)
     yield Pictures.of("Images", note, name, cells, rows, partial(charts.images, cells, rows))
 
 
@@ -149,7 +145,8 @@ def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, pla
     subject = ["run", "subject"]
     means = scores[scores.threshold.isna()].pivot(index=subject, columns="metric", values="value")
     at = scores_at(scores, "cosine", threshold)
-    rows = at.assign(share=[_share(one) for one in at.itertuples()])
+    intervals = zip(at.value, at.low, at.high, strict=True)
+    rows = at.assign(share=[percent_with_interval(*one) for one in intervals])
     rows = rows.drop(columns=["metric", "value"]).merge(means.reset_index(), on=subject, how="left")
     rows = rows.merge(trials[["run", "trial", "series"]], on=["run", "trial"], how="left")
     own = [number(name, name, ".4g") for name in means.columns if name not in MEANS]
@@ -157,7 +154,7 @@ def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, pla
         f"At cosine ≥ {threshold:g}",
         "Finalists, floors and ceiling; trainings: itself and its repeats with other seeds; in "
         "brackets the 95 % interval that the choice of the images leaves (Wilson).",
-        _named("accuracy", place),
+        numbered("accuracy", place),
         rows.sort_values("mean", ascending=False),
         [
             *SUBJECT,
@@ -172,10 +169,3 @@ def _table(selection: Selection, scores: pd.DataFrame, trials: pd.DataFrame, pla
         ],
         selection.address,
     )
-
-
-def _share(row: Any) -> str:
-    """Return what share of the images one subject's row has, with its interval."""
-    if pd.isna(row.low):
-        return percent(row.value)
-    return percent_with_interval(row.value, row.low, row.high)

@@ -12,12 +12,12 @@ from analysis.tables.ranking import ranked_frame, with_rules
 from analysis.wording import duration, state_of_run
 from trainables.thresholds import percent
 
-QUIET_SEC = 120.0
+QUIET_SEC = 300.0  # trials write every few seconds, accuracies of slow networks take minutes
 SEARCHED = ("run", "status", "model", "pipeline", "data_name", "cpu_model", "commit", "command")
 """The columns in which the table of runs is searched for a text."""
 
 
-def doing(run: Any, trials: int, quiet_sec: float = 0.0) -> str:
+def doing(run: Any, trials: int, quiet_sec: float) -> str:
     """Say what a run is doing: `searching, 5 of 12 trials, about 1:40 left`, or `finished`.
 
     Args:

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.charts import search as charts
 from analysis.charts import views
 from analysis.charts.measures import MEASURES, panels
-from analysis.dashboard.axes import measure_choices, named, scale_choices
+from analysis.dashboard.axes import measure_choices, scale_choices
 from analysis.dashboard.blocks import (
     Figure,
     Group,
@@ -20,6 +20,7 @@ from analysis.dashboard.blocks import (
     Page,
     Remark,
     Table,
+    numbered,
 )
 from analysis.dashboard.later import Later
 from analysis.dashboard.selection import Selection
@@ -71,22 +72,22 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     scales, scale = scale_choices(selection.address, measure)
     yield measures
     yield scales
-    for panel, of_panel in panels(trials, measure).items():
-        yield from _panel(selection, of_panel, panel, measure, scale)
+    for place, (panel, of_panel) in enumerate(panels(trials, measure).items()):
+        if panel:
+            yield Heading(panel)
+        yield from _panel(selection, of_panel, place, measure, scale)
     yield from _importance(trials, selection.space, selection.series)
 
 
 def _panel(
-    selection: Selection, trials: pd.DataFrame, panel: str, measure: str, scale: str
+    selection: Selection, trials: pd.DataFrame, place: int, measure: str, scale: str
 ) -> Iterator[Any]:
     """Yield the figures of trials whose values compare."""
-    if panel:
-        yield Heading(panel)
     space, names = selection.space, selection.series
     value = MEASURES[measure].of_trial
     best = views.best_so_far(trials, measure)
     if trials.run.nunique() > 1 and not best.empty:
-        yield _runs(best, trials, panel, measure, scale)
+        yield _runs(best, trials, place, measure, scale)
     drawn = views.foremost(trials, DRAWN)
     left_out = views.zero_losses(drawn[value], "trial") if scale == "log" else ""
     of = MEASURES[measure].title(trials)
@@ -94,7 +95,7 @@ def _panel(
         "Search history",
         f"{of} of {views.counted(len(drawn), len(trials))} in their order, each at its best epoch; "
         f"steps: the best so far.{left_out}",
-        named("history", panel),
+        numbered("history", place),
         partial(
             charts.history,
             drawn,
@@ -110,14 +111,14 @@ def _panel(
         f"One line a trial, {views.counted(len(drawn), len(trials))}; the best of its series stand "
         "out. Drag along an axis to choose trials."
         + (views.zero_losses(drawn[value], "trial") if MEASURES[measure].log else ""),
-        named("parallel", panel),
+        numbered("parallel", place),
         partial(charts.parallel, drawn, space, measure=measure),
     )
     slices = [
         Figure(
             label(name),
             f"{of} at each trial's best epoch.",
-            named(f"slice-{name}", panel),
+            numbered(f"slice-{name}", place),
             partial(charts.slices, drawn, name, space, measure=measure, scale=scale, names=names),
         )
         for name in space
@@ -168,7 +169,7 @@ def _figures(selection: Selection, trials: pd.DataFrame, best: pd.DataFrame) -> 
     ]
 
 
-def _runs(best: pd.DataFrame, trials: pd.DataFrame, panel: str, measure: str, scale: str) -> Figure:
+def _runs(best: pd.DataFrame, trials: pd.DataFrame, place: int, measure: str, scale: str) -> Figure:
     of = MEASURES[measure]
     order = of.order(trials).groupby(trials.run).min().dropna().sort_values().index[:RUNS_DRAWN]
     shown = best[best.run.isin(order)]
@@ -180,7 +181,7 @@ def _runs(best: pd.DataFrame, trials: pd.DataFrame, panel: str, measure: str, sc
         "Runs side by side",
         f"{which} best after each trial, each at its best epoch."
         + (views.zero_losses(shown.best, "step") if scale == "log" else ""),
-        named("runs", panel),
+        numbered("runs", place),
         partial(charts.compare, shown, title=title, scale=scale),
     )
 

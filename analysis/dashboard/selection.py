@@ -1,7 +1,7 @@
 """What is shown: the runs and trials that an address asks for."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,6 +20,7 @@ FILTERS = (  # name in the address, what stands above it, the column
     ("data", "Data", "data_name"),
 )
 LOSS = "best_validation_loss"
+GONE = 5  # runs that are named where they are not there
 FROM, TO = ".from", ".to"  # of a filter's name: the ends of an interval
 
 
@@ -29,20 +30,15 @@ class Filter:
 
     Attributes:
         name: In the address; of an interval with FROM and TO behind it.
-        options: What can be chosen, with the texts; none for an interval.
+        options: What can be chosen; none for an interval.
     """
 
     name: str
     label: str
-    options: Mapping[str, str]
+    options: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
     low: str = ""
     high: str = ""
-
-    @property
-    def is_set(self) -> bool:
-        """Whether it leaves anything out."""
-        return bool(self.chosen or self.low or self.high)
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Selection:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Those of them that the filters leave.
+        """Trials of the chosen runs that the filters leave.
 
         Raises UsageError when an end of an interval is no number.
         """
@@ -104,10 +100,8 @@ class Selection:
         """What the trials can be chosen by."""
         trials, found = self.all_trials, []
         for name, head in (("series", "Series"), ("state", "State")):
-            options = {str(one): str(one) for one in sorted(trials[name].unique())}
-            chosen = tuple(one for one in self.address.every(name) if one in options)
-            if len(options) > 1 or self.address.every(name):
-                found.append(Filter(name, head, options, chosen))
+            if trials[name].nunique() > 1 or self.address.every(name):
+                found.append(self._choice(name, head))
         if trials[LOSS].notna().any():
             found.append(self._interval(LOSS, "Validation loss"))
         for name, parameter in self.space.items():
@@ -116,10 +110,14 @@ class Selection:
             if parameter.is_numeric:
                 found.append(self._interval(name, label(name)))
             else:
-                options = {str(one): str(one) for one in sorted(trials[name].dropna().unique())}
-                chosen = tuple(one for one in self.address.every(name) if one in options)
-                found.append(Filter(name, label(name), options, chosen))
+                found.append(self._choice(name, label(name)))
         return found
+
+    @property
+    def missing_runs(self) -> str:
+        """Which runs the address names that are not there, as a sentence; empty for none."""
+        names = [*self.gone[:GONE], *(["others"] if len(self.gone) > GONE else [])]
+        return f"There is no run {' or '.join(names)} here any more." if names else ""
 
     @cached_property
     def unknown(self) -> list[str]:
@@ -139,9 +137,14 @@ class Selection:
         """
         return self.store.frame(table, self.names if table == "timings" else self.runs.run)
 
+    def _choice(self, name: str, head: str) -> Filter:
+        options = tuple(map(str, sorted(self.all_trials[name].dropna().unique())))
+        chosen = tuple(one for one in self.address.every(name) if one in options)
+        return Filter(name, head, options, chosen)
+
     def _interval(self, name: str, head: str) -> Filter:
         low, high = (self.address.one(name + end).strip() for end in (FROM, TO))
-        return Filter(name, head, {}, low=low, high=high)
+        return Filter(name, head, low=low, high=high)
 
 
 @lru_cache(maxsize=4)

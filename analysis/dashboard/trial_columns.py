@@ -8,7 +8,6 @@ import pandas as pd
 from analysis.charts.labels import accuracy_label, score_label
 from analysis.dashboard.address import Address
 from analysis.dashboard.blocks import Column, KeyFigure, number
-from analysis.wording import named
 from trainables.hyperparameters import Parameter, label, plain_text, text
 from trainables.thresholds import percent
 
@@ -29,7 +28,7 @@ def columns(trials: pd.DataFrame, space: Mapping[str, Parameter], address: Addre
         Column("trial", "Trial", str, link=to_trial, is_number=True),
         Column("run", "Run", str, link=lambda row: address.to_run(row["run"])),
         Column("series", "Network"),
-        Column("ending", "Ended by", named),
+        Column("ending", "Ended by"),
         number("best_validation_loss", "Loss", "#.3g", help="validation images, best epoch"),
     ]
     if head := score_label(trials):

@@ -21,7 +21,7 @@ from analysis.dashboard.blocks import (
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import score_figure
 from analysis.load_lines import loading
-from analysis.wording import count, named
+from analysis.wording import count
 from trainables.hyperparameters import KNOWN, label, text
 from trainables.thresholds import percent
 
@@ -40,7 +40,7 @@ def page(selection: Selection, trial: pd.Series) -> Page:
 
 def _blocks(selection: Selection, trial: pd.Series) -> Iterator[Any]:
     device = trial.device if isinstance(trial.device, str) else "no device yet"
-    epochs = f"{count(trial.epochs, 'epoch')} ({named(trial.ending)})"
+    epochs = f"{count(trial.epochs, 'epoch')} ({trial.ending})"
     yield Remark(f"{trial.series}, {epochs}, on {device}, seed {trial.seed}.")
     yield KeyFigures(_hyperparameters(selection, trial))
     if trial.error is not None and not pd.isna(trial.error):

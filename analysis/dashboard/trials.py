@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.charts import trials as charts
 from analysis.charts import views
 from analysis.charts.measures import MEASURES, panels
-from analysis.dashboard.axes import OVER, SMOOTHING, measure_choices, named, scale_choices
-from analysis.dashboard.blocks import Choices, Figure, Heading, Hint, Page, Table
+from analysis.dashboard.axes import OVER, SMOOTHING, measure_choices, scale_choices
+from analysis.dashboard.blocks import Choices, Figure, Heading, Hint, Page, Table, numbered
 from analysis.dashboard.selection import Selection
 from analysis.dashboard.trial_columns import columns
 from analysis.tables.ranking import beside_each_other, order_in_words
@@ -59,7 +59,7 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> Iterator[Any]:
     smoothings, smoothing = Choices.of(address, "Smoothing", "smoothing", SMOOTHING)
     yield from (measures, scales, overs, smoothings)
     of = MEASURES[measure]
-    for panel, of_panel in panels(trials, measure).items():
+    for place, (panel, of_panel) in enumerate(panels(trials, measure).items()):
         drawn = views.foremost(of_panel[of_panel.epochs > 0], views.CURVES)
         rows = selection.store.frame("epochs", drawn.run.unique()).merge(
             drawn[["run", "trial", "series"]], on=["run", "trial"]
@@ -74,7 +74,7 @@ def _curves(selection: Selection, trials: pd.DataFrame) -> Iterator[Any]:
             f"{of.title(trials)} of {views.counted(len(drawn), len(of_panel))} by {over}; the best "
             f"trial of each network stands out{dashed}."
             + (views.zero_losses(rows[of.name], "epoch") if scale == "log" else ""),
-            named("curves", panel),
+            numbered("curves", place),
             partial(
                 charts.curves,
                 rows,

@@ -41,7 +41,7 @@ async function draw(block) {
       tooltip: { theme: dark.matches ? "dark" : "light" },
     });
     chart.view = view;
-    view.addEventListener("click", (_, item) => open(item && item.datum));
+    view.addEventListener("click", (_, item) => openTrial(item && item.datum));
     listen(view, specification);
   } catch (error) {
     place.textContent = `This figure could not be drawn: ${error.message}`;
@@ -53,7 +53,7 @@ async function draw(block) {
 }
 
 // A point, line or bar of a trial leads to it
-function open(datum) {
+function openTrial(datum) {
   if (datum && datum.run !== undefined && datum.trial !== undefined)
     go(new URL(`trial/${encodeURIComponent(datum.run)}/${datum.trial}`, root));
 }
@@ -176,7 +176,7 @@ function keepTicks(old, block) {
 }
 
 // Links are relative to the address that their page has now, not to the next one while it is loading
-function fix(tree) {
+function makeAbsolute(tree) {
   for (const link of tree.querySelectorAll("a[href]:not([href^='#'])")) link.href = link.href;
   for (const form of tree.querySelectorAll("form")) form.action = form.action;
 }
@@ -203,7 +203,7 @@ async function fetched(address) {
   swapSidebar(page, isOther);
   const fresh = swap(page);
   isSwapping = false;
-  fix(document);
+  makeAbsolute(document);
   await drawEvery(fresh);
   if (number === asked) settled();
 }
@@ -265,7 +265,7 @@ async function watch() {
 // The address may become deeper without a new document
 for (const link of document.head.querySelectorAll("link")) link.href = link.href;
 remember(document);
-fix(document);
+makeAbsolute(document);
 if (narrow.matches) document.querySelector(".choose")?.removeAttribute("open");
 await drawEvery(blocks(document));
 settled();

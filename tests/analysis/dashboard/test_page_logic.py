@@ -32,7 +32,6 @@ from analysis.dashboard.blocks import (
     KeyFigures,
     Page,
     Table,
-    as_csv,
 )
 from analysis.dashboard.search import DRAWN
 from analysis.dashboard.selection import Selection
@@ -196,17 +195,6 @@ def answered(storage: Path, path: str, query: tuple[tuple[str, str], ...] = ()) 
 def trial(run: str, number: int) -> str:
     """The path of a trial's page."""
     return f"trial/{quote(run, safe='')}/{number}"
-
-
-def test_text_that_a_spreadsheet_would_run_is_text_in_a_saved_csv_file() -> None:
-    frame = pd.DataFrame({"error": ["=A1", "-1; @x", "fine", None], "number": [-1.5, 2, 3, 4]})
-    assert as_csv(frame).decode().splitlines() == [
-        '"error","number"',
-        '"\'=A1",-1.5',
-        '"\'-1; @x",2.0',
-        '"fine",3.0',
-        '"",4.0',
-    ]
 
 
 def test_key_figures_are_those_of_the_run(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -868,3 +856,11 @@ def test_a_run_that_has_written_nothing_for_long_may_be_over(tmp_path: Path) -> 
 
 def test_what_runs_is_said_beside_every_page_whichever_run_is_shown(storage: Path) -> None:
     assert "separable-1: running" in opened(storage, run="fc-1").text
+
+
+def test_blocks_of_several_panels_are_saved_each_by_its_own_name(tmp_path: Path) -> None:
+    make_run(tmp_path, "fc-1", pipeline="dir/mine.py:blur")
+    make_run(tmp_path, "fc-2", pipeline="dir/yours.py:blur", day=1)
+    seen = opened(tmp_path, run=["fc-1", "fc-2"])
+    names = [one.name for one in seen.blocks(Figure) if one.title == "Search history"]
+    assert names == ["history", "history-1"], "no name of a pipeline, which may have a slash"
