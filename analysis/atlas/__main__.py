@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.console import DEFAULT_STORAGE, Console
+from analysis.console import DEFAULT_STORAGE, Console, command_text
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import as_csv, run_of, table_files
 from trainables.atomic_write import atomic_write
@@ -30,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.runs or [
         path.parent.name.removeprefix("run=") for path in table_files(tables, "runs")
     ]
+    if not names:
+        raise UsageError(
+            f"{options.storage} has no runs: give another --storage, or start searches with: "
+            + command_text("tuner.atlas", storage=options.storage)
+        )
     for name in options.runs:
         run_of(options.storage, tables, name)
     return write(storage, names, options.out or storage / "atlas", Console())

@@ -167,3 +167,12 @@ def test_what_the_command_can_not_show_is_one_sentence(
     make_run(tmp_path, "fc-1", tested=False, config=json.dumps({"model": "fc"}))
     assert command.main(["--storage", str(tmp_path), *arguments]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_storage_without_runs_says_how_to_get_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--storage", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path} has no runs" in told
+    assert f"python -m tuner.atlas --storage {tmp_path}" in told
