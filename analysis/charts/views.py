@@ -311,7 +311,7 @@ def _by_best_trials(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> Ite
 def _study(trials: pd.DataFrame, space: Mapping[str, Parameter]) -> tuple[Any, list[str]]:
     """Return trials as a study of Optuna's, and the hyperparameters that vary in it.
 
-    None where all losses are the same.
+    Where all losses are the same, nothing explains them: there are no hyperparameters then.
     """
     import optuna  # as above
 
