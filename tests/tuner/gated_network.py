@@ -67,6 +67,7 @@ class Gated(Separable):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        self._worker = _worker()
         self._epochs = 0
         self._is_new_epoch = False
 
@@ -79,7 +80,7 @@ class Gated(Separable):
         if self.training and self._is_new_epoch and ray.is_initialized():
             self._is_new_epoch = False
             self._epochs += 1
-            _leave_witness()
+            _leave_witness(self._worker)
             while _holds(self._epochs):
                 time.sleep(0.02)
             if _read(_trial()) == "fail":
@@ -118,12 +119,15 @@ def _read(name: str) -> str:
         return ""
 
 
-def _leave_witness() -> None:
+def _worker() -> str:
+    """Which of how many workers this is; asked before the first epoch, while the group is whole."""
+    if distributed.is_initialized():
+        return f"{distributed.get_rank()}of{distributed.get_world_size()}"
+    return "0of1"
+
+
+def _leave_witness(worker: str) -> None:
     if GATE not in os.environ:
         return
-    rank, count = 0, 1
-    if distributed.is_initialized():
-        rank, count = distributed.get_rank(), distributed.get_world_size()
     node = ray.get_runtime_context().get_node_id()
-    witness = f"{node} {rank}of{count} {os.getpid()}"
-    Path(os.environ[GATE], "witnesses", witness).touch()
+    Path(os.environ[GATE], "witnesses", f"{node} {worker} {os.getpid()}").touch()
