@@ -133,7 +133,7 @@ def test_finalists_are_timed_beside_the_pipeline_by_their_names(tmp_path: Path) 
     (search,) = of(tmp_path, "study")
     asked = timing_parser().parse_args(search.timing_command()[1:])
     assert asked.only == ["torchvision uint8", "trial 0", "trial 1", "trial 2"]
-    assert (asked.images, asked.batch_sizes) == (1000, [1, 250])
+    assert (asked.images, asked.batch_sizes) == (1024, [1, 64])
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -145,6 +145,8 @@ def test_a_search_asks_for_what_its_budget_says(budget: str, model: str, tmp_pat
     assert (module, run.from_command_line(flags)) == ("tuner.run", search.config)
     trials = {"auto": 5, "kron": 1}[model] * BUDGETS[budget].samples
     assert search.config.samples == trials
+    points = {"auto": 3, "kron": 2}[model]
+    assert len(search.config.start or ()) == points
     assert search.config.name == f"mine-{budget}-blur" + ("-kron" if model == "kron" else "")
 
 

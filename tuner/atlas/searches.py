@@ -21,7 +21,8 @@ from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.timing.subjects import TORCHVISION
 from trainables.errors import INTERRUPTED, UsageError, last_line
-from trainables.networks.registry import AUTO, NETWORKS
+from trainables.networks.registry import AUTO, names_of
+from trainables.settings_fields import flag
 from trainables.tasks import STUDY_NAME
 from tuner.settings import SearchConfig
 
@@ -58,30 +59,38 @@ class Budget:
         Networks that do not fit leave their trials to those that do, so that every pipeline costs
         about the same.
         """
-        networks = len(NETWORKS) if model == AUTO else 1
+        networks = names_of(model)
         asked = {
             "images": self.images,
-            "samples": networks * self.samples,
+            "samples": len(networks) * self.samples,
             "max_epochs": self.max_epochs,
             "finalists": self.finalists,
             "confirm_seeds": self.confirm_seeds,
+            "start": sum((START.get(network, ()) for network in networks), ()) or None,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
 
+START = {
+    "kron": (
+        "terms=8,width=0,start=map",  # filters and geometry, which are sums of products or nearly
+        "terms=2,width=32,start=map,activation=GELU",  # what each pixel goes through alone
+    ),
+    "can": ("channels=32,depth=4,block=0",),
+}
+"""What the first trials of a network begin with: with two trials a search finds no such thing."""
+
+
 BUDGETS = {
-    # An estimate, not a measurement, for 16 pipelines on 2 cores: 2 h are 450 s a pipeline. 15 s go
-    # into the start, 20 s into the test images, and 100 s into 12 series of timing. There are 10
-    # trials and at most 5 repeats, each of 6,000 × 4 images that pass, two at a time: at 600 images
-    # a second, between slow networks (can, kron, cnn) and quick ones, 40 s each, together 300 s.
+    # EST
     "small": Budget(
-        images=6_000,
+        images=4_000,
         samples=2,
         max_epochs=4,
         finalists=1,
         confirm_seeds=1,
-        timed_images=1_000,
-        batch_sizes=(1, 250),
+        timed_images=1_024,
+        batch_sizes=(1, 64),
     ),
     "full": Budget(
         images=None,
@@ -142,7 +151,7 @@ class Search:
         earlier = json.loads(row["config"])
         asked = self.budget.settings(self.config.model)
         asked |= {"pipeline": self.config.pipeline, "model": self.config.model}
-        for name, value in asked.items():
+        for name, value in json.loads(json.dumps(asked)).items():  # tuples are lists there
             if earlier.get(name) != value:
                 raise UsageError(
                     f"{self.config.storage} has a run {self.config.name} whose {name} is "
@@ -195,7 +204,8 @@ class Search:
         if config.image_size:
             command += ["--image-size", *map(str, config.image_size)]
         for name, value in settings.items():
-            command += ["--" + name.replace("_", "-"), str(value)]
+            for one in value if isinstance(value, tuple) else (value,):
+                command += [flag(name), str(one)]
         return command
 
     def timing_command(self) -> list[str]:

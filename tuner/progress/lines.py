@@ -170,7 +170,7 @@ def start_lines(config: SearchConfig, spaces: Mapping[str, Space]) -> list[str]:
             for number, point in points.items()
             if point.text == text
         ]
-        lines.append(f"--start {text}: {', '.join(trials)}")
+        lines.append(f"--start {text}: {', '.join(trials) or 'no network that fits has it'}")
     return lines
 
 

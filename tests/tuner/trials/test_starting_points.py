@@ -6,6 +6,7 @@ import pytest
 
 from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter, point_of
+from tuner.progress.lines import start_lines
 from tuner.settings import SearchConfig
 from tuner.trials.proposals import Proposals
 from tuner.trials.space import Space
@@ -102,6 +103,15 @@ def test_a_point_that_no_network_has_is_refused() -> None:
     )
     with pytest.raises(UsageError, match=re.escape(told)):
         starting_points(config("depth=3"), TWO)
+
+
+def test_with_auto_a_point_may_be_for_a_network_that_does_not_fit_and_that_is_told() -> None:
+    auto = SearchConfig(start=("channels=32", "depth=4"), samples=4, model="auto")
+    assert [*starting_points(auto, TWO)] == [1]
+    assert start_lines(auto, TWO) == [
+        "--start channels=32: no network that fits has it",
+        "--start depth=4: trial 1 (cnn)",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "lr", "lr=", "=1", "lr=1,", "lr=1,dropout"])
