@@ -182,7 +182,10 @@ def test_a_mistake_is_told_before_the_first_search(
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"config": json.dumps({"images": 6000, "samples": 4})}, "whose samples is 4, not 10"),
+        (
+            {"config": json.dumps({"images": BUDGETS["small"].images, "samples": 4})},
+            "whose samples is 4, not 10",
+        ),
         ({"data": "cifar10"}, "on cifar10, not photos"),
     ],
 )
