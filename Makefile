@@ -5,12 +5,13 @@
 # make test-wheel   builds the wheel, installs it where no checkout is, and searches there
 # make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
-# make docs    writes the tables of flags, columns and files in docs/ anew from the code
+# make docs    writes the tables in docs/ anew from the code, and builds the site into site/
+# make docs-serve   shows the site while it is written, on http://127.0.0.1:8000
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
 
-.PHONY: run test test-long test-nodes test-wheel test-cluster bench docs
+.PHONY: run test test-long test-nodes test-wheel test-cluster bench docs docs-serve
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
@@ -33,6 +34,10 @@ test-cluster: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
+	$(BIN)/mkdocs build
+
+docs-serve: .venv/installed
+	$(BIN)/mkdocs serve
 
 bench: .venv/installed
 	for name in reading targets epoch cnn_step cnn_epoch can_step concurrent gpu_epoch perceptual search start storage nodes driver ask usage timing aggregate dashboard; do $(BIN)/python -m benchmarks.bench_$$name || exit 1; done

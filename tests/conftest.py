@@ -1,15 +1,20 @@
-"""What every test has: one thread, a cache of its own, and its place in the order."""
+"""What tests share: one thread, a cache, a browser, and their place in the order."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.paths import SHARED_DATA
 from trainables.data.cache import CACHE_VARIABLE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
 
 # Read by this process and all that tests start when they import PyTorch or Ray: nothing above may.
 # Threads that wait for each other on a busy machine take several times as long as one
@@ -27,6 +32,13 @@ TOGETHER = (
     ("tests/tuner/test_run.py", "tests/tuner/test_simulated_tune.py"),
     ("tests/cluster/test_up.py", "tests/cluster/test_faults.py"),
 )
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+WAIT_SEC = 180  # only a busy machine needs more than a few
 
 
 class InGroups(LoadScopeScheduling):
@@ -72,3 +84,19 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         path = path / "cache"
         patch.setenv(CACHE_VARIABLE, str(path))
         yield path
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[BrowserContext]":
+    """One browser for all pages of this test process."""
+    path = shutil.which(CHROMIUM) or shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        context = browser.new_context()
+        context.set_default_timeout(WAIT_SEC * 1000)
+        yield context
+        browser.close()

@@ -9,8 +9,10 @@ directory. So nothing is downloaded, and no file of the checkout can be imported
 """
 
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +20,8 @@ import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pandas as pd
 import pytest
@@ -33,6 +37,7 @@ from tests.tuner.nodes import (
     short_directory,
     without,
 )
+from tests.tutorial import blocks
 from tuner.cluster.runtime_env import PACKAGES
 from tuner.command import COMMANDS
 
@@ -42,6 +47,7 @@ TINY = shlex.split(
     "--timing none --wandb disabled"
 )
 CANNOT_HIDE = cannot_hide()
+ADDRESS = re.compile(r"http://[\d.]+:\d+\S*")
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,29 @@ class Installed:
 
     def run(self, *arguments: str) -> str:
         """Run the command of the environment; what it printed."""
+        return self._output(self.environment / "bin" / "transform-tuner", *arguments)
+
+    def python(self, program: str) -> str:
+        """Run a program as a person would who saved it here; what it printed."""
+        (self.elsewhere / "program.py").write_text(program)
+        return self._output(self.environment / "bin" / "python", "program.py")
+
+    def look_at_dashboard(self) -> None:
+        """Start it, read its first page, and end it as Ctrl-C does."""
+        command = [self.environment / "bin" / "transform-tuner", "dashboard", "--port", "0"]
+        options: dict[str, Any] = {"cwd": self.elsewhere, "env": self._variables(), "text": True}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as process:
+            address = next(filter(None, map(ADDRESS.search, process.stdout or ())))[0]
+            with urlopen(address) as page:
+                assert "first" in page.read().decode()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+
+    def _output(self, *command: str | Path) -> str:
         done = subprocess.run(
-            [self.environment / "bin" / "transform-tuner", *arguments],
+            command,
             cwd=self.elsewhere,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            env=self._variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -64,6 +89,10 @@ class Installed:
         )
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    @staticmethod
+    def _variables() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def table(self, table: str, run: str) -> pd.DataFrame:
         return pd.read_parquet(self.elsewhere / "results" / "tables" / table / f"run={run}")
@@ -121,14 +150,27 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(wheel: Path)
     } <= held
 
 
-def test_an_installed_search_and_its_report_need_no_checkout(installed: Installed) -> None:
-    output = installed.run("run", *TINY, "--name", "tiny")
-    assert "Best: trial" in output
-    (run,) = installed.table("runs", "tiny").to_dict("records")
-    assert run["command"].startswith("python -m tuner.run --model separable")
+def test_every_block_of_the_tutorial_works_where_no_checkout_is(installed: Installed) -> None:
+    printed = []
+    for block in blocks():
+        if block.title:
+            (installed.elsewhere / block.title).write_text(block.text)
+        elif block.language == "python":
+            printed.append(installed.python(block.text))
+        elif block.text.strip() == "transform-tuner dashboard":
+            installed.look_at_dashboard()
+        else:
+            printed += [installed.run(*rest) for command, *rest in block.commands]
+    task, search, report, difference, tables = printed
+    assert "Grayscale → GaussianBlur → Resize" in task
+    assert "Best: trial" in search
+    assert report.startswith("Report   results/reports/first/report.html")
+    assert float(difference.removeprefix("largest difference: ")) < 0.05
+    assert "best_validation_loss" in tables
+    (run,) = installed.table("runs", "first").to_dict("records")
+    assert run["command"].startswith("python -m tuner.run --pipeline my_transforms.py:preprocess")
     assert pd.isna(run["commit"])  # as everywhere outside a checkout
-    installed.run("report", "tiny")
-    page = installed.elsewhere / "results" / "reports" / "tiny" / "report.html"
+    page = installed.elsewhere / "results" / "reports" / "first" / "report.html"
     assert page.read_text().count("data:image/svg+xml") == len(list(page.parent.glob("*.svg"))) > 4
 
 

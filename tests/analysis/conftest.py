@@ -1,24 +1,13 @@
-"""What tests of pages and of buckets share: a browser, and a real S3 server on the loopback."""
+"""What tests of buckets share: a real S3 server on the loopback."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
-if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
-
 NUMBERS = itertools.count()
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-WAIT_SEC = 180  # only a busy machine needs more than a few
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +36,3 @@ def bucket(endpoint: str) -> tuple[FileSystem, str]:
 def put(files: FileSystem, key: str, data: bytes) -> None:
     with files.open_output_stream(key) as file:
         file.write(data)
-
-
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[BrowserContext]":
-    """One browser for all pages of this test process."""
-    path = shutil.which(CHROMIUM) or shutil.which("chromium")
-    if path is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        context = browser.new_context()
-        context.set_default_timeout(WAIT_SEC * 1000)
-        yield context
-        browser.close()

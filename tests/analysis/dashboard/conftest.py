@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from analysis.tables.files import publish, rows_of
-from tests.analysis.conftest import WAIT_SEC
 from tests.analysis.made_runs import make_run, timing_rows
+from tests.conftest import WAIT_SEC
 from tests.paths import ROOT
 from trainables.networks.registry import build
 from trainables.networks.weights import SavedNetwork, save_network
