@@ -218,8 +218,15 @@ def in_a_line(cell: Any) -> str:
 
 def markdown(cells: pd.DataFrame) -> str:
     """Return the atlas as a table in Markdown."""
-    heads = [*HEADS, *(RATIOS[name] for name in timed(cells))]
-    lines = [heads, ["---"] * len(heads)]
+    heads, *lines = as_texts(cells)
+    return "".join(
+        f"| {' | '.join(map(_plain, line))} |\n" for line in (heads, ["---"] * len(heads), *lines)
+    )
+
+
+def as_texts(cells: pd.DataFrame) -> list[list[str]]:
+    """Return the atlas as people read it: the heads of its columns, then its rows."""
+    lines = [[*HEADS, *(RATIOS[name] for name in timed(cells))]]
     for cell in cells.to_dict("records"):
         floor = f"{_percent(cell['floor_share_99'])}, {_decibels(cell['floor_psnr_db'])}"
         ceiling = f"{_percent(cell['ceiling_share_99'])}, {_decibels(cell['ceiling_psnr_db'])}"
@@ -233,7 +240,7 @@ def markdown(cells: pd.DataFrame) -> str:
                 *(said(cell, name) for name in timed(cells)),
             ]
         )
-    return "".join(f"| {' | '.join(map(_plain, line))} |\n" for line in lines)
+    return lines
 
 
 def timed(cells: pd.DataFrame) -> list[str]:

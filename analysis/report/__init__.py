@@ -1,1 +1,1 @@
-"""One run on one page that can be cited: python -m analysis.report."""
+"""Runs on one page that can be cited: python -m analysis.report."""

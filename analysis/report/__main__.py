@@ -1,7 +1,8 @@
-"""The command: one run as a page, Markdown or LaTeX, and its figures as PDF, SVG and PNG.
+"""The command: runs as a page, Markdown or LaTeX, and its figures as PDF, SVG and PNG.
 
     python -m analysis.report RUN                  # results/reports/RUN/report.html
     python -m analysis.report RUN --format tex --out paper
+    python -m analysis.report RUN RUN              # what several answer, as an atlas
 
 Exit status: 0, 1 when the files could not be written, 2 for a mistake on the command line,
 130 after Ctrl-C.
@@ -16,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from analysis.console import DEFAULT_STORAGE, Console
+from analysis.report.content import ATLAS
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, run_of
 from analysis.tables.table_sources import BUCKET
@@ -37,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console()
     kept = Path(DEFAULT_STORAGE if options.storage.startswith(BUCKET) else options.storage)
-    out = options.out or kept / "reports" / options.run
+    names = list(dict.fromkeys(options.runs))
+    called = names[0] if len(names) == 1 else ATLAS
+    out = options.out or kept / "reports" / called
     tables = local_directory(options.storage) / "tables"
-    run = run_of(options.storage, tables, options.run)
+    runs = [run_of(options.storage, tables, name) for name in names]
     try:
         with console, extra_packages("a report", "dashboard"):
-            page = _written(options.storage, tables, run, out, options.format, console)
+            page = _written(options.storage, tables, runs, out, options.format, console)
     except BrokenExecutor:
         complain(
             "a process that draws figures was killed, most likely for want of memory: "
@@ -53,16 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"the report could not be written to {out} ({error.strerror}): give another --out")
         return FAILED
     console.line(f"Report   {page} ({page.stat().st_size / 1000:,.0f} kB)")
-    console.line(f"Figures  {out}/{options.run}-*.pdf, *.svg and *.png")
+    console.line(f"Figures  {out}/{called}-*.pdf, *.svg and *.png")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=prog("analysis.report"), description="One run as a page that can be cited."
+        prog=prog("analysis.report"), description="A run, or several, as a page that can be cited."
     )
-    parser.add_argument("run", metavar="RUN", help="name of the run")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="name of the run; of several the report is an atlas",
+    )
     parser.add_argument(
         "--storage",
         default=DEFAULT_STORAGE,
@@ -71,8 +80,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="directory to write to (default: STORAGE/reports/RUN, or for a bucket "
-        f"{DEFAULT_STORAGE}/reports/RUN)",
+        help=f"directory to write to (default: STORAGE/reports/RUN, of several "
+        f"STORAGE/reports/{ATLAS}, or for a bucket in {DEFAULT_STORAGE}/reports)",
     )
     parser.add_argument(
         "--format",
@@ -84,16 +93,21 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _written(storage: str, tables: Path, run: Row, out: Path, form: str, console: Console) -> Path:
+def _written(
+    storage: str, tables: Path, runs: list[Row], out: Path, form: str, console: Console
+) -> Path:
     """Write the report; figures and importances are made in processes of their own."""
     from analysis.charts.drawing import SMALLEST, drawn
 
     with ProcessPoolExecutor(2, get_context("spawn"), signal.signal, CTRL_C_IGNORED) as pool:
         # They start while this one imports what takes a second
         pool.submit(drawn, SMALLEST)
-        from analysis.report.writing import write
+        from analysis.report.writing import write, write_several
 
-        return write(storage, tables, run, out, form, pool, console)
+        if len(runs) == 1:
+            return write(storage, tables, runs[0], out, form, pool, console)
+        names = [run["run"] for run in runs]
+        return write_several(storage, tables, names, out, form, pool, console)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def as_html(report: Report) -> str:
     template = environment.from_string(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
-    return template.render(report=report, answer=report.answer, rule=RULE, ground=GROUNDS["dark"])
+    return template.render(report=report, rule=RULE, ground=GROUNDS["dark"])
 
 
 def _source(picture: Picture) -> str:

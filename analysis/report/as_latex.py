@@ -17,7 +17,7 @@ from analysis.report.content import (
     parted,
 )
 
-HEAD = r"""% Written by transform-tuner from the run RUN.
+HEAD = r"""% Written by transform-tuner: RUN.
 % In the preamble: \usepackage{booktabs} \usepackage{graphicx}
 % Figures are files beside this one: \graphicspath{{.../}} says where.
 """
@@ -41,16 +41,15 @@ FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 def as_latex(report: Report) -> str:
     """Return the report as the text of a file."""
-    answer = report.answer
-    lines = [HEAD.replace("RUN", report.run)]
-    lines += [rf"\section{{{_plain(answer.question)}}}", ""]
-    lines += [rf"\textbf{{{_plain(answer.reply)}.}} {_plain(answer.sentence)}", ""]
-    lines += [*_list([*answer.reasons, RULE]), ""]
+    lines = [HEAD.replace("RUN", report.name)]
+    lines += [rf"\section{{{_plain(report.question)}}}", ""]
+    lines += [rf"\textbf{{{_plain(report.reply)}.}} {_plain(report.sentence)}", ""]
+    lines += [*_list([*report.reasons, RULE]), ""]
     for section in report.sections:
         lines += [rf"\{LEVELS[section.level]}{{{_plain(section.title)}}}", ""]
-        lines += [*_references(section, report.run), ""]
+        lines += [*_references(section, report.name), ""]
         for block in section.blocks:
-            lines += [*_lines(block, report.run), ""]
+            lines += [*_lines(block, report.name), ""]
     return "\n".join(lines)
 
 

@@ -11,11 +11,10 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
 def as_markdown(report: Report) -> str:
     """Return the report as the text of a file."""
-    answer = report.answer
     lines = [
-        f"# {_plain(answer.question)}",
-        f"**{_plain(answer.reply)}.** {_plain(answer.sentence)}",
-        _list([*answer.reasons, RULE]),
+        f"# {_plain(report.question)}",
+        f"**{_plain(report.reply)}.** {_plain(report.sentence)}",
+        _list([*report.reasons, RULE]),
     ]
     for section in report.sections:
         lines.append(f"{'#' * section.level} {_plain(section.title)}")

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.answer import Answer
-
+ATLAS = "atlas"
+"""What the report of several runs is called by, and its figures and tables."""
 INTERVAL = re.compile(r" (\[[^\]]*\])$")
 
 
@@ -88,11 +88,23 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is said of a run."""
+    """All that is said of a run, or of several.
 
-    run: str
-    answer: Answer
-    sections: Sequence[Section] = field(default_factory=list)
+    Attributes:
+        name: The run's, which its figures and tables are called by too.
+        question: What is asked.
+        reply: The answer in a word or two.
+        sentence: The answer in a sentence.
+        reasons: What the answer rests on, in sentences.
+        sections: What else there is to say.
+    """
+
+    name: str
+    question: str
+    reply: str
+    sentence: str
+    reasons: Sequence[str]
+    sections: Sequence[Section]
 
 
 def parted(cell: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Write a report: what it holds, and each figure as PDF, SVG and PNG."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,17 +8,28 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.answer import answer, speed_in_words
+from analysis.atlas.cells import best_of
 from analysis.charts.drawing import for_paper
 from analysis.charts.labels import labelled, machines
 from analysis.charts.style import NothingToDrawError, specification
 from analysis.charts.views import FEWEST_TRIALS, importances
 from analysis.console import Console, command_text
 from analysis.load_lines import loading
-from analysis.report import facts, results
+from analysis.report import facts, results, several
 from analysis.report.as_html import as_html
 from analysis.report.as_latex import as_latex
 from analysis.report.as_markdown import as_markdown
-from analysis.report.content import Block, Code, Facts, Grid, Picture, Remark, Report, Section
+from analysis.report.content import (
+    ATLAS,
+    Block,
+    Code,
+    Facts,
+    Grid,
+    Picture,
+    Remark,
+    Report,
+    Section,
+)
 from analysis.report.figures import (
     BEST,
     EXACTNESS,
@@ -35,7 +46,7 @@ from analysis.tables.ranking import goal_of, has_mixed_losses, ranked
 from analysis.timing import comparison
 from analysis.wording import named
 from trainables.atomic_write import atomic_write
-from trainables.errors import first_line
+from trainables.errors import UsageError, first_line
 from trainables.networks.registry import NETWORKS
 
 WRITERS: Mapping[str, Callable[[Report], str]] = {
@@ -78,7 +89,38 @@ def write(
     if len(content.trials) >= FEWEST_TRIALS:
         shares = pool.submit(importances, content.trials, content.space)
     drawn = _drawn(run["run"], figures(run["run"], content, shares), pool, console)
-    report = _report(storage, tables, run, content, out, drawn)
+    return _kept(_report(storage, tables, run, content, out, drawn), drawn, out, form)
+
+
+def write_several(
+    storage: str,
+    tables: Path,
+    runs: Sequence[str],
+    out: Path,
+    form: str,
+    pool: Executor,
+    console: Console,
+) -> Path:
+    """Write the atlas of several runs as a report, as `write` does that of one.
+
+    Raises UsageError also where none of the runs has scores of test images.
+
+    Args:
+        runs: Their names. The other arguments are those of `write`.
+    """
+    cells = best_of(tables.parent, runs)
+    if cells.empty:
+        raise UsageError(
+            f"none of the {len(runs)} runs has scores of test images yet: finish a search, or "
+            "name others"
+        )
+    drawn = _drawn(ATLAS, [several.figure(cells)], pool, console)
+    report = several.report(storage, runs, cells, drawn[several.PART], out)
+    return _kept(report, drawn, out, form)
+
+
+def _kept(report: Report, drawn: Drawn, out: Path, form: str) -> Path:
+    """Write a report and its figures; return the report's path."""
     path = out / f"report.{form}"
     files = {
         f"{picture.stem}.{kind}": data
@@ -167,8 +209,14 @@ def _report(
     sections.append(Section("The search", [*_filled(searched), *drawn.get(SEARCH, [])]))
     again = Code(facts.commands(run, storage, out))
     sections.append(Section("Do it again", [again, Remark(REPEATED)]))
+    found = answer(run, best, scores, speed)
     return Report(
-        run["run"], answer(run, best, scores, speed), [one for one in sections if one.blocks]
+        name=run["run"],
+        question=found.question,
+        reply=found.reply,
+        sentence=found.sentence,
+        reasons=found.reasons,
+        sections=[one for one in sections if one.blocks],
     )
 
 

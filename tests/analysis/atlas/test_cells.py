@@ -13,6 +13,7 @@ from analysis.atlas.cells import best_of, in_a_line, markdown, said
 from analysis.charts import atlas as charts
 from analysis.charts.drawing import drawn
 from analysis.charts.style import specification
+from analysis.report import __main__ as report
 from analysis.tables.files import publish, read, rows_of
 from tests.analysis.made_runs import change, make_auto_run, make_run, timing_rows
 
@@ -176,3 +177,33 @@ def test_a_storage_without_runs_says_how_to_get_some(
     told = capsys.readouterr().err
     assert f"{tmp_path} has no runs" in told
     assert f"python -m tuner.atlas --storage {tmp_path}" in told
+
+
+def test_the_report_of_several_runs_is_their_atlas(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = [*SCORES, "--storage", str(storage), "--out", str(tmp_path), "--format", "md"]
+    assert report.main(typed) == 0
+    assert f"Figures  {tmp_path}/atlas-*.pdf, *.svg and *.png" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.md",
+        *(f"atlas-grades.{kind}" for kind in ("pdf", "svg", "png")),
+    }
+    page = (tmp_path / "report.md").read_text()
+    assert page.startswith(
+        "# Which of 4 pipelines can a small network replace?\n\n"
+        "**3 of 4.** 1 exactly, 1 closely, 1 roughly, 1 not.\n"
+    )
+    for cell in best_of(storage, SCORES).to_dict("records"):
+        assert f"| {cell['pipeline']} | {cell['kind']} |" in page
+    assert f"python -m analysis.report exact --storage {storage}" in page
+
+
+def test_a_report_of_several_runs_without_scores_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        make_run(tmp_path, name, trials=2, epochs=1)
+        publish(tmp_path / "tables", "scores", name, [])
+    assert report.main(["a", "b", "--storage", str(tmp_path)]) == 2
+    assert "none of the 2 runs has scores of test images yet" in capsys.readouterr().err

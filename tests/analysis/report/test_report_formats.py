@@ -3,11 +3,11 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.answer import Answer
 from analysis.report.as_latex import as_latex
 from analysis.report.as_markdown import as_markdown
 from analysis.report.content import Code, Facts, Grid, Picture, Remark, Report, Section
@@ -23,8 +23,14 @@ PARTS = [
     Code("f(images)  # (N, 3) → (N, 1)"),
     Remark(SPECIAL),
 ]
-ANSWER = Answer("yes", "roughly", "fc", "blur_it", 0, "fc replaces blur_it", "2 × as fast", ("a.",))
-REPORT = Report("r", ANSWER, [Section("Parts", PARTS), Section("More", [Remark("x")], level=3)])
+REPORT = Report(
+    name="r",
+    question="Can fc replace blur_it?",
+    reply="Yes, roughly",
+    sentence="fc replaces blur_it; 2 × as fast.",
+    reasons=["a."],
+    sections=[Section("Parts", PARTS), Section("More", [Remark("x")], level=3)],
+)
 COMMAND = re.compile(r"\\([A-Za-z]+|.)")
 # What LaTeX itself, booktabs and graphicx have
 SPECIAL_BY_BACKSLASH = "&%$#_{}\\"
@@ -111,7 +117,9 @@ def test_the_latex_of_a_run_asks_for_booktabs_and_graphicx_alone(latex: Path) ->
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_is_set_by_latex(tmp_path: Path) -> None:
     parts = [part for part in PARTS if not (isinstance(part, Picture) and part.files)]
-    (tmp_path / "report.tex").write_text(as_latex(Report("r", ANSWER, [Section("Parts", parts)])))
+    (tmp_path / "report.tex").write_text(
+        as_latex(replace(REPORT, sections=[Section("Parts", parts)]))
+    )
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\usepackage{graphicx}"
         "\\begin{document}\\input{report}\\end{document}"

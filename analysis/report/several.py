@@ -1,0 +1,82 @@
+"""The report of several runs: the atlas of them, as a table and a figure."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.answer import CLOSELY, EXACTLY, IN_A_WORD, ROUGHLY
+from analysis.atlas.cells import as_texts
+from analysis.charts.atlas import grades
+from analysis.console import command_text
+from analysis.report.content import ATLAS, Code, Grid, Picture, Report, Section
+from analysis.report.figures import Figure
+
+PART = "atlas"
+GRADES = (EXACTLY, CLOSELY, ROUGHLY)
+"""From the best; a pipeline without any of them is not replaced."""
+REMARKS = (
+    "A row is the best network of its kind for a pipeline; of several runs the one with the "
+    "highest mean validation cosine, so that test images choose nothing.",
+    "In brackets are 95 % intervals. The floor is the best of those that cost nothing, in each "
+    "score by itself.",
+    "A speed has a number only where its verdict is valid or rough.",
+)
+
+
+def figure(cells: pd.DataFrame) -> Figure:
+    """Return the figure of an atlas, to be drawn.
+
+    Args:
+        cells: As `analysis.atlas.cells.best_of` returns them.
+    """
+    caption = (
+        "Each pipeline by each network: share of the test images at cosine ≥ 0.99, and mean PSNR. "
+        "An empty place is a network that does not fit."
+    )
+    return Figure(PART, "grades", partial(grades, cells), "Which networks replace what", caption)
+
+
+def report(
+    storage: str, runs: Sequence[str], cells: pd.DataFrame, pictures: Sequence[Picture], out: Path
+) -> Report:
+    """Return the report of several runs.
+
+    Args:
+        storage: The storage as it was typed, for the commands in it.
+        runs: Their names.
+        cells: Their atlas.
+        pictures: The figure of it.
+        out: The directory that is written to.
+    """
+    heads, *rows = as_texts(cells)
+    table = Grid("cells", "Pipelines and networks", heads, rows, REMARKS)
+    counts = _counts(cells)
+    total = cells.task.nunique()
+    replaced = sum(counts.values())
+    each = "\n".join(command_text("analysis.report", run, storage=storage) for run in runs)
+    again = command_text("analysis.report", *runs, "--out", str(out), storage=storage)
+    return Report(
+        name=ATLAS,
+        question=f"Which of {total} pipelines can a small network replace?",
+        reply=f"{replaced} of {total}",
+        sentence=", ".join(
+            f"{count} {word}" for word, count in (*counts.items(), ("not", total - replaced))
+        ).capitalize()
+        + ".",
+        reasons=[f"{len(cells)} networks of {len(runs)} runs."],
+        sections=[
+            Section("The atlas", [*pictures, table]),
+            Section("Each run by itself", [Code(each)]),
+            Section("Do it again", [Code(again)]),
+        ],
+    )
+
+
+def _counts(cells: pd.DataFrame) -> dict[str, int]:
+    """Return how many pipelines have each of GRADES as the best of their networks."""
+    words = [IN_A_WORD[grade] for grade in GRADES]
+    places = cells.answer.map({word: place for place, word in enumerate(words)})
+    best = places.groupby(cells.task, observed=True).min()
+    return {grade: int((best == place).sum()) for place, grade in enumerate(GRADES)}
