@@ -2,6 +2,7 @@
 
 import pytest
 
+from analysis.tables.table_sources import is_refusal
 from tests.tuner.bucket_service import AWAY, Service
 from tuner.storage.guarded_object import GuardedObject
 from tuner.storage.run_storage import Experiment
@@ -44,8 +45,9 @@ def test_what_a_service_refuses_is_an_os_error(service: Service) -> None:
         service.trouble = ""
     service.refused_keys = {"key"}
     try:
-        with pytest.raises(OSError, match="AccessDenied"):
+        with pytest.raises(OSError, match="Denied") as error:
             one.write(b"", None)
+        assert is_refusal(error.value)
     finally:
         service.refused_keys = set()
 
