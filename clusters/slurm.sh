@@ -28,7 +28,7 @@ else
 fi
 
 # Nobody else on these nodes may use this Ray, or has left a /tmp/ray in its way
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_TMPDIR="/tmp/$USER"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_TMPDIR="/tmp/ray-$UID"
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 # Nodes may take 5 minutes to come, and go 10 s after the first one has gone
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 RAY_gcs_rpc_server_reconnect_timeout_s=10
@@ -45,7 +45,7 @@ srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --wait=60 --output=transform-tuner-%j
 step=$!
 
 end_search() {
-  kill -TERM "$(cat "$here/search" || echo "$step")" # while Ray starts there is no search yet
+  kill -TERM "$(cat "$here/search" || echo "$step")" || true # it has not begun, or has just ended
 }
 time_is_up=
 trap 'time_is_up=yes; end_search' USR1
