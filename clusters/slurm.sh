@@ -45,7 +45,7 @@ srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --wait=60 --output=transform-tuner-%j
 step=$!
 
 end_search() {
-  kill -TERM "$(cat "$here/search" || echo "$step")" || true # it has not begun, or has just ended
+  kill -TERM "$(cat "$here/search" 2>/dev/null || echo "$step")" || true # it has not begun, or has just ended
 }
 time_is_up=
 trap 'time_is_up=yes; end_search' USR1

@@ -19,7 +19,8 @@ DEBIAN_PACKAGES = {
 }
 CONFIG = SHARED / "slurm.conf"
 
-# Without control groups, and with one core a node. Work that is queued again waits 10 s, not 2 min
+# Without control groups, and with one core a node. A job that is queued again starts after 10 s,
+# not after 2 to 3 min
 SETTINGS = """
 ClusterName=test
 SlurmctldHost={controller.name}({controller.address})
@@ -30,6 +31,7 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
+SchedulerParameters=sched_interval=2,bf_interval=2
 StateSaveLocation=/tmp/slurmctld
 SlurmdSpoolDir=/tmp/slurmd
 SlurmctldPidFile=/run/slurmctld.pid
