@@ -60,12 +60,16 @@ class Lease:
     """
 
     def __init__(self, run: RunStorage, console: Console) -> None:
+        """Raises UsageError where AWS's files, or the variables that name them, can't be used."""
         # Takes 0.2 s to import, for which a run in a directory need not wait
         from tuner.storage.guarded_object import GuardedObject
 
         self._run, self._console = run, console
         self._path = f"{run.experiment.root}/{LEASE_FILE}"
-        self._object = GuardedObject(run.storage, self._path, run.experiment.files.region)
+        try:
+            self._object = GuardedObject(run.storage, self._path, run.experiment.files.region)
+        except OSError as error:
+            raise self._unusable(error) from error
         self._owner = Owner(os.uname().nodename, os.getpid(), _machine(), uuid.uuid4().hex)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_on, daemon=True)
@@ -75,10 +79,7 @@ class Lease:
         try:
             self._take()
         except OSError as error:
-            raise UsageError(
-                f"--storage {self._run.storage} can't be used ({first_line(error)}): "
-                f"try again, or another one"
-            ) from error
+            raise self._unusable(error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,6 +165,12 @@ class Lease:
                 if now != owner:
                     raise UsageError(self._refusal(now))
         return version
+
+    def _unusable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"--storage {self._run.storage} can't be used ({first_line(error)}): "
+            f"try again, or another one"
+        )
 
     def _refusal(self, owner: Owner) -> str:
         return (

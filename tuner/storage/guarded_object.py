@@ -24,7 +24,7 @@ class GuardedObject:
     """
 
     def __init__(self, storage: str, path: str, region: str) -> None:
-        """Make a client; nothing is asked yet.
+        """Make a client; nothing is asked yet. Raises OSError where AWS's files don't allow it.
 
         Args:
             storage: Address as `--storage` has it, with the options that PyArrow takes.
@@ -34,21 +34,23 @@ class GuardedObject:
         options = {name: last for name, (*_, last) in parse_qs(urlsplit(storage).query).items()}
         bucket, _, key = path.partition("/")
         self._object = {"Bucket": bucket, "Key": key}
-        self._asks = True
-        self._client = Session().create_client(
-            "s3",
-            region_name=region or None,
-            endpoint_url=_endpoint(**options),
-            verify=_certificates(**options),
-            config=Config(
-                connect_timeout=CONNECT_SEC,
-                read_timeout=ANSWER_SEC,
-                retries={"total_max_attempts": TRIES, "mode": "standard"},
-                # Amazon's checksums of 2025 are refused by services that don't know them
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+        self._takes_conditions: bool | None = None  # unknown before the first writing
+        config = Config(
+            connect_timeout=CONNECT_SEC,
+            read_timeout=ANSWER_SEC,
+            retries={"total_max_attempts": TRIES, "mode": "standard"},
+            # Amazon's checksums of 2025 are refused by services that don't know them
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
         )
+        with _as_os_errors():
+            self._client = Session().create_client(
+                "s3",
+                region_name=region or None,
+                endpoint_url=_endpoint(**options),
+                verify=_certificates(**options),
+                config=config,
+            )
 
     def read(self) -> tuple[bytes, str] | None:
         """Return the object's bytes and its version, None where there is none. Raises OSError."""
@@ -77,18 +79,24 @@ class GuardedObject:
         return self._ask(self._client.delete_object, {"IfMatch": seen})
 
     def _ask(self, call: Callable[..., Any], condition: dict[str, str], **content: bytes) -> bool:
+        if self._takes_conditions is False:
+            condition = {}
         with _as_os_errors():
             try:
-                call(**self._object, **(condition if self._asks else {}), **content)
+                call(**self._object, **condition, **content)
+                was_done = True
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-                if self._asks and status in NO_CONDITIONS:
-                    self._asks = False
-                    return self._ask(call, condition, **content)
+                if status in NO_CONDITIONS and self._takes_conditions is None:
+                    call(**self._object, **content)  # raises where that was not the reason
+                    self._takes_conditions = False
+                    return True
                 if status not in CHANGED:
                     raise
-                return False
-            return True
+                was_done = False
+        if self._takes_conditions is None:
+            self._takes_conditions = True
+        return was_done
 
 
 def _endpoint(*, endpoint_override: str = "", scheme: str = "https", **_: str) -> str | None:

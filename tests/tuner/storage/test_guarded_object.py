@@ -52,6 +52,27 @@ def test_what_a_service_refuses_is_an_os_error(service: Service) -> None:
         service.refused_keys = set()
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "501 Not Implemented"])
+def test_conditions_are_left_out_only_where_none_was_ever_held(
+    service: Service, status: str
+) -> None:
+    storage = f"s3://searches/left-out?{service.options}"
+    one, another = at(storage), at(storage)
+    assert one.write(b"first", None)
+    service.conditions = status
+    try:
+        with pytest.raises(OSError, match=status[:3]):
+            one.write(b"second", None)
+        assert one.read() == another.read()
+        assert another.write(b"third", None)
+        assert another.write(b"fourth", "of no object")
+    finally:
+        service.conditions = "held"
+    content, version = one.read() or (b"", "")
+    assert content == b"fourth"
+    assert one.delete(version)
+
+
 @pytest.mark.parametrize(
     ("options", "endpoint"),
     [

@@ -135,6 +135,15 @@ def test_a_lease_that_can_not_be_read_is_told_with_its_address(run: RunStorage) 
         pass
 
 
+def test_a_profile_that_is_not_there_is_told(
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    monkeypatch.setattr(guarded_object, "Session", guarded_object.Session.__wrapped__)
+    with pytest.raises(UsageError, match=r"can't be used \(.*nobodys.*\): try again"):
+        Lease(run, Console())
+
+
 def race(run: RunStorage, count: int, *, until_all_have_written: bool = False) -> tuple[int, int]:
     """Let several take the run, each of which has seen it free before any writes.
 
