@@ -3,7 +3,7 @@
 # make test-long   what takes long by nature: pages in every size, kills by the hundred
 # make test-nodes   searches on several nodes of Ray, all of them on this machine
 # make test-wheel   builds the wheel, installs it where no checkout is, and searches there
-# make test-cluster   the files for `ray up`, and three hosts on this machine; needs root and a few Debian packages
+# make test-cluster   the files for clusters, `ray up` and Slurm on hosts of this machine; needs root and Debian packages
 # make bench   every benchmark, more than half an hour; results are printed
 # make docs    writes the tables in docs/ anew from the code, and builds the site into site/
 # make docs-serve   shows the site while it is written, on http://127.0.0.1:8000

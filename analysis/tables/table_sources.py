@@ -13,6 +13,7 @@ from trainables.errors import UsageError, first_line
 
 BUCKET = "s3://"
 LAYOUT = "tables/TABLE/run=NAME/TABLE.parquet"
+REFUSED = ("ACCESS_DENIED", "AccessDenied")  # as PyArrow says it, and botocore
 READINGS = 20  # of a file that has no end: under a bucket's busiest writer every fifth lacks it
 
 
@@ -114,7 +115,7 @@ def is_refusal(error: OSError) -> bool:
 
     Waiting does not change it, as it may an error of the network.
     """
-    return "ACCESS_DENIED" in str(error)
+    return any(words in str(error) for words in REFUSED)
 
 
 def _runs(files: FileSystem, root: PurePosixPath) -> dict[str, dict[str, PurePosixPath]]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ DENIED = (
 AWAY = "503 Service Unavailable"
 TRIES_WHILE_AWAY = 31  # at most of the client itself, over 6 s
 BUSY = "409 Conflict"  # which the client does not try again
+CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
 
 
 class Service:
@@ -33,6 +35,9 @@ class Service:
         """A status that it answers everything with."""
         self.turned_away: list[str] = []
         """Paths of what was asked for meanwhile."""
+        self.conditions = "held"
+        """What becomes of conditions: "held", "ignored", or a status that they are refused with."""
+        self._one_at_a_time = threading.Lock()
         self.start()
         self.options = f"scheme=http&endpoint_override=127.0.0.1:{self.port}"
         files, _ = FileSystem.from_uri(f"s3://searches?{self.options}&allow_bucket_creation=true")
@@ -53,9 +58,24 @@ class Service:
                 return [b"not now"]
             _, _, key = request.get("HTTP_AUTHORIZATION", "").partition("Credential=")
             if key.partition("/")[0] not in self.refused_keys:
-                return serve(request, start_response)
+                return conditionally(request, start_response)
             start_response("403 Forbidden", [("Content-Type", "application/xml")])
             return [DENIED]
+
+        def conditionally(
+            request: dict[str, Any], start_response: Callable[..., Any]
+        ) -> Iterable[bytes]:
+            if not any(condition in request for condition in CONDITIONS):
+                return serve(request, start_response)
+            if self.conditions == "held":
+                with self._one_at_a_time:  # moto looks, and writes in another moment
+                    return [*serve(request, start_response)]
+            if self.conditions == "ignored":
+                return serve(
+                    {k: request[k] for k in request if k not in CONDITIONS}, start_response
+                )
+            start_response(self.conditions, [("Content-Type", "text/plain")])
+            return [b"no conditions here"]
 
         return answer
 

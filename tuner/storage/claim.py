@@ -14,11 +14,10 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
-from pyarrow import ArrowException
 
 from analysis.console import Console
 from analysis.tables.bucket import Bucket, TakenError
-from analysis.tables.table_sources import BUCKET, READINGS
+from analysis.tables.table_sources import BUCKET
 from analysis.wording import duration
 from trainables.errors import UsageError, first_line
 from tuner.storage.run_storage import RunStorage
@@ -26,7 +25,7 @@ from tuner.storage.run_storage import RunStorage
 LEASE_FILE = "lease.json"
 LEASE_SEC = 60.0  # without a renewal, and whoever held it is taken for dead
 RENEW_SEC, WATCH_SEC = 5.0, 1.0
-SETTLE_SEC = 1.0  # for another machine's writing that had begun before ours
+SETTLE_SEC = 1.0  # for another's writing that had begun before ours, where none can be forbidden
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ class Owner:
         pid: Process on it.
         machine: The same for processes that see each other's ids.
         id: One for each lease.
-        renewal: Another one with each renewal, and of the same length: a bucket gives the length
-            before the bytes.
+        renewal: Another one with each renewal.
     """
 
     host: str
@@ -55,12 +53,23 @@ class Owner:
 
 
 class Lease:
-    """This process's right to a run in a bucket: held within `with`, and renewed by a thread."""
+    """This process's right to a run in a bucket: held within `with`, and renewed by a thread.
+
+    It is an object that says whose the run is. A bucket that holds conditions writes it only over
+    the version that was read, so of several that come at once one has the run.
+    """
 
     def __init__(self, run: RunStorage, console: Console) -> None:
+        """Raises UsageError where AWS's files, or the variables that name them, can't be used."""
+        # Takes 0.2 s to import, for which a run in a directory need not wait
+        from tuner.storage.guarded_object import GuardedObject
+
         self._run, self._console = run, console
-        self._files = run.experiment.files
         self._path = f"{run.experiment.root}/{LEASE_FILE}"
+        try:
+            self._object = GuardedObject(run.storage, self._path, run.experiment.files.region)
+        except OSError as error:
+            raise self._unusable(error) from error
         self._owner = Owner(os.uname().nodename, os.getpid(), _machine(), uuid.uuid4().hex)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_on, daemon=True)
@@ -70,10 +79,7 @@ class Lease:
         try:
             self._take()
         except OSError as error:
-            raise UsageError(
-                f"--storage {self._run.storage} can't be used ({first_line(error)}): "
-                f"try again, or another one"
-            ) from error
+            raise self._unusable(error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,43 +87,66 @@ class Lease:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        with suppress(OSError, ArrowException):  # the bucket is away: the lease runs out by itself
-            self.confirm()
-            self._files.delete_file(self._path)
+        with suppress(OSError):  # the bucket is away: the lease runs out by itself
+            version = self._own_version()
+            if version is not None:
+                self._object.delete(version)
 
     def confirm(self) -> None:
         """Raise TakenError when another process has the run now, OSError when it is unknown."""
-        other = self._other()
+        self._own_version()
+
+    def _own_version(self) -> str | None:
+        """Return the version of our lease, None when somebody deleted it; raises as `confirm`."""
+        other, version = self._look()
         if other is not None:
             raise TakenError(
                 f"the run {self._run.name} is searched by process {other.pid} on {other.host} now, "
                 f"which took it over when this one had not been heard of for {LEASE_SEC:g} s"
             )
+        return version
 
     def _take(self) -> None:
-        """Write the lease, and see a while later whether it still stands.
-
-        A bucket has no "write if nobody else has". A process that took longer than SETTLE_SEC for
-        its writing has the run as well, until the next renewal of either.
-        """
-        earlier = self._other()
-        if earlier is not None and not earlier.has_died:
-            self._outwait(earlier)
+        """Write the lease where nobody has one, or over that of a process that is dead."""
+        other, version = self._look()
+        if other is not None and not other.has_died:
+            version = self._outwait(other, version)
         try:
-            self._write()
-            time.sleep(SETTLE_SEC)
-            if (winner := self._other()) is not None:
-                raise UsageError(self._refusal(winner))
+            while not self._write(version):
+                version = self._free_version()
+            if self._write(None):  # though the lease lies there
+                self._settle()
             self._thread.start()
         except BaseException:  # Ctrl-C as well: `__exit__` is not called for what ends `__enter__`
             with suppress(TakenError):
                 self.__exit__()
             raise
 
-    def _outwait(self, owner: Owner) -> None:
-        """Wait until it is given back, or was not renewed for LEASE_SEC.
+    def _settle(self) -> None:
+        """See after a while whether the lease still stands, in a bucket that holds no conditions.
 
-        Raises UsageError when it is renewed.
+        A process that took longer than SETTLE_SEC for its writing has the run as well, until the
+        next renewal of either.
+        """
+        self._console.line(
+            f"the service of {BUCKET}{self._path} does not know If-None-Match: if the run "
+            f"{self._run.name} is started twice within {SETTLE_SEC:g} s, both may begin",
+            style="yellow",
+        )
+        time.sleep(SETTLE_SEC)
+        self._free_version()
+
+    def _free_version(self) -> str | None:
+        """Return the version to write over. Raises UsageError when another process has the run."""
+        winner, version = self._look()
+        if winner is not None:
+            raise UsageError(self._refusal(winner))
+        return version
+
+    def _outwait(self, owner: Owner, version: str | None) -> str | None:
+        """Wait until a lease is given back, or was not renewed for LEASE_SEC.
+
+        Returns the version to write over. Raises UsageError when it is renewed.
         """
         self._console.line(
             f"{owner.host} had the run {self._run.name} and has not given it back: "
@@ -130,11 +159,18 @@ class Lease:
                     f"no sign of {owner.host} yet; goes on without it in {duration(left)}"
                 )
                 time.sleep(min(WATCH_SEC, left))
-                now = self._other()
+                now, version = self._look()
                 if now is None:
-                    return
+                    break
                 if now != owner:
                     raise UsageError(self._refusal(now))
+        return version
+
+    def _unusable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"--storage {self._run.storage} can't be used ({first_line(error)}): "
+            f"try again, or another one"
+        )
 
     def _refusal(self, owner: Owner) -> str:
         return (
@@ -145,8 +181,7 @@ class Lease:
     def _renew_on(self) -> None:
         while not self._over.wait(RENEW_SEC):
             try:
-                self.confirm()
-                self._write()
+                self._write(self._own_version())
             except TakenError:
                 # Ends whatever is under way as Ctrl-C does; `__exit__` says why
                 os.kill(os.getpid(), signal.SIGINT)
@@ -154,25 +189,28 @@ class Lease:
             except Exception:  # whatever it is: a bucket that is away for a while ends no search
                 continue
 
-    def _write(self) -> None:
-        with self._files.open_output_stream(self._path) as file:
-            file.write(json.dumps({**asdict(self._owner), "renewal": uuid.uuid4().hex}).encode())
+    def _write(self, version: str | None) -> bool:
+        """Write the lease over a version, None where nothing may lie. Returns whether it was."""
+        lease = {**asdict(self._owner), "renewal": uuid.uuid4().hex}
+        return self._object.write(json.dumps(lease).encode(), version)
 
-    def _other(self) -> Owner | None:
-        """Return who else holds it; None when nobody does, or this process. Raises OSError."""
-        for _ in range(READINGS):
-            try:
-                with self._files.open_input_stream(self._path) as file:
-                    owner = Owner(**json.loads(file.read()))
-                return owner if owner.id != self._owner.id else None
-            except FileNotFoundError:
-                return None
-            except (ValueError, TypeError):  # replaced by a longer one while it was read
-                continue
-        raise OSError(
-            f"{BUCKET}{self._path} is no lease that this version can read: "
-            f"delete it if nobody searches"
-        )
+    def _look(self) -> tuple[Owner | None, str | None]:
+        """Return who else has the lease, None for nobody or this process, and its version.
+
+        Raises OSError when the bucket does not answer, or has something else there.
+        """
+        found = self._object.read()
+        if found is None:
+            return None, None
+        content, version = found
+        try:
+            owner = Owner(**json.loads(content))
+        except (ValueError, TypeError):
+            raise OSError(
+                f"{BUCKET}{self._path} is no lease that this version can read: "
+                f"delete it if nobody searches"
+            ) from None
+        return (owner if owner.id != self._owner.id else None), version
 
 
 def _machine() -> str:

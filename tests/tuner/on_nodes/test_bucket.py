@@ -13,6 +13,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem
 
 from analysis.tables.bucket import local_directory
+from analysis.tables.table_sources import is_refusal
 from tests.tuner.bucket_service import AWAY, TRIES_WHILE_AWAY, Service, start
 from tests.tuner.conftest import OWN
 from tests.tuner.gated_network import Gate
@@ -146,7 +147,7 @@ def test_a_bucket_that_refuses_from_some_moment_on_ends_the_search_and_sigterm_f
     with meanwhile(refuse):
         code, output = bucket.search(*LONG)
     assert code == 1, output
-    assert "ACCESS_DENIED" in output.splitlines()[-1]
+    assert is_refusal(OSError(output.splitlines()[-1]))
     assert output.endswith(
         f"when that is mended, type python -m tuner.run --resume run --storage '{bucket.storage}'\n"
     )

@@ -23,8 +23,14 @@ def owner(run: RunStorage) -> dict[str, object]:
     return found
 
 
+def write_lease(run: RunStorage, lease: dict[str, object]) -> None:
+    with run.experiment.files.open_output_stream(lease_path(run)) as file:
+        file.write(json.dumps(lease).encode())
+
+
 def take_over(run: RunStorage) -> None:
     """As a machine does that has not heard of the owner for long."""
-    other = {"host": "elsewhere", "pid": 1, "machine": "another machine", "id": "0", "renewal": "0"}
-    with run.experiment.files.open_output_stream(lease_path(run)) as file:
-        file.write(json.dumps(other).encode())
+    write_lease(
+        run,
+        {"host": "elsewhere", "pid": 1, "machine": "another machine", "id": "0", "renewal": "0"},
+    )

@@ -1,11 +1,14 @@
 """A run in a bucket has one search at a time, and its lease is never left behind for long."""
 
 import subprocess
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ import pytest
 from analysis.console import Console
 from analysis.tables.bucket import TakenError
 from tests.tuner.bucket_service import BUSY, Service
-from tests.tuner.storage.leases import is_there, lease_path, owner, take_over
+from tests.tuner.storage.leases import is_there, lease_path, owner, take_over, write_lease
 from tests.waiting import until
-from tuner.storage import claim
+from trainables.errors import UsageError
+from tuner.storage import claim, guarded_object
 from tuner.storage.claim import Lease, Owner
 from tuner.storage.run_storage import RunStorage
 
@@ -25,6 +29,8 @@ PATIENCE_SEC = 600.0  # in which whoever lives has renewed a lease, however slow
 @pytest.fixture
 def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStorage:
     """A run of its own, whose lease is renewed and watched often."""
+    # One for all, which has read what describes S3 by then: 0.01 s a client instead of 0.1
+    monkeypatch.setattr(guarded_object, "Session", cache(guarded_object.Session))
     for name, sec in {
         "LEASE_SEC": PATIENCE_SEC,
         "RENEW_SEC": 0.1,
@@ -33,6 +39,16 @@ def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
     }.items():
         monkeypatch.setattr(claim, name, sec)
     return RunStorage(f"s3://searches/{tmp_path.name}?{service.options}", "r")
+
+
+Careless = Callable[[str], None]
+
+
+@pytest.fixture
+def careless(service: Service) -> Iterator[Careless]:
+    """Makes the service one that does not hold conditions."""
+    yield lambda conditions: setattr(service, "conditions", conditions)
+    service.conditions = "held"
 
 
 class Holder(Lease):
@@ -119,73 +135,187 @@ def test_a_lease_that_can_not_be_read_is_told_with_its_address(run: RunStorage) 
         pass
 
 
-def test_of_several_that_come_at_once_one_has_the_run(
+def test_a_profile_that_is_not_there_is_told(
     run: RunStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "SETTLE_SEC", 0.0)
-    have_looked, have_written = threading.Barrier(4), threading.Barrier(4)
-    taken, refused = [], []
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    monkeypatch.setattr(guarded_object, "Session", guarded_object.Session.__wrapped__)
+    with pytest.raises(UsageError, match=r"can't be used \(.*nobodys.*\): try again"):
+        Lease(run, Console())
 
-    def come() -> None:
-        mine = Lease(run, Console())
+
+def race(run: RunStorage, count: int, *, until_all_have_written: bool = False) -> tuple[int, int]:
+    """Let several take the run, each of which has seen it free before any writes.
+
+    Returns how many have it, and how many are refused.
+    """
+    have_looked, have_written = threading.Barrier(count), threading.Barrier(count)
+    taken: list[Lease] = []
+    refused: list[str] = []
+
+    def come(mine: Lease) -> None:
         write = mine._write
 
-        def write_with_the_others() -> None:
+        def write_with_the_others(version: str | None) -> bool:
             mine._write = write  # type: ignore[method-assign]
             have_looked.wait()
-            write()
-            have_written.wait()
+            was_written = write(version)
+            if until_all_have_written:
+                have_written.wait()
+            return was_written
 
         mine._write = write_with_the_others  # type: ignore[method-assign]
         try:
             taken.append(mine.__enter__())
-        except ValueError as error:
+        except UsageError as error:
             refused.append(str(error))
 
-    threads = [threading.Thread(target=come) for _ in range(4)]
+    leases = [Lease(run, Console()) for _ in range(count)]
+    threads = [threading.Thread(target=come, args=[lease]) for lease in leases]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(taken) == 1
-    assert len(refused) == 3
-    taken[0].__exit__()
+    for lease in taken:
+        lease.__exit__()
+    assert all("is being searched by another process" in sentence for sentence in refused)
+    return len(taken), len(refused)
 
 
-@pytest.mark.parametrize("at", ["_write", "_other"])
+def test_of_two_that_come_at_once_one_has_the_run_two_hundred_times(
+    run: RunStorage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Counter(race(RunStorage(run.storage, f"r{number}"), 2) for number in range(200))
+    assert results == {(1, 1): 200}
+    assert capsys.readouterr().out == ""
+
+
+def test_of_two_that_find_a_dead_ones_lease_at_once_one_has_the_run(
+    run: RunStorage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(run, claim._machine()) as holder:
+        holder.kill()
+        left = owner(run)
+        results = []
+        for number in range(25):
+            another = RunStorage(run.storage, f"r{number}")
+            write_lease(another, left)
+            results.append(race(another, 2))
+    assert results == [(1, 1)] * 25
+    assert capsys.readouterr().out == ""
+
+
+PROCESS = """
+import sys
+from analysis.console import Console
+from trainables.errors import UsageError
+from tuner.storage import claim
+from tuner.storage.run_storage import RunStorage
+
+claim.RENEW_SEC = claim.WATCH_SEC = 0.1
+out, sys.stdout = sys.stdout, sys.stderr  # where the lease says that it waits
+print("ready", file=out, flush=True)
+sys.stdin.readline()
+taken = []
+for number in range(10):
+    try:
+        claim.Lease(RunStorage(sys.argv[1], f"r{number}"), Console()).__enter__()
+        taken.append(number)
+    except UsageError:
+        pass
+print(*taken, file=out, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_of_two_processes_that_come_at_once_one_has_the_run(run: RunStorage) -> None:
+    command = [sys.executable, "-c", PROCESS, run.storage]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as one,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other,
+    ):
+        taken = []
+        for process in (one, other):
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        for process in (one, other):
+            print(file=process.stdin, flush=True)
+        for process in (one, other):
+            assert process.stdout
+            taken += process.stdout.readline().split()
+        for process in (one, other):
+            process.kill()
+    assert sorted(map(int, taken)) == list(range(10))
+
+
+@pytest.mark.parametrize("conditions", ["ignored", "501 Not Implemented", "400 Bad Request"])
+def test_without_conditions_one_of_several_has_the_run_by_looking_again_and_it_is_told(
+    run: RunStorage, careless: Careless, conditions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    careless(conditions)
+    assert race(run, 4, until_all_have_written=True) == (1, 3)
+    told = f"the service of s3://{lease_path(run)} does not know If-None-Match: if the run r is"
+    assert told in capsys.readouterr().out
+    assert not is_there(run)
+
+
+@pytest.mark.parametrize("writing", [1, 2])
 def test_a_search_that_is_interrupted_while_it_takes_the_run_leaves_no_lease(
-    run: RunStorage, monkeypatch: pytest.MonkeyPatch, at: str
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch, writing: int
 ) -> None:
     mine, calls = Lease(run, Console()), []
-    real = getattr(mine, at)
+    real = mine._write
 
-    def interrupted() -> object:
-        calls.append(real())
-        if len(calls) == (
-            1 if at == "_write" else 2
-        ):  # before the writing nothing is there to be left
+    def interrupted(version: str | None) -> bool:
+        calls.append(real(version))
+        if len(calls) == writing:
             assert is_there(run)
             raise KeyboardInterrupt
         return calls[-1]
 
-    monkeypatch.setattr(mine, at, interrupted)
+    monkeypatch.setattr(mine, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mine.__enter__()
+    assert len(calls) == writing
     assert not is_there(run)
 
 
 def test_a_search_that_is_interrupted_when_another_took_the_run_leaves_that_ones_lease(
-    run: RunStorage, monkeypatch: pytest.MonkeyPatch
+    run: RunStorage, careless: Careless, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(sec: float) -> None:
         take_over(run)
         raise KeyboardInterrupt
 
+    careless("ignored")
     mine = Lease(run, Console())
     monkeypatch.setattr(claim.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mine.__enter__()
     assert owner(run)["host"] == "elsewhere"
+
+
+def test_a_renewal_or_a_giving_back_that_comes_late_leaves_the_others_lease(
+    run: RunStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "RENEW_SEC", PATIENCE_SEC)
+    mine = Lease(run, Console()).__enter__()
+    before = mine._own_version()
+    assert before
+    take_over(run)
+    assert not mine._write(before)
+    assert not mine._object.delete(before)
+    with pytest.raises(TakenError, match="process 1 on elsewhere now"):
+        mine.__exit__()
+    assert owner(run)["host"] == "elsewhere"
+
+
+def test_a_lease_that_a_person_deleted_is_written_again(run: RunStorage) -> None:
+    with Lease(run, Console()) as mine:
+        run.experiment.files.delete_file(lease_path(run))
+        until(lambda: is_there(run))
+        mine.confirm()
 
 
 def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
@@ -197,10 +327,10 @@ def test_a_renewal_that_fails_in_whatever_way_is_tried_again(
             mine._write,
         )
 
-        def failing() -> None:
+        def failing(version: str | None) -> bool:
             for failure in failures:
                 raise failure
-            real()
+            return real(version)
 
         before = owner(run)["renewal"]
         monkeypatch.setattr(mine, "_write", failing)
