@@ -25,6 +25,7 @@ from trainables.pipelines.catalogue import PIPELINES
 from trainables.settings_fields import Setting, flag
 from tuner.atlas import __main__ as searches
 from tuner.settings import SETTINGS as SEARCH
+from tuner.settings_sources import SOURCES
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"<!-- (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -117,7 +118,7 @@ def _columns(table: str) -> Callable[[], str]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "flags of tuner.run": lambda: "\n".join(flag_rows(SEARCH)),
+    "flags of tuner.run": lambda: "\n".join(flag_rows({**SEARCH, **SOURCES})),
     "flags of analysis.timing": lambda: "\n".join(flag_rows(TIMING)),
     "flags of analysis.dashboard": lambda: "\n".join(parser_rows(dashboard.parser())),
     "flags of analysis.report": lambda: "\n".join(parser_rows(report.parser())),
