@@ -79,14 +79,17 @@ def _importable(value: Any) -> str:
 
     What a script itself defines is not: who imports it would run the script.
     """
-    if not isinstance(value, type | FunctionType):
-        return ""
-    module = sys.modules.get(value.__module__)
-    name = value.__qualname__
-    is_there = getattr(module, name, None) is value and module is not None
-    if not is_there or value.__module__ == "__main__" or not getattr(module, "__file__", None):
-        return ""
-    return f"{value.__module__}:{name}"
+    if isinstance(value, type | FunctionType):
+        module, name = sys.modules.get(value.__module__), value.__qualname__
+        is_there = module is not None and getattr(module, name, None) is value
+        is_there = is_there and module.__name__ != "__main__" and hasattr(module, "__file__")
+        return f"{value.__module__}:{name}" if is_there else ""
+    # Other objects don't know where they are
+    for module in filter(_is_own, list(sys.modules.values())):
+        for name, one in vars(module).items():
+            if one is value:
+                return f"{module.__name__}:{name}"
+    return ""
 
 
 def _kept(setting: str, value: Any, directory: Path) -> str:

@@ -100,7 +100,8 @@ class Result:
 
     def trials(self) -> "pd.DataFrame":
         """Return a row a trial, a column a hyperparameter."""
-        return wide(self._read("trials"), self._read("runs"))
+        trials = wide(self._read("trials"), self._read("runs"))
+        return trials.sort_values("trial", ignore_index=True)
 
     def epochs(self) -> "pd.DataFrame":
         """Return a row an epoch of a trial."""
