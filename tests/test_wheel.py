@@ -53,8 +53,15 @@ class Installed:
 
     def run(self, *arguments: str) -> str:
         """Run the command of the environment; what it printed."""
+        return self._run("transform-tuner", *arguments)
+
+    def python(self, code: str) -> str:
+        """Run lines of Python in the environment; what they printed."""
+        return self._run("python", "-c", code)
+
+    def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [self.environment / "bin" / "transform-tuner", *arguments],
+            [self.environment / "bin" / program, *arguments],
             cwd=self.elsewhere,
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdout=subprocess.PIPE,
@@ -130,6 +137,26 @@ def test_an_installed_search_and_its_report_need_no_checkout(installed: Installe
     installed.run("report", "tiny")
     page = installed.elsewhere / "results" / "reports" / "tiny" / "report.html"
     assert page.read_text().count("data:image/svg+xml") == len(list(page.parent.glob("*.svg"))) > 4
+
+
+FIVE_LINES = """
+from torchvision.transforms import v2
+from tuner import search
+preprocess = v2.Compose([v2.Resize(24), v2.Grayscale()])
+result = search(pipeline=preprocess, data="photos", model="separable", **TINY)
+print(result)
+"""
+TINY_IN_PYTHON = {
+    **{"images": 2000, "samples": 2, "max_epochs": 1, "finalists": 1},
+    **{"timing": "none", "wandb": "disabled"},
+}
+
+
+def test_five_lines_of_python_search_for_a_pipeline_of_one_s_own(installed: Installed) -> None:
+    output = installed.python(f"TINY = {TINY_IN_PYTHON}\n{FIVE_LINES}")
+    assert "separable does not replace Compose" in output or "replaces Compose" in output
+    (kept,) = installed.elsewhere.glob("results/own/Compose_*.py")
+    assert f"{kept.relative_to(installed.elsewhere)}:Compose takes a PIL image" in output
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -81,8 +81,8 @@ def _importable(value: Any) -> str:
     """
     if isinstance(value, type | FunctionType):
         module, name = sys.modules.get(value.__module__), value.__qualname__
-        is_there = module is not None and getattr(module, name, None) is value
-        is_there = is_there and module.__name__ != "__main__" and hasattr(module, "__file__")
+        is_there = value.__module__ != "__main__" and getattr(module, "__file__", None) is not None
+        is_there = is_there and getattr(module, name, None) is value
         return f"{value.__module__}:{name}" if is_there else ""
     # Other objects don't know where they are
     for module in filter(_is_own, list(sys.modules.values())):

@@ -76,7 +76,7 @@ def follow(module: str, arguments: Sequence[str], shown: Shows) -> None:
     said = "\n".join(complaints)
     if status == MISTAKE:
         raise UsageError(said)
-    if status == INTERRUPTED:
+    if status in (INTERRUPTED, -signal.SIGINT):  # the latter while Python itself starts
         raise KeyboardInterrupt
     if status:
         raise SearchError(said or f"{module} ended {_how(status)}, and said nothing of it")

@@ -55,6 +55,11 @@ def test_lines_and_progress_come_with_arguments_and_characters_as_they_are(
         ("exit(7)", SearchError, "^made_command ended with exit status 7, and said nothing of it$"),
         ("import os; os.kill(os.getpid(), 9)", SearchError, "ended by SIGKILL"),
         ("exit(130)", KeyboardInterrupt, None),
+        (
+            "import os, signal as s; s.signal(2, s.SIG_DFL); os.kill(os.getpid(), 2)",
+            KeyboardInterrupt,
+            None,
+        ),
     ],
 )
 def test_an_exit_status_is_an_exception_with_the_command_s_sentence(
