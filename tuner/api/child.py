@@ -26,6 +26,9 @@ def main() -> int:
 def _end_with_asker() -> None:
     """End as after SIGTERM, so that the run can go on, once who asked for it has ended."""
     os.read(0, 1)  # which gets nothing but its end
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # nobody reads them, and a line that can't be written is an error
+        os.dup2(nowhere, stream)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
