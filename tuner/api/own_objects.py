@@ -11,6 +11,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar
@@ -85,7 +86,7 @@ def _importable(value: Any) -> str:
         is_there = is_there and getattr(module, name, None) is value
         return f"{value.__module__}:{name}" if is_there else ""
     # Other objects don't know where they are
-    for module in filter(_is_own, list(sys.modules.values())):
+    for module in _own_modules():
         for name, one in vars(module).items():
             if one is value:
                 return f"{module.__name__}:{name}"
@@ -161,7 +162,7 @@ def _own_modules_by_value() -> Iterator[None]:
 
     Neither the nodes nor a command that is typed elsewhere finds them.
     """
-    own = [module for module in list(sys.modules.values()) if _is_own(module)]
+    own = _own_modules()
     for module in own:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -171,9 +172,18 @@ def _own_modules_by_value() -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_own(module: Any) -> bool:
-    if not isinstance(module, ModuleType) or sys.modules.get(module.__name__) is not module:
-        return False
+def _own_modules() -> list[ModuleType]:
+    """Return the imported modules of a person's own: files that no package installed."""
+    installed = {*packages_distributions(), *sys.stdlib_module_names, *PACKAGES, "__main__"}
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] not in installed and _is_file(name, module)
+    ]
+
+
+def _is_file(name: str, module: Any) -> bool:
+    """Tell whether a module, as it is registered, is a file that is not among what is installed."""
     file = getattr(module, "__file__", None)
-    top = module.__name__.partition(".")[0]
-    return bool(file) and top not in (*PACKAGES, "__main__") and not is_installed(Path(file or ""))
+    is_module = isinstance(module, ModuleType) and module.__name__ == name
+    return is_module and isinstance(file, str) and not is_installed(Path(file))
