@@ -45,23 +45,18 @@ import pickle
 '''
 
 
-def named(setting: str, value: Any, directory: Path) -> Any:
-    """Return a setting's value with a name in place of each object.
+def named(setting: str, value: Any, directory: Path) -> str:
+    """Return the value of a setting of NAMED with a name in place of each object.
 
     Raises UsageError where an object can't be called, or can't be kept.
 
     Args:
-        setting: A name in SETTINGS.
-        value: As Python has it. Losses and metrics may be several, in a list.
+        setting: Which it is.
+        value: A name or an object. Losses and metrics may be several, in a list.
         directory: Where files of objects are kept.
     """
-    if isinstance(value, Path):
-        return str(value)
-    if setting not in NAMED:
-        return value
     several = isinstance(value, list | tuple) and setting in ("loss", "metric")
-    names = [_name(setting, one, directory) for one in (value if several else [value])]
-    return ",".join(names)
+    return ",".join(_name(setting, one, directory) for one in (value if several else [value]))
 
 
 def _name(setting: str, value: Any, directory: Path) -> str:

@@ -1,6 +1,7 @@
 """`search`: a search as a function, with the settings of the command."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from trainables.errors import UsageError
@@ -62,17 +63,29 @@ def search(**settings: Any) -> Result:
 def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings as a command line gives them. Raises UsageError where it could not."""
     given = {
-        name_of(key, EVERY, "search"): value for key, value in settings.items() if value is not None
+        name_of(key, EVERY, "search"): str(value) if isinstance(value, Path) else value
+        for key, value in settings.items()
+        if value is not None
     }
-    storage = given.get("storage", SETTINGS["storage"].default)
-    if "config" in given and "storage" not in given:
-        storage = of_file(str(given["config"])).get("storage", storage)
-    own = RunStorage(str(storage), "").directory / OWN
-    named_values = {name: named(name, value, own) for name, value in given.items()}
-    return {
+    plain = {
         name: value if name in SOURCES else checked(name, value, "search")
-        for name, value in named_values.items()
+        for name, value in given.items()
+        if name not in NAMED
     }
+    # Only now, since it may write files
+    own = _own_directory(plain)
+    return {
+        name: named(name, value, own) if name in NAMED else plain[name]
+        for name, value in given.items()
+    }
+
+
+def _own_directory(typed: dict[str, Any]) -> Path:
+    """Return where files of objects are kept: below the storage, or a bucket's copy here."""
+    storage = SETTINGS["storage"].default
+    if "config" in typed:
+        storage = of_file(typed["config"]).get("storage", storage)
+    return RunStorage(typed.get("storage", storage), "").directory / OWN
 
 
 def _signature() -> inspect.Signature:

@@ -52,13 +52,11 @@ def cell(code: str, name: str, kernel: int = 1) -> Any:
     ("setting", "value", "name"),
     [
         ("pipeline", "blur", "blur"),
-        ("data", Path("my/photos"), "my/photos"),
         ("pipeline", study.reference, "trainables.pipelines.study:reference"),
         ("pipeline", functional.hflip, f"{functional.hflip.__module__}:horizontal_flip"),
         ("model", Mine, "tests.tuner.own_networks:Mine"),
         ("loss", ["mse", study.reference], "mse,trainables.pipelines.study:reference"),
         ("pipeline", OF_THIS_MODULE, f"{__name__}:OF_THIS_MODULE"),
-        ("samples", 3, 3),
     ],
 )
 def test_what_has_a_name_goes_by_it(tmp_path: Path, setting: str, value: Any, name: Any) -> None:

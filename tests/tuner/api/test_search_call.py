@@ -102,7 +102,10 @@ def test_a_file_and_an_earlier_run_give_settings_as_on_the_command_line(
     [
         ({"modle": "kron"}, "search: there is no setting modle; did you mean model?"),
         ({"max_epoch": 1}, "search: there is no setting max_epoch; did you mean max_epochs?"),
-        ({"samples": "many"}, "search: --samples 'many': give a whole number"),
+        (
+            {"samples": "many", "pipeline": lambda image: image},
+            "search: --samples 'many': give a whole number",
+        ),
         ({"samples": 0}, "search: --samples ≥ 1 must hold, but got 0"),
         ({"data": ["a", "b"]}, "search: --data ['a', 'b']: give a text"),
         ({"pipeline": 3}, "search: pipeline is a int: give a name, or an object that can be"),
@@ -120,6 +123,7 @@ def test_a_mistake_is_a_usage_error_before_anything_starts(
         search(**settings)
     assert str(mistake.value).startswith(told)
     assert typed == []
+    assert list(Path().iterdir()) == []
 
 
 def test_flags_of_values_give_these_values() -> None:
