@@ -157,7 +157,8 @@ def _own_modules_by_value() -> Iterator[None]:
 
     Neither the nodes nor a command that is typed elsewhere finds them.
     """
-    own = _own_modules()
+    before = cloudpickle.list_registry_pickle_by_value()  # which a person asked for
+    own = [module for module in _own_modules() if module.__name__ not in before]
     for module in own:
         cloudpickle.register_pickle_by_value(module)
     try:
