@@ -1,6 +1,7 @@
 """What lies in examples/ runs as it is."""
 
 import ast
+import os
 from pathlib import Path
 
 import nbformat
@@ -44,7 +45,8 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
     notebook = nbformat.read(EXAMPLES / "search.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
     place = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=500, kernel_name="python3", resources=place).execute()
+    client = NotebookClient(notebook, timeout=500, kernel_name="python3", resources=place)
+    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
     shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     values = [output["data"] for output in shown if output["output_type"] == "execute_result"]
     assert "<b>Can kron replace Compose? " in values[0]["text/html"]

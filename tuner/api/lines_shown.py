@@ -16,8 +16,10 @@ def shown_here() -> Iterator[Shows]:
     """Yield what shows lines, until the block is left; the progress line goes away then."""
     if _is_notebook():
         notebook = _Notebook()
-        yield notebook
-        notebook.progress("")
+        try:
+            yield notebook
+        finally:
+            notebook.progress("")
     else:
         with ProgressLine() as line:
             yield _Terminal(line) if sys.stderr.isatty() else _File()

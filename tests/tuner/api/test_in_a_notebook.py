@@ -145,6 +145,7 @@ def test_an_interrupt_of_the_kernel_ends_the_search_and_says_how_to_go_on(cells:
     *_, command, call = cells.interrupted.streams.splitlines()
     assert command.endswith("go on with: python -m tuner.run --resume run")
     assert call == "In Python: search(resume='run')"
+    assert cells.interrupted.shown[-1] == ""  # the progress line is gone
 
 
 def test_lines_are_printed_and_progress_is_one_display(cells: Cells) -> None:
