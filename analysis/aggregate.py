@@ -199,7 +199,7 @@ def _remove_former(tables: Path, table: str, run: str) -> None:
 
 def _as_today(file: Checked) -> bytes:
     """Return a sound file's bytes, of today's version."""
-    return encoded(file.content) if file.is_version_4 else file.data
+    return encoded(file.content) if file.is_upgraded else file.data
 
 
 @dataclass(frozen=True)

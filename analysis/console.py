@@ -18,6 +18,18 @@ PLAIN_WIDTH = 120  # columns of a table that goes into a file
 GAP = 2  # columns between those of a table
 LIVE_PROGRESS_SEC = 0.2  # between those that `progress_is_due` asks for
 PLAIN_PROGRESS_SEC = 30.0  # between progress lines where the output is a file
+PROGRESS_MARK = "\r"  # before progress lines, for a program that reads them
+
+_marks_progress = False
+
+
+def mark_progress() -> None:
+    """Let the consoles of this process print progress lines as often as into a terminal.
+
+    PROGRESS_MARK is before each: a program reads them, and shows them in its own way.
+    """
+    global _marks_progress
+    _marks_progress = True
 
 
 class Console:
@@ -39,6 +51,8 @@ class Console:
         if self._rich.is_terminal:
             # It begins with the first line: before that others may draw progress of their own
             self._live = Live(Text(), console=self._rich, auto_refresh=False, transient=True)
+            self._next_progress = 0.0
+        elif _marks_progress:
             self._next_progress = 0.0
         return self
 
@@ -62,6 +76,9 @@ class Console:
             self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
             self._live.start()
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="crop"), refresh=True)
+        elif _marks_progress and self.progress_is_due:
+            self._next_progress = time.monotonic() + LIVE_PROGRESS_SEC
+            print(f"{PROGRESS_MARK}{text}", flush=True)
         elif self.progress_is_due:
             self._next_progress = time.monotonic() + PLAIN_PROGRESS_SEC
             self.line(text)

@@ -8,6 +8,7 @@ compares what stands there with what the code says now.
 
 import argparse
 import ast
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,8 +26,10 @@ from trainables.pipelines.catalogue import PIPELINES
 from trainables.settings_fields import Setting, flag
 from tuner.atlas import __main__ as searches
 from tuner.settings import SETTINGS as SEARCH
+from tuner.settings_sources import SOURCES
 
 DOCS = Path(__file__).parent
+NOTEBOOK = DOCS.parent / "examples" / "search.ipynb"
 BLOCK = re.compile(r"<!-- (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 DEFAULT = re.compile(r"^(?P<meaning>.*?) ?\(default: (?P<default>.*)\)$", re.DOTALL)
 
@@ -94,6 +97,15 @@ def gallery_rows() -> list[str]:
     return rows
 
 
+def notebook_cells(path: Path) -> str:
+    """Return the cells of a notebook: text as it is, code between fences."""
+    parts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    return "\n\n".join(parts)
+
+
 def package_rows(package: str) -> list[str]:
     """Return the Markdown table of a package: its own files, then its rooms with their files."""
     directory = DOCS.parent / package
@@ -117,7 +129,7 @@ def _columns(table: str) -> Callable[[], str]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "flags of tuner.run": lambda: "\n".join(flag_rows(SEARCH)),
+    "flags of tuner.run": lambda: "\n".join(flag_rows({**SEARCH, **SOURCES})),
     "flags of analysis.timing": lambda: "\n".join(flag_rows(TIMING)),
     "flags of analysis.dashboard": lambda: "\n".join(parser_rows(dashboard.parser())),
     "flags of analysis.report": lambda: "\n".join(parser_rows(report.parser())),
@@ -127,6 +139,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flags of analysis.audit": lambda: "\n".join(parser_rows(audit.parser())),
     "flags of trainables.export": lambda: "\n".join(parser_rows(export.parser())),
     "flags of trainables.profile": lambda: "\n".join(parser_rows(profile.parser())),
+    "cells of examples/search.ipynb": lambda: notebook_cells(NOTEBOOK),
     "pipelines": lambda: "\n".join(gallery_rows()),
     "files of trainables": lambda: "\n".join(package_rows("trainables")),
     "files of analysis": lambda: "\n".join(package_rows("analysis")),

@@ -18,14 +18,14 @@ from analysis.timing import __main__ as timing
 from docs.generate import BLOCK, TABLES, filled
 from tests.paths import ROOT
 from trainables import export, profile
-from tuner import run
+from tuner import command_line
 from tuner.atlas import __main__ as searches
 from tuner.command import COMMANDS
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 BY_NAME = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 PARSERS = {
-    "tuner.run": run.parser,
+    "tuner.run": command_line.parser,
     "tuner.atlas": searches.parser,
     "analysis.timing": timing.parser,
     "analysis.dashboard": dashboard.parser,

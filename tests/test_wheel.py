@@ -174,6 +174,26 @@ def test_every_block_of_the_tutorial_works_where_no_checkout_is(installed: Insta
     assert page.read_text().count("data:image/svg+xml") == len(list(page.parent.glob("*.svg"))) > 4
 
 
+FIVE_LINES = """
+from torchvision.transforms import v2
+from tuner import search
+preprocess = v2.Compose([v2.Resize(24), v2.Grayscale()])
+result = search(pipeline=preprocess, data="photos", model="separable", **TINY)
+print(result)
+"""
+TINY_IN_PYTHON = {
+    **{"images": 2000, "samples": 2, "max_epochs": 1, "finalists": 1},
+    **{"timing": "none", "wandb": "disabled"},
+}
+
+
+def test_five_lines_of_python_search_for_a_pipeline_of_one_s_own(installed: Installed) -> None:
+    output = installed.python(f"TINY = {TINY_IN_PYTHON}\n{FIVE_LINES}")
+    assert "separable does not replace Compose" in output or "replaces Compose" in output
+    (kept,) = installed.elsewhere.glob("results/own/Compose_*.py")
+    assert f"{kept.relative_to(installed.elsewhere)}:Compose takes a PIL image" in output
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_installed_command_explains_each_of_its_sub_commands(
     name: str, installed: Installed

@@ -23,6 +23,7 @@ LONGEST = 500  # characters of another's text in a sentence of ours
 LONGEST_TEXT = 20_000  # of a traceback in a table
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit statuses, beside 0
+COMPLAINT = "error: "  # what every sentence on the error stream begins with
 BUG = "this is a bug of transform-tuner: please report it with the lines above"
 
 Arguments = ParamSpec("Arguments")
@@ -169,7 +170,7 @@ def printable(line: str) -> str:
 def complain(error: object) -> None:
     """Print one sentence on the error stream, after `error: `; of several each on its line."""
     for sentence in str(error).splitlines():
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"{COMPLAINT}{sentence}", file=sys.stderr)
 
 
 def prog(module: str) -> str:

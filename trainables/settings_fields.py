@@ -166,6 +166,25 @@ def add_flags(parser: argparse.ArgumentParser, settings: Mapping[str, Setting]) 
         )
 
 
+def as_flags(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of a command line that gives these values, by setting."""
+    flags = []
+    for name, value in values.items():
+        one, typed = settings[name], value if isinstance(value, tuple) else (value,)
+        if one.type is bool:
+            flags += [flag(name)] if value else []
+        elif one.nargs is None:
+            flags += [part for text in map(str, typed) for part in _with_value(name, text)]
+        else:
+            flags += [flag(name), *map(str, typed)]
+    return flags
+
+
+def _with_value(name: str, text: str) -> list[str]:
+    """Return a flag with a value, which may look like a flag itself."""
+    return [f"{flag(name)}={text}"] if text.startswith("-") else [flag(name), text]
+
+
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values that were typed, by setting: lists as tuples.
 

@@ -25,7 +25,7 @@ from trainables.metrics import metric_registry
 from trainables.networks.registry import AUTO, NETWORKS, check_module, find
 from trainables.own_process import OwnProcess, Say
 from trainables.pipelines import catalogue as pipelines
-from trainables.settings_fields import flag
+from trainables.settings_fields import as_flags
 from trainables.tasks import STUDY, Task, shape_text
 from trainables.training.try_out import TryOut
 from tuner import trace
@@ -731,13 +731,12 @@ def asked_flags(plan: Plan, model: str) -> list[str]:
     unasked["max_epochs"] = budget(plan.networks, gpus).max_epochs
     too_few = model == AUTO and (config.samples or 0) < _least_samples(NETWORKS, config)
     left_out = {*OF_A_SEARCH, "samples"} if too_few else OF_A_SEARCH
-    flags = []
-    for name, value in config.flat().items():
-        is_asked = SETTINGS[name].group in (SEARCHED, LOSS) and value != unasked[name]
-        if is_asked and name not in left_out:
-            values = value if isinstance(value, tuple) else (value,)
-            flags += [flag(name), *map(str, values)]
-    return flags
+    asked = {
+        name: value
+        for name, value in config.flat().items()
+        if SETTINGS[name].group in (SEARCHED, LOSS) and value != unasked[name]
+    }
+    return as_flags(SETTINGS, {k: value for k, value in asked.items() if k not in left_out})
 
 
 def _least_samples(networks: Sized, config: SearchConfig) -> int:

@@ -12,119 +12,30 @@ from tuner import interrupts
 if __name__ == "__main__":  # before the other imports, which take a second where much else runs
     interrupts.end_early()
 
-import argparse
 import atexit
 import errno
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.console import Console, command_text
-from analysis.tables import version_4
-from analysis.tables.bucket import TakenError, local_directory, sending
-from analysis.tables.files import rows_of, table_path
-from analysis.tables.schema import TABLES
-from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain, known_runs, prog
+from analysis.tables.bucket import TakenError, sending
+from trainables.errors import FAILED, INTERRUPTED, UsageError, command, complain
 from trainables.pipelines.catalogue import LIST, listed, started
-from trainables.settings_fields import add_flags, flag, given
 from trainables.training.try_out import TryOut
 from tuner import trace
 from tuner.background import Background
 from tuner.cluster import auth_token, connect, local_ray, watch
 from tuner.cluster.nodes import Growth, Node, WorkerResources, growth, nodes, wait_for_nodes
+from tuner.command_line import from_command_line
 from tuner.plan import Plan, check_early, load, make_plan, worker_resources
-from tuner.settings import SETTINGS, SearchConfig
+from tuner.settings import SearchConfig
 from tuner.storage.claim import claim_run
 from tuner.storage.run_storage import UNWRITABLE, RunStorage
-
-EXAMPLES = """examples:
-  python -m tuner.run --model separable
-  python -m tuner.run --model cnn --samples 32 --gpus-per-trial 0.25 --address auto
-  python -m tuner.run --resume fc-20260101-120000"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser. A flag that is not given leaves no trace, for `--resume`."""
-    parser = argparse.ArgumentParser(
-        prog=prog("tuner.run"),
-        description="Search the hyperparameters with which a small network replaces the pipeline.",
-        argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
-    )
-    add_flags(parser, SETTINGS)
-    return parser
-
-
-def from_command_line(arguments: Sequence[str]) -> SearchConfig:
-    """Return the search that a command line asks for, on top of the earlier run that it resumes.
-
-    Raises UsageError with one sentence for what makes no sense, and SystemExit as argparse does.
-    """
-    typed = given(parser().parse_args(arguments))
-    config = SearchConfig.from_flat(typed)
-    if config.resume is not None:
-        return _resumed(config, typed)
-    if config.name:
-        return config
-    model = config.model.rpartition(":")[2].lower().strip("_")
-    return replace(config, name=f"{model}-{datetime.now():%Y%m%d-%H%M%S}")
-
-
-def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
-    name = asked.resume or ""
-    tables = local_directory(asked.storage, name) / "tables"
-    # All that the search goes on from, so that damage is told before Ray starts
-    rows = {table: rows_of(tables, table, name) for table in TABLES}["runs"]
-    if not rows:
-        known = known_runs(tables.glob("runs/run=*"), "leave --resume out to start one")
-        raise UsageError(f"--resume {name}: there is no such run in {asked.storage}; {known}")
-    if version_4.wrote_file(table_path(tables, "runs", name)):
-        raise UsageError(
-            f"--resume {name}: transform-tuner 0.1.0 began it: go on with that version, or start a "
-            f"new run without --resume"
-        )
-    try:
-        earlier = SearchConfig.from_run(json.loads(rows[0]["config"])).flat()
-    except UsageError as error:
-        raise UsageError(
-            f"--resume {name}: {table_path(tables, 'runs', name)}, column config: {error}; "
-            "put a sound copy in its place, or start a new run without --resume"
-        ) from error
-    samples = earlier["samples"] or 0
-    if typed.get("samples", samples) < samples:
-        raise UsageError(
-            f"--resume {name} --samples {typed['samples']}: the run has {samples} trials; give "
-            f"more, or leave --samples out"
-        )
-    changes = {key: value for key, value in typed.items() if SETTINGS[key].may_change}
-    changed = [
-        f"{flag(key)} was {_said(earlier[key])}, is {_said(value)}"
-        for key, value in typed.items()
-        if key not in changes and value != earlier[key]
-    ]
-    if changed:
-        raise UsageError(
-            f"--resume {name} with other settings: {'; '.join(changed)}: leave them out to go on, "
-            f"or start a new run without --resume"
-        )
-    lasting = {"name": name, "timeout": None, "trace": None, "storage": asked.storage}
-    lasting["pairs" if earlier["pairs"] else "data"] = rows[0]["data"]
-    return SearchConfig.from_flat({**earlier, **lasting, **changes})
-
-
-def _said(value: Any) -> str:
-    """Return a setting as it is typed, several values with spaces between."""
-    if value is None:
-        return "not given"
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 @command(interrupts.EARLY_END)

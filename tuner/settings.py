@@ -3,7 +3,8 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self
 
 from analysis.tables.bucket import check_address
@@ -47,6 +48,12 @@ PERCEPTUAL = {
     "perceptual_size": "size",
 }
 ONLY_PERCEPTUAL = (*PERCEPTUAL, "vgg_weights", "vgg_normalisation")
+USED_BY = {
+    "grace_epochs": ("scheduler", (ASHA, MEDIAN)),
+    "reduction_factor": ("scheduler", (ASHA,)),
+    "startup_trials": ("search", (TPE,)),
+}
+"""Settings that only some values of another one use."""
 # Of the table and, the last one, of pages: beside them each metric has one of its name there
 COLUMNS_OF_SCORES = (*(column.name for column in TABLES["scores"]), "series")
 
@@ -409,6 +416,9 @@ class SearchConfig:
         False, "show Ray's own messages", default_text="off", short="-v", may_change=True, group=RUN
     )
 
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where each setting comes from that was given: `flag`, `file` or `run`, by name."""
+
     def __post_init__(self) -> None:
         if self.compile == "auto":
             raise UsageError(
@@ -467,12 +477,7 @@ class SearchConfig:
             return  # these are the run's, and were checked when it began
         for text in self.start or ():
             point_of(text)
-        used = {
-            "grace_epochs": ("scheduler", (ASHA, MEDIAN)),
-            "reduction_factor": ("scheduler", (ASHA,)),
-            "startup_trials": ("search", (TPE,)),
-        }
-        for name, (by, users) in used.items():
+        for name, (by, users) in USED_BY.items():
             value, chosen = getattr(self, name), getattr(self, by)
             if value != SETTINGS[name].default and chosen not in users:
                 raise UsageError(
@@ -596,6 +601,17 @@ class SearchConfig:
         if self.perceptual_layers is not None and self.perceptual_weights is None:
             given["layer_weights"] = (1.0,) * len(self.perceptual_layers)
         return Perceptual(**{name: value for name, value in given.items() if value is not None})
+
+    def of_origins(self, origins: Mapping[str, str]) -> Self:
+        """Return the same settings with where they come from."""
+        return replace(self, origins=origins)
+
+    def named(self) -> Self:
+        """Return settings with a name for the run, where they have none: network, date and time."""
+        if self.name:
+            return self
+        model = own_code.short(self.model).lower().strip("_")
+        return replace(self, name=f"{model}-{datetime.now():%Y%m%d-%H%M%S}")
 
     def flat(self) -> dict[str, Any]:
         """Return the values by the names in SETTINGS; a range that is not given is None."""

@@ -31,7 +31,7 @@ class Checked:
     problems: tuple[str, ...] = ()
     content: pa.Table | None = None
     """Its rows; None where they can't be had."""
-    is_version_4: bool = False
+    is_upgraded: bool = False
     """Whether its rows were turned into those of today."""
 
 
@@ -41,14 +41,15 @@ def check(data: bytes, table: str, run: str) -> Checked:
     Rows are counted from 1. Each column is named once, with the first of its rows that is wrong.
     """
     try:
-        problems, content = parsed(data, table)
+        problems, content, lacks_some = parsed(data, table)
     except ValueError as error:
         return Checked(data, (f"can't be read: {first_line(error)}",))
     if problems:
         return Checked(data, tuple(problems))
     if version_4.wrote(content.schema):
         return _version_4(data, content, table, run)
-    return Checked(data, tuple(_wrong_rows(content, TABLES[table], KEYS[table], run)), content)
+    wrong = tuple(_wrong_rows(content, TABLES[table], KEYS[table], run))
+    return Checked(data, wrong, content, is_upgraded=lacks_some)
 
 
 def _version_4(data: bytes, content: pa.Table, table: str, run: str) -> Checked:
@@ -59,7 +60,7 @@ def _version_4(data: bytes, content: pa.Table, table: str, run: str) -> Checked:
             content = version_4.upgraded(content, table)
         except (ArithmeticError, TypeError, ValueError) as error:
             problems = (f"can't be read as version {VERSION}: {first_line(error)}",)
-    return Checked(data, problems, content, is_version_4=True)
+    return Checked(data, problems, content, is_upgraded=True)
 
 
 def _wrong_rows(

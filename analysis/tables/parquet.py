@@ -35,15 +35,16 @@ def encoded(content: pa.Table) -> bytes:
     return data[:footer] + SEAL + hashlib.sha256(data).digest() + data[footer:]
 
 
-def parsed(data: bytes, table: str) -> tuple[list[str], pa.Table]:
+def parsed(data: bytes, table: str) -> tuple[list[str], pa.Table, bool]:
     """Return what is wrong with a parquet file's columns, and its rows, none where something is.
 
-    Every value is looked at. Rows of version 4 have the columns that they had.
+    Every value is looked at. Rows of version 4 have the columns that they had. Late columns that
+    the file lacks are null, and the last value returned says whether there are such.
 
     Raises:
         ValueError: It is damaged, or has more than LARGEST_ROWS or LARGEST_BYTES.
     """
-    content = arrow_schema(table).empty_table()
+    content, lacks_some = arrow_schema(table).empty_table(), False
     _check_seal(data)
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
@@ -52,11 +53,17 @@ def parsed(data: bytes, table: str) -> tuple[list[str], pa.Table]:
             content = version_4.arrow_schema(table).empty_table()
         problems = schema_problems(schema, content.schema)
         if not problems:
-            content = pa.table(_read(file, schema).columns, content.schema)
+            rows = _read(file, schema)
+            lacks_some = len(schema) < len(content.schema)
+            columns = [
+                rows[field.name] if field.name in schema.names else pa.nulls(len(rows), field.type)
+                for field in content.schema
+            ]
+            content = pa.table(columns, content.schema)
             content.validate(full=True)  # text that is no UTF-8 would surprise whoever looks at it
     except (pa.ArrowException, OSError) as error:
         raise ValueError(first_line(error)) from error
-    return problems, content
+    return problems, content, lacks_some
 
 
 def check_size(*, rows: int = 0, size: int = 0) -> None:

@@ -41,6 +41,7 @@ class Column:
     unit: str = ""
     nullable: bool = False
     is_json: bool = False  # whether its texts are objects or lists in JSON
+    is_late: bool = False  # whether files of this version may lack it, which then have null
 
     @cached_property
     def range(self) -> tuple[float, float] | None:
@@ -104,6 +105,13 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             "command line that started the run, and a line for each that gave it more trials",
         ),
         json("config", meaning="every setting of the search, as JSON"),
+        json(
+            "given",
+            meaning="where each setting comes from that was given: `flag`, `file` (--config) or "
+            "`run` (--like), by name, as JSON; null for older runs",
+            nullable=True,
+            is_late=True,
+        ),
         json(
             "space",
             meaning="each hyperparameter's type, its range with the scale, or its choices, as "
@@ -442,7 +450,7 @@ def schema_problems(found: pa.Schema, wanted: pa.Schema) -> list[str]:
     """Return what keeps a file with the schema `found` from having the one `wanted`, as sentences.
 
     About a file of another version only the version is said. Whether columns may be null is not
-    compared: `analysis.tables.checks` looks at their values.
+    compared: `analysis.tables.checks` looks at their values. Late columns may be missing.
     """
     if found.equals(wanted, check_metadata=True):
         return []
@@ -465,8 +473,10 @@ def schema_problems(found: pa.Schema, wanted: pa.Schema) -> list[str]:
             problems.append(f"column {name}: the table {table} has none of that name")
         elif field.type != wanted.field(field.name).type:
             problems.append(f"column {name}: is {kind}, should be {wanted.field(field.name).type}")
-    problems += [f"column {name} is missing" for name in wanted.names if name not in found.names]
-    if not problems and found.names != wanted.names:
+    late = {one.name for one in TABLES[table] if one.is_late}
+    there = [name for name in wanted.names if name in found.names or name not in late]
+    problems += [f"column {name} is missing" for name in there if name not in found.names]
+    if not problems and found.names != there:
         problems = [f"its columns are in another order than the table {table} has them"]
     return problems
 

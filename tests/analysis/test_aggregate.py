@@ -176,6 +176,18 @@ def test_nulls_where_a_run_tells_what_it_is_are_a_problem_like_any_other(
     assert contents(out) == before
 
 
+def test_a_run_from_before_a_column_came_is_collected_with_all_columns(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    search(a)
+    older = pq.read_table(file_of(a, "runs"), partitioning=None).drop_columns(["given"])
+    pq.write_table(older, file_of(a, "runs"))
+    assert collect(a, out) == 0
+    assert pq.read_schema(file_of(out, "runs")).names == arrow_schema("runs").names
+    before = contents(out)
+    assert collect(a, out) == 0
+    assert contents(out) == before
+
+
 def test_csv_files_hold_every_run_of_out_without_images(tmp_path: Path) -> None:
     a, b, out = (tmp_path / name for name in ("a", "b", "out"))
     search(a, "fc", 3)

@@ -20,8 +20,9 @@ from tests.paths import ROOT
 from trainables.errors import UsageError
 from trainables.losses.loss_settings import Perceptual
 from trainables.settings_fields import flag
-from tuner.run import from_command_line, parser
+from tuner.command_line import from_command_line, parser
 from tuner.settings import SETTINGS, SearchConfig
+from tuner.settings_sources import SOURCES
 
 STORED = SearchConfig(
     name="first",
@@ -65,7 +66,7 @@ def test_defaults_leave_no_trace() -> None:
 
 def test_every_setting_has_a_flag_and_every_flag_a_setting() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings}
-    assert flags - {"-h", "--help", "-v"} == {flag(name) for name in SETTINGS}
+    assert flags - {"-h", "--help", "-v"} == {flag(name) for name in (*SETTINGS, *SOURCES)}
 
 
 def test_help_and_documentation_say_of_every_setting_what_it_does_and_its_default() -> None:

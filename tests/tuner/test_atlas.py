@@ -11,7 +11,7 @@ from analysis.console import Console
 from analysis.tables.files import table_path
 from analysis.timing.__main__ import parser as timing_parser
 from tests.analysis.made_runs import change, make_run
-from tuner import run
+from tuner import command_line
 from tuner.atlas import __main__ as command
 from tuner.atlas import searches
 from tuner.atlas.searches import BUDGETS, Search
@@ -42,9 +42,9 @@ class Runner:
             return 0
         resumed = "--resume" in flags
         if resumed:
-            name = run.parser().parse_args(flags).resume
+            name = command_line.parser().parse_args(flags).resume
         else:
-            config = run.from_command_line(flags)
+            config = command_line.from_command_line(flags)
             name = config.name
             kept = {"pipeline": config.pipeline, "config": json.dumps(config.flat())}
             self._facts[name] = {**kept, "model": "fc", "data": "photos"}
@@ -142,7 +142,7 @@ def test_a_search_asks_for_what_its_budget_says(budget: str, model: str, tmp_pat
     more = {"storage": str(tmp_path), "data": "photos", "image_size": (64,), "address": "h:1"}
     search = Search.of(budget, "blur", model, "mine", **more)
     module, *flags = search.search_command()
-    assert (module, run.from_command_line(flags)) == ("tuner.run", search.config)
+    assert (module, command_line.from_command_line(flags)) == ("tuner.run", search.config)
     trials = {"auto": 5, "kron": 1}[model] * BUDGETS[budget].samples
     assert search.config.samples == trials
     points = {"auto": 3, "kron": 2}[model]

@@ -1,5 +1,6 @@
 """Searches that are killed, interrupted or damaged at any moment go on to the same tables."""
 
+import json
 import os
 import random
 import shutil
@@ -20,7 +21,7 @@ from tests.tuner.few_images import write_few_images
 from tests.tuner.simulated_tune import Trial, simulated
 from tests.waiting import until
 from trainables.errors import UsageError
-from tuner.run import from_command_line
+from tuner.command_line import from_command_line
 from tuner.storage.run_storage import STATE_FILE, Experiment
 
 TIMES = ["train_sec", "validation_sec", "images_per_sec", "reported_at", "run"]
@@ -417,6 +418,8 @@ def test_a_finished_run_goes_on_with_more_trials_as_if_it_had_had_them_all_along
     began, more = run.command.splitlines()
     assert began.endswith("--samples 4")
     assert more.endswith("--resume run --samples 9")
+    first = {flag.lstrip("-").replace("-", "_") for flag in search if flag.startswith("--")}
+    assert json.loads(run.given) == dict.fromkeys((*first, "samples", "storage"), "flag")
 
 
 def test_repeats_keep_their_numbers_when_more_trials_come(

@@ -39,7 +39,7 @@ def runtime_environment(names: Iterable[str], copies: Path) -> dict[str, Any]:
         Path(own_code.absolute(name).rpartition(":")[0]) for name in names if own_code.is_file(name)
     }
     packages = {_own_package(name) for name in names if not own_code.is_file(name)}
-    own = [path for name in sorted(packages) for path in _paths(name) if not _is_installed(path)]
+    own = [path for name in sorted(packages) for path in _paths(name) if not is_installed(path)]
     sent = [*ours, *own, *(_copied(file, copies) for file in sorted(files))]
     environment = {"py_modules": [str(path) for path in sent], "excludes": _excludes(sent)}
     of_job = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
@@ -85,7 +85,7 @@ def _beside(file: Path) -> list[Path]:
     waiting = [file]
     while waiting:
         for name in _imported(waiting.pop()):
-            if name in PACKAGES or any(map(_is_installed, _paths(name))):
+            if name in PACKAGES or any(map(is_installed, _paths(name))):
                 continue  # it comes first, as where the file is imported
             path = _module(file.parent, name)
             if path is not None and path not in (file, *found):
@@ -134,7 +134,8 @@ def _paths(name: str) -> list[Path]:
     return [path for path in paths if path.is_dir() or path.suffix == ".py"]
 
 
-def _is_installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
+    """Tell whether a module's file, or a package's directory, is where `pip` installs."""
     return any(path.is_relative_to(directory) for directory in INSTALLED)
 
 

@@ -291,6 +291,7 @@ def runs_row(
         **task_columns(data.task, data.probes),
         "command": command_text("tuner.run", *sys.argv[1:]),
         "config": json.dumps(config.flat()),
+        "given": json.dumps(config.origins),
         "space": spaces_text(spaces) if config.model == AUTO else space_text(*spaces.values()),
         "rank_by": goal.rank_by,
         "higher_is_better": goal.higher_is_better if goal.has_score else None,
@@ -315,10 +316,12 @@ def runs_row(
         row[f"{examples.split}_images"] = len(examples)
         row[f"{examples.split}_fingerprint"] = examples.fingerprint
     if earlier is not None:
-        kept = {name: earlier[name] for name in ("command", "config", "started_at")}
+        kept = {name: earlier[name] for name in ("command", "config", "given", "started_at")}
         began = json.loads(earlier["config"])
         if config.samples != began["samples"]:  # all that a resumed run may change for good
             kept["config"] = json.dumps({**began, "samples": config.samples})
             kept["command"] += f"\n{row['command']}"
+            if kept["given"] is not None:
+                kept["given"] = json.dumps({**json.loads(kept["given"]), "samples": "flag"})
         row |= {**kept, "sessions": earlier["sessions"] + 1}
     return row

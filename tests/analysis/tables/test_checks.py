@@ -205,6 +205,17 @@ def test_another_form_than_the_schemas_is_told(
     assert found.content is None
 
 
+def test_a_column_that_came_later_may_be_missing_and_is_null_then() -> None:
+    (late,) = (column.name for column in TABLES["runs"] if column.is_late)
+    whole = lenient("runs", [row("runs")])
+    found = check(written(whole.drop_columns([late])), "runs", "fc")
+    assert (found.problems, found.is_upgraded) == ((), True)
+    assert found.content == whole.set_column(
+        whole.column_names.index(late), whole.schema.field(late), pa.nulls(1, pa.string())
+    ).cast(arrow_schema("runs"))
+    assert not check(written(whole), "runs", "fc").is_upgraded
+
+
 def damaged_text() -> bytes:
     """A text column whose bytes are not UTF-8."""
     content = pa.Table.from_pylist([row("runs")], arrow_schema("runs"))

@@ -1,0 +1,1 @@
+"""Searches from Python and notebooks: `from tuner import search`."""
