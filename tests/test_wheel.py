@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -100,13 +101,17 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves `build` beside the source, and takes from it again."""
+    """Built from the source distribution, and that from a copy: setuptools leaves files there."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("LICENSE", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, source)
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(source))
+    sdist = "import sys, setuptools.build_meta as backend; print(backend.build_sdist(sys.argv[1]))"
+    command = [sys.executable, "-c", sdist, built]
+    done = subprocess.run(command, cwd=source, stdout=subprocess.PIPE, text=True, check=True)
+    packed = built / done.stdout.split()[-1]
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(packed))
     (path,) = built.glob("*.whl")
     return path
 
@@ -135,7 +140,8 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(wheel: Path)
     held = set(zipfile.ZipFile(wheel).namelist())
     files = [path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file()]
     expected = {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"}
-    meta = "transform_tuner-0.1.0.dist-info"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    meta = f"transform_tuner-{version}.dist-info"
     described = {f"{meta}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "top_level.txt")}
     assert held == {
         *expected,
