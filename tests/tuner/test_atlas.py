@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.atlas.cells import best_of
 from analysis.console import Console
-from analysis.tables.files import table_path
+from analysis.tables.files import publish, rows_of, table_path
 from analysis.timing.__main__ import parser as timing_parser
-from tests.analysis.made_runs import change, make_run
+from tests.analysis.made_runs import change, make_auto_run, make_run
 from tuner import command_line
 from tuner.atlas import __main__ as command
 from tuner.atlas import searches
@@ -128,11 +129,25 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(
     assert (tmp_path / "atlas" / "atlas.md").exists()
 
 
-def test_finalists_are_timed_beside_the_pipeline_by_their_names(tmp_path: Path) -> None:
-    make_run(tmp_path, "atlas-small-study", trials=3, epochs=2)
+@pytest.mark.parametrize("replacing", [{0}, {0, 1}, set()])
+def test_networks_that_replace_the_pipeline_are_timed_beside_it_and_all_where_none_does(
+    replacing: set[int], tmp_path: Path
+) -> None:
+    name = "atlas-small-study"
+    make_auto_run(tmp_path, name)
+    change(tmp_path, "runs", name, pipeline="study")
+    best = best_of(tmp_path, [name]).trial.tolist()
+    of_them = {best[place] for place in replacing}
+    rows = rows_of(tmp_path / "tables", "scores", name)
+    for row in rows:
+        if row["metric"] == "cosine":
+            share = 1.0 if row["trial"] in of_them else 0.1
+            row |= dict.fromkeys(("value", "low", "high"), share)
+    publish(tmp_path / "tables", "scores", name, rows)
     (search,) = of(tmp_path, "study")
     asked = timing_parser().parse_args(search.timing_command()[1:])
-    assert asked.only == ["torchvision uint8", "trial 0", "trial 1", "trial 2"]
+    timed = sorted(of_them or best)
+    assert asked.only == ["torchvision uint8", *(f"trial {trial}" for trial in timed)]
     assert (asked.images, asked.batch_sizes) == (1024, [1, 64])
 
 

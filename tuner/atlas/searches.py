@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.answer import IN_A_WORD
 from analysis.tables.bucket import local_directory
 from analysis.tables.files import Row, rows_of
 from analysis.timing.subjects import TORCHVISION
@@ -28,6 +29,7 @@ from tuner.settings import SearchConfig
 
 Call = Callable[[Sequence[str], Path], int]
 """Runs `python -m …` with its output in a file, and returns its exit status."""
+NOT_AT_ALL = IN_A_WORD[""]
 SLUG = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -209,15 +211,17 @@ class Search:
         return command
 
     def timing_command(self) -> list[str]:
-        """Return what follows `python -m` to time its finalists beside the pipeline.
+        """Return what follows `python -m` to time the networks that replace the pipeline beside it.
 
-        They run in eager float32, as their accuracy was measured.
+        Where none does, all that were measured are timed. They run in eager float32, as their
+        accuracy was measured.
         """
+        from analysis.atlas.cells import best_of  # here, since it imports pandas
+
         config = self.config
-        scores = rows_of(self.tables(), "scores", config.name)
-        trials = {
-            row["trial"] for row in scores if row["kind"] == "trial" and row["repeat_of"] is None
-        }
+        cells = best_of(self.tables().parent, [config.name])
+        replacing = cells[cells.answer != NOT_AT_ALL]
+        trials = {int(trial) for trial in (replacing if len(replacing) else cells).trial}
         pipeline = config.pipeline.rpartition("/")[2]
         if config.pipeline == STUDY_NAME:
             pipeline = next(iter(TORCHVISION))
