@@ -87,7 +87,9 @@ def test_ctrl_c_goes_to_the_process_and_its_last_lines_are_shown(
                 os.kill(os.getpid(), signal.SIGINT)
 
     code = (
-        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(300)\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` ignores it\n"
+        "try:\n    print('ready', flush=True)\n    time.sleep(300)\n"
         "except KeyboardInterrupt:\n    print('kept')\n    exit(130)"
     )
     shown, before = Interrupting(), signal.getsignal(signal.SIGINT)
