@@ -48,6 +48,7 @@ class Answer:
         exactness: Whether the network replaces the pipeline and how exactly, as a clause.
         speed: How fast it is beside the pipeline, else what to type, as a clause; may be empty.
         reasons: What the rule looked at, in sentences.
+        floor: The output that costs nothing and is as good; empty where there is none.
     """
 
     word: str
@@ -58,6 +59,7 @@ class Answer:
     exactness: str
     speed: str = ""
     reasons: tuple[str, ...] = ()
+    floor: str = ""
 
     @property
     def question(self) -> str:
@@ -110,12 +112,14 @@ def answer(
         grade = ""
     does = f"replaces {pipeline}{_adverb(grade, ' ')}" if grade else f"does not replace {pipeline}"
     exactness = f"{network} {does}: {_reached(mine, at)}"
+    floor = ""
     if unbeaten:
         floor = _head(_highest(unbeaten, at))["subject"]
         exactness += f", no better than an output that costs nothing ({floor})"
     reasons = tuple(_reasons(mine, floors, ceilings, run["threshold"]))
     word = YES if grade else NO
-    return Answer(word, grade, network, pipeline, best["trial"], exactness, speed, reasons)
+    trial = best["trial"]
+    return Answer(word, grade, network, pipeline, trial, exactness, speed, reasons, floor)
 
 
 def speed_in_words(turns: "pd.DataFrame", series: "pd.DataFrame", trial: int, command: str) -> str:

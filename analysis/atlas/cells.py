@@ -45,7 +45,7 @@ HEADS = (
     *(f"best floor ≥ {STRICT_THRESHOLD:g}", "ceiling", "parameters"),
 )
 COLUMNS = (
-    *("pipeline", "kind", "task", "data", "network", "answer", "run", "trial"),
+    *("pipeline", "kind", "task", "data", "network", "answer", "no_better_than", "run", "trial"),
     *(f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_mean", "_sd")),
     *("trainings", "test_images"),
     *(f"{kind}_{name}" for kind in ("floor", "ceiling") for name in SCORES),
@@ -124,13 +124,15 @@ def cells_of(
     }
     name = OLDER_NAMES.get(run["pipeline"], str(run["pipeline"]))
     asked = json.loads(run["config"])
+    answers = {model: answer(run, trial, scores, "") for model, trial in best.items()}
     return [
         {
             "pipeline": name.rpartition(":")[2],
             "kind": _kind(name),
             "data": run["data"],
             "network": model,
-            "answer": IN_A_WORD[answer(run, trial, scores, "").grade],
+            "answer": IN_A_WORD[answers[model].grade],
+            "no_better_than": answers[model].floor or None,
             "run": run["run"],
             "trial": trial["trial"],
             **_scores(scored[trial["trial"]]),

@@ -1,5 +1,7 @@
 """The chart of the atlas: pipelines by networks, each cell coloured by its grade."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -64,11 +66,17 @@ def labelled(cells: pd.DataFrame) -> pd.DataFrame:
             "row": tasks if cells.data.nunique() < 2 else tasks + ", " + cells.data,
             **{name: cells[name] for name in ("kind", "network", "answer", "run")},
             "share": [_short(said(cell, "share_99")) for cell in records],
-            "psnr": [f"{_short(said(cell, 'psnr_db'))} dB" for cell in records],
+            "psnr": [_decibels(cell) for cell in records],
             "in_batches": [said(cell, "cpu_batched") for cell in records],
             "ink": cells.answer.map(INKS).fillna(BLACK),
         }
     )
+
+
+def _decibels(cell: dict[str, Any]) -> str:
+    """Return a cell's PSNR, marked where an output that costs nothing is as good."""
+    text = f"{_short(said(cell, 'psnr_db'))} dB"
+    return text if pd.isna(cell["no_better_than"]) else f"{text} ≤ floor"
 
 
 def _short(text: str) -> str:

@@ -33,7 +33,8 @@ def figure(cells: pd.DataFrame) -> Figure:
     """
     caption = (
         "Each pipeline by each network: share of the test images at cosine ≥ 0.99, and mean PSNR. "
-        "An empty place is a network that does not fit."
+        "Where an output that costs nothing is as good, it says ≤ floor. An empty place is a "
+        "network that does not fit."
     )
     return Figure(PART, "grades", partial(grades, cells), "Which networks replace what", caption)
 

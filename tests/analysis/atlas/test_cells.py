@@ -179,6 +179,23 @@ def test_a_storage_without_runs_says_how_to_get_some(
     assert f"python -m tuner.atlas --storage {tmp_path}" in told
 
 
+def test_a_network_that_is_no_better_than_a_floor_is_marked_in_table_and_figure(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path, "r", trials=4, epochs=2, pipeline="blur")
+    scored(tmp_path, "r", *SCORES["exact"])
+    (cell,) = best_of(tmp_path, ["r"]).to_dict("records")
+    assert pd.isna(cell["no_better_than"])
+    rows = rows_of(tmp_path / "tables", "scores", "r")
+    for row in rows:
+        if row["subject"] == "mean image":
+            row |= dict.fromkeys(("value", "low", "high"), 99.0 if row["metric"] == "psnr" else 1.0)
+    publish(tmp_path / "tables", "scores", "r", rows)
+    cells = best_of(tmp_path, ["r"])
+    assert (cells.answer[0], cells.no_better_than[0]) == ("no", "mean image")
+    assert charts.labelled(cells).psnr.tolist() == ["61.0 dB ≤ floor"]
+
+
 def test_the_report_of_several_runs_is_their_atlas(
     storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
