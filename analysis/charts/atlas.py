@@ -73,7 +73,7 @@ def labelled(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _decibels(cell: dict[str, Any]) -> str:
+def _decibels(cell: Any) -> str:
     """Return a cell's PSNR, marked where an output that costs nothing is as good."""
     text = f"{_short(said(cell, 'psnr_db'))} dB"
     return text if pd.isna(cell["no_better_than"]) else f"{text} ≤ floor"
