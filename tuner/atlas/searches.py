@@ -84,7 +84,7 @@ START = {
 BUDGETS = {
     # EST
     "small": Budget(
-        images=4_000,
+        images=3_000,
         samples=2,
         max_epochs=4,
         finalists=1,
