@@ -59,7 +59,7 @@ def of_file(path: str) -> dict[str, Any]:
         raise UsageError(
             f"{asked} can't be read ({error.strerror}): give a file with lines such as samples = 32"
         ) from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or lists within lists
         raise UsageError(f"{asked} is no TOML file: {first_line(error)}; correct it") from error
     values: dict[str, Any] = {}
     mistakes = []
@@ -104,15 +104,18 @@ def checked(name: str, value: Any, asked: str) -> Any:
     Raises UsageError where it is none of this setting's.
 
     Args:
-        name: A name in SETTINGS.
+        name: A name in SETTINGS or SOURCES.
         value: A text, number, true or false, or a list of them; one alone stands for a list of one.
         asked: What a sentence begins with.
     """
-    one = SETTINGS[name]
+    one = {**SETTINGS, **SOURCES}[name]
     is_list = isinstance(value, list | tuple)
     values = list(value) if is_list else [value]
     if one.type is float:
-        values = [float(number) if type(number) is int else number for number in values]
+        try:
+            values = [float(number) if type(number) is int else number for number in values]
+        except OverflowError:
+            raise UsageError(f"{asked}: {flag(name)}: give a number below 1e308") from None
     taken = value if is_list else values[0]
     if one.nargs is not None or one.repeated:
         taken = tuple(values)

@@ -73,6 +73,7 @@ def test_a_flag_comes_before_the_file(tmp_path: Path) -> None:
         ("samples = 0", "--samples ≥ 1 must hold, but got 0"),
         ("search = 'grid'", "--search grid: choose one of random, tpe"),
         ("learning-rate = 0.001", "--learning-rate (0.001,): give a list of 2"),
+        ("timeout = 1" + "0" * 400, "--timeout: give a number below 1e308"),
         ("verbose = 1", "--verbose 1: give true or false"),
         ("[model]\nname = 'kron'", "--model {'name': 'kron'}: give a text"),
     ],
@@ -100,6 +101,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         (None, r"can't be read \(No such file or directory\)"),
         (b"samples = ", "is no TOML file: Invalid value"),
         (b"name = '\xff'", "is no TOML file: 'utf-8' codec"),
+        (b"name = " + b"[" * 2000, "is no TOML file: maximum recursion depth"),
     ],
 )
 def test_a_file_that_is_none_is_a_sentence(

@@ -18,12 +18,12 @@ SIZE: Size = (32, 32)  # of images, unless another one is asked for
 def size_of(sides: tuple[int, ...] | None) -> Size:
     """Return height and width as `--image-size` has them: both, one for squares, or None.
 
-    Raises UsageError where there are more.
+    Raises UsageError where there are more, or none.
     """
     if sides is None:
         return SIZE
-    if len(sides) > 2:
-        text = " ".join(map(str, sides))
+    if len(sides) not in (1, 2):
+        text = " ".join(map(str, sides)) or "without a number"
         raise UsageError(f"--image-size {text}: give height and width, or one number for squares")
     return sides[0], sides[-1]
 

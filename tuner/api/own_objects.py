@@ -22,7 +22,7 @@ from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, in_one_line
 from tuner.cluster.runtime_env import PACKAGES, is_installed
 
-NAMED = {"pipeline": "pipeline", "model": "Network", "loss": "loss", "metric": "metric"}
+NAMED = {"pipeline": "pipeline", "model": "Network", "loss": "loss", "metric": "own_metric"}
 """Settings that may be objects, and what one without a name of its own is called."""
 LARGEST_MIB = 64  # of a pickle: of weights that a pipeline brings
 LINE = 88  # characters of a pickle in the file
@@ -113,8 +113,14 @@ def _kept(setting: str, value: Any, directory: Path) -> str:
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     path = directory / f"{attribute}_{digest}.py"
-    with atomic_write(path) as aside:
-        aside.write_text(content)
+    try:
+        with atomic_write(path) as aside:
+            aside.write_text(content)
+    except OSError as error:
+        raise UsageError(
+            f"search: {setting} can't be written to {path} ({error.strerror}): give another "
+            f"storage, or the name of an object in a file"
+        ) from error
     return f"{path}:{attribute}"
 
 

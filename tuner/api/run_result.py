@@ -48,7 +48,7 @@ class Result:
         storage: str | Path = DEFAULT_STORAGE,
         network: "type[nn.Module] | None" = None,
     ) -> None:
-        self.name = name
+        self.name = str(name)  # a number names no run, which is said
         self.storage = str(storage)
         self._network = network
         self.run  # noqa: B018 - it raises where there is none
@@ -92,9 +92,10 @@ class Result:
         local_directory(self.storage, self.name)
         weights = self._place.weights(self.best["trial"])
         if not weights.is_file():
+            more = "" if self.storage == DEFAULT_STORAGE else f", storage={self.storage!r}"
             raise UsageError(
                 f"{self.name} has no weights of its best trial yet: a search writes them when it "
-                f"ends; go on with search(resume={self.name!r})"
+                f"ends; go on with search(resume={self.name!r}{more})"
             )
         return load_network(weights, own if model not in NETWORKS else None)
 

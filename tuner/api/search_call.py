@@ -68,9 +68,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
         if value is not None
     }
     plain = {
-        name: value if name in SOURCES else checked(name, value, "search")
-        for name, value in given.items()
-        if name not in NAMED
+        name: checked(name, value, "search") for name, value in given.items() if name not in NAMED
     }
     # Only now, since it may write files
     own = _own_directory(plain)

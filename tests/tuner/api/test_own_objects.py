@@ -20,6 +20,7 @@ from trainables.own_code import load
 from trainables.pipelines import study
 from tuner.api import own_objects
 from tuner.api.own_objects import named
+from tuner.settings import SearchConfig
 
 OF_THIS_MODULE = v2.Compose([v2.Grayscale()])
 CELL = """
@@ -116,6 +117,11 @@ def test_an_object_is_called_as_its_class_and_a_function_without_a_name_as_its_s
     assert path.name.startswith(f"{attribute}_")
 
 
+def test_losses_and_metrics_without_a_name_may_be_called_as_they_are(tmp_path: Path) -> None:
+    function = cell("f = lambda outputs, targets: outputs.mean((1, 2, 3))", "f")
+    SearchConfig(loss=named("loss", function, tmp_path), metric=named("metric", function, tmp_path))
+
+
 def test_a_network_of_a_notebook_is_one_of_one_s_own(tmp_path: Path) -> None:
     name = named("model", cell(NETWORK, "Tiny"), tmp_path)
     assert find(name).space["width"].high == 4
@@ -144,6 +150,11 @@ def test_what_can_not_be_kept_is_a_sentence(
     told = r"pipeline can't be kept in a file \(TypeError: cannot pickle .*lock.*\): write it into"
     with pytest.raises(UsageError, match=told):
         named("pipeline", function, tmp_path)
+    (tmp_path / "file").touch()
+    told = r"search: pipeline can't be written to .*file/own/scaled_.* \(Not a directory\): give"
+    with pytest.raises(UsageError, match=told):
+        named("pipeline", cell(CELL, "scaled"), tmp_path / "file" / "own")
+    (tmp_path / "file").unlink()
     monkeypatch.setattr(own_objects, "LARGEST_MIB", 0)
     with pytest.raises(UsageError, match="takes 0 MiB in a file, more than 0: write it into"):
         named("pipeline", cell(CELL, "scaled"), tmp_path)

@@ -54,14 +54,16 @@ def test_a_run_without_a_best_trial_says_so(storage: Path) -> None:
 
 
 def test_weights_that_are_not_there_yet_are_told_with_what_to_type(storage: Path) -> None:
-    told = r"young has no weights of its best trial yet: .* go on with search\(resume='young'\)"
-    with pytest.raises(UsageError, match=told):
+    told = r"young has no weights of its best trial yet: .* go on with search\(resume='young'"
+    with pytest.raises(UsageError, match=f"{told}, storage='{storage}'\\)"):
         Result("young", storage).network()
 
 
 def test_a_run_that_there_is_not_is_told_with_those_there_are(storage: Path) -> None:
     with pytest.raises(UsageError, match=r"has no run 'nope': give one of .*fc-1"):
         Result("nope", storage)
+    with pytest.raises(UsageError, match=r"has no run '3'"):
+        Result(3, storage)  # type: ignore[arg-type]
 
 
 def test_a_report_that_can_not_be_made_is_the_command_s_sentence(
