@@ -98,6 +98,8 @@ class Setting:
         has_type = isinstance(value, types) and is_flag == (self.type is bool)
         if not has_type:
             raise UsageError(f"{flag(name)} {value!r}: give {words}")
+        if value == "" and self.default != "" and not self.repeated:
+            raise UsageError(f"{flag(name)} '': the text is empty; give one, or leave it out")
         if self.choices and value not in self.choices:
             raise UsageError(f"{flag(name)} {value}: choose one of {', '.join(self.choices)}")
         limits = (

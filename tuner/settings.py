@@ -37,6 +37,7 @@ SEARCHED, LOSS, TRAINING, RESOURCES, RUN = (
 RANDOM, TPE = "random", "tpe"
 ASHA, MEDIAN, UNSTOPPED = "asha", "median", "none"
 GRACE_EPOCHS = 2
+MOST_TRIALS = 1_000_000  # their numbers are kept in memory
 TPE_MEMORY = 500  # trials of a network that TPE knows at most, so that asking takes 20 ms
 DEFAULT_VGG_WEIGHTS = "IMAGENET1K_V1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -132,6 +133,7 @@ class SearchConfig:
         "trials; a run that is resumed may have more than it began with",
         default_text="the network's own, more where there is a GPU",
         least=1,
+        below=MOST_TRIALS + 1,
         may_change=True,
         group=SEARCHED,
     )

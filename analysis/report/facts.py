@@ -181,7 +181,7 @@ def searched(best: Row, run: Row) -> Grid:
     return Grid("searched", "Ranges searched, and the best trial in them", heads, rows, remarks)
 
 
-def commands(run: Row, storage: str, out: Path) -> str:
+def commands(run: Row, storage: str, again: str) -> str:
     """Return what to type to get the run, its timings and this report again."""
     checkout = [f"git checkout {run['commit']}"] if run["commit"] else []
     name = run["run"]
@@ -191,7 +191,7 @@ def commands(run: Row, storage: str, out: Path) -> str:
             'pip install -c constraints.txt -e ".[dashboard,export,peers]"',
             run["command"],
             command_text("analysis.timing", "--run", name, storage=storage),
-            command_text("analysis.report", name, "--out", str(out), storage=storage),
+            again,
         ]
     )
 

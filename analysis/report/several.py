@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from analysis.charts.atlas import grades
 from analysis.console import command_text
 from analysis.report.content import ATLAS, Code, Grid, Picture, Report, Section
 from analysis.report.figures import Figure
+from analysis.wording import count
 
 PART = "atlas"
 GRADES = (EXACTLY, CLOSELY, ROUGHLY)
@@ -34,13 +34,17 @@ def figure(cells: pd.DataFrame) -> Figure:
     caption = (
         "Each pipeline by each network: share of the test images at cosine ≥ 0.99, and mean PSNR. "
         "Where an output that costs nothing is as good, it says ≤ floor. An empty place is a "
-        "network that does not fit."
+        "network that does not fit, or that these runs have not trained."
     )
     return Figure(PART, "grades", partial(grades, cells), "Which networks replace what", caption)
 
 
 def report(
-    storage: str, runs: Sequence[str], cells: pd.DataFrame, pictures: Sequence[Picture], out: Path
+    storage: str,
+    runs: Sequence[str],
+    cells: pd.DataFrame,
+    pictures: Sequence[Picture],
+    again: str,
 ) -> Report:
     """Return the report of several runs.
 
@@ -49,7 +53,7 @@ def report(
         runs: Their names.
         cells: Their atlas.
         pictures: The figure of it.
-        out: The directory that is written to.
+        again: What to type to get it again.
     """
     heads, *rows = as_texts(cells)
     table = Grid("cells", "Pipelines and networks", heads, rows, REMARKS)
@@ -57,22 +61,33 @@ def report(
     total = cells.task.nunique()
     replaced = sum(counts.values())
     each = "\n".join(command_text("analysis.report", run, storage=storage) for run in runs)
-    again = command_text("analysis.report", *runs, "--out", str(out), storage=storage)
     return Report(
         name=ATLAS,
-        question=f"Which of {total} pipelines can a small network replace?",
+        question=f"Which of {count(total, 'pipeline')} can a small network replace?",
         reply=f"{replaced} of {total}",
         sentence=", ".join(
             f"{count} {word}" for word, count in (*counts.items(), ("not", total - replaced))
         ).capitalize()
         + ".",
-        reasons=[f"{len(cells)} networks of {len(runs)} runs."],
+        reasons=_reasons(runs, cells),
         sections=[
             Section("The atlas", [*pictures, table]),
             Section("Each run by itself", [Code(each)]),
             Section("Do it again", [Code(again)]),
         ],
     )
+
+
+def _reasons(runs: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """Return what the answer rests on, and which runs have no part in it."""
+    told = [f"{count(len(cells), 'network')} of {count(len(runs), 'run')}."]
+    left_out = [run for run in runs if run not in set(cells.run)]
+    if left_out:
+        told.append(
+            f"Without a place in it, having no scores of test images or worse ones than another "
+            f"run of the same: {', '.join(left_out)}."
+        )
+    return told
 
 
 def _counts(cells: pd.DataFrame) -> dict[str, int]:

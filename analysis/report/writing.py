@@ -89,7 +89,8 @@ def write(
     if len(content.trials) >= FEWEST_TRIALS:
         shares = pool.submit(importances, content.trials, content.space)
     drawn = _drawn(run["run"], figures(run["run"], content, shares), pool, console)
-    return _kept(_report(storage, tables, run, content, out, drawn), drawn, out, form)
+    again = _again(storage, [run["run"]], out, form)
+    return _kept(_report(storage, tables, run, content, again, drawn), drawn, out, form)
 
 
 def write_several(
@@ -111,12 +112,19 @@ def write_several(
     cells = best_of(tables.parent, runs)
     if cells.empty:
         raise UsageError(
-            f"none of the {len(runs)} runs has scores of test images yet: finish a search, or "
+            f"none of these {len(runs)} runs has scores of test images yet: finish a search, or "
             "name others"
         )
     drawn = _drawn(ATLAS, [several.figure(cells)], pool, console)
-    report = several.report(storage, runs, cells, drawn[several.PART], out)
+    again = _again(storage, runs, out, form)
+    report = several.report(storage, runs, cells, drawn[several.PART], again)
     return _kept(report, drawn, out, form)
+
+
+def _again(storage: str, runs: Sequence[str], out: Path, form: str) -> str:
+    """Return what to type to get a report again."""
+    as_form = () if form == next(iter(WRITERS)) else ("--format", form)
+    return command_text("analysis.report", *runs, "--out", str(out), *as_form, storage=storage)
 
 
 def _kept(report: Report, drawn: Drawn, out: Path, form: str) -> Path:
@@ -181,7 +189,7 @@ def _report(
     tables: Path,
     run: Row,
     content: Tables,
-    out: Path,
+    again: str,
     drawn: Drawn,
 ) -> Report:
     trials, scores, cards = (
@@ -207,8 +215,8 @@ def _report(
     sections += _speeds(content, cards, drawn, timing)
     searched = [facts.searched(best, run)] if best else []
     sections.append(Section("The search", [*_filled(searched), *drawn.get(SEARCH, [])]))
-    again = Code(facts.commands(run, storage, out))
-    sections.append(Section("Do it again", [again, Remark(REPEATED)]))
+    steps = Code(facts.commands(run, storage, again))
+    sections.append(Section("Do it again", [steps, Remark(REPEATED)]))
     found = answer(run, best, scores, speed)
     return Report(
         name=run["run"],

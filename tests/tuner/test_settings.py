@@ -61,6 +61,7 @@ RANGE = "LOW HIGH: LOW"
         ("grace_epochs", 0, "--grace-epochs ≥ 1 must hold, but got 0"),
         ("batch_size", 0, "--batch-size ≥ 1 must hold, but got 0"),
         ("workers_per_trial", 0, "--workers-per-trial ≥ 1 must hold, but got 0"),
+        ("samples", 10**23, "--samples < 1000001 must hold, but got 1"),
         ("wait_for_nodes", 0, "--wait-for-nodes ≥ 1 must hold, but got 0"),
         ("wait_sec", 0.0, "--wait-sec > 0 must hold, but got 0.0"),
         ("concurrency", 0, "--concurrency ≥ 1 must hold, but got 0"),
@@ -245,14 +246,15 @@ def test_what_a_run_keeps_may_have_whole_numbers_for_numbers() -> None:
         **SearchConfig().flat(),
         "cpus_per_trial": 2,
         "learning_rate": [1, 2],
-        "samples": 10**30,
+        "samples": 10**5,
     }
     assert SearchConfig.from_run(kept).cpus_per_trial == 2
 
 
-def test_an_empty_resume_is_no_name() -> None:
-    with pytest.raises(UsageError, match="a run's name is made of letters"):
-        SearchConfig(resume="")
+@pytest.mark.parametrize("setting", ["resume", "storage", "data", "pipeline"])
+def test_an_empty_text_is_refused_with_the_flag(setting: str) -> None:
+    with pytest.raises(UsageError, match=f"--{setting} '': the text is empty; give one, or leave"):
+        SearchConfig(**{setting: ""})
 
 
 def test_what_is_a_persons_own_is_named_as_it_was_given() -> None:

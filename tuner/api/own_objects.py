@@ -7,6 +7,7 @@ Python file, as cloudpickle writes it, which every later command finds like a fi
 import base64
 import hashlib
 import io
+import keyword
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator
@@ -67,6 +68,8 @@ def _name(setting: str, value: Any, directory: Path) -> str:
             f"search: {setting} is a {type(value).__name__}: give a name, or an object that can be "
             f"called"
         )
+    if setting == "model" and not isinstance(value, type):
+        raise UsageError(f"search: model is an object of {type(value).__name__}: give its class")
     return _importable(value) or _kept(setting, value, directory)
 
 
@@ -127,7 +130,8 @@ def _kept(setting: str, value: Any, directory: Path) -> str:
 def _attribute(value: Any) -> str:
     """Return what an object is called: a function or class by its name, others by their class."""
     name = getattr(value, "__name__", type(value).__name__)
-    return name if isinstance(name, str) and name.isidentifier() else ""
+    is_name = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
+    return name if is_name else ""
 
 
 def _pickled(value: Any) -> bytes:

@@ -214,6 +214,19 @@ def test_the_report_of_several_runs_is_their_atlas(
     for cell in best_of(storage, SCORES).to_dict("records"):
         assert f"| {cell['pipeline']} | {cell['kind']} |" in page
     assert f"python -m analysis.report exact --storage {storage}" in page
+    assert f"exact good rough no --out {tmp_path} --format md --storage {storage}" in page
+
+
+def test_the_report_of_several_runs_names_those_without_a_place_in_it(
+    storage: Path, tmp_path: Path
+) -> None:
+    make_run(storage, "unscored", trials=2, epochs=1, pipeline="sepia")
+    publish(storage / "tables", "scores", "unscored", [])
+    typed = ["exact", "unscored", "--storage", str(storage), "--out", str(tmp_path)]
+    assert report.main([*typed, "--format", "md"]) == 0
+    page = (tmp_path / "report.md").read_text()
+    assert page.startswith("# Which of 1 pipeline can a small network replace?")
+    assert "or worse ones than another run of the same: unscored." in page
 
 
 def test_a_report_of_several_runs_without_scores_is_refused(
@@ -223,4 +236,4 @@ def test_a_report_of_several_runs_without_scores_is_refused(
         make_run(tmp_path, name, trials=2, epochs=1)
         publish(tmp_path / "tables", "scores", name, [])
     assert report.main(["a", "b", "--storage", str(tmp_path)]) == 2
-    assert "none of the 2 runs has scores of test images yet" in capsys.readouterr().err
+    assert "none of these 2 runs has scores of test images yet" in capsys.readouterr().err

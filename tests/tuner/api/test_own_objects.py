@@ -132,6 +132,7 @@ def test_a_network_of_a_notebook_is_one_of_one_s_own(tmp_path: Path) -> None:
     [
         ("pipeline", {"a": 1}, "pipeline is a dict: give a name, or an object that can be called"),
         ("model", 3, "model is a int: give a name"),
+        ("model", print, "model is an object of builtin_function_or_method: give its class"),
         ("pipeline", [study.reference], "pipeline is a list: give a name"),
     ],
 )
