@@ -54,7 +54,7 @@ def of_file(path: str) -> dict[str, Any]:
     """
     asked = f"--config {path}"
     try:
-        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(
             f"{asked} can't be read ({error.strerror}): give a file with lines such as samples = 32"

@@ -43,6 +43,11 @@ def test_a_file_has_settings_as_flags_give_them(tmp_path: Path) -> None:
     assert config.origins == dict.fromkeys(typed.origins, "file")
 
 
+def test_a_file_may_begin_with_the_mark_that_windows_editors_write(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff" + EVERY_FORM)
+    assert from_command_line(["--config", path]).model == "kron"
+
+
 def test_a_flag_comes_before_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, EVERY_FORM)
     config = from_command_line(["--config", path, "--model", "fc", "--image-size", "32", "48"])
