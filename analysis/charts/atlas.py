@@ -1,7 +1,5 @@
 """The chart of the atlas: pipelines by networks, each cell coloured by its grade."""
 
-from typing import Any
-
 import altair as alt
 import pandas as pd
 
@@ -10,9 +8,17 @@ from analysis.charts.style import GRIDS, words
 
 ROW = 34  # pixels of a pipeline
 SMALL = 10.5  # pixels of the letters in a cell
-FILLS = {"exact": "#08519c", "good": "#6baed6", "rough": "#e0b04a", "no": "#a8503f"}
-"""From blue to red, which colour-blind readers tell apart too, on a light and on a dark ground."""
-INKS = {"exact": "#ffffff", "no": "#ffffff"}
+AS_A_FLOOR = "no better than a floor"
+FILLS = {
+    "exact": "#08519c",
+    "good": "#6baed6",
+    "rough": "#e0b04a",
+    "no": "#a8503f",
+    AS_A_FLOOR: "#6b7079",
+}
+"""From blue to red, which colour-blind readers tell apart too, on a light and on a dark ground.
+Grey is what an output that costs nothing does as well."""
+INKS = {"exact": "#ffffff", "no": "#ffffff", AS_A_FLOOR: "#ffffff"}
 BLACK = "#111111"
 
 
@@ -60,23 +66,19 @@ def labelled(cells: pd.DataFrame) -> pd.DataFrame:
     """Return what is drawn of each cell: the name of its row, and its texts."""
     tasks = cells.task.astype(str)
     records = cells.to_dict("records")
+    shown = cells.answer.where(cells.no_better_than.isna(), AS_A_FLOOR)
     return pd.DataFrame(
         {
             # Another data set is another question
             "row": tasks if cells.data.nunique() < 2 else tasks + ", " + cells.data,
-            **{name: cells[name] for name in ("kind", "network", "answer", "run")},
+            **{name: cells[name] for name in ("kind", "network", "run")},
+            "answer": shown,
             "share": [_short(said(cell, "share_99")) for cell in records],
-            "psnr": [_decibels(cell) for cell in records],
+            "psnr": [f"{_short(said(cell, 'psnr_db'))} dB" for cell in records],
             "in_batches": [said(cell, "cpu_batched") for cell in records],
-            "ink": cells.answer.map(INKS).fillna(BLACK),
+            "ink": shown.map(INKS).fillna(BLACK),
         }
     )
-
-
-def _decibels(cell: Any) -> str:
-    """Return a cell's PSNR, marked where an output that costs nothing is as good."""
-    text = f"{_short(said(cell, 'psnr_db'))} dB"
-    return text if pd.isna(cell["no_better_than"]) else f"{text} ≤ floor"
 
 
 def _short(text: str) -> str:

@@ -67,8 +67,8 @@ def _blocks(selection: Selection) -> Iterator[Any]:
     yield Figure(
         "What replaces what",
         f"Share of the test images at cosine ≥ {STRICT_THRESHOLD:g}, and mean PSNR; the colour is "
-        "the answer. Where an output that costs nothing is as good, it says ≤ floor. Where there "
-        "is no cell, no run has trained that network for that pipeline.",
+        "the answer, grey where an output that costs nothing is as good. Where there is no cell, "
+        "no run has trained that network for that pipeline.",
         "atlas",
         partial(charts.grades, cells),
     )

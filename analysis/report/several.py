@@ -33,8 +33,8 @@ def figure(cells: pd.DataFrame) -> Figure:
     """
     caption = (
         "Each pipeline by each network: share of the test images at cosine ≥ 0.99, and mean PSNR. "
-        "Where an output that costs nothing is as good, it says ≤ floor. An empty place is a "
-        "network that does not fit, or that these runs have not trained."
+        "Grey is where an output that costs nothing is as good. An empty place is a network that "
+        "does not fit, or that these runs have not trained."
     )
     return Figure(PART, "grades", partial(grades, cells), "Which networks replace what", caption)
 

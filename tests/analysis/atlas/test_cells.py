@@ -134,12 +134,12 @@ def test_the_figure_has_a_tile_a_cell_with_share_and_psnr(storage: Path) -> None
     cells = best_of(storage, [*SCORES, "auto-1"])
     svg = drawn(specification(charts.grades(cells)))
     assert svg.count('aria-roledescription="rect mark"') == len(cells)
-    for text in ("100 %", "61.0 dB", "median", "kron", *charts.FILLS):
+    for text in ("100 %", "61.0 dB", "median", "kron", *IN_A_WORD.values()):
         assert f">{text}<" in svg, text
 
 
 def test_every_answer_has_its_colour() -> None:
-    assert tuple(charts.FILLS) == tuple(IN_A_WORD.values())
+    assert tuple(charts.FILLS) == (*IN_A_WORD.values(), charts.AS_A_FLOOR)
 
 
 def test_the_command_writes_table_and_figure(
@@ -193,7 +193,7 @@ def test_a_network_that_is_no_better_than_a_floor_is_marked_in_table_and_figure(
     publish(tmp_path / "tables", "scores", "r", rows)
     cells = best_of(tmp_path, ["r"])
     assert (cells.answer[0], cells.no_better_than[0]) == ("no", "mean image")
-    assert charts.labelled(cells).psnr.tolist() == ["61.0 dB ≤ floor"]
+    assert charts.labelled(cells).answer.tolist() == [charts.AS_A_FLOOR]
 
 
 def test_the_report_of_several_runs_is_their_atlas(
