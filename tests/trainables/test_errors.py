@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,6 +139,15 @@ def test_ctrl_c_says_what_was_kept_and_is_status_130(capsys: pytest.CaptureFixtu
     assert capsys.readouterr() == ("Interrupted; all is kept.\n", "")
 
 
+@pytest.fixture
+def usual_sigterm() -> Iterator[None]:
+    """As in a process of a command's own: Ray may have been in this one, and leaves a handler."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("usual_sigterm")
 def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
     def terminated() -> int:
         os.kill(os.getpid(), signal.SIGTERM)
