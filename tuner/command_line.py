@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trainables.errors import UsageError, prog
@@ -65,7 +66,7 @@ def from_typed(typed: Mapping[str, Any]) -> SearchConfig:
         others = of_run(typed["like"], flags.get("storage", SETTINGS["storage"].default), flags)
     origins = {**dict.fromkeys(others, origin), **dict.fromkeys(flags, "flag")}
     config = SearchConfig.from_flat({**others, **flags})
-    return config.of_origins(origins).named()
+    return replace(config, origins=origins).named()
 
 
 def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
@@ -92,7 +93,7 @@ def _resumed(asked: SearchConfig, typed: dict[str, Any]) -> SearchConfig:
     lasting = {"name": name, "timeout": None, "trace": None, "storage": asked.storage}
     lasting["pairs" if earlier["pairs"] else "data"] = row["data"]
     config = SearchConfig.from_flat({**earlier, **lasting, **changes})
-    return config.of_origins(dict.fromkeys(typed, "flag"))
+    return replace(config, origins=dict.fromkeys(typed, "flag"))
 
 
 def _said(value: Any) -> str:

@@ -604,10 +604,6 @@ class SearchConfig:
             given["layer_weights"] = (1.0,) * len(self.perceptual_layers)
         return Perceptual(**{name: value for name, value in given.items() if value is not None})
 
-    def of_origins(self, origins: Mapping[str, str]) -> Self:
-        """Return the same settings with where they come from."""
-        return replace(self, origins=origins)
-
     def named(self) -> Self:
         """Return settings with a name for the run, where they have none: network, date and time."""
         if self.name:

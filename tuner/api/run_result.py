@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def resuming(name: str, storage: str) -> str:
+    """Return what to type in Python to go on with a run."""
+    more = "" if storage == DEFAULT_STORAGE else f", storage={storage!r}"
+    return f"search(resume={name!r}{more})"
+
+
 class Result:
     """What a run found. A notebook shows it as a card with the answer.
 
@@ -71,7 +77,7 @@ class Result:
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
-        """Those of the best trial, by name."""
+        """The hyperparameters of the best trial, by name."""
         return said_of(self.best)
 
     def network(self, network: "type[nn.Module] | None" = None) -> "nn.Module":
@@ -92,10 +98,9 @@ class Result:
         local_directory(self.storage, self.name)
         weights = self._place.weights(self.best["trial"])
         if not weights.is_file():
-            more = "" if self.storage == DEFAULT_STORAGE else f", storage={self.storage!r}"
             raise UsageError(
                 f"{self.name} has no weights of its best trial yet: a search writes them when it "
-                f"ends; go on with search(resume={self.name!r}{more})"
+                f"ends; go on with {resuming(self.name, self.storage)}"
             )
         return load_network(weights, own if model not in NETWORKS else None)
 

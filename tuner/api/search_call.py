@@ -9,7 +9,7 @@ from trainables.pipelines.catalogue import LIST
 from trainables.settings_fields import Setting, as_flags
 from tuner.api.lines_shown import shown_here
 from tuner.api.own_objects import NAMED, named
-from tuner.api.run_result import Result
+from tuner.api.run_result import Result, resuming
 from tuner.api.search_process import follow
 from tuner.command_line import from_typed
 from tuner.settings import SETTINGS
@@ -53,8 +53,7 @@ def search(**settings: Any) -> Result:
             follow("tuner.api.child", as_flags(EVERY, typed), shown)
     except KeyboardInterrupt:
         if RunStorage(config.storage, config.name).rows("runs"):
-            more = "" if "storage" not in typed else f", storage={config.storage!r}"
-            print(f"In Python: search(resume={config.name!r}{more})")
+            print(f"In Python: {resuming(config.name, config.storage)}")
         raise
     model = settings.get("model")
     return Result(config.name, config.storage, network=model if isinstance(model, type) else None)

@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from analysis.tables.files import Row, rows_of
 from analysis.timing.subjects import TORCHVISION
 from trainables.errors import INTERRUPTED, UsageError, last_line
 from trainables.networks.registry import AUTO, names_of
-from trainables.settings_fields import flag
+from trainables.settings_fields import as_flags
 from trainables.tasks import STUDY_NAME
-from tuner.settings import SearchConfig
+from tuner.settings import SETTINGS, SearchConfig
 
 Call = Callable[[Sequence[str], Path], int]
 """Runs `python -m …` with its output in a file, and returns its exit status."""
@@ -196,20 +196,14 @@ class Search:
     def search_command(self) -> list[str]:
         """Return what follows `python -m` to begin the search, or to go on with it."""
         config = self.config
-        command = ["tuner.run", "--storage", config.storage]
-        if config.address:
-            command += ["--address", config.address]
-        if self.row() is not None:
-            return [*command, "--resume", config.name]
-        asked: Mapping[str, Any] = self.budget.settings(config.model)
-        settings = {name: getattr(config, name) for name in ("pipeline", "model", "data", "name")}
-        settings |= {"wandb": config.wandb, "timing": config.timing, **asked}
-        if config.image_size:
-            command += ["--image-size", *map(str, config.image_size)]
-        for name, value in settings.items():
-            for one in value if isinstance(value, tuple) else (value,):
-                command += [flag(name), str(one)]
-        return command
+        names = ["storage", "address"]
+        settings: dict[str, Any] = {"resume": config.name}
+        if self.row() is None:
+            names += ["pipeline", "model", "data", "name", "image_size", "wandb", "timing"]
+            settings = self.budget.settings(config.model)
+        settings |= {name: getattr(config, name) for name in names}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return ["tuner.run", *as_flags(SETTINGS, given)]
 
     def timing_command(self) -> list[str]:
         """Return what follows `python -m` to time the networks that replace the pipeline beside it.
