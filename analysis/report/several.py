@@ -13,7 +13,6 @@ from analysis.report.content import ATLAS, Code, Grid, Picture, Report, Section
 from analysis.report.figures import Figure
 from analysis.wording import count
 
-PART = "atlas"
 GRADES = (EXACTLY, CLOSELY, ROUGHLY)
 """From the best; a pipeline without any of them is not replaced."""
 REMARKS = (
@@ -36,7 +35,7 @@ def figure(cells: pd.DataFrame) -> Figure:
         "Grey is where an output that costs nothing is as good. An empty place is a network that "
         "does not fit, or that these runs have not trained."
     )
-    return Figure(PART, "grades", partial(grades, cells), "Which networks replace what", caption)
+    return Figure(ATLAS, "grades", partial(grades, cells), "Which networks replace what", caption)
 
 
 def report(
@@ -57,18 +56,16 @@ def report(
     """
     heads, *rows = as_texts(cells)
     table = Grid("cells", "Pipelines and networks", heads, rows, REMARKS)
-    counts = _counts(cells)
+    grades_found = _counts(cells)
     total = cells.task.nunique()
-    replaced = sum(counts.values())
+    replaced = sum(grades_found.values())
+    parts = (*grades_found.items(), ("not", total - replaced))
     each = "\n".join(command_text("analysis.report", run, storage=storage) for run in runs)
     return Report(
         name=ATLAS,
         question=f"Which of {count(total, 'pipeline')} can a small network replace?",
         reply=f"{replaced} of {total}",
-        sentence=", ".join(
-            f"{count} {word}" for word, count in (*counts.items(), ("not", total - replaced))
-        ).capitalize()
-        + ".",
+        sentence=f"{', '.join(f'{amount} {word}' for word, amount in parts)}.",
         reasons=_reasons(runs, cells),
         sections=[
             Section("The atlas", [*pictures, table]),

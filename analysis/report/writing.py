@@ -117,7 +117,7 @@ def write_several(
         )
     drawn = _drawn(ATLAS, [several.figure(cells)], pool, console)
     again = _again(storage, runs, out, form)
-    report = several.report(storage, runs, cells, drawn[several.PART], again)
+    report = several.report(storage, runs, cells, drawn[ATLAS], again)
     return _kept(report, drawn, out, form)
 
 
