@@ -44,6 +44,8 @@ HEADS = (
     *(f"≥ {THRESHOLD:g}", f"≥ {STRICT_THRESHOLD:g}", "PSNR, dB"),
     *(f"best floor ≥ {STRICT_THRESHOLD:g}", "ceiling", "parameters"),
 )
+FROM_RUN = ("cpu_model", "cpu_count", "gpu_model", "commit", "versions")
+"""Columns of `runs` that every cell has."""
 COLUMNS = (
     *("pipeline", "kind", "task", "data", "network", "answer", "no_better_than", "run", "trial"),
     *(f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_mean", "_sd")),
@@ -51,7 +53,8 @@ COLUMNS = (
     *(f"{kind}_{name}" for kind in ("floor", "ceiling") for name in SCORES),
     *("parameters", "train_images", "trials", "max_epochs"),
     *(f"{name}{end}" for name in RATIOS for end in ("", "_low", "_high", "_verdict")),
-    *("cpu_model", "cpu_count", "gpu_model", "commit", "best_validation_cosine"),
+    *FROM_RUN,
+    "best_validation_cosine",
 )
 NUMBERS = [
     name
@@ -141,7 +144,7 @@ def cells_of(
             "trials": sum(row["model"] == model and row["repeat_of"] is None for row in trials),
             "max_epochs": asked.get("max_epochs"),
             **_speed(turns, series, trial["trial"]),
-            **{key: run[key] for key in ("cpu_model", "cpu_count", "gpu_model", "commit")},
+            **{key: run[key] for key in FROM_RUN},
             "best_validation_cosine": trial["best_validation_cosine"],
         }
         for model, trial in best.items()
