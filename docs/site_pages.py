@@ -32,9 +32,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Make links that hold in the repository hold in the site."""
-    sources = {page: name for name, page in PAGES.items()}
-    source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
-    return moved(markdown, source)
+    there = page.file.src_uri
+    moved_here = (name for name, made in PAGES.items() if made == there)
+    return moved(markdown, next(moved_here, f"docs/{there}"))
 
 
 def moved(markdown: str, source: str) -> str:

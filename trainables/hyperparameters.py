@@ -241,7 +241,7 @@ KNOWN: Mapping[str, Known] = {
     ),
 }
 COLUMNS = ("learning_rate", "dropout", "patience")
-"""Those that have a flag and a column of the trials table each. The others are in JSON there."""
+"""Hyperparameters with a flag and a column of the trials table; the others are in JSON there."""
 TRAINING: Parameters = {
     "learning_rate": Parameter(1e-4, 1e-2, log=True),
     "patience": Parameter(2, 10),

@@ -17,7 +17,7 @@ LUMA_AND_COLOURS = (  # of ITU-R BT.601, as JPEG has them
 
 
 class Curves(nn.Module):
-    """To each coefficient of the blocks' discrete cosine transform a function of it is added.
+    """Adds to each coefficient of the blocks' discrete cosine transform a function of it.
 
     The function, `gain · c + Σ height · tanh(slope · c + offset)` over the knots, is one for each
     frequency of luma and of both colour differences; of other than three channels for each of the

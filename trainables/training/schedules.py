@@ -49,5 +49,5 @@ def _between(start: float, end: float, part: float) -> float:
 
 
 FALLING: Mapping[str, Callable[[int, int], float]] = {"cosine": cosine, "one-cycle": one_cycle}
-"""Those at whose end the rate is nearly 0."""
+"""Schedules at whose end the rate is nearly 0."""
 SCHEDULES = (CONSTANT, *FALLING)
