@@ -11,7 +11,7 @@ import yaml
 from tests.cluster.kuberay_schema import faults
 from tests.paths import ROOT
 from trainables.networks.registry import NETWORKS
-from tuner import run
+from tuner import command_line
 from tuner.cluster.runtime_env import PACKAGES
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -79,7 +79,7 @@ def test_the_search_waits_for_all_workers_and_keeps_its_results_in_a_bucket(
 ) -> None:
     name, command, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert (name, command) == ("transform-tuner", "run")
-    asked = run.parser().parse_args(arguments)
+    asked = command_line.parser().parse_args(arguments)
     assert asked.address == "auto"
     assert asked.storage.startswith("s3://")
     assert asked.wait_for_nodes == sum(worker["replicas"] for worker in pods(job)[1:])
