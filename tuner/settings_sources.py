@@ -32,6 +32,8 @@ SOURCES = {
 }
 """What the command takes beside SETTINGS: where others come from."""
 IN_FILES = tuple(name for name in SETTINGS if name != "resume")
+IN_ONE_TEXT = ("loss", "metric", "schedule")
+"""Settings whose flag takes several values with commas between: a list of them elsewhere."""
 ONLY_THERE = ("name", "resume", "storage", "trace")
 """Settings of one run or one session, which no run like it has."""
 EXCLUDES = {
@@ -65,6 +67,8 @@ def of_file(path: str) -> dict[str, Any]:
     mistakes = []
     for key, value in found.items():
         try:
+            if isinstance(value, dict):
+                raise UsageError(f"{asked}: [{key}]: settings have no headings: leave it out")
             name = name_of(key, IN_FILES, asked)
             if name in values:
                 raise UsageError(f"{asked}: {key} is there twice, once with _ for -: leave one out")
@@ -106,10 +110,15 @@ def checked(name: str, value: Any, asked: str) -> Any:
     Args:
         name: A name in SETTINGS or SOURCES.
         value: A text, number, true or false, or a list of them; one alone stands for a list of one.
+            NumPy's will do.
         asked: What a sentence begins with.
     """
     one = {**SETTINGS, **SOURCES}[name]
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # a number of NumPy, too
     is_list = isinstance(value, list | tuple)
+    if is_list and name in IN_ONE_TEXT and all(isinstance(text, str) for text in value):
+        value, is_list = ",".join(value), False
     values = list(value) if is_list else [value]
     if one.type is float:
         try:

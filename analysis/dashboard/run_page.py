@@ -15,6 +15,9 @@ from analysis.report import facts
 from analysis.tables.files import Row
 from analysis.tables.schema import USAGE_EVERY_SEC
 
+ORIGINS = {"flag": "typed", "file": "from --config", "run": "from --like"}
+"""What the page says of a setting by its origin, as the column `given` has it."""
+
 
 def page(selection: Selection) -> Page:
     """Return the page of the selection's only run."""
@@ -60,8 +63,14 @@ def _usage(selection: Selection, run: Row) -> Iterator[Group]:
 
 
 def _config(run: Row) -> list[tuple[str, str]]:
+    """Return each setting with its value, and where it comes from if it was given."""
+    origins = json.loads(run["given"] or "{}")
     return [
-        (name, value if isinstance(value, str) else json.dumps(value))
+        (
+            name,
+            (value if isinstance(value, str) else json.dumps(value))
+            + (f" · {ORIGINS[origins[name]]}" if name in origins else ""),
+        )
         for name, value in json.loads(run["config"]).items()
         if value is not None
     ]

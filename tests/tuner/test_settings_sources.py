@@ -19,6 +19,7 @@ image_size = 64
 reduction_factor = 4
 set = ["terms=1,8", "width=32"]
 start = "lr=1e-3"
+loss = ["mse", "perceptual"]
 verbose = true
 """
 
@@ -33,7 +34,7 @@ def test_a_file_has_settings_as_flags_give_them(tmp_path: Path) -> None:
     path = write(tmp_path, EVERY_FORM)
     flags = (
         "--name from-file --model kron --learning-rate 5e-4 1 --image-size 64 --reduction-factor 4 "
-        "--set terms=1,8 --set width=32 --start lr=1e-3 --verbose"
+        "--set terms=1,8 --set width=32 --start lr=1e-3 --loss mse,perceptual --verbose"
     )
     typed = from_command_line(flags.split())
     config = from_command_line(["--config", path])
@@ -80,7 +81,9 @@ def test_a_flag_comes_before_the_file(tmp_path: Path) -> None:
         ("learning-rate = 0.001", "--learning-rate (0.001,): give a list of 2"),
         ("timeout = 1" + "0" * 400, "--timeout: give a number below 1e308"),
         ("verbose = 1", "--verbose 1: give true or false"),
-        ("[model]\nname = 'kron'", "--model {'name': 'kron'}: give a text"),
+        ("[model]\nname = 'kron'", "[model]: settings have no headings: leave it out"),
+        ("[search]\nmodel = 'kron'", "[search]: settings have no headings: leave it out"),
+        ("loss = ['mse', 1]", "--loss ['mse', 1]: give a text"),
     ],
 )
 def test_a_mistake_in_a_file_names_file_and_key(tmp_path: Path, line: str, told: str) -> None:

@@ -25,6 +25,8 @@ from tuner.cluster.runtime_env import PACKAGES, is_installed
 
 NAMED = {"pipeline": "pipeline", "model": "Network", "loss": "loss", "metric": "own_metric"}
 """Settings that may be objects, and what one without a name of its own is called."""
+SEVERAL = ("loss", "metric")
+"""Those of them that may be several."""
 LARGEST_MIB = 64  # of a pickle: of weights that a pipeline brings
 LINE = 88  # characters of a pickle in the file
 FILE = '''"""`{attribute}` of a notebook or script, as `tuner.search` kept it.
@@ -56,7 +58,7 @@ def named(setting: str, value: Any, directory: Path) -> str:
         value: A name or an object. Losses and metrics may be several, in a list.
         directory: Where files of objects are kept.
     """
-    several = isinstance(value, list | tuple) and setting in ("loss", "metric")
+    several = isinstance(value, list | tuple) and setting in SEVERAL
     return ",".join(_name(setting, one, directory) for one in (value if several else [value]))
 
 
@@ -116,6 +118,11 @@ def _kept(setting: str, value: Any, directory: Path) -> str:
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     path = directory / f"{attribute}_{digest}.py"
+    if setting in SEVERAL and "," in str(path):
+        raise UsageError(
+            f"search: {setting} would be kept in {path}, and a comma separates several of them: "
+            f"give a storage without a comma in its name"
+        )
     try:
         with atomic_write(path) as aside:
             aside.write_text(content)

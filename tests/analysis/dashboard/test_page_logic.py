@@ -27,6 +27,7 @@ from analysis.dashboard.app import Site
 from analysis.dashboard.blocks import (
     Choices,
     Code,
+    Facts,
     Figure,
     Group,
     KeyFigures,
@@ -233,6 +234,22 @@ def test_what_a_running_search_is_doing_stands_beside_every_page(tmp_path: Path)
     make_run(tmp_path, "fc-1", status="running", phase="searching", tested=False, **asked)
     for path in ("", *PAGES, "run/fc-1", trial("fc-1", 0)):
         assert "searching, 24 of 40 trials, about 1:40 left" in opened(tmp_path, path).text
+
+
+def test_the_page_of_a_run_says_where_its_settings_come_from(tmp_path: Path) -> None:
+    config = {"model": "kron", "samples": 8, "pipeline": "blur", "seed": 0, "timeout": None}
+    origins = {"model": "file", "samples": "flag", "pipeline": "run"}
+    asked = {"config": json.dumps(config), "given": json.dumps(origins)}
+    make_run(tmp_path, "kron-1", trials=2, tested=False, **asked)
+    facts = next(
+        one for one in opened(tmp_path, "run/kron-1").blocks(Facts) if one.title == "Configuration"
+    )
+    assert facts.pairs == [
+        ("model", "kron · from --config"),
+        ("samples", "8 · typed"),
+        ("pipeline", "blur · from --like"),
+        ("seed", "0"),
+    ]
 
 
 def test_a_run_of_two_losses_is_ranked_by_accuracy_and_the_pages_say_so(tmp_path: Path) -> None:

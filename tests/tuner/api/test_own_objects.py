@@ -155,6 +155,9 @@ def test_what_can_not_be_kept_is_a_sentence(
     told = r"search: pipeline can't be written to .*file/own/scaled_.* \(Not a directory\): give"
     with pytest.raises(UsageError, match=told):
         named("pipeline", cell(CELL, "scaled"), tmp_path / "file" / "own")
+    told = r"metric would be kept in .*/a,b/.*, and a comma separates several"
+    with pytest.raises(UsageError, match=told):
+        named("metric", cell(CELL, "scaled"), tmp_path / "a,b")
     (tmp_path / "file").unlink()
     monkeypatch.setattr(own_objects, "LARGEST_MIB", 0)
     with pytest.raises(UsageError, match="takes 0 MiB in a file, more than 0: write it into"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.analysis.made_runs import make_run
@@ -77,6 +78,25 @@ def test_settings_are_typed_as_a_person_would(typed: list[Sequence[str]]) -> Non
     )
     assert typed == [flags.split()]
     assert (result.name, result.storage) == ("mine", "kept")
+
+
+def test_numbers_and_arrays_of_numpy_are_typed_like_those_of_python(
+    typed: list[Sequence[str]],
+) -> None:
+    search(
+        samples=np.int64(3),
+        seed=np.random.default_rng(0).integers(1, 2),
+        reduction_factor=np.float32(2.5),
+        learning_rate=np.array([0.25, 0.5]),
+        verbose=np.bool_(True),
+        schedule=["cosine", "one-cycle"],
+        name="mine",
+    )
+    flags = (
+        "--samples 3 --seed 1 --reduction-factor 2.5 --learning-rate 0.25 0.5 --verbose "
+        "--schedule cosine,one-cycle --name mine"
+    )
+    assert typed == [flags.split()]
 
 
 def test_a_run_has_a_name_that_the_result_knows(typed: list[Sequence[str]]) -> None:
