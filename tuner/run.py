@@ -32,7 +32,10 @@ from tuner.background import Background
 from tuner.cluster import auth_token, connect, local_ray, watch
 from tuner.cluster.nodes import Growth, Node, WorkerResources, growth, nodes, wait_for_nodes
 from tuner.command_line import from_command_line
-from tuner.plan import Plan, check_early, load, make_plan, worker_resources
+from tuner.planning.capacity import worker_resources
+from tuner.planning.early_checks import check_early
+from tuner.planning.plan import Plan, make_plan
+from tuner.planning.while_ray_starts import load
 from tuner.settings import SearchConfig
 from tuner.storage.claim import claim_run
 from tuner.storage.run_storage import UNWRITABLE, RunStorage

@@ -14,7 +14,7 @@ from trainables.pipelines.own import own_map
 from trainables.start_map import start_map
 from tuner import interrupts, trace
 from tuner.cluster.object_store import StoredVgg16, put_in_store
-from tuner.plan import Plan
+from tuner.planning.plan import Plan
 from tuner.progress.lines import (
     TrialLines,
     introduce,

@@ -80,7 +80,7 @@ import os, sys
 
 class Sender:
     def find_spec(self, name, *_):
-        if name == "tuner.plan":
+        if name == "tuner.planning.plan":
             os.kill(os.getpid(), NUMBER)
 
 sys.meta_path.insert(0, Sender())

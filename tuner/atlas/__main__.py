@@ -25,7 +25,7 @@ from trainables.networks.registry import AUTO, NETWORKS, check_module
 from trainables.pipelines import catalogue
 from tuner.atlas.searches import BUDGETS, Call, Search, call
 from tuner.cluster import connect
-from tuner.plan import check_early
+from tuner.planning.early_checks import check_early
 from tuner.storage.claim import check_storage
 from tuner.storage.run_storage import RunStorage
 

@@ -27,7 +27,9 @@ from trainables.start_map import StartMap
 from trainables.tasks import RECORDED, STUDY_NAME, Task, shape_text
 from trainables.thresholds import STRICT_THRESHOLD, percent
 from trainables.training.schedules import CONSTANT
-from tuner.plan import Plan, asked_flags, budget
+from tuner.planning.amount import budget
+from tuner.planning.asked_flags import asked_flags
+from tuner.planning.plan import Plan
 from tuner.progress.rows import FINISHED, RunRows
 from tuner.settings import ASHA, MEDIAN, TPE, TPE_MEMORY, SearchConfig
 from tuner.storage.run_storage import BEST_FILE

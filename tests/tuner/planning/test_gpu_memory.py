@@ -17,10 +17,10 @@ from trainables.errors import UsageError
 from trainables.hyperparameters import Parameter
 from trainables.training.loop import TrainingConfig
 from trainables.training.step_memory import StepMemory
-from tuner import gpu_memory
 from tuner.cluster import connect
 from tuner.cluster import nodes as cluster
 from tuner.cluster.nodes import Node, WorkerResources
+from tuner.planning import gpu_memory
 from tuner.trials.space import Space
 
 MIB, GIB = 2**20, 2**30
@@ -227,7 +227,7 @@ def test_a_gpu_that_does_not_get_free_ends_no_search(monkeypatch: pytest.MonkeyP
 def test_a_step_that_hangs_ends_its_process() -> None:
     code = (
         "import threading\n"
-        "from tuner import gpu_memory\n"
+        "from tuner.planning import gpu_memory\n"
         "from tuner.cluster.nodes import WorkerResources\n"
         "gpu_memory.STEP_SEC = 0.1\n"
         "gpu_memory.measure = lambda *training, **more: threading.Event().wait()\n"

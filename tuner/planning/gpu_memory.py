@@ -9,17 +9,70 @@ from typing import Any
 import ray
 import torch
 
+from trainables.data.examples import Splits
 from trainables.errors import UsageError, last_line
 from trainables.hyperparameters import training_values
 from trainables.losses.vgg16_weights import Vgg16
 from trainables.training.loop import TrainingConfig
+from trainables.training.network_facts import NetworkFacts
 from trainables.training.step_memory import StepMemory, measure
 from tuner.cluster.nodes import Node, WorkerResources, submit
 from tuner.cluster.object_store import StoredVgg16
+from tuner.planning.per_network import goal_of, training_settings
+from tuner.settings import SearchConfig
 from tuner.trials.space import Space
 
 SHARES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # of a GPU, of which one is proposed
 STEP_SEC = 180.0  # for a GPU to be free, a process to start, and the step
+
+
+def check_networks(
+    config: SearchConfig,
+    networks: Mapping[str, NetworkFacts],
+    spaces: Mapping[str, Space],
+    resources: WorkerResources,
+    nodes: Sequence[Node],
+    data: Splits,
+    vgg: Vgg16 | None,
+) -> tuple[list[str], dict[str, str]]:
+    """Return lines of what trials need of a GPU, and what `--model auto` leaves out for it, why.
+
+    Args:
+        config: The settings, complete.
+        networks: Those that fit the task.
+        spaces: What their trials are drawn from.
+        resources: What each worker of a trial gets.
+        nodes: Those that are up and can train.
+        data: The images that are used.
+        vgg: What the perceptual loss needs.
+
+    Raises:
+        UsageError: A network does not fit a GPU; with `--model auto`, where none does.
+    """
+    lines, too_large = [], {}
+    for name, facts in networks.items():
+        settings = training_settings(
+            config, name, facts.habits, data.task, goal_of(config, networks)
+        )
+        workers = config.workers_per_trial
+        try:
+            needs = check(
+                largest(spaces[name], settings, config.losses, workers=workers),
+                resources,
+                nodes,
+                workers=workers,
+                train_images=len(data.train),
+                validation_images=len(data.validation),
+                vgg=vgg,
+                problem=facts.problem,
+            )
+        except UsageError as error:
+            too_large[name] = str(error)
+            if len(too_large) == len(networks):
+                raise UsageError(next(iter(too_large.values()))) from error
+        else:
+            lines += [f"{name}: {line}" for line in needs] if len(networks) > 1 else needs
+    return lines, too_large
 
 
 def largest(
