@@ -16,7 +16,7 @@ run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
 test: .venv/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder \
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0 \
 		--ignore tests/cluster --ignore tests/tuner/on_nodes --ignore tests/test_wheel.py $(ARGS)
 
 test-long: .venv/installed
@@ -30,7 +30,7 @@ test-wheel: .venv/installed
 	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)
 
 test-cluster: .venv/installed
-	$(BIN)/pytest tests/cluster --numprocesses 2 --dist loadscope --no-loadscope-reorder -rs $(ARGS)
+	$(BIN)/pytest tests/cluster --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -rs $(ARGS)
 
 docs: .venv/installed
 	$(BIN)/python -m docs.generate

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest import runner
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.paths import SHARED_DATA
@@ -25,6 +26,10 @@ os.environ |= {
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+# pytest writes the name of each test there, and takes it away. Threads of Ray, of moto and of Arrow
+# read the environment meanwhile, and glibc before 2.41 ends the process for that now and then
+runner._update_current_test_var = lambda item, when: None
 
 # What shares a cluster shares a process; all other files are one by one. The longest first
 TOGETHER = (

@@ -125,6 +125,8 @@ def _prepare(
     connect.prepare_environment(config.verbose)
     if config.address:
         connect.check_reachable(config.address)
+    else:
+        local_ray.prepare_environment(dashboard=config.workers_per_trial > 1)
     if warning := auth_token.warning():
         console.line(warning, style="yellow")
     network = stack.enter_context(

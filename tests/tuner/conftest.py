@@ -147,8 +147,12 @@ def as_a_process(*argv: str) -> Iterator[None]:
         try:
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(environment)
+            # No more than has changed: threads that Ray leaves may be reading it
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            for name, value in environment.items():
+                if os.environ.get(name) != value:
+                    os.environ[name] = value
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
 

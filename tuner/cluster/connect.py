@@ -35,6 +35,12 @@ BEHAVIOUR = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # A resumed search is rebuilt from the tables, not from Ray's snapshots
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # As they are by default. Ray or a search sets them while other threads run: a variable that is
+    # new then may move the environment from under a thread that reads it, and glibc before 2.41
+    # ends the process for that
+    "PYTHONBREAKPOINT": "",
+    "RAY_CLIENT_MODE": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "auto",
 }
 LOG_LEVELS = {
     **dict.fromkeys(("ray", "ray.tune", "ray.train", "ray.air", "ray.data"), logging.ERROR),
@@ -50,7 +56,7 @@ ALONE = "leave --address out to start one on this machine"
 
 
 def prepare_environment(verbose: bool) -> None:
-    """Set what Ray reads on import; call it before anything imports ray.
+    """Set what Ray reads on import; call it before anything imports ray or starts a thread.
 
     The person's own values stay.
     """

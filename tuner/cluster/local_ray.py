@@ -25,7 +25,7 @@ MINUTES = f"{START_SEC / 60:g} minutes"
 SLOW_SEC = 20.0  # until a line says that it takes long
 POLL_SEC = 0.5
 LEAST_ROOM = 64 * 2**20  # bytes; Ray's first logs take a few MiB
-# What Ray reads from the environment for that; set before its first import
+# What Ray reads from the environment for that
 PATIENCE = {
     "RAY_raylet_start_wait_time_s": "1",  # then it is looked whether the raylet lives
     "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers
@@ -51,13 +51,25 @@ class RayStartError(Exception):
     """Ray does not start on this machine: one sentence."""
 
 
+def prepare_environment(*, dashboard: bool) -> None:
+    """Set what Ray reads when it starts here, as `connect.prepare_environment` does, and as early.
+
+    Args:
+        dashboard: As `start` has it.
+    """
+    # Worker groups take no process that was started ahead: each of those costs a core 2 s
+    for name, value in {**PATIENCE, **(NONE_AHEAD if dashboard else AHEAD)}.items():
+        os.environ.setdefault(name, value)
+    os.environ.pop("RAY_GCS_SERVER_PORT", None)  # for others' clusters, which may have it now
+    _go_round_proxies()
+
+
 def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
     """Start Ray on this machine; a line says so where that takes long.
 
-    Raises RayStartError when it has not come within START_SEC, or one of its processes died.
+    Call `prepare_environment` first. Raises RayStartError when it has not come within START_SEC, or
+    one of its processes died.
     """
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
     try:
         auth_token.make()
     except (OSError, RuntimeError) as error:  # the second where nobody knows of a HOME
@@ -66,11 +78,6 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
             f"({_reason(error)}): put HOME=DIRECTORY before the command, with one that can be "
             f"written"
         ) from error
-    go_round_proxies()
-    os.environ.pop("RAY_GCS_SERVER_PORT", None)  # for others' clusters, which may have it now
-    # Worker groups take no process that was started ahead: each of those costs a core 2 s
-    for name, value in (NONE_AHEAD if dashboard else AHEAD).items():
-        os.environ.setdefault(name, value)
     # With the dashboard, since only worker groups need both
     environment = (
         {"worker_process_setup_hook": f"{__name__}.{name_this_cluster.__name__}"}
@@ -96,16 +103,16 @@ def start(console: Console, *, dashboard: bool, verbose: bool) -> None:
         timer.cancel()
 
 
-def go_round_proxies() -> None:
+def _go_round_proxies() -> None:
     """Let no request to this machine go through a proxy, here and in what is started from here.
 
     Ray Train asks the dashboard by HTTP which worker groups are gone.
     """
-    from ray.util import get_node_ip_address
-
     known = [os.environ.get(name, "") for name in NO_PROXY]
     if "*" in known or not getproxies_environment():
         return
+    from ray.util import get_node_ip_address  # here, since the import takes half a second
+
     own = ["localhost", "127.0.0.1", get_node_ip_address()]
     hosts = [host.strip() for host in ",".join([*known, *own]).split(",")]
     os.environ |= dict.fromkeys(NO_PROXY, ",".join(dict.fromkeys(filter(None, hosts))))

@@ -29,6 +29,7 @@ from analysis.console import Console
 from tuner.cluster import connect, local_ray, watch
 
 connect.prepare_environment(verbose=False)
+local_ray.prepare_environment(dashboard=False)
 import ray
 from ray._private import node, services
 
@@ -223,9 +224,8 @@ def test_where_there_is_no_memory_the_sentence_says_to_try_again(
 def test_a_cluster_of_ones_own_takes_a_port_that_is_free_whatever_the_environment_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("RAY_GCS_SERVER_PORT", "6379")
-    monkeypatch.setattr(connect, "init", lambda **_: None)
-    local_ray.start(Console(), dashboard=False, verbose=False)
+    monkeypatch.setattr(os, "environ", {"RAY_GCS_SERVER_PORT": "6379"})
+    local_ray.prepare_environment(dashboard=False)
     assert "RAY_GCS_SERVER_PORT" not in os.environ
 
 
@@ -260,7 +260,7 @@ def test_no_request_to_this_machine_goes_through_a_proxy(
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(before))
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.1.2.3")
-    local_ray.go_round_proxies()
+    local_ray._go_round_proxies()
     assert os.environ.get("no_proxy") == after
     if after != "*":
         assert os.environ.get("NO_PROXY") == after
@@ -291,6 +291,7 @@ def processes():
 
 
 connect.prepare_environment(verbose=False)
+local_ray.prepare_environment(dashboard=False)
 local_ray.start(Console(), dashboard=False, verbose=False)
 while not (ahead := [pid for pid, line in processes().items() if line.startswith("ray::IDLE")]):
     time.sleep(0.1)
@@ -309,3 +310,38 @@ def test_ray_starts_without_what_nobody_asks_and_trials_take_processes_that_it_s
 ):
     done = run_python(SLIM)
     assert done.stdout.splitlines()[-1:] == ["True ['raylet', 'gcs_server']"], done.stderr
+
+
+WATCHED = """
+import os, sys, threading
+
+
+def new_variable(event, args):
+    if event == "os.putenv" and threading.active_count() > 1:
+        name = args[0].decode()
+        if name not in os.environ:
+            print("new:", name, flush=True)
+
+
+sys.addaudithook(new_variable)
+"""
+
+
+def test_no_variable_comes_into_the_environment_while_threads_may_read_it(
+    tmp_path: Path, few_images: tuple[str, ...]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WATCHED)
+    flags = "--model separable --samples 1 --max-epochs 1 --images 64 --timing none --storage"
+    set_by_us = {*connect.QUIET, *connect.BEHAVIOUR, *PATIENCE, *local_ray.AHEAD} - {
+        "RAY_AUTH_MODE"
+    }
+    before = {name: value for name, value in os.environ.items() if name not in set_by_us}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tuner.run", *flags.split(), str(tmp_path), *few_images],
+        env={**before, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Best: trial 0" in ended.stdout
+    assert "new:" not in ended.stdout

@@ -119,6 +119,7 @@ def test_a_cluster_of_ones_own_for_groups_is_the_one_whose_state_its_processes_a
         gcs = ray.get_runtime_context().gcs_address
         return os.environ["RAY_ADDRESS"] == gcs, len(list_nodes(timeout=60))
 
+    local_ray.prepare_environment(dashboard=True)
     local_ray.start(Console(), dashboard=True, verbose=False)
     try:
         assert nodes.on_each(nodes.nodes(), ask) == [(True, 1)]
