@@ -41,7 +41,7 @@ class Gradients:
         self.parameters: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
         if not self.parameters:
             raise UsageError("the network has no parameter that requires a gradient")
-        # By the size of the batch: on a GPU each would take a kernel to fill
+        # By the size of the batch: on a GPU each would take a kernel to fill, and a product three
         self._factors: dict[int, Tensor] = {}
         self._fused_read = kernels_run(self.device)
         self._fast = compiled(self.network) if self.compiled else self.network
@@ -92,6 +92,9 @@ class Gradients:
 
     def backward(self, loss: Tensor, batch_size: int) -> list[Tensor]:
         """Return the gradients of a loss / `batch_size`, in the order of the parameters."""
+        if self.device.type == "cpu":
+            # With a tensor as its start `grad` imports SymPy: up to 1 s of a trial's first epoch
+            return list(torch.autograd.grad(loss * (1 / batch_size), self.parameters))
         if batch_size not in self._factors:
             self._factors[batch_size] = torch.full_like(loss, 1 / batch_size)
         return list(torch.autograd.grad(loss, self.parameters, self._factors[batch_size]))

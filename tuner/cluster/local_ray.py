@@ -41,7 +41,6 @@ AHEAD = {
 NONE_AHEAD = {"RAY_prestart_worker_first_driver": "0"}
 LISTEN_PORT = "dashboard_agent_listen_port"
 AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", LISTEN_PORT)
-AGENT_COMMAND = "--dashboard_agent_command="
 OURS = range(20_000, 32_768)  # below the ports that systems give to connections
 SCARCE = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # memory, processes, open files
 NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
@@ -155,11 +154,12 @@ def _our_start(*, slim: bool, verbose: bool) -> Iterator[None]:
     Args:
         slim: Whether to start none that nobody asks: autoscaler's monitor, dashboard, logs. With
             what the node's agent imports for the dashboard they take 6 s of processor time, while
-            trials wait for their processes.
+            trials wait for their processes. Ray imports the same here to see whether that can be
+            had, which is 0.8 s.
         verbose: Whether somebody reads the logs.
     """
     import ray._private.node
-    from ray._private import parameter, services
+    from ray._private import parameter, services, utils
 
     node: Any = ray._private.node
     until = time.monotonic() + START_SEC
@@ -172,10 +172,6 @@ def _our_start(*, slim: bool, verbose: bool) -> Iterator[None]:
     def start_process(command: list[str], kind: str, **options: Any) -> Any:
         if kind == "raylet":
             command = [*command, f"--{LISTEN_PORT}={ports[LISTEN_PORT]}"]
-        if slim:
-            command = [
-                f"{one} --minimal" if one.startswith(AGENT_COMMAND) else one for one in command
-            ]
         return start_ray_process(command, kind, **options)
 
     wait_for_port = node.wait_for_persisted_port
@@ -190,7 +186,11 @@ def _our_start(*, slim: bool, verbose: bool) -> Iterator[None]:
         (parameter, "RayParams", lambda **options: params(**options | fixed)),
     ]
     if slim:
-        changes.append((node.Node, "start_api_server", lambda node, **options: None))
+        without = ImportError("nobody asks the dashboard")
+        changes += [
+            (node.Node, "start_api_server", lambda node, **options: None),
+            (utils, "get_dashboard_dependency_error", lambda: without),
+        ]
     with ExitStack() as as_it_was:
         for owner, name, changed in changes:
             as_it_was.callback(setattr, owner, name, getattr(owner, name))
@@ -201,7 +201,7 @@ def _our_start(*, slim: bool, verbose: bool) -> Iterator[None]:
 def _agent_ports() -> dict[str, int]:
     """Return ports that nobody listens on, drawn so that searches that start at once differ."""
     free: list[int] = []
-    for port in random.SystemRandom().sample(OURS, len(OURS)):
+    for port in random.Random().sample(OURS, len(OURS)):
         with suppress(OSError), socket.socket() as one:
             one.bind(("", port))
             free.append(port)

@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.air._internal import usage
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import TrialScheduler
 
@@ -30,6 +31,14 @@ def _take_processes_that_are_there() -> None:
     """
     cache: Any = class_cache._ActorClassCache
     cache.get = lambda self, trial: self._cache.setdefault(trial, ray.remote(trial))
+
+
+def _leave_out_usage_of_callbacks() -> None:
+    """Keep Tune from counting callbacks for Ray's statistics, which are off.
+
+    To tell them from its own it imports those for W&B, MLflow, Comet and Aim: 0.35 s.
+    """
+    usage.tag_callbacks = lambda callbacks: False
 
 
 class SearchEnd(tune.Stopper):
@@ -84,6 +93,7 @@ def run_trials(
         OSError: The storage is full or read-only, or not there on a node.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)  # else 1, with a searcher of ours
+    _leave_out_usage_of_callbacks()
     if local and setup.workers == 1:
         _take_processes_that_are_there()
     bundle = setup.resources.named if setup.workers == 1 else DRIVER_OF_A_GROUP

@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -58,6 +60,29 @@ def test_slices_of_a_batch_give_the_gradients_of_the_whole(
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=0)
     for mine, exact in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_on_a_cpu_gradients_are_those_of_a_gpu_to_the_last_bit(
+    few: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    ours = gradients(build("cnn").train())
+    _, found = ours.of(few, torch.tensor([3, 0, 9]), 250)
+    monkeypatch.setattr(ours, "device", torch.device("cuda"))
+    _, on_a_gpu = ours.of(few, torch.tensor([3, 0, 9]), 250)
+    assert all(map(torch.equal, found, on_a_gpu))
+
+
+def test_gradients_on_a_cpu_import_no_sympy() -> None:
+    code = (
+        "import sys, torch; from trainables.training.gradients import Gradients\n"
+        "network = torch.nn.Linear(2, 1); ours = object.__new__(Gradients)\n"
+        "vars(ours).update(device=torch.device('cpu'), parameters=[*network.parameters()])\n"
+        "ours.backward(network(torch.ones(3, 2)).sum(), 3)\n"
+        "print('sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_no_more_images_than_a_slice_go_through_the_network_at_once(few: Examples) -> None:

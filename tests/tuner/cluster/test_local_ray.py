@@ -313,7 +313,9 @@ def test_ray_starts_without_what_nobody_asks_and_trials_take_processes_that_it_s
 
 
 WATCHED = """
-import os, sys, threading
+import atexit, os, sys, threading
+
+UNUSED = "aiohttp", "ray.air.integrations.wandb", "ray.air.integrations.mlflow"
 
 
 def new_variable(event, args):
@@ -324,24 +326,34 @@ def new_variable(event, args):
 
 
 sys.addaudithook(new_variable)
+atexit.register(lambda: print("imported:", [name for name in UNUSED if name in sys.modules]))
 """
 
 
-def test_no_variable_comes_into_the_environment_while_threads_may_read_it(
-    tmp_path: Path, few_images: tuple[str, ...]
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WATCHED)
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, few_images: tuple[str, ...]) -> str:
+    """What a search prints that tells of variables which come late, and of modules."""
+    directory = tmp_path_factory.mktemp("watched")
+    (directory / "sitecustomize.py").write_text(WATCHED)
+    ours = {*connect.QUIET, *connect.BEHAVIOUR, *PATIENCE, *local_ray.AHEAD} - {"RAY_AUTH_MODE"}
+    before = {name: value for name, value in os.environ.items() if name not in ours}
     flags = "--model separable --samples 1 --max-epochs 1 --images 64 --timing none --storage"
-    set_by_us = {*connect.QUIET, *connect.BEHAVIOUR, *PATIENCE, *local_ray.AHEAD} - {
-        "RAY_AUTH_MODE"
-    }
-    before = {name: value for name, value in os.environ.items() if name not in set_by_us}
     ended = subprocess.run(
-        [sys.executable, "-m", "tuner.run", *flags.split(), str(tmp_path), *few_images],
-        env={**before, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        [sys.executable, "-m", "tuner.run", *flags.split(), str(directory), *few_images],
+        env={**before, "PYTHONPATH": f"{directory}:{ROOT}"},
         capture_output=True,
         text=True,
     )
     assert ended.returncode == 0, ended.stderr
     assert "Best: trial 0" in ended.stdout
-    assert "new:" not in ended.stdout
+    return ended.stdout
+
+
+def test_no_variable_comes_into_the_environment_while_threads_may_read_it(watched: str) -> None:
+    assert "new:" not in watched
+
+
+def test_a_search_imports_nothing_that_only_rays_dashboard_and_statistics_need(
+    watched: str,
+) -> None:
+    assert watched.splitlines()[-1] == "imported: []"
