@@ -114,12 +114,11 @@ def checked(name: str, value: Any, asked: str) -> Any:
         asked: What a sentence begins with.
     """
     one = {**SETTINGS, **SOURCES}[name]
-    if hasattr(value, "tolist"):
-        value = value.tolist()  # a number of NumPy, too
+    value = _of_python(value)
     is_list = isinstance(value, list | tuple)
     if is_list and name in IN_ONE_TEXT and all(isinstance(text, str) for text in value):
         value, is_list = ",".join(value), False
-    values = list(value) if is_list else [value]
+    values = list(map(_of_python, value)) if is_list else [value]
     if one.type is float:
         try:
             values = [float(number) if type(number) is int else number for number in values]
@@ -133,6 +132,11 @@ def checked(name: str, value: Any, asked: str) -> Any:
     except UsageError as mistake:
         raise UsageError(f"{asked}: {mistake}") from None
     return taken
+
+
+def _of_python(value: Any) -> Any:
+    """Return NumPy's arrays as lists and its numbers as Python's; all else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def earlier_run(option: str, name: str, storage: str) -> tuple[Row, SearchConfig]:

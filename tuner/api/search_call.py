@@ -27,9 +27,9 @@ def search(**settings: Any) -> Result:
         result = search(pipeline=my_compose, data="photos/", model="kron", samples=32)
         result = search(resume=result.name, samples=64)
 
-    Settings are those of the command, with underscores for hyphens; several values are a list or a
-    tuple. `pipeline`, `model`, `loss` and `metric` may be objects in place of names. The search
-    runs in a process of its own, and its lines are shown while they come.
+    Settings are those of the command, with underscores for hyphens; several values are a list, a
+    tuple or an array. `pipeline`, `model`, `loss` and `metric` may be objects in place of names.
+    The search runs in a process of its own, and its lines are shown while they come.
 
     Raises:
         UsageError: A setting makes no sense, or the search can't work.

@@ -88,12 +88,14 @@ def test_numbers_and_arrays_of_numpy_are_typed_like_those_of_python(
         seed=np.random.default_rng(0).integers(1, 2),
         reduction_factor=np.float32(2.5),
         learning_rate=np.array([0.25, 0.5]),
+        image_size=(np.int64(20), np.int64(30)),
         verbose=np.bool_(True),
         schedule=["cosine", "one-cycle"],
         name="mine",
     )
     flags = (
-        "--samples 3 --seed 1 --reduction-factor 2.5 --learning-rate 0.25 0.5 --verbose "
+        "--samples 3 --seed 1 --reduction-factor 2.5 --learning-rate 0.25 0.5 "
+        "--image-size 20 30 --verbose "
         "--schedule cosine,one-cycle --name mine"
     )
     assert typed == [flags.split()]
