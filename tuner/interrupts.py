@@ -98,8 +98,9 @@ def left_to_tune() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, ours)
         signal.signal(signal.SIGUSR1, of_the_other)
-        os.environ.pop(KEPT_FROM_TUNE, None)
-        if asked_for is not None:
+        if asked_for is None:
+            os.environ.pop(KEPT_FROM_TUNE, None)
+        else:
             os.environ[KEPT_FROM_TUNE] = asked_for
 
 

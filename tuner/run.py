@@ -115,18 +115,18 @@ def _prepare(
     Returns the plan, and a function that raises TakenError once another machine has the run.
     Raises UsageError where the search can't work.
     """
-    # First, so that it is left last
+    # First, so that it is left last; it starts its thread when it gets work
     background = stack.enter_context(Background(interrupts.EARLY_END))
+    connect.prepare_environment(config.verbose)  # a bucket's threads read the environment
+    if not config.address:
+        local_ray.prepare_environment(dashboard=config.workers_per_trial > 1)
     pipeline = stack.enter_context(started(config.pipeline))  # it imports PyTorch meanwhile
     with console, trace.span("names and images"):
         images = check_early(config, console.progress)
     storage = RunStorage(config.storage, config.name)
     confirm = claim_run(storage, console, stack, resumes=config.resume is not None)
-    connect.prepare_environment(config.verbose)
     if config.address:
         connect.check_reachable(config.address)
-    else:
-        local_ray.prepare_environment(dashboard=config.workers_per_trial > 1)
     if warning := auth_token.warning():
         console.line(warning, style="yellow")
     network = stack.enter_context(

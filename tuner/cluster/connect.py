@@ -40,6 +40,7 @@ BEHAVIOUR = {
     # ends the process for that
     "PYTHONBREAKPOINT": "",
     "RAY_CLIENT_MODE": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "0",
     "TUNE_MAX_PENDING_TRIALS_PG": "auto",
 }
 LOG_LEVELS = {

@@ -25,7 +25,7 @@ MINUTES = f"{START_SEC / 60:g} minutes"
 SLOW_SEC = 20.0  # until a line says that it takes long
 POLL_SEC = 0.5
 LEAST_ROOM = 64 * 2**20  # bytes; Ray's first logs take a few MiB
-# What Ray reads from the environment for that
+# How long Ray waits for its own processes, as it reads it from the environment
 PATIENCE = {
     "RAY_raylet_start_wait_time_s": "1",  # then it is looked whether the raylet lives
     "RAY_NUM_REDIS_GET_RETRIES": f"{START_SEC:.0f}",  # one a second, until the GCS answers

@@ -349,6 +349,37 @@ def watched(tmp_path_factory: pytest.TempPathFactory, few_images: tuple[str, ...
     return ended.stdout
 
 
+CLAIMED = """
+import os, sys
+from trainables.errors import UsageError
+from tuner import run
+from tuner.cluster import connect, local_ray
+
+
+def claim(*_, **__):
+    print("missing:", {*connect.BEHAVIOUR, *local_ray.PATIENCE} - os.environ.keys())
+    raise UsageError("another has the run")
+
+
+run.claim_run = claim
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+def test_what_ray_reads_is_in_the_environment_before_a_bucket_has_its_threads(
+    tmp_path: Path, few_images: tuple[str, ...]
+) -> None:
+    ours = {*connect.BEHAVIOUR, *PATIENCE} - {"RAY_AUTH_MODE"}
+    ended = subprocess.run(
+        [sys.executable, "-c", CLAIMED, "--storage", str(tmp_path), *few_images],
+        env={name: value for name, value in os.environ.items() if name not in ours},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "missing: set()\n"), ended.stderr
+
+
 def test_no_variable_comes_into_the_environment_while_threads_may_read_it(watched: str) -> None:
     assert "new:" not in watched
 
