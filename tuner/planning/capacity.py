@@ -12,7 +12,12 @@ DASHBOARD_SEC = 20
 
 
 def worker_resources(config: SearchConfig, nodes: Sequence[Node]) -> WorkerResources:
-    """Return what each worker gets: as asked, or part of a GPU where there are any."""
+    """Return what each worker gets: as asked, or part of a GPU where there are any.
+
+    Args:
+        config: The settings as they were asked for.
+        nodes: Those that are up, and those that the cluster may grow by.
+    """
     gpus = config.gpus_per_trial
     if gpus is None:
         usual = DEFAULT_GPUS if config.workers_per_trial == 1 else GROUP_GPUS
@@ -24,6 +29,11 @@ def slots_for(config: SearchConfig, resources: WorkerResources, nodes: Sequence[
     """Return how many trials these nodes run at once.
 
     Raises UsageError when it is none, or fewer than asked: Ray itself would wait for ever.
+
+    Args:
+        config: The settings as they were asked for.
+        resources: What each worker of a trial gets.
+        nodes: Those that are up, and those that the cluster may grow by.
     """
     asks = (
         ("--gpus-per-trial", resources.gpus, max(node.gpus for node in nodes), "GPUs"),

@@ -21,6 +21,10 @@ def spaces_of(config: SearchConfig, networks: "Mapping[str, NetworkFacts]") -> d
 
     Raises UsageError for a hyperparameter that is asked for and that the network does not have, or
     with `--model auto` none of them.
+
+    Args:
+        config: The settings.
+        networks: Those that are trained.
     """
     asked = [config.asked]
     if config.model == AUTO:
@@ -34,7 +38,15 @@ def spaces_of(config: SearchConfig, networks: "Mapping[str, NetworkFacts]") -> d
 def training_settings(
     config: SearchConfig, model: str, habits: "Habits", task: Task, goal: Goal
 ) -> dict[str, Any]:
-    """Return a network's settings of TrainingConfig that are no hyperparameters."""
+    """Return a network's settings of TrainingConfig that are no hyperparameters.
+
+    Args:
+        config: The settings, complete.
+        model: The network's name, or where it is.
+        habits: What the network does unless it is asked for something else.
+        task: What it learns.
+        goal: What is best.
+    """
     return {
         "model": own_code.absolute(model),  # trials run in other directories
         "task": task,
@@ -50,7 +62,12 @@ def training_settings(
 
 
 def goal_of(config: SearchConfig, networks: "Mapping[str, NetworkFacts]") -> Goal:
-    """Return what is best, in which direction; a metric of a person's own says it of itself."""
+    """Return what is best, in which direction; a metric of a person's own says it of itself.
+
+    Args:
+        config: The settings.
+        networks: Those that are trained; each knows the direction of the search's own metrics.
+    """
     higher: Mapping[str, bool] = next(iter(networks.values())).higher_is_better
     if config.rank_by in metric_registry.METRICS:
         higher = {config.rank_by: metric_registry.find(config.rank_by).higher_is_better}

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # it imports PyTorch
 def check_same_task(config: SearchConfig, data: "Splits", goal: Goal, earlier: Row) -> None:
     """Raise UsageError where a run would go on with another task than it began with.
 
-    Its images may be others, its pipeline may give other outputs, or its metric may call good what
-    was bad.
+    The first of two steps, before GPU memory is measured. The run's images may be others, its
+    pipeline may give other outputs, or its metric may call good what was bad.
 
     Args:
         config: The settings as they were asked for.
@@ -71,6 +71,9 @@ def _check_same_direction(config: SearchConfig, goal: Goal, earlier: Row) -> Non
 
 def check_same_spaces(config: SearchConfig, spaces: Mapping[str, Space], earlier: Row) -> None:
     """Raise UsageError where a run would go on with other hyperparameters than it began with.
+
+    The second of two steps: with `--model auto` the networks are known only when GPU memory has
+    been measured.
 
     Args:
         config: The settings.
