@@ -27,9 +27,9 @@ os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-# pytest writes each test's name into the environment, and takes it away; no option turns that off.
-# Threads of Ray, of moto and of Arrow read the environment meanwhile, and glibc before 2.41 ends the
-# process for that now and then
+# pytest writes each test's name into the environment and takes it away, and no option turns that
+# off. Threads of Ray, of moto and of Arrow read the environment meanwhile, and glibc before 2.41
+# ends the process for that now and then
 runner._update_current_test_var = lambda item, when: None
 
 # What shares a cluster shares a process; all other files are one by one. The longest first

@@ -125,8 +125,8 @@ def make_plan(
     spaces = spaces_of(config, networks)
     used = data.cut(complete.images or data.available_images)
     earlier = next(iter(storage.rows("runs")), None)
-    # In two steps: this one before GPU memory is measured, which takes long; search spaces after it,
-    # since a run has none of a network that is too large
+    # In two steps: this one before GPU memory is measured, which takes long; search spaces after
+    # it, since a run has none of a network that is too large
     if earlier is not None:
         check_same_task(config, used, goal, earlier)
     able = resources.able(up)
