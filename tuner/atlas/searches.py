@@ -84,8 +84,8 @@ START = {
 
 
 BUDGETS = {
-    # 16 pipelines in two hours on 2 cores: their searches took 108 minutes beside other work, their
-    # timings 8 minutes. A trial of cnn takes a minute, and is most of it
+    # The gallery's twenty in less than two hours on 2 cores: five minutes each, with their timings.
+    # Trials of cnn are most of it
     "small": Budget(
         images=3_000,
         samples=2,
