@@ -67,7 +67,7 @@ class Result:
     @property
     def best(self) -> Row:
         """The row of `trials` of the best trial, with every hyperparameter under its name."""
-        best = self._best()
+        _, _, best = self._state()
         if best is None:
             raise UsageError(
                 f"{self.name} has no best trial: none has finished an epoch with a finite loss; "
@@ -134,28 +134,32 @@ class Result:
     @property
     def answer(self) -> Answer:
         """Whether the best network replaces the pipeline, how exactly and how fast, in words."""
-        from analysis.timing import comparison  # here, since it imports pandas
-
-        best, speed = self._best(), ""
-        if best is not None:
-            turns, series = comparison.last_measured(self.timings())
-            command = command_text("analysis.timing", "--run", self.name, storage=self.storage)
-            speed = speed_in_words(turns, series, best["trial"], command)
-        return answer(self.run, best, rows_of(self._tables(), "scores", self.name), speed)
+        return self._answer(*self._state())
 
     def __repr__(self) -> str:
         return f"<Result {self.name}: {self.answer.sentence}>"
 
     def _repr_html_(self) -> str:
-        found, best = self.answer, self._best()
+        tables, run, best = self._state()
+        found = self._answer(tables, run, best)
         lines = [f"<b>{html.escape(found.question)} {html.escape(found.reply)}</b>"]
         lines.append(html.escape(found.sentence))
         if best is not None:
-            is_auto = self.run["model"] == AUTO
-            chosen = hyperparameters(best, model=is_auto, loss=has_mixed_losses(self.run))
+            is_auto = run["model"] == AUTO
+            chosen = hyperparameters(best, model=is_auto, loss=has_mixed_losses(run))
             lines.append(html.escape(f"Best: trial {best['trial']} ({chosen})"))
         lines.append(f"Run <code>{html.escape(self.name)}</code>")
         return f"<div>{'<br>'.join(lines)}</div>"
+
+    def _answer(self, tables: Path, run: Row, best: Row | None) -> Answer:
+        from analysis.timing import comparison  # here, since it imports pandas
+
+        speed = ""
+        if best is not None:
+            turns, series = comparison.last_measured(read(tables, "timings", self.name))
+            command = command_text("analysis.timing", "--run", self.name, storage=self.storage)
+            speed = speed_in_words(turns, series, best["trial"], command)
+        return answer(run, best, rows_of(tables, "scores", self.name), speed)
 
     @cached_property
     def _place(self) -> RunStorage:
@@ -168,10 +172,13 @@ class Result:
     def _read(self, table: str) -> "pd.DataFrame":
         return read(self._tables(), table, self.name)
 
-    def _best(self) -> Row | None:
-        run = self.run
-        trials = rows_of(self._tables(), "trials", self.name)
-        return next(iter(ranked(trials, goal_of(run).between(has_mixed_losses(run)))), None)
+    def _state(self) -> tuple[Path, Row, Row | None]:
+        """Return the directory of the tables, fetched once, and the rows of run and best trial."""
+        tables = self._tables()
+        run = run_of(self.storage, tables, self.name)
+        trials = rows_of(tables, "trials", self.name)
+        best = next(iter(ranked(trials, goal_of(run).between(has_mixed_losses(run)))), None)
+        return tables, run, best
 
 
 class _Quiet:

@@ -8,6 +8,7 @@ import pytest
 from analysis.tables.files import publish, rows_of
 from tests.analysis.made_runs import make_auto_run, make_run
 from tuner import Result, UsageError
+from tuner.api import run_result
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,21 @@ def test_the_answer_is_text_and_a_card_in_which_names_are_no_markup(storage: Pat
     card = Result("odd", storage)._repr_html_()
     assert "A&lt;b&gt;" in card
     assert card.count("<b>") == 1
+
+
+def test_a_card_fetches_a_bucket_s_tables_once(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = Result("fc-1", storage)
+    fetched: list[str] = []
+
+    def local_directory(storage: str, name: str) -> Path:
+        fetched.append(name)
+        return Path(storage)
+
+    monkeypatch.setattr(run_result, "local_directory", local_directory)
+    assert "Best: trial" in result._repr_html_()
+    assert fetched == ["fc-1"]
 
 
 def test_a_run_without_a_best_trial_says_so(storage: Path) -> None:
