@@ -62,23 +62,23 @@ def test_slices_of_a_batch_give_the_gradients_of_the_whole(
         torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-6)
 
 
-def test_on_a_cpu_gradients_are_those_of_a_gpu_to_the_last_bit(
+def test_on_a_cpu_gradients_are_those_of_the_way_for_gpus_to_the_last_bit(
     few: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     ours = gradients(build("cnn").train())
     _, found = ours.of(few, torch.tensor([3, 0, 9]), 250)
     monkeypatch.setattr(ours, "device", torch.device("cuda"))
-    _, on_a_gpu = ours.of(few, torch.tensor([3, 0, 9]), 250)
-    assert all(map(torch.equal, found, on_a_gpu))
+    _, as_for_a_gpu = ours.of(few, torch.tensor([3, 0, 9]), 250)
+    assert all(map(torch.equal, found, as_for_a_gpu))
 
 
 def test_gradients_on_a_cpu_import_no_sympy() -> None:
     code = (
-        "import sys, torch; from trainables.training.gradients import Gradients\n"
-        "network = torch.nn.Linear(2, 1); ours = object.__new__(Gradients)\n"
-        "vars(ours).update(device=torch.device('cpu'), parameters=[*network.parameters()])\n"
-        "ours.backward(network(torch.ones(3, 2)).sum(), 3)\n"
+        "import sys, torch\n"
+        "from tests.trainables.training.test_gradients import gradients\n"
+        "network = torch.nn.Linear(2, 1)\n"
+        "gradients(network).backward(network(torch.ones(3, 2)).sum(), 3)\n"
         "print('sympy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
