@@ -1,4 +1,4 @@
-"""How much a search does: images, trials and epochs, where a person does not say."""
+"""What a person leaves open: how much a search does, its batches, and what its loss is made of."""
 
 from collections.abc import Mapping, Sized
 from dataclasses import replace

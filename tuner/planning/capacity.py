@@ -1,4 +1,4 @@
-"""How much of the cluster each worker of a trial gets, and how many trials run at once."""
+"""What the cluster has for trials: how much for each, how many at once, worker groups at all."""
 
 from collections.abc import Sequence
 

@@ -50,11 +50,9 @@ def check_networks(
         UsageError: A network does not fit a GPU; with `--model auto`, where none does.
     """
     lines, too_large = [], {}
+    goal, workers = goal_of(config, networks), config.workers_per_trial
     for name, facts in networks.items():
-        settings = training_settings(
-            config, name, facts.habits, data.task, goal_of(config, networks)
-        )
-        workers = config.workers_per_trial
+        settings = training_settings(config, name, facts.habits, data.task, goal)
         try:
             needs = check(
                 largest(spaces[name], settings, config.losses, workers=workers),
