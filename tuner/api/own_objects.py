@@ -22,11 +22,10 @@ import cloudpickle
 from trainables.atomic_write import atomic_write
 from trainables.errors import UsageError, in_one_line
 from tuner.cluster.runtime_env import PACKAGES, is_installed
+from tuner.settings_sources import IN_ONE_TEXT
 
 NAMED = {"pipeline": "pipeline", "model": "Network", "loss": "loss", "metric": "own_metric"}
 """Settings that may be objects, and what one without a name of its own is called."""
-SEVERAL = ("loss", "metric")
-"""Those of them that may be several."""
 LARGEST_MIB = 64  # of a pickle: of weights that a pipeline brings
 LINE = 88  # characters of a pickle in the file
 FILE = '''"""`{attribute}` of a notebook or script, as `tuner.search` kept it.
@@ -58,7 +57,7 @@ def named(setting: str, value: Any, directory: Path) -> str:
         value: A name or an object. Losses and metrics may be several, in a list.
         directory: Where files of objects are kept.
     """
-    several = isinstance(value, list | tuple) and setting in SEVERAL
+    several = isinstance(value, list | tuple) and setting in IN_ONE_TEXT
     return ",".join(_name(setting, one, directory) for one in (value if several else [value]))
 
 
@@ -118,7 +117,7 @@ def _kept(setting: str, value: Any, directory: Path) -> str:
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     path = directory / f"{attribute}_{digest}.py"
-    if setting in SEVERAL and "," in str(path):
+    if setting in IN_ONE_TEXT and "," in str(path):
         raise UsageError(
             f"search: {setting} would be kept in {path}, and a comma separates several of them: "
             f"give a storage without a comma in its name"

@@ -55,7 +55,7 @@ class Space:
 
     @property
     def searched(self) -> list[str]:
-        """Those beside COLUMNS that trials differ in. What is fixed enters no draw and no seed."""
+        """Hyperparameters beside COLUMNS that trials differ in: what is fixed enters no draw."""
         return sorted(
             name
             for name, parameter in self.parameters.items()
