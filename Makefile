@@ -10,13 +10,15 @@
 PYTHON ?= python3
 MODEL ?= fc
 BIN := .venv/bin
+# A process that dies ends the run: xdist would wait for ever for the rest of its file
+TWO_AT_ONCE := --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: run test test-long test-nodes test-wheel test-cluster bench docs docs-serve
 run: .venv/installed
 	$(BIN)/python -m tuner.run --model $(MODEL) $(ARGS)
 
 test: .venv/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0 \
+	$(BIN)/pytest $(TWO_AT_ONCE) \
 		--ignore tests/cluster --ignore tests/tuner/on_nodes --ignore tests/test_wheel.py $(ARGS)
 
 test-long: .venv/installed
@@ -30,7 +32,7 @@ test-wheel: .venv/installed
 	$(BIN)/pytest tests/test_wheel.py -rs $(ARGS)
 
 test-cluster: .venv/installed
-	$(BIN)/pytest tests/cluster --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -rs $(ARGS)
+	$(BIN)/pytest tests/cluster $(TWO_AT_ONCE) -rs $(ARGS)
 
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
